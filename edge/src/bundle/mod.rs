@@ -1,0 +1,1 @@
+//! The one file a device runs: layout, manifest, reader, writer.

@@ -1,0 +1,1 @@
+//! Integer and float kernels; the portable ones are the oracle.

@@ -1,0 +1,2 @@
+//! The device binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! ONNX into tract, with fused int8 operators.

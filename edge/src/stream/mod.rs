@@ -1,0 +1,1 @@
+//! Framing, sources and sinks, the classification loop.

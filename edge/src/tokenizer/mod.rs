@@ -1,0 +1,1 @@
+//! The BERT tokenizer in fixed memory.

@@ -1,0 +1,1 @@
+//! The model for training: configuration, checkpoint, encoder, heads, fused operators.

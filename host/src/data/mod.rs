@@ -1,0 +1,1 @@
+//! Readers, label maps, splits, batches.

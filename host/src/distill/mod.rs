@@ -1,0 +1,1 @@
+//! Students: construction and losses.

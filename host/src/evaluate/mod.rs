@@ -1,0 +1,1 @@
+//! fp32 against int8: metrics, significance, latency, the report.

@@ -1,0 +1,1 @@
+//! ONNX writer and packing.

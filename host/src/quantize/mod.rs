@@ -1,0 +1,1 @@
+//! Post-training quantization by the numeric contract.

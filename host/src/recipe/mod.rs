@@ -1,0 +1,1 @@
+//! The TOML that names a whole run, and running it.

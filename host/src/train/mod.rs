@@ -1,0 +1,1 @@
+//! Optimizer, schedule, loop, metrics, checkpoint and resume.
