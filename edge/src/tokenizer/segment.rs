@@ -134,9 +134,7 @@ impl<'v> Segmenter<'v> {
         if !self.settings.strips_accents() {
             return self.lowercase(c, sink);
         }
-        let class = Class::of(c);
-        if class.is_mark() && !class.is_nonstarter() {
-            // left out, but nothing is reordered across it
+        if Class::of(c).is_dropped_starter() {
             self.order_marks(sink);
         }
         decompose_without_marks(c, |c| {
