@@ -100,6 +100,7 @@ impl<'v> Segmenter<'v> {
                 ascii::ALONE => {
                     self.end_word(sink);
                     sink.piece(self.vocabulary.ascii(byte));
+                    sink.end_of_word();
                     at += 1;
                 }
                 ascii::NOT_ASCII => {
