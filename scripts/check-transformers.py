@@ -20,6 +20,7 @@ import sys
 
 import labelled
 import torch
+import transformers
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 
@@ -85,6 +86,8 @@ def main():
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--limit", type=int, help="only the first N rows")
     args = parser.parse_args()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     rows = labelled.read(args.data)[:args.limit]
     tokenizer = AutoTokenizer.from_pretrained(args.folder)
     model, loading = AutoModelForSequenceClassification.from_pretrained(

@@ -70,7 +70,11 @@ fn weights(vocabulary: usize) -> Vec<u8> {
     let mut random = Random(1);
     let mut tensors: BTreeMap<String, (Vec<usize>, Vec<u8>)> = BTreeMap::new();
     let mut add = |name: String, shape: Vec<usize>| {
-        let constant = if name.ends_with("LayerNorm.weight") { Some(1.0) } else { name.ends_with("bias").then_some(0.0) };
+        let constant = if name.ends_with("LayerNorm.weight") {
+            Some(1.0)
+        } else {
+            name.ends_with("bias").then_some(0.0)
+        };
         let bytes = (0..shape.iter().product())
             .flat_map(|_| constant.unwrap_or_else(|| random.uniform() * 0.2).to_le_bytes())
             .collect();
@@ -82,7 +86,9 @@ fn weights(vocabulary: usize) -> Vec<u8> {
     let mut norms = vec!["embeddings".to_owned()];
     let mut linears = vec![("pooler.dense".to_owned(), HIDDEN, HIDDEN)];
     for layer in (0..LAYERS).map(|i| format!("encoder.layer.{i}")) {
-        for name in ["attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"] {
+        for name in
+            ["attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"]
+        {
             linears.push((format!("{layer}.{name}"), HIDDEN, HIDDEN));
         }
         linears.push((format!("{layer}.intermediate.dense"), FFN, HIDDEN));

@@ -1,9 +1,9 @@
 //! A whole `goldcrest run` in seconds: a tiny random checkpoint, the repository's voice commands.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
-use std::fs;
 
 use crate::{binary, root, run_ok, scratch, write_tiny_checkpoint};
 

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use goldcrest_tests::{Record, binary, bundles, compare, messages, records, report, root, run_ok, skip, target_dir, tiny_run};
+use goldcrest_tests::{
+    Record, binary, bundles, compare, messages, records, report, root, run_ok, skip, target_dir, tiny_run,
+};
 
 /// The numeric contract wants `true`.
 const BIT_EQUAL: bool = false;
@@ -92,7 +94,11 @@ fn arm_binaries() -> Vec<PathBuf> {
 
 /// `musl` or `gnu`, for messages.
 fn libc_of(file: &Path) -> String {
-    let triple = file.ancestors().filter_map(Path::file_name).map(|n| n.to_string_lossy()).find(|n| n.contains("linux-"));
+    let triple = file
+        .ancestors()
+        .filter_map(Path::file_name)
+        .map(|n| n.to_string_lossy())
+        .find(|n| n.contains("linux-"));
     triple.and_then(|t| t.rsplit('-').next().map(String::from)).unwrap_or_else(|| file.display().to_string())
 }
 

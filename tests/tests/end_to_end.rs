@@ -7,7 +7,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use goldcrest_tests::{binary, messages, records, report, run, run_ok, tiny_recipe, tiny_run, voice_commands};
+use goldcrest_tests::{
+    binary, messages, records, report, run, run_ok, tiny_recipe, tiny_run, voice_commands,
+};
 use sha2::{Digest, Sha256};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -18,7 +20,8 @@ fn a_csv_becomes_a_bundle_that_classifies() {
     let labels: BTreeSet<String> = voice_commands().into_iter().map(|(_, label)| label).collect();
 
     // any bytes get a record each, in order
-    let input = [&messages()[..], b"bad \xff\xfe utf-8\n", b"nul \0 inside\n", b"no newline at the end"].concat();
+    let input =
+        [&messages()[..], b"bad \xff\xfe utf-8\n", b"nul \0 inside\n", b"no newline at the end"].concat();
     let got = records(&run_ok(classify(&tiny.bundle).arg("--logits"), &input, MINUTE));
     assert_eq!(got.len(), input.split(|&b| b == b'\n').count());
     for (record, n) in got.iter().zip(1..) {
@@ -31,8 +34,15 @@ fn a_csv_becomes_a_bundle_that_classifies() {
 
     // it has learnt something: a guess is right once in twelve
     let (texts, expected): (Vec<String>, Vec<String>) = voice_commands().into_iter().unzip();
-    let got = records(&run_ok(classify(&tiny.bundle).arg("--logits"), (texts.join("\n") + "\n").as_bytes(), MINUTE));
-    let right = got.iter().zip(&expected).filter(|(r, label)| r.answer.as_ref().is_ok_and(|a| a.rest["label"] == **label));
+    let got = records(&run_ok(
+        classify(&tiny.bundle).arg("--logits"),
+        (texts.join("\n") + "\n").as_bytes(),
+        MINUTE,
+    ));
+    let right = got
+        .iter()
+        .zip(&expected)
+        .filter(|(r, label)| r.answer.as_ref().is_ok_and(|a| a.rest["label"] == **label));
     let share = right.count() as f64 / expected.len() as f64;
     report(&format!("tiny model on its own training data: {:.1} % right", share * 100.0));
     assert!(share > 0.25, "{share}");
@@ -45,11 +55,16 @@ fn a_damaged_bundle_is_refused() {
     let file = tiny.folder.join("damaged.bundle");
     let mut flipped = whole.clone();
     flipped[whole.len() / 2] ^= 1;
-    let cases: [(&str, &[u8], bool); 4] =
-        [("whole", &whole, true), ("cut short", &whole[..whole.len() - 1], false), ("one bit", &flipped, false), ("empty", b"", false)];
+    let cases: [(&str, &[u8], bool); 4] = [
+        ("whole", &whole, true),
+        ("cut short", &whole[..whole.len() - 1], false),
+        ("one bit", &flipped, false),
+        ("empty", b"", false),
+    ];
     for (what, bytes, good) in cases {
         fs::write(&file, bytes).unwrap();
-        let done = run(Command::new(binary("goldcrest-edge")).arg("verify").arg("--bundle").arg(&file), b"", MINUTE);
+        let done =
+            run(Command::new(binary("goldcrest-edge")).arg("verify").arg("--bundle").arg(&file), b"", MINUTE);
         assert_eq!(done.status.code(), Some(if good { 0 } else { 1 }), "verify, {what}: {}", done.stderr);
         assert!(good || !done.stderr.is_empty(), "verify, {what}: no reason is given");
         let done = run(&mut classify(&file), b"hello\n", MINUTE);
