@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use goldcrest_tests::{
-    binary, messages, records, report, run, run_ok, tiny_recipe, tiny_run, voice_commands,
+    TinyRun, binary, messages, records, report, run, run_ok, tiny_recipe, tiny_run, voice_commands,
 };
 use sha2::{Digest, Sha256};
 
@@ -16,7 +17,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_csv_becomes_a_bundle_that_classifies() {
-    let tiny = tiny_run("end_to_end");
+    let tiny = tiny();
     let labels: BTreeSet<String> = voice_commands().into_iter().map(|(_, label)| label).collect();
 
     // any bytes get a record each, in order
@@ -50,7 +51,7 @@ fn a_csv_becomes_a_bundle_that_classifies() {
 
 #[test]
 fn a_damaged_bundle_is_refused() {
-    let tiny = tiny_run("damaged");
+    let tiny = tiny();
     let whole = fs::read(&tiny.bundle).unwrap();
     let file = tiny.folder.join("damaged.bundle");
     let mut flipped = whole.clone();
@@ -103,6 +104,12 @@ fn a_killed_run_continues_to_the_same_weights() {
     for (name, digest) in &expected {
         assert_eq!(got[name], *digest, "{name} differs after the kills");
     }
+}
+
+/// The run that these tests share; `scripts/test.sh` looks at its files afterwards.
+fn tiny() -> &'static TinyRun {
+    static TINY: OnceLock<TinyRun> = OnceLock::new();
+    TINY.get_or_init(|| tiny_run("end_to_end"))
 }
 
 fn classify(bundle: &Path) -> Command {
