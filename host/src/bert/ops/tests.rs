@@ -82,7 +82,7 @@ fn embedding_gradients() {
 
 fn attention_spec(dropout: f32) -> Attention {
     let mask: Arc<[f32]> = [0.0, 0.0, 0.0, -1e9, 0.0, 0.0, 0.0, 0.0].into();
-    Attention { sequence: 4, heads: 3, head_size: 2, mask, dropout, seed: 3 }
+    Attention { sequence: 4, queries: 4, heads: 3, head_size: 2, mask, dropout, seed: 3 }
 }
 
 #[test]
@@ -91,6 +91,10 @@ fn attention_gradients() {
     for dropout in [0.0, 0.3] {
         check_gradients(&qkv, |t| attention(&t[0], &t[1], &t[2], attention_spec(dropout)));
     }
+    let first_only = [var(&[2, 6], 8), var(&[8, 6], 9), var(&[8, 6], 10)];
+    check_gradients(&first_only, |t| {
+        attention(&t[0], &t[1], &t[2], Attention { queries: 1, ..attention_spec(0.3) })
+    });
 }
 
 #[test]
