@@ -77,8 +77,8 @@ pub struct Dataset {
 
 impl Dataset {
     /// Reads training data. Without a `task` it is taken from the label column: arrays (or a `label_separator`) mean
-    /// multi-label, a column named `score` means regression, else single-label. Without `labels` they are the
-    /// names that occur, sorted.
+    /// multi-label, a column named `score` means regression (not where `labels` are given), else single-label.
+    /// Without `labels` they are the names that occur, sorted.
     ///
     /// # Errors
     /// [`DataError`], which names file and line and what to do.
@@ -109,7 +109,7 @@ impl Dataset {
         }
         let task = match task {
             Some(task) => task,
-            None => detect_task(&sources[0], &files)?,
+            None => detect_task(&sources[0], &files, labels.is_some())?,
         };
         let labels = match (task, labels) {
             (Task::Regression, _) => Labels::default(),
@@ -282,13 +282,17 @@ fn names(label: &Cell) -> impl Iterator<Item = &str> {
     names.iter().map(String::as_str).filter(|name| !name.is_empty())
 }
 
-fn detect_task(source: &Source, files: &[Rows]) -> Result<Task, DataError> {
+/// `classes`: labels are given, so it is not regression.
+fn detect_task(source: &Source, files: &[Rows], classes: bool) -> Result<Task, DataError> {
     let mut cells = files.iter().flat_map(|file| &file.rows).map(|row| &row.label);
     let ambiguous = |problem: String| {
         Err(DataError::Ambiguous { path: source.path.clone(), problem, option: "[task] kind" })
     };
     if cells.clone().any(|cell| matches!(cell, Cell::Many(_))) {
         return Ok(Task::MultiLabel);
+    }
+    if classes {
+        return Ok(Task::SingleLabel);
     }
     let column = files[0].label_name.as_deref().unwrap_or_default();
     if detect::same(column, detect::SCORE) {

@@ -269,6 +269,9 @@ fn held_out_data_follows_the_training_data() {
     let labels = Labels::ordered(vec!["z".to_owned(), "x".to_owned(), "y".to_owned()]).unwrap();
     let fixed = Dataset::read(&[folder.file("t.csv", "text,label\na,x\nb,y\n")], None, Some(labels)).unwrap();
     assert_eq!(fixed.examples[0].target, Target::Class(1));
+    let stars = Labels::ordered(vec!["1".to_owned(), "2".to_owned()]).unwrap();
+    let stars = Dataset::read(&[folder.file("s.csv", "text,score\na,1\nb,2\n")], None, Some(stars)).unwrap();
+    assert_eq!(stars.task, Task::SingleLabel, "labels were given");
     assert!(Labels::ordered(vec!["a".to_owned(), "a".to_owned()]).is_err());
 }
 
