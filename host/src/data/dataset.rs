@@ -118,6 +118,9 @@ impl Dataset {
                 Labels::sorted(files.iter().flat_map(|file| &file.rows).flat_map(|row| names(&row.label)))
             }
         };
+        if labels.len() > Labels::MOST {
+            return Err(DataError::TooManyLabels { path: sources[0].path.clone(), found: labels.len() });
+        }
         let mut data = Dataset { task, labels, examples: Vec::new(), files: Vec::new() };
         let mut paired = None;
         for (index, (source, file)) in (0..).zip(sources.iter().zip(files)) {
@@ -315,6 +318,12 @@ fn detect_task(source: &Source, files: &[Rows], classes: bool) -> Result<Task, D
 
 fn target(task: Task, labels: &Labels, cell: Cell, at: impl Fn() -> Place) -> Result<Target, DataError> {
     let id = |label: &str| {
+        if label.len() > Labels::NAME_BYTES {
+            return Err(DataError::LongLabel { at: at(), bytes: label.len() });
+        }
+        if label.contains(char::is_control) {
+            return Err(DataError::ControlCharacter { at: at(), label: label.to_owned() });
+        }
         labels.id(label).ok_or_else(|| DataError::UnknownLabel {
             at: at(),
             label: label.to_owned(),

@@ -4,6 +4,7 @@
 
 mod comparison;
 mod gate;
+mod plot;
 mod render;
 mod significance;
 mod table;

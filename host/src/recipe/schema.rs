@@ -239,8 +239,12 @@ pub struct Pack {
     /// Semantic: 0.1.0.
     #[serde(default = "default_version")]
     pub version: String,
-    /// Of the base model and the data.
-    pub licence: Option<String>,
+    /// Licence of the base model, an SPDX expression or a sentence: `unstated`.
+    #[serde(default = "unstated")]
+    pub base_licence: String,
+    /// Licence of the data, likewise.
+    #[serde(default = "unstated")]
+    pub data_licence: String,
     /// Messages whose logits the board checks before it activates the bundle: 16.
     #[serde(default = "default_golden")]
     pub golden: usize,
@@ -266,6 +270,9 @@ fn default_hidden_weight() -> f64 {
 }
 fn default_version() -> String {
     "0.1.0".to_owned()
+}
+fn unstated() -> String {
+    "unstated".to_owned()
 }
 fn default_golden() -> usize {
     16

@@ -70,8 +70,9 @@ fn a_full_recipe_is_read() {
         max_drop_per_class = 2
         [pack]
         name = "voice"
-        version = "1.10.0"
-        licence = "Apache-2.0"
+        version = "1.10.0-rc.1"
+        base_licence = "Apache-2.0"
+        data_licence = "CC0-1.0"
         "#,
     )
     .unwrap();
@@ -157,7 +158,8 @@ fn mistakes_are_named() {
         ("\"train.csv\"", "\"t\"\ntext = 1.5", "expected the name of a column or its position"),
         ("\"voice\"", "\"../voice\"", "`pack.name` has to be letters"),
         ("\"voice\"", "\"voice\"\nversion = \"1.0\"", "`pack.version` is `1.0`"),
-        ("\"voice\"", "\"voice\"\nversion = \"1.02.0\"", "`pack.version` is `1.02.0`"),
+        ("\"voice\"", "\"voice\"\nversion = \"1.0.x\"", "`pack.version` is `1.0.x`"),
+        ("\"voice\"", "\"voice\"\ndata_licence = \"\"", "`pack.data_licence` is empty"),
         ("\"voice\"", "\"voice\"\ngolden = 0", "`pack.golden` is 0"),
         ("output = \"out\"", "", "missing field `output`"),
         ("checkpoint = \"../base\"", "", "missing field `checkpoint`"),

@@ -208,17 +208,18 @@ impl Pack {
             "pack.name",
             "has to be letters, digits, `-`, `_` and `.`, and to start with one of the first three",
         )?;
-        // MAJOR.MINOR.PATCH, without pre-releases: boards compare three numbers
-        let number = |part: &str| {
-            part == "0"
-                || (part.parse::<u32>().is_ok() && part.starts_with(|c: char| ('1'..='9').contains(&c)))
-        };
-        let semantic = self.version.split('.').count() == 3 && self.version.split('.').all(number);
+        // MAJOR.MINOR.PATCH, then what a pre-release or build adds
+        let core = self.version.split(['-', '+']).next().unwrap_or_default();
+        let digits =
+            |part: &str| (1..10).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+        let semantic = core.split('.').count() == 3 && core.split('.').all(digits);
         ensure(
             semantic,
             "pack.version",
-            format_args!("is `{}`; it has to be three numbers such as 1.0.2", self.version),
+            format_args!("is `{}`; it has to be a semantic version such as 1.0.2", self.version),
         )?;
+        ensure(!self.base_licence.is_empty(), "pack.base_licence", "is empty")?;
+        ensure(!self.data_licence.is_empty(), "pack.data_licence", "is empty")?;
         count(self.golden, "pack.golden")
     }
 }

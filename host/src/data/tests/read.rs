@@ -89,6 +89,11 @@ fn errors_name_file_line_and_remedy() {
     let cases: &[(&str, &[u8], &str)] = &[
         (
             "a.csv",
+            b"text,label\na,x\nb,\"y\nz\"\n",
+            "a.csv:3: the label \"y\\nz\" holds a line end or another control character",
+        ),
+        (
+            "a.csv",
             b"text,label\na,x\nb\xfc,y\n",
             "a.csv:3: byte 16 of the file is not valid UTF-8: 0xfc; if the file is Windows-1252 or Latin-1, convert it with `iconv -f WINDOWS-1252 -t UTF-8`",
         ),
@@ -202,6 +207,16 @@ fn errors_name_file_line_and_remedy() {
             "a.jsonl:1: `label` is empty; expected label names in the array",
         ),
     ];
+    let long = format!("text,label\na,x\nb,{}\n", "y".repeat(129));
+    assert_eq!(
+        message(read("a.csv", long)),
+        "a.csv:3: the label is 129 bytes long; a name has at most 128. Are text and label swapped?"
+    );
+    let many: String = (0..513).map(|row| format!("label {row}\thello\n")).collect();
+    assert_eq!(
+        message(read("a.txt", many)),
+        "a.txt: 513 different labels; at most 512 are possible. Are text and label swapped?"
+    );
     for (name, content, expected) in cases {
         assert_eq!(message(read(name, content)), *expected);
     }
