@@ -62,3 +62,36 @@ fn padded(text: &[u8]) -> [u8; 8] {
     }
     block
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn byte_by_byte(text: &[u8], lowercase: bool) -> ([u8; 8], usize) {
+        let len = text.iter().take(8).take_while(|&&b| matches!(KINDS[b as usize], Kind::InWord)).count();
+        let mut block = padded(text);
+        if lowercase {
+            block.make_ascii_lowercase();
+        }
+        (block, len)
+    }
+
+    #[test]
+    fn blocks_equal_single_bytes() {
+        for byte in 0..=255 {
+            for other in [b'a', b'Z', b'9', b' ', b'@', 0x80, 0xFF] {
+                for at in 0..9 {
+                    let mut text = [other; 9];
+                    text[at] = byte;
+                    for text in [&text[..], &text[..at], &text[at..]] {
+                        for lowercase in [false, true] {
+                            let (expected, len) = byte_by_byte(text, lowercase);
+                            let (found, found_len) = word_block(text, lowercase);
+                            assert_eq!((&expected[..len], len), (&found[..len], found_len), "{text:?}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

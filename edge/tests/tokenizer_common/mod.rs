@@ -155,6 +155,7 @@ pub fn real_data() -> Vec<(PathBuf, String)> {
 }
 
 /// Says so even where the test harness captures what tests print.
+#[allow(clippy::explicit_write)]
 fn skip(why: std::fmt::Arguments) {
     writeln!(std::io::stderr(), "skipped: {why}").unwrap();
 }
