@@ -1,6 +1,8 @@
 //! What the kernel tests and the bench share: a generator that gives the same values on every machine.
 #![allow(dead_code)]
 
+pub mod encoder;
+
 use goldcrest_edge::kernels::{Isa, Kernels};
 
 /// splitmix64 (Steele, Lea and Flood 2014).

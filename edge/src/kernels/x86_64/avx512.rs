@@ -116,6 +116,36 @@ impl Lanes for Avx512 {
         highest_bits(low, high)
     }
     #[inline(always)]
+    fn transpose(sets: [Self; LANES]) -> [Self; LANES] {
+        let mut out = sets;
+        simd! {
+            // 4x4 blocks within each quarter of a register ...
+            let mut blocks = [_mm512_setzero_ps(); LANES];
+            for g in (0..LANES).step_by(4) {
+                let low = _mm512_castps_pd(_mm512_unpacklo_ps(sets[g].0, sets[g + 1].0));
+                let high = _mm512_castps_pd(_mm512_unpackhi_ps(sets[g].0, sets[g + 1].0));
+                let low2 = _mm512_castps_pd(_mm512_unpacklo_ps(sets[g + 2].0, sets[g + 3].0));
+                let high2 = _mm512_castps_pd(_mm512_unpackhi_ps(sets[g + 2].0, sets[g + 3].0));
+                blocks[g] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, low2));
+                blocks[g + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, low2));
+                blocks[g + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(high, high2));
+                blocks[g + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(high, high2));
+            }
+            // ... then the quarters
+            for c in 0..4 {
+                let even = _mm512_shuffle_f32x4::<0x88>(blocks[c], blocks[c + 4]);
+                let odd = _mm512_shuffle_f32x4::<0xdd>(blocks[c], blocks[c + 4]);
+                let even2 = _mm512_shuffle_f32x4::<0x88>(blocks[c + 8], blocks[c + 12]);
+                let odd2 = _mm512_shuffle_f32x4::<0xdd>(blocks[c + 8], blocks[c + 12]);
+                out[c] = Avx512(_mm512_shuffle_f32x4::<0x88>(even, even2));
+                out[c + 4] = Avx512(_mm512_shuffle_f32x4::<0x88>(odd, odd2));
+                out[c + 8] = Avx512(_mm512_shuffle_f32x4::<0xdd>(even, even2));
+                out[c + 12] = Avx512(_mm512_shuffle_f32x4::<0xdd>(odd, odd2));
+            }
+        }
+        out
+    }
+    #[inline(always)]
     fn load_part(x: &[f32]) -> Self {
         simd! { Avx512(_mm512_maskz_loadu_ps(first(x.len()), x.as_ptr())) }
     }
