@@ -121,7 +121,8 @@ impl Writer<'_> {
         let LayerShape { heads, head_size, .. } = shape;
         let [q, k, v] = ["query", "key", "value"].map(|name| self.linear(&format!("{at}.{name}"), x));
         let b = &mut self.builder;
-        let split = b.integers(&format!("heads_{heads}x{head_size}"), &[0, 0, heads as i64, head_size as i64]);
+        let split =
+            b.integers(&format!("heads_{heads}x{head_size}"), &[0, 0, heads as i64, head_size as i64]);
         let joined = b.integers(&format!("width_{}", heads * head_size), &[0, 0, (heads * head_size) as i64]);
         let scale = b.scalar(&format!("1/sqrt({head_size})"), 1.0 / (head_size as f32).sqrt());
         let q = b.node(&format!("{at}.query.scaled"), "Mul", &[&q, &scale], vec![]);
@@ -155,7 +156,8 @@ impl Writer<'_> {
     /// Pooler over [CLS], then the classifier.
     fn head(&mut self, x: &str) {
         let first = self.builder.integer("first", 0);
-        let cls = self.builder.node("bert.pooler.cls", "Gather", &[x, &first], vec![Attribute::int("axis", 1)]);
+        let cls =
+            self.builder.node("bert.pooler.cls", "Gather", &[x, &first], vec![Attribute::int("axis", 1)]);
         let pooled = self.linear("bert.pooler.dense", &cls);
         let pooled = self.builder.op("bert.pooler", "Tanh", &[&pooled]);
         self.linear_to("classifier", &pooled, "logits");
@@ -164,7 +166,12 @@ impl Writer<'_> {
     fn layer_norm(&mut self, at: &str, config: &Config, x: &str) -> String {
         let (weight, bias) = (self.tensor(&format!("{at}.weight")), self.tensor(&format!("{at}.bias")));
         let epsilon = Attribute::float("epsilon", config.layer_norm_eps as f32);
-        self.builder.node(at, "LayerNormalization", &[x, &weight, &bias], vec![Attribute::int("axis", -1), epsilon])
+        self.builder.node(
+            at,
+            "LayerNormalization",
+            &[x, &weight, &bias],
+            vec![Attribute::int("axis", -1), epsilon],
+        )
     }
 
     fn linear(&mut self, at: &str, x: &str) -> String {
@@ -215,7 +222,8 @@ impl Writer<'_> {
         }
         let b = &mut self.builder;
         let at = format!("{x}.quantized");
-        let (floor, full, zero) = (b.scalar("1e-12", 1e-12), b.scalar("127.0", 127.0), b.scalar("128.0", 128.0));
+        let (floor, full, zero) =
+            (b.scalar("1e-12", 1e-12), b.scalar("127.0", 127.0), b.scalar("128.0", 128.0));
         let low = b.scalar("-127.0", -127.0);
         let absmax = b.op(&at, "Abs", &[x]);
         let last = vec![Attribute::ints("axes", &[-1]), Attribute::int("keepdims", 1)];
