@@ -256,10 +256,10 @@ impl<'a> Graph<'a> {
             Ok([product, bias]) => (product, Some(bias)),
             Err(_) => (value, None),
         };
-        let [sum, scale] = self.inputs(product, "Mul")?;
+        let [scaled, scales] = self.inputs(product, "Mul")?;
+        let [sum, x_scale] = self.inputs(scaled, "Mul")?;
         let [q, weights, zero] = self.inputs(self.cast(sum, DataType::Float)?, "MatMulInteger")?;
         expect(self.bytes(zero, DataType::Uint8)? == [128], || format!("`{zero}` is not 128"))?;
-        let [x_scale, scales] = self.inputs(scale, "Mul")?;
         let x = self.quantized(q, x_scale)?;
         let (inputs, outputs) = self.matrix(weights)?;
         let linear = LinearParts {
