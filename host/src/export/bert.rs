@@ -204,8 +204,8 @@ impl Writer<'_> {
                 let zero = b.byte("128_uint8", 128);
                 let sum = b.op(at, "MatMulInteger", &[&q, &w, &zero]);
                 let sum = b.cast(&format!("{at}.Cast"), &sum, DataType::Float);
-                // not by the product of both scales: ONNX Runtime fuses that form into MatMulIntegerToFloat, which
-                // takes the first row's scale for all rows
+                // not by the product of both scales: ONNX Runtime (1.32) fuses that form into MatMulIntegerToFloat
+                // and loses the bias
                 let sum = b.op(at, "Mul", &[&sum, &x_scale]);
                 b.node(&product, "Mul", &[&sum, &w_scale], vec![])
             }
