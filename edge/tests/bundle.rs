@@ -13,12 +13,7 @@ fn manifest() -> Manifest {
         task: Task::SingleLabel,
         pair: false,
         labels: vec!["calm".into(), "angry".into()],
-        tokenizer: tokenizer::Settings {
-            lowercase: true,
-            strip_accents: None,
-            chinese_chars: true,
-            special_tokens_in_text: false,
-        },
+        tokenizer: tokenizer::Settings::uncased(),
         max_tokens: 64,
         windows: Windows::Mean { overlap: 16, most: 8 },
         decision: Settings { temperature: 1.25, thresholds: vec![], abstain_below: Some(0.6) },
@@ -189,7 +184,8 @@ fn other_files_are_not_bundles() {
 #[test]
 fn manifests_that_cannot_be_right_are_neither_written_nor_read() {
     type Change = fn(&mut Manifest);
-    let wrong: [(Change, &str); 14] = [
+    let wrong: [(Change, &str); 15] = [
+        (|m| m.pair = true, "a model that compares two texts cannot read them in windows"),
         (|m| m.name.clear(), "name must have 1 to 128 bytes, it has 0"),
         (|m| m.name = "a\nb".into(), "name holds a control character"),
         (|m| m.version = "1.0".into(), "version \"1.0\" is not a semantic version such as 1.0.0"),
@@ -200,7 +196,7 @@ fn manifests_that_cannot_be_right_are_neither_written_nor_read() {
         (|m| m.task = Task::Regression, "2 labels; regression needs 1 to 1"),
         (|m| m.max_tokens = 2, "max_tokens is 2; it must be 3 to 512"),
         (|m| m.max_tokens = 513, "max_tokens is 513; it must be 3 to 512"),
-        (|m| m.windows = Windows::Mean { overlap: 61, most: 1 }, "windows.overlap is 61; it must be 0 to 60"),
+        (|m| m.windows = Windows::Mean { overlap: 62, most: 1 }, "windows.overlap is 62; it must be 0 to 61"),
         (|m| m.windows = Windows::Mean { overlap: 0, most: 0 }, "windows.most is 0; it must be 1 to 4096"),
         (|m| m.decision.temperature = 0.0, "decision: the temperature is 0; it must be above 0"),
         (
@@ -233,20 +229,20 @@ fn golden_messages_fit_the_manifest() {
 #[cfg(feature = "runtime")]
 #[test]
 fn a_file_is_replaced_whole_and_mapped() {
-    use goldcrest_edge::bundle::{Mapped, OpenError, save};
+    use goldcrest_edge::bundle::{OpenError, map, save};
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("moods.bundle");
     save(&path, b"older").unwrap();
-    let older = Mapped::open(&path).unwrap();
+    let older = map(&path).unwrap();
     save(&path, &bundle()).unwrap();
     assert_eq!(&older[..], b"older");
-    assert!(Bundle::read(&Mapped::open(&path).unwrap()).is_ok());
+    assert!(Bundle::read(&map(&path).unwrap()).is_ok());
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "temporary file left behind");
 
     assert!(save(&folder.path().join("missing/moods.bundle"), b"").is_err());
-    assert!(matches!(Mapped::open(folder.path()), Err(OpenError::NotAFile { .. })));
-    let missing = Mapped::open(&folder.path().join("none")).unwrap_err();
+    assert!(matches!(map(folder.path()), Err(OpenError::NotAFile { .. })));
+    let missing = map(&folder.path().join("none")).unwrap_err();
     assert!(missing.to_string().contains("none"), "{missing}");
     save(&path, b"").unwrap();
-    assert!(matches!(Bundle::read(&Mapped::open(&path).unwrap()), Err(Error::Truncated { .. })));
+    assert!(matches!(Bundle::read(&map(&path).unwrap()), Err(Error::Truncated { .. })));
 }

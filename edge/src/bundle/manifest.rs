@@ -133,6 +133,9 @@ pub enum ManifestError {
         /// The most.
         most: u64,
     },
+    /// Windows go over one text.
+    #[error("a model that compares two texts cannot read them in windows")]
+    PairInWindows,
     /// The decision's numbers do not fit.
     #[error("decision: {0}")]
     Decision(#[from] decision::Error),
@@ -149,8 +152,11 @@ impl Manifest {
         self.check_labels()?;
         range("max_tokens", self.max_tokens.into(), if self.pair { 5 } else { 3 }, limits::TOKENS.into())?;
         if let Windows::Mean { overlap, most } = self.windows {
-            // three special tokens and one piece of progress at least
-            range("windows.overlap", overlap.into(), 0, self.max_tokens.saturating_sub(4).into())?;
+            if self.pair {
+                return Err(ManifestError::PairInWindows);
+            }
+            // two special tokens, and one piece of progress at least
+            range("windows.overlap", overlap.into(), 0, self.max_tokens.saturating_sub(3).into())?;
             range("windows.most", most.into(), 1, limits::WINDOWS.into())?;
         }
         self.decision.check(self.task, self.labels.len())?;

@@ -1,9 +1,9 @@
 //! A bundle mapped into memory: its pages are shared, and read when they are needed.
 #![allow(unsafe_code)]
 use super::limits;
+use bytes::Bytes;
 use std::fs::File;
 use std::io;
-use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 /// Why a file could not be mapped.
@@ -33,35 +33,22 @@ pub enum OpenError {
     },
 }
 
-/// The bytes of a file, mapped read-only.
+/// The bytes of the file at `path`, mapped read-only; they live as long as a clone of them.
 ///
 /// The file must not be written to while it is mapped: replace a bundle by renaming ([`super::save`] does),
 /// never in place.
-#[derive(Debug)]
-pub struct Mapped(memmap2::Mmap);
-
-impl Mapped {
-    /// Maps the file at `path`.
-    pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let fail = |source| OpenError::Io { path: path.into(), source };
-        let file = File::open(path).map_err(fail)?;
-        let metadata = file.metadata().map_err(fail)?;
-        if !metadata.is_file() {
-            return Err(OpenError::NotAFile { path: path.into() });
-        }
-        if metadata.len() > limits::FILE {
-            return Err(OpenError::Oversized { path: path.into(), bytes: metadata.len() });
-        }
-        // SAFETY: the mapping is read-only and private. That nobody truncates or rewrites the file meanwhile
-        // cannot be enforced; bundles are replaced by rename, which leaves a mapped one as it is.
-        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(fail)?;
-        Ok(Mapped(map))
+pub fn map(path: &Path) -> Result<Bytes, OpenError> {
+    let fail = |source| OpenError::Io { path: path.into(), source };
+    let file = File::open(path).map_err(fail)?;
+    let metadata = file.metadata().map_err(fail)?;
+    if !metadata.is_file() {
+        return Err(OpenError::NotAFile { path: path.into() });
     }
-}
-
-impl Deref for Mapped {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        &self.0
+    if metadata.len() > limits::FILE {
+        return Err(OpenError::Oversized { path: path.into(), bytes: metadata.len() });
     }
+    // SAFETY: the mapping is read-only. That nobody truncates or rewrites the file meanwhile cannot be
+    // enforced; bundles are replaced by rename, which leaves a mapped one as it is.
+    let map = unsafe { memmap2::Mmap::map(&file) }.map_err(fail)?;
+    Ok(Bytes::from_owner(map))
 }

@@ -20,7 +20,7 @@
 //! two of them to one place. [`Bundle::read`] checks lengths and [`limits`], then the digest, and only then
 //! gives a byte to a parser.
 //!
-//! Reading needs `core` and `alloc` only. Feature `std` adds [`save`], feature `runtime` [`Mapped`].
+//! Reading needs `core` and `alloc` only. Feature `std` adds [`save`], feature `runtime` [`map`].
 
 mod layout;
 pub mod limits;
@@ -34,7 +34,7 @@ mod write;
 
 pub use manifest::{Golden, Licence, Manifest, ManifestError, Measured, Windows};
 #[cfg(feature = "runtime")]
-pub use map::{Mapped, OpenError};
+pub use map::{OpenError, map};
 pub use read::{Bundle, Error};
 #[cfg(feature = "std")]
 pub use save::save;

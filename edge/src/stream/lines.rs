@@ -1,33 +1,15 @@
 //! One message a line.
+use super::message::{Error, Input, Message};
 use super::Interrupt;
-use super::utf8::Utf8;
 use std::io::{self, Read};
 
-/// Bytes read at once.
-const BUFFER: usize = 64 << 10;
-
-/// Takes messages, chunk by chunk.
+/// Takes messages.
 pub trait Sink {
-    /// The next part of the message. It may be all of it, or there may be none.
-    fn text(&mut self, chunk: &str);
-
-    /// The end of message `number` (from 1). `invalid`: the offset of its first byte that is not UTF-8;
-    /// no text from there on was given.
-    fn end(&mut self, number: u64, invalid: Option<u64>) -> io::Result<()>;
+    /// Message `number` (from 1). What it does not pull of it is skipped.
+    fn message(&mut self, number: u64, message: &mut Message<'_>) -> Result<(), Error>;
 
     /// The source may have nothing more for now: everything up to here shall be seen.
     fn flush(&mut self) -> io::Result<()>;
-}
-
-/// Why a stream broke off.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The source failed.
-    #[error("cannot read: {0}")]
-    Read(#[source] io::Error),
-    /// The sink failed.
-    #[error("cannot write: {0}")]
-    Write(#[source] io::Error),
 }
 
 /// Why a stream ended.
@@ -35,22 +17,15 @@ pub enum Error {
 pub enum End {
     /// The source has no more.
     Source,
-    /// [`Interrupt::requested`]. A line whose end had not been read yet is not a message, and dropped.
+    /// [`Interrupt::requested`].
     Interrupted,
 }
 
 /// Cuts sources into lines. Only `\n` ends a line; the last one may lack it; an empty one is a message.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Lines {
-    buffer: Box<[u8]>,
-    utf8: Utf8,
+    input: Input,
     number: u64,
-}
-
-impl Default for Lines {
-    fn default() -> Self {
-        Lines { buffer: vec![0; BUFFER].into(), utf8: Utf8::default(), number: 0 }
-    }
 }
 
 impl Lines {
@@ -59,68 +34,73 @@ impl Lines {
         self.number
     }
 
-    /// Gives all lines of `source` to `sink`. Flushes it before each read, since that may have to wait.
+    /// Gives all lines of `source` to `sink`. Flushes the sink before it reads, since that may have to wait.
     pub fn run(
         &mut self,
-        source: &mut impl Read,
+        source: &mut dyn Read,
         sink: &mut impl Sink,
         interrupt: &Interrupt,
     ) -> Result<End, Error> {
-        let mut open = false;
-        loop {
-            sink.flush().map_err(Error::Write)?;
-            let read = match interrupt.wait(|| source.read(&mut self.buffer)) {
-                None => return Ok(End::Interrupted),
-                Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Some(read) => read.map_err(Error::Read)?,
-            };
-            if read == 0 {
-                break;
+        self.input.begin_source();
+        let end = loop {
+            match self.next(source, sink, interrupt) {
+                Ok(true) => {}
+                Ok(false) => break End::Source,
+                Err(Error::Interrupted) => break End::Interrupted,
+                Err(error) => return Err(error),
             }
-            let mut rest = &self.buffer[..read];
-            while let Some(length) = rest.iter().position(|&b| b == b'\n') {
-                self.utf8.push(&rest[..length], |text| sink.text(text));
-                self.number += 1;
-                sink.end(self.number, self.utf8.finish()).map_err(Error::Write)?;
-                rest = &rest[length + 1..];
-                open = false;
-                if interrupt.requested() {
-                    sink.flush().map_err(Error::Write)?;
-                    return Ok(End::Interrupted);
-                }
-            }
-            if !rest.is_empty() {
-                self.utf8.push(rest, |text| sink.text(text));
-                open = true;
-            }
+        };
+        sink.flush().map_err(Error::Write)?;
+        Ok(end)
+    }
+
+    fn next(
+        &mut self,
+        source: &mut dyn Read,
+        sink: &mut impl Sink,
+        interrupt: &Interrupt,
+    ) -> Result<bool, Error> {
+        if interrupt.requested() {
+            return Err(Error::Interrupted);
         }
-        if open {
-            self.number += 1;
-            sink.end(self.number, self.utf8.finish()).map_err(Error::Write)?;
+        if !self.input.unread().contains(&b'\n') {
             sink.flush().map_err(Error::Write)?;
         }
-        Ok(End::Source)
+        if !self.input.fill(source, interrupt)? {
+            return Ok(false);
+        }
+        self.number += 1;
+        let mut message = Message::new(&mut self.input, source, interrupt);
+        sink.message(self.number, &mut message)?;
+        message.skip_rest()?;
+        Ok(true)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stream::Chunk;
     use proptest::prelude::*;
 
     #[derive(Default)]
     struct Collect {
-        current: String,
         messages: Vec<(u64, Result<String, u64>)>,
+        interrupt: Option<Interrupt>,
     }
 
     impl Sink for Collect {
-        fn text(&mut self, chunk: &str) {
-            self.current.push_str(chunk);
-        }
-        fn end(&mut self, number: u64, invalid: Option<u64>) -> io::Result<()> {
-            let text = std::mem::take(&mut self.current);
-            self.messages.push((number, invalid.map_or(Ok(text), Err)));
+        fn message(&mut self, number: u64, message: &mut Message<'_>) -> Result<(), Error> {
+            let mut text = String::new();
+            let result = loop {
+                match message.next_chunk()? {
+                    Chunk::Text(chunk) => text.push_str(chunk),
+                    Chunk::NotUtf8 { offset } => break Err(offset),
+                    Chunk::End => break Ok(text),
+                }
+            };
+            self.messages.push((number, result));
+            self.interrupt.iter().for_each(Interrupt::request);
             Ok(())
         }
         fn flush(&mut self) -> io::Result<()> {
@@ -138,50 +118,48 @@ mod tests {
         }
     }
 
-    fn collect(source: &[u8], most: usize) -> Vec<(u64, Result<String, u64>)> {
-        let mut sink = Collect::default();
-        let end = Lines::default().run(&mut Dribble(source, most), &mut sink, &Interrupt::default());
-        assert_eq!(end.unwrap(), End::Source);
-        sink.messages
+    fn source() -> impl Strategy<Value = Vec<u8>> {
+        let part = prop_oneof![
+            Just(b"\n".to_vec()),
+            Just("ä€🦀".as_bytes().to_vec()),
+            proptest::collection::vec(any::<u8>(), 0..4),
+            "[a-z\r\\x00]{0,3}".prop_map(String::into_bytes),
+        ];
+        proptest::collection::vec(part, 0..20).prop_map(|parts| parts.concat())
     }
 
     proptest! {
-        /// Against the naive way: split everything at once.
+        /// However it is cut into reads: what splitting and checking the whole at once gives.
         #[test]
-        fn every_line_is_one_message(
-            source in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), Just(0xc3), Just(0xa4), any::<u8>()], 0..60),
-            most in 1usize..9,
-        ) {
+        fn every_line_is_one_message(source in source(), most in 1usize..9) {
             let mut lines: Vec<&[u8]> = source.split(|&b| b == b'\n').collect();
             if lines.last().is_some_and(|last| last.is_empty()) {
                 lines.pop();
             }
-            let expected: Vec<_> = (1..)
-                .zip(lines)
-                .map(|(n, line)| (n, str::from_utf8(line).map(str::to_owned).map_err(|e| e.valid_up_to() as u64)))
-                .collect();
-            prop_assert_eq!(collect(&source, most), expected);
+            let check = |line| str::from_utf8(line).map(str::to_owned).map_err(|e| e.valid_up_to() as u64);
+            let expected: Vec<_> = (1..).zip(lines.into_iter().map(check)).collect();
+            let mut sink = Collect::default();
+            let end = Lines::default().run(&mut Dribble(&source, most), &mut sink, &Interrupt::default());
+            prop_assert_eq!(end.unwrap(), End::Source);
+            prop_assert_eq!(sink.messages, expected);
         }
     }
 
     #[test]
     fn an_interrupt_ends_after_the_message_in_hand() {
-        struct Asks(Collect, Interrupt);
-        impl Sink for Asks {
-            fn text(&mut self, chunk: &str) {
-                self.0.text(chunk);
-            }
-            fn end(&mut self, number: u64, invalid: Option<u64>) -> io::Result<()> {
-                self.1.request();
-                self.0.end(number, invalid)
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
         let interrupt = Interrupt::default();
-        let mut sink = Asks(Collect::default(), interrupt.clone());
+        let mut sink = Collect { interrupt: Some(interrupt.clone()), ..Collect::default() };
         let end = Lines::default().run(&mut &b"one\ntwo\n"[..], &mut sink, &interrupt).unwrap();
-        assert_eq!((end, sink.0.messages), (End::Interrupted, vec![(1, Ok("one".to_owned()))]));
+        assert_eq!((end, sink.messages), (End::Interrupted, vec![(1, Ok("one".to_owned()))]));
+    }
+
+    #[test]
+    fn numbers_go_on_over_sources() {
+        let (mut lines, mut sink) = (Lines::default(), Collect::default());
+        for mut source in [&b"one"[..], b"", b"\ntwo\n"] {
+            lines.run(&mut source, &mut sink, &Interrupt::default()).unwrap();
+        }
+        let numbers: Vec<_> = sink.messages.into_iter().map(|(n, text)| (n, text.unwrap())).collect();
+        assert_eq!(numbers, [(1, "one".into()), (2, "".into()), (3, "two".into())]);
     }
 }
