@@ -1,1 +1,264 @@
-//! Integer and float kernels; the portable ones are the oracle.
+//! Int8 matrix products and float row operators of a BERT encoder, with the same bits on every processor.
+//!
+//! Weights are int8 with one scale an output channel ([`Linear`]), activations int8 with one scale a row
+//! ([`Activations`]), sums exact in i32, everything else f32. [`Kernels`] holds the functions of one instruction set
+//! ([`Isa`]); the portable ones are the oracle, and all others equal them bit for bit.
+//!
+//! How that is so: integer sums do not depend on order. Each float operator is written once over sixteen virtual
+//! lanes (`lanes`): lane i of a reduction takes elements i, i + 16, ..., missing ones are neutral, and one tree joins
+//! the lanes. Multiply-adds are fused where the source says so and nowhere else; rounding is half to even; subnormals
+//! are kept. Minimum and maximum return their second operand where neither is larger. IEEE 754 leaves the sign and
+//! payload of a NaN open, so operators that end a chain write the nearest finite number instead of NaN or infinity:
+//! finite weights give finite results, and whatever garbage comes in, the same bits come out everywhere.
+//! (The in-place sums `add`, `dequantize_row` and `add_dequantized_row` pass infinities and NaN through.)
+//!
+//! Nothing here allocates after [`Linear::pack`], [`Activations::new`] and [`AttentionScratch::new`].
+#![allow(unsafe_code)]
+
+mod activations;
+mod attention;
+mod float;
+mod isa;
+mod lanes;
+mod linear;
+mod math;
+mod memory;
+mod portable;
+mod rows;
+mod table;
+
+use alloc::string::String;
+
+pub use activations::Activations;
+pub use attention::{AttentionInput, AttentionScratch, Rows};
+pub use isa::Isa;
+pub use linear::{Epilogue, Linear, Weights};
+use rows::Function;
+
+/// Why kernels could not be chosen or weights not be packed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KernelError {
+    /// Not one of the names of [`Isa`].
+    #[error(
+        "unknown instruction set \"{name}\"; known: portable, avx2, avx-vnni, avx512-vnni, neon, neon-dot, neon-i8mm"
+    )]
+    UnknownIsa {
+        /// What was asked for.
+        name: String,
+    },
+    /// This processor, or this build, has no such instructions.
+    #[error("instruction set {isa} is not available here; the best available is {best}", best = Isa::best())]
+    Unavailable {
+        /// What was asked for.
+        isa: Isa,
+    },
+    /// No inputs, no outputs, or more inputs than [`Linear::MAX_INPUTS`].
+    #[error("a linear layer of {inputs} inputs and {outputs} outputs is not supported (1 to 65536 inputs)")]
+    Shape {
+        /// k.
+        inputs: usize,
+        /// n.
+        outputs: usize,
+    },
+    /// The weights are not `inputs * outputs`.
+    #[error("{inputs} inputs and {outputs} outputs need their product of weights, found {found}")]
+    WeightCount {
+        /// k.
+        inputs: usize,
+        /// n.
+        outputs: usize,
+        /// Weights given.
+        found: usize,
+    },
+    /// A vector of a linear layer has the wrong length.
+    #[error("expected {expected} {what}, found {found}")]
+    Count {
+        /// Scales or biases.
+        what: &'static str,
+        /// Outputs of the layer.
+        expected: usize,
+        /// Values given.
+        found: usize,
+    },
+    /// A scale or bias that could make a result overflow.
+    #[error("{what} {value} of a linear layer is out of range")]
+    Value {
+        /// Scale or bias.
+        what: &'static str,
+        /// The value.
+        value: f32,
+    },
+}
+
+/// LayerNorm of a row (Ba et al., arXiv 1607.06450) with the biased variance in two passes.
+#[derive(Clone, Copy, Debug)]
+pub struct Norm<'a> {
+    /// Factor of each element.
+    pub gamma: &'a [f32],
+    /// Added to each element.
+    pub beta: &'a [f32],
+    /// Added to the variance.
+    pub epsilon: f32,
+}
+
+/// The functions of one instruction set.
+///
+/// Methods panic when slices do not fit each other or a layer was packed for another instruction set: errors of the
+/// calling code, never of the data.
+#[derive(Clone, Copy)]
+pub struct Kernels {
+    table: &'static table::Table,
+}
+
+impl Kernels {
+    /// The functions for `isa`, if this processor has it.
+    pub fn new(isa: Isa) -> Result<Kernels, KernelError> {
+        match table::of(isa) {
+            Some(table) if isa.available() => Ok(Kernels { table }),
+            _ => Err(KernelError::Unavailable { isa }),
+        }
+    }
+
+    /// The fastest functions for this processor.
+    pub fn best() -> Kernels {
+        Kernels { table: table::of(Isa::best()).expect("an available instruction set has a table") }
+    }
+
+    /// What the environment variable `GOLDCREST_ISA` names, or the best where it is unset or empty.
+    #[cfg(feature = "std")]
+    pub fn from_env() -> Result<Kernels, KernelError> {
+        match std::env::var_os("GOLDCREST_ISA") {
+            Some(name) if !name.is_empty() => Kernels::new(name.to_string_lossy().parse()?),
+            _ => Ok(Kernels::best()),
+        }
+    }
+
+    /// Which instruction set it is.
+    pub fn isa(self) -> Isa {
+        self.table.isa
+    }
+
+    /// Quantizes rows of `inputs` floats: `scale = absmax / 127`, `q = round(x * (127 / absmax))` half to even.
+    ///
+    /// absmax is held within 1e-12 to 1e24; a row of zeros gives zeros.
+    pub fn quantize_rows(self, x: &[f32], inputs: usize, to: &mut Activations) {
+        assert!(inputs > 0 && x.len().is_multiple_of(inputs), "{} floats are no rows of {inputs}", x.len());
+        self.check(to.kernels());
+        to.reshape(x.len() / inputs, inputs);
+        // SAFETY: this processor has the instruction set, or the table would not be here.
+        unsafe { (self.table.quantize)(x, to) }
+    }
+
+    /// `out[r][c] = fma(sum over k of x[r][k] * w[k][c], scale[c] * x.scale[r], bias[c])`, then the epilogue.
+    ///
+    /// `out` is `[rows, outputs]`; as many rows of `x` as it holds are used, the first ones.
+    pub fn linear(self, layer: &Linear, x: &Activations, epilogue: Epilogue, out: &mut [f32]) {
+        let rows = out.len() / layer.outputs();
+        assert!(
+            out.len().is_multiple_of(layer.outputs()) && rows <= x.rows(),
+            "output is not rows * outputs"
+        );
+        assert!(layer.inputs() == x.inputs(), "{} inputs, but rows of {}", layer.inputs(), x.inputs());
+        self.check(x.kernels());
+        self.check(layer.kernels());
+        // SAFETY: as in `quantize_rows`; shapes and layouts are checked above.
+        unsafe { (self.table.linear)(layer, x, rows, epilogue, out) }
+    }
+
+    /// LayerNorm of each row of `x` in place, after `residual` is added if given; the result also goes, quantized, to
+    /// `quantized` if given.
+    pub fn layer_norm(
+        self,
+        x: &mut [f32],
+        residual: Option<&[f32]>,
+        norm: &Norm<'_>,
+        quantized: Option<&mut Activations>,
+    ) {
+        let width = norm.gamma.len();
+        assert!(width > 0 && norm.beta.len() == width, "gamma and beta differ in length");
+        assert!(x.len().is_multiple_of(width) && residual.is_none_or(|y| y.len() == x.len()));
+        let quantized = quantized.map(|to| {
+            self.check(to.kernels());
+            to.reshape(x.len() / width, width);
+            to
+        });
+        // SAFETY: as in `quantize_rows`.
+        unsafe { (self.table.layer_norm)(x, residual, norm, quantized) }
+    }
+
+    /// Softmax attention of every query over every key, head by head, into `out` `[query_count, heads * head_size]`.
+    pub fn attention(self, input: &AttentionInput<'_>, scratch: &mut AttentionScratch, out: &mut [f32]) {
+        input.check(scratch, out);
+        // SAFETY: as in `quantize_rows`; shapes are checked above.
+        unsafe { (self.table.attention)(input, scratch, out) }
+    }
+
+    /// `to = row * scale`: one row of an int8 embedding table.
+    pub fn dequantize_row(self, row: &[i8], scale: f32, to: &mut [f32]) {
+        assert!(row.len() == to.len());
+        // SAFETY: as in `quantize_rows`.
+        unsafe { (self.table.dequantize)(row, scale, to, false) }
+    }
+
+    /// `to = fma(row, scale, to)`.
+    pub fn add_dequantized_row(self, row: &[i8], scale: f32, to: &mut [f32]) {
+        assert!(row.len() == to.len());
+        // SAFETY: as in `quantize_rows`.
+        unsafe { (self.table.dequantize)(row, scale, to, true) }
+    }
+
+    /// `x += y`.
+    pub fn add(self, x: &mut [f32], y: &[f32]) {
+        assert!(x.len() == y.len());
+        // SAFETY: as in `quantize_rows`.
+        unsafe { (self.table.add)(x, y) }
+    }
+
+    /// The mean of `rows` (each as long as `mean`): summed in order, then multiplied by `1 / count`.
+    pub fn mean_rows(self, rows: &[f32], mean: &mut [f32]) {
+        let count = rows.len() / mean.len();
+        assert!(count > 0 && rows.len().is_multiple_of(mean.len()));
+        mean.fill(0.0);
+        for row in rows.chunks_exact(mean.len()) {
+            self.add(mean, row);
+        }
+        // SAFETY: as in `quantize_rows`.
+        unsafe { (self.table.scale)(mean, 1.0 / count as f32) }
+    }
+
+    /// Softmax of one row, in place.
+    pub fn softmax(self, x: &mut [f32]) {
+        // SAFETY: as in `quantize_rows`.
+        unsafe { (self.table.softmax)(x) }
+    }
+
+    /// e^x of each, x clamped to -87 to 88. Relative error below 2.5e-7.
+    pub fn exp(self, x: &mut [f32]) {
+        self.map(Function::Exp, x);
+    }
+
+    /// GELU (erf) of each. Absolute error below 3e-6.
+    pub fn gelu(self, x: &mut [f32]) {
+        self.map(Function::Gelu, x);
+    }
+
+    /// tanh of each. Absolute error below 3e-7.
+    pub fn tanh(self, x: &mut [f32]) {
+        self.map(Function::Tanh, x);
+    }
+
+    /// 1 / (1 + e^-x) of each. Absolute error below 3e-7.
+    pub fn sigmoid(self, x: &mut [f32]) {
+        self.map(Function::Sigmoid, x);
+    }
+
+    fn map(self, function: Function, x: &mut [f32]) {
+        // SAFETY: as in `quantize_rows`.
+        unsafe { (self.table.map)(function, x) }
+    }
+
+    fn check(self, other: Kernels) {
+        assert!(self.isa() == other.isa(), "packed for {}, called for {}", other.isa(), self.isa());
+    }
+}

@@ -1,0 +1,179 @@
+//! Scaled dot-product attention in f32 over all heads of one text.
+//!
+//! Scores and sums are chains of fused multiply-adds in the order of the head's elements and of the keys, so their
+//! bits do not depend on how the work is blocked. Softmax is the two-pass one of [`super::rows`].
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::lanes::{Dot, LANES, MAX_ROWS};
+use super::rows::exp_row;
+
+/// Rows of floats with a distance between them: a part of a wider matrix.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a> {
+    /// Row `r` begins at `r * stride`.
+    pub data: &'a [f32],
+    /// Floats from one row to the next.
+    pub stride: usize,
+}
+
+impl Rows<'_> {
+    /// Panics unless `rows` rows of `width` floats are there.
+    fn check(&self, rows: usize, width: usize) {
+        let enough = rows == 0 || (rows - 1) * self.stride + width <= self.data.len();
+        assert!(enough, "{rows} rows of {width} floats at stride {} do not fit", self.stride);
+    }
+
+    #[inline(always)]
+    fn part(&self, row: usize, from: usize, width: usize) -> &[f32] {
+        &self.data[row * self.stride + from..][..width]
+    }
+}
+
+/// What attention reads: `heads * head_size` floats a row.
+#[derive(Clone, Copy, Debug)]
+pub struct AttentionInput<'a> {
+    /// One row a query.
+    pub queries: Rows<'a>,
+    /// One row a key.
+    pub keys: Rows<'a>,
+    /// One row a key.
+    pub values: Rows<'a>,
+    /// How many queries: one is enough where only \[CLS\] is read.
+    pub query_count: usize,
+    /// How many keys, at least one.
+    pub key_count: usize,
+    /// Heads.
+    pub heads: usize,
+    /// Floats of a head, 1 to 128.
+    pub head_size: usize,
+    /// What scores are multiplied by: `1 / sqrt(head_size)`, or 1 where the weights hold it.
+    pub scale: f32,
+}
+
+impl AttentionInput<'_> {
+    pub(super) fn check(&self, scratch: &AttentionScratch, out: &[f32]) {
+        let width = self.heads * self.head_size;
+        assert!((1..=AttentionScratch::MAX_HEAD_SIZE).contains(&self.head_size) && self.key_count > 0);
+        assert!(out.len() == self.query_count * width, "output is not query_count * heads * head_size");
+        self.queries.check(self.query_count, width);
+        self.keys.check(self.key_count, width);
+        self.values.check(self.key_count, width);
+        let padded = self.key_count.next_multiple_of(LANES);
+        assert!(
+            padded * self.head_size <= scratch.keys.len() && padded * MAX_ROWS <= scratch.scores.len(),
+            "{} keys do not fit the scratch memory",
+            self.key_count
+        );
+    }
+}
+
+/// Working memory of attention: one head's transposed keys, and scores and queries of a few rows.
+pub struct AttentionScratch {
+    keys: Vec<f32>,
+    scores: Vec<f32>,
+    queries: Vec<f32>,
+}
+
+impl AttentionScratch {
+    /// Largest head size.
+    pub const MAX_HEAD_SIZE: usize = 128;
+
+    /// For up to `keys` keys and heads of up to `head_size`.
+    pub fn new(keys: usize, head_size: usize) -> AttentionScratch {
+        let padded = keys.next_multiple_of(LANES);
+        AttentionScratch {
+            keys: vec![0.0; padded * head_size],
+            scores: vec![0.0; padded * MAX_ROWS],
+            queries: vec![0.0; MAX_ROWS * head_size],
+        }
+    }
+}
+
+/// See [`super::Kernels::attention`].
+#[inline(always)]
+pub(super) fn attention<D: Dot>(input: &AttentionInput<'_>, scratch: &mut AttentionScratch, out: &mut [f32]) {
+    let AttentionInput { queries, query_count, key_count, heads, head_size, scale, .. } = *input;
+    let padded = key_count.next_multiple_of(LANES);
+    let keys = &mut scratch.keys[..padded * head_size];
+    let scores = &mut scratch.scores[..padded * MAX_ROWS];
+    for head in 0..heads {
+        let from = head * head_size;
+        transpose_keys(input, from, padded, keys);
+        for first in (0..query_count).step_by(D::QUERIES) {
+            let rows = D::QUERIES.min(query_count - first);
+            for r in 0..D::QUERIES {
+                // missing rows repeat the last one; their results are not read
+                let query = queries.part(first + r.min(rows - 1), from, head_size);
+                for (to, &q) in scratch.queries[r * head_size..][..head_size].iter_mut().zip(query) {
+                    *to = q * scale;
+                }
+            }
+            score::<D>(&scratch.queries, keys, head_size, padded, scores);
+            let mut inverse = [0.0; MAX_ROWS];
+            for r in 0..rows {
+                let row = scores[r * padded..][..padded].as_chunks_mut().0;
+                if let Some((last, blocks)) = row.split_last_mut() {
+                    inverse[r] = exp_row::<D>(blocks, last, key_count - blocks.len() * LANES);
+                }
+            }
+            mix::<D>(input, from, first, rows, scores, &inverse, out);
+        }
+    }
+}
+
+/// `keys[e * padded + j]` is element `e` of key `j`; missing keys repeat the last one.
+#[inline(always)]
+fn transpose_keys(input: &AttentionInput<'_>, from: usize, padded: usize, keys: &mut [f32]) {
+    for j in 0..padded {
+        let key = input.keys.part(j.min(input.key_count - 1), from, input.head_size);
+        for (e, &k) in key.iter().enumerate() {
+            keys[e * padded + j] = k;
+        }
+    }
+}
+
+/// Scores of [`Dot::QUERIES`] queries against all keys, row by row.
+#[inline(always)]
+fn score<D: Dot>(queries: &[f32], keys: &[f32], head_size: usize, padded: usize, scores: &mut [f32]) {
+    assert!(queries.len() >= D::QUERIES * head_size && keys.len() >= head_size * padded);
+    for j in (0..padded).step_by(LANES) {
+        let mut acc = [D::splat(0.0); MAX_ROWS];
+        for e in 0..head_size {
+            let k = D::at(keys, e * padded + j);
+            for r in 0..D::QUERIES {
+                acc[r] = D::splat(queries[r * head_size + e]).fma(k, acc[r]);
+            }
+        }
+        for r in 0..D::QUERIES {
+            acc[r].put(scores, r * padded + j);
+        }
+    }
+}
+
+/// Values weighted by the scores, times the inverse sums.
+#[inline(always)]
+fn mix<D: Dot>(
+    input: &AttentionInput<'_>,
+    from: usize,
+    first: usize,
+    rows: usize,
+    scores: &[f32],
+    inverse: &[f32; MAX_ROWS],
+    out: &mut [f32],
+) {
+    let AttentionInput { values, key_count, heads, head_size, .. } = *input;
+    let padded = key_count.next_multiple_of(LANES);
+    for r in 0..rows {
+        for e in (0..head_size).step_by(LANES) {
+            let width = LANES.min(head_size - e);
+            let mut acc = D::splat(0.0);
+            for j in 0..key_count {
+                let v = D::at(values.part(j, from + e, width), 0);
+                acc = D::splat(scores[r * padded + j]).fma(v, acc);
+            }
+            let to = &mut out[(first + r) * heads * head_size + from + e..][..width];
+            acc.mul(D::splat(inverse[r])).finite().put(to, 0);
+        }
+    }
+}

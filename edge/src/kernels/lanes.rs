@@ -1,0 +1,129 @@
+//! Sixteen virtual lanes: the one shape in which every float operator is written.
+//!
+//! A lane set is one AVX-512 register, two of AVX2, four of NEON, or an array. Operators are generic over
+//! [`Lanes`] and compiled once per instruction set, so each runs the same IEEE-754 operations in the same order.
+//!
+//! Soundness: the methods are safe to call although they are made of intrinsics, because the SIMD types are
+//! private to `kernels` and only named in the `#[target_feature]` entries of [`super::table`], which are reached
+//! after the processor was asked.
+
+/// Lanes in a set.
+pub(super) const LANES: usize = 16;
+
+/// Sixteen f32. All methods work lane by lane unless said.
+pub(super) trait Lanes: Copy {
+    fn splat(x: f32) -> Self;
+    fn load(x: &[f32; LANES]) -> Self;
+    fn store(self, to: &mut [f32; LANES]);
+    fn from_i32(x: &[i32; LANES]) -> Self;
+    fn from_i8(x: &[i8; LANES]) -> Self;
+    fn add(self, b: Self) -> Self;
+    fn sub(self, b: Self) -> Self;
+    fn mul(self, b: Self) -> Self;
+    fn div(self, b: Self) -> Self;
+    /// `self * b + c`, rounded once.
+    fn fma(self, b: Self, c: Self) -> Self;
+    /// `if self < b { self } else { b }`: `b` when either is NaN or both are zeros.
+    fn min(self, b: Self) -> Self;
+    /// `if self > b { self } else { b }`: `b` when either is NaN or both are zeros.
+    fn max(self, b: Self) -> Self;
+    fn abs(self) -> Self;
+    /// Adds the low integer of `n` (a float made by adding [`super::math::ROUND`]) to the exponent: `self * 2^n`.
+    fn scale_by_power(self, n: Self) -> Self;
+    /// The larger bit pattern, for non-negative floats: like `max`, but NaN is above infinity.
+    fn max_bits(self, b: Self) -> Self;
+    /// Lanes `n..` become zero.
+    fn keep(self, n: usize) -> Self;
+    /// The sum by the one tree: lane i + lane i+8, then i+4, i+2, i+1.
+    fn sum(self) -> f32;
+    /// [`Lanes::max`] over all lanes by the same tree.
+    fn highest(self) -> f32;
+    /// [`Lanes::max_bits`] over all lanes, as bits.
+    fn highest_bits(self) -> u32;
+
+    /// Up to sixteen floats, the missing ones zero.
+    #[inline(always)]
+    fn load_part(x: &[f32]) -> Self {
+        let mut all = [0.0; LANES];
+        all[..x.len()].copy_from_slice(x);
+        Self::load(&all)
+    }
+
+    /// The first `to.len()` lanes.
+    #[inline(always)]
+    fn store_part(self, to: &mut [f32]) {
+        let mut all = [0.0; LANES];
+        self.store(&mut all);
+        to.copy_from_slice(&all[..to.len()]);
+    }
+
+    /// Lanes from `x[i..]`, zeros past its end.
+    #[inline(always)]
+    fn at(x: &[f32], i: usize) -> Self {
+        let rest = &x[i..];
+        match rest.first_chunk() {
+            Some(all) => Self::load(all),
+            None => Self::load_part(rest),
+        }
+    }
+
+    /// Writes lanes to `x[i..]`, none past its end.
+    #[inline(always)]
+    fn put(self, x: &mut [f32], i: usize) {
+        let rest = &mut x[i..];
+        match rest.first_chunk_mut() {
+            Some(all) => self.store(all),
+            None => self.store_part(rest),
+        }
+    }
+
+    /// NaN and infinities become the nearest finite number (NaN the lowest).
+    #[inline(always)]
+    fn finite(self) -> Self {
+        self.max(Self::splat(-f32::MAX)).min(Self::splat(f32::MAX))
+    }
+}
+
+/// The integer side of an instruction set: how activations and weights lie in memory, and the product of a tile.
+pub(super) trait Dot: Lanes {
+    /// Outputs of a panel of weights: a multiple of sixteen, at most [`MAX_COLUMNS`].
+    const COLUMNS: usize;
+    /// Rows of a tile, at most [`MAX_ROWS`].
+    const ROWS: usize;
+    /// Query rows that attention works on together, at most [`MAX_ROWS`].
+    const QUERIES: usize;
+    /// Inputs a step of a tile consumes: k is padded to a multiple, with zero weights.
+    const STEP: usize;
+    /// Bytes of an activation in memory.
+    const ACTIVATION_BYTES: usize;
+    /// What is added to an activation in memory; a tile starts from minus this times the sum of the weights.
+    const OFFSET: i32;
+
+    /// Where the weight of input `k` and output `column` lies in a panel.
+    fn position(k: usize, column: usize) -> usize;
+
+    /// Rounds half to even and stores sixteen activations. Lanes are within ±127.
+    ///
+    /// # Safety
+    /// `to` has room for `16 * ACTIVATION_BYTES` bytes.
+    unsafe fn store_activations(self, to: *mut u8);
+
+    /// `acc[r * COLUMNS + c] = start[c] + sum over k of activation[r][k] * weight[k][c]`.
+    ///
+    /// # Safety
+    /// `x` holds `R` rows of `stride` bytes with `steps * STEP` activations each, `panel` `steps * STEP * COLUMNS`
+    /// weights on a 64-byte boundary, `start` COLUMNS values, `acc` room for `R * COLUMNS`.
+    unsafe fn tile<const R: usize>(
+        x: *const u8,
+        stride: usize,
+        panel: *const i8,
+        steps: usize,
+        start: *const i32,
+        acc: *mut i32,
+    );
+}
+
+/// Bound of [`Dot::COLUMNS`].
+pub(super) const MAX_COLUMNS: usize = 48;
+/// Bound of [`Dot::ROWS`].
+pub(super) const MAX_ROWS: usize = 8;

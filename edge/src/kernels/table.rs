@@ -1,0 +1,109 @@
+//! The functions of each instruction set, compiled with its processor features.
+use super::activations::Activations;
+use super::attention::{self, AttentionInput, AttentionScratch};
+use super::lanes::Dot;
+use super::linear::{self, Epilogue, Linear};
+use super::rows::{self, Function};
+use super::{Isa, Norm};
+
+/// How weights and activations lie in memory: the constants of [`Dot`].
+#[derive(Clone, Copy)]
+pub(super) struct Layout {
+    pub columns: usize,
+    pub step: usize,
+    pub activation_bytes: usize,
+    pub offset: i32,
+    pub position: fn(usize, usize) -> usize,
+}
+
+impl Layout {
+    const fn of<D: Dot>() -> Layout {
+        Layout {
+            columns: D::COLUMNS,
+            step: D::STEP,
+            activation_bytes: D::ACTIVATION_BYTES,
+            offset: D::OFFSET,
+            position: D::position,
+        }
+    }
+}
+
+/// One entry an operator. To call any, the processor must have the features of the table's instruction set.
+pub(super) struct Table {
+    pub isa: Isa,
+    pub layout: Layout,
+    pub quantize: unsafe fn(&[f32], &mut Activations),
+    pub linear: unsafe fn(&Linear, &Activations, usize, Epilogue, &mut [f32]),
+    pub layer_norm: unsafe fn(&mut [f32], Option<&[f32]>, &Norm<'_>, Option<&mut Activations>),
+    pub attention: unsafe fn(&AttentionInput<'_>, &mut AttentionScratch, &mut [f32]),
+    pub dequantize: unsafe fn(&[i8], f32, &mut [f32], bool),
+    pub map: unsafe fn(Function, &mut [f32]),
+    pub add: unsafe fn(&mut [f32], &[f32]),
+    pub scale: unsafe fn(&mut [f32], f32),
+    pub softmax: unsafe fn(&mut [f32]),
+}
+
+/// Compiles every operator for one [`Dot`] with its processor features.
+macro_rules! table {
+    ($isa:ident, $dot:ty $(, $features:literal)?) => {{
+        $(#[target_feature(enable = $features)])?
+        fn quantize(x: &[f32], to: &mut Activations) {
+            rows::quantize::<$dot>(x, to)
+        }
+        $(#[target_feature(enable = $features)])?
+        unsafe fn linear(l: &Linear, x: &Activations, rows: usize, epilogue: Epilogue, out: &mut [f32]) {
+            // SAFETY: `Kernels::linear` has checked shapes and instruction set.
+            unsafe { linear::linear::<$dot>(l, x, rows, epilogue, out) }
+        }
+        $(#[target_feature(enable = $features)])?
+        fn layer_norm(x: &mut [f32], y: Option<&[f32]>, norm: &Norm<'_>, to: Option<&mut Activations>) {
+            rows::layer_norm::<$dot>(x, y, norm, to)
+        }
+        $(#[target_feature(enable = $features)])?
+        fn attention(input: &AttentionInput<'_>, scratch: &mut AttentionScratch, out: &mut [f32]) {
+            attention::attention::<$dot>(input, scratch, out)
+        }
+        $(#[target_feature(enable = $features)])?
+        fn dequantize(row: &[i8], scale: f32, to: &mut [f32], add: bool) {
+            rows::dequantize::<$dot>(row, scale, to, add)
+        }
+        $(#[target_feature(enable = $features)])?
+        fn map(function: Function, x: &mut [f32]) {
+            rows::map::<$dot>(function, x)
+        }
+        $(#[target_feature(enable = $features)])?
+        fn add(x: &mut [f32], y: &[f32]) {
+            rows::add::<$dot>(x, y)
+        }
+        $(#[target_feature(enable = $features)])?
+        fn scale(x: &mut [f32], factor: f32) {
+            rows::scale::<$dot>(x, factor)
+        }
+        $(#[target_feature(enable = $features)])?
+        fn softmax(x: &mut [f32]) {
+            rows::softmax::<$dot>(x)
+        }
+        static TABLE: Table = Table {
+            isa: Isa::$isa,
+            layout: Layout::of::<$dot>(),
+            quantize,
+            linear,
+            layer_norm,
+            attention,
+            dequantize,
+            map,
+            add,
+            scale,
+            softmax,
+        };
+        &TABLE
+    }};
+}
+
+/// The table of an instruction set, if this build has kernels for it.
+pub(super) fn of(isa: Isa) -> Option<&'static Table> {
+    match isa {
+        Isa::Portable => Some(table!(Portable, super::portable::Portable)),
+        _ => None,
+    }
+}

@@ -1,0 +1,101 @@
+//! The protobuf side of a model: decoding, and constants read in place.
+//!
+//! A bundle's `model.onnx` holds the graph and small constants; everything from 1 KiB up is *external data*
+//! (ONNX external data specification) in the section beside it. Offsets point into that section and nowhere
+//! else: a location that names another file is refused, so no model reaches the file system.
+
+use prost::Message;
+use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
+use tract_onnx::pb::{ModelProto, TensorProto};
+
+use super::Error;
+
+/// The one external location a model may name.
+pub const EXTERNAL_LOCATION: &str = "model.onnx.data";
+
+/// Decodes `onnx` and drops what only describes: shape annotations written by other tools carry symbols
+/// that clash with ours.
+pub(super) fn decode(onnx: &[u8]) -> Result<ModelProto, Error> {
+    let mut model = ModelProto::decode(onnx)?;
+    let Some(graph) = &mut model.graph else {
+        return Err(Error::Unsupported("the ONNX model holds no graph".into()));
+    };
+    graph.value_info.clear();
+    Ok(model)
+}
+
+/// The shape of an initializer.
+pub(super) fn shape(tensor: &TensorProto) -> Result<Vec<usize>, Error> {
+    let dim = |&d: &i64| usize::try_from(d).map_err(|_| bad(tensor, format!("negative dimension {d}")));
+    tensor.dims.iter().map(dim).collect()
+}
+
+/// The little-endian bytes of an initializer, in place: its own `raw_data`, or its range of `external`.
+/// Their number is checked against the shape. Data in the typed fields of the protobuf (`float_data` …) has
+/// no bytes to point to and gives `None`.
+pub(super) fn bytes<'a>(tensor: &'a TensorProto, external: &'a [u8]) -> Result<Option<&'a [u8]>, Error> {
+    let bytes = if is_external(tensor) {
+        &external[external_range(tensor, external.len())?]
+    } else if !tensor.raw_data.is_empty() {
+        &tensor.raw_data
+    } else {
+        return Ok(None);
+    };
+    let count = shape(tensor)?.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+    let expected = count.and_then(|n| n.checked_mul(element_size(tensor.data_type)?));
+    match expected {
+        Some(n) if n == bytes.len() => Ok(Some(bytes)),
+        Some(n) => Err(bad(tensor, format!("{} bytes, its shape asks for {n}", bytes.len()))),
+        None => Err(bad(tensor, format!("data type {} of shape {:?}", tensor.data_type, tensor.dims))),
+    }
+}
+
+/// Whether the initializer's bytes lie outside the protobuf.
+pub(super) fn is_external(tensor: &TensorProto) -> bool {
+    tensor.data_location == Some(DataLocation::External as i32)
+}
+
+/// Copies external data into the protobuf, where tract's own loader finds it.
+pub(super) fn inline_external(model: &mut ModelProto, external: &[u8]) -> Result<(), Error> {
+    for tensor in model.graph.iter_mut().flat_map(|g| &mut g.initializer) {
+        if is_external(tensor) {
+            tensor.raw_data = bytes(tensor, external)?.unwrap_or_default().to_vec();
+            tensor.data_location = None;
+            tensor.external_data.clear();
+        }
+    }
+    Ok(())
+}
+
+/// The bytes of an external tensor within the data section of `size` bytes.
+pub(super) fn external_range(tensor: &TensorProto, size: usize) -> Result<std::ops::Range<usize>, Error> {
+    let field = |key: &str| tensor.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str());
+    match field("location") {
+        Some(EXTERNAL_LOCATION) => {}
+        other => {
+            let found = other.unwrap_or("nowhere");
+            return Err(bad(tensor, format!("stored in `{found}`, only `{EXTERNAL_LOCATION}` is read")));
+        }
+    }
+    let number = |key: &str| field(key).and_then(|v| v.parse::<usize>().ok());
+    let (offset, length) = (number("offset"), number("length"));
+    let range = offset.zip(length).and_then(|(o, n)| Some(o..o.checked_add(n)?));
+    match range {
+        Some(r) if r.end <= size => Ok(r),
+        _ => Err(bad(tensor, format!("bytes {offset:?} + {length:?} of a data section of {size}"))),
+    }
+}
+
+fn element_size(data_type: i32) -> Option<usize> {
+    Some(match DataType::try_from(data_type).ok()? {
+        DataType::Bool | DataType::Int8 | DataType::Uint8 => 1,
+        DataType::Float16 | DataType::Bfloat16 | DataType::Int16 | DataType::Uint16 => 2,
+        DataType::Float | DataType::Int32 | DataType::Uint32 => 4,
+        DataType::Double | DataType::Int64 | DataType::Uint64 => 8,
+        _ => return None,
+    })
+}
+
+fn bad(tensor: &TensorProto, reason: String) -> Error {
+    Error::Tensor { name: tensor.name.clone(), reason }
+}

@@ -1,0 +1,170 @@
+//! The portable kernels against plain formulas in f64: what they compute, not how.
+use goldcrest_edge::kernels::{
+    Activations, AttentionInput, AttentionScratch, Epilogue, Isa, Kernels, Linear, Norm, Rows, Weights,
+};
+
+/// A small generator (splitmix64): the same values on every machine.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+    fn float(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0
+    }
+    fn floats(&mut self, n: usize) -> Vec<f32> {
+        (0..n).map(|_| self.float()).collect()
+    }
+    fn weights(&mut self, n: usize) -> Vec<i8> {
+        (0..n).map(|_| (self.next() % 255) as i8 as i32 as i8).map(|w| w.max(-127)).collect()
+    }
+}
+
+fn portable() -> Kernels {
+    Kernels::new(Isa::Portable).unwrap()
+}
+
+#[test]
+fn linear_is_the_integer_product() {
+    let kernels = portable();
+    for (rows, inputs, outputs) in [(1, 1, 1), (3, 7, 5), (5, 33, 16), (9, 64, 49), (2, 4096, 3)] {
+        let mut random = Random(rows as u64);
+        let (x, w) = (random.floats(rows * inputs), random.weights(inputs * outputs));
+        let (scales, bias) = (random.floats(outputs), random.floats(outputs));
+        let scales: Vec<f32> = scales.into_iter().map(f32::abs).collect();
+        let mut q = Activations::new(kernels, rows, inputs);
+        kernels.quantize_rows(&x, inputs, &mut q);
+        let mut transposed = vec![0; w.len()];
+        for k in 0..inputs {
+            for n in 0..outputs {
+                transposed[n * inputs + k] = w[k * outputs + n];
+            }
+        }
+        let forms = [
+            Weights::input_major(&w, inputs, outputs).unwrap(),
+            Weights::output_major(&transposed, inputs, outputs).unwrap(),
+        ];
+        for form in forms {
+            let layer = Linear::pack(kernels, form, &scales, &bias).unwrap();
+            let mut out = vec![0.0; rows * outputs];
+            kernels.linear(&layer, &q, Epilogue::None, &mut out);
+            for r in 0..rows {
+                let row: Vec<i32> = q.row(r).map(i32::from).collect();
+                let scale = q.scales()[r];
+                let absmax = x[r * inputs..][..inputs].iter().fold(0f32, |m, v| m.max(v.abs()));
+                assert_eq!(scale, absmax / 127.0);
+                for (k, &v) in row.iter().enumerate() {
+                    assert_eq!(v as f32, (x[r * inputs + k] * (127.0 / absmax)).round_ties_even());
+                }
+                for c in 0..outputs {
+                    let sum: i32 = (0..inputs).map(|k| row[k] * i32::from(w[k * outputs + c])).sum();
+                    assert_eq!(out[r * outputs + c], (sum as f32).mul_add(scales[c] * scale, bias[c]));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn layer_norm_is_the_formula() {
+    let kernels = portable();
+    for width in [1, 15, 16, 17, 384] {
+        let mut random = Random(width as u64);
+        let (x, y) = (random.floats(3 * width), random.floats(3 * width));
+        let (gamma, beta) = (random.floats(width), random.floats(width));
+        let norm = Norm { gamma: &gamma, beta: &beta, epsilon: 1e-12 };
+        let mut got = x.clone();
+        let mut q = Activations::new(kernels, 3, width);
+        kernels.layer_norm(&mut got, Some(&y), &norm, Some(&mut q));
+        let mut again = Activations::new(kernels, 3, width);
+        kernels.quantize_rows(&got, width, &mut again);
+        for r in 0..3 {
+            assert!(q.row(r).eq(again.row(r)) && q.scales() == again.scales());
+            let sum: Vec<f64> = (0..width).map(|i| f64::from(x[r * width + i] + y[r * width + i])).collect();
+            let mean = sum.iter().sum::<f64>() / width as f64;
+            let variance = sum.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / width as f64;
+            for i in 0..width {
+                let want =
+                    (sum[i] - mean) / (variance + 1e-12).sqrt() * f64::from(gamma[i]) + f64::from(beta[i]);
+                assert!((f64::from(got[r * width + i]) - want).abs() < 1e-5, "width {width}, element {i}");
+            }
+        }
+    }
+}
+
+#[test]
+fn attention_is_the_formula() {
+    let kernels = portable();
+    for (queries, keys, heads, size) in
+        [(1, 1, 1, 1), (1, 9, 2, 32), (5, 17, 3, 24), (20, 20, 1, 64), (3, 33, 2, 128)]
+    {
+        let width = heads * size;
+        let data = Random(keys as u64).floats(keys * 3 * width);
+        let part = |i: usize| Rows { data: &data[i * width..], stride: 3 * width };
+        let scale = 1.0 / (size as f32).sqrt();
+        let input = AttentionInput {
+            queries: part(0),
+            keys: part(1),
+            values: part(2),
+            query_count: queries,
+            key_count: keys,
+            heads,
+            head_size: size,
+            scale,
+        };
+        let mut got = vec![0.0; queries * width];
+        kernels.attention(&input, &mut AttentionScratch::new(keys, size), &mut got);
+        let at = |i: usize, row: usize, c: usize| f64::from(data[row * 3 * width + i * width + c]);
+        for q in 0..queries {
+            for h in 0..heads {
+                let columns = h * size..(h + 1) * size;
+                let weights: Vec<f64> = (0..keys)
+                    .map(|k| columns.clone().map(|c| at(0, q, c) * at(1, k, c)).sum::<f64>())
+                    .map(|score| (score * f64::from(scale)).exp())
+                    .collect();
+                let total: f64 = weights.iter().sum();
+                for c in columns.clone() {
+                    let want = (0..keys).map(|k| weights[k] * at(2, k, c)).sum::<f64>() / total;
+                    assert!((f64::from(got[q * width + c]) - want).abs() < 1e-5);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn embedding_rows_and_their_mean() {
+    let kernels = portable();
+    let mut random = Random(7);
+    let (word, position) = (random.weights(50), random.floats(50));
+    let mut row = vec![0.0; 50];
+    kernels.dequantize_row(&word, 0.25, &mut row);
+    assert!(row.iter().zip(&word).all(|(&r, &w)| r == f32::from(w) * 0.25));
+    kernels.add_dequantized_row(&word, 0.5, &mut row);
+    kernels.add(&mut row, &position);
+    assert!((0..50).all(|i| row[i] == f32::from(word[i]) * 0.75 + position[i]));
+    let mut mean = vec![9.0; 50];
+    kernels.mean_rows(&[row.clone(), row.clone()].concat(), &mut mean);
+    assert_eq!(mean, row);
+}
+
+#[test]
+fn errors_say_what_is_wrong() {
+    let kernels = portable();
+    let text = |result: Result<Linear, goldcrest_edge::kernels::KernelError>| match result {
+        Ok(_) => panic!("accepted"),
+        Err(error) => error.to_string(),
+    };
+    let weights = Weights::input_major(&[1; 6], 2, 3).unwrap();
+    assert_eq!(text(Linear::pack(kernels, weights, &[1.0; 2], &[])), "expected 3 scales, found 2");
+    assert_eq!(text(Linear::pack(kernels, weights, &[1.0; 3], &[0.0])), "expected 3 biases, found 1");
+    assert!(text(Linear::pack(kernels, weights, &[f32::NAN; 3], &[])).contains("scale NaN"));
+    assert!(text(Linear::pack(kernels, weights, &[1.0; 3], &[f32::INFINITY; 3])).contains("bias inf"));
+    assert!(Weights::input_major(&[1; 6], 2, 2).unwrap_err().to_string().contains("found 6"));
+    assert!(Weights::input_major(&[], 0, 2).is_err());
+    assert!("sse9".parse::<Isa>().unwrap_err().to_string().contains("known: portable, avx2"));
+}
