@@ -122,8 +122,11 @@ impl Classifier {
     pub fn from_bundle(bundle: &Bundle<'_>, bytes: &Bytes, options: &Options) -> Result<Self, Error> {
         let manifest = bundle.manifest().clone();
         let tokenizer = Tokenizer::new(bytes.slice_ref(bundle.vocabulary()), manifest.tokenizer)?;
-        let model_options =
-            model::Options { fuse: options.fuse, max_tokens: manifest.max_tokens as usize, ..Default::default() };
+        let model_options = model::Options {
+            fuse: options.fuse,
+            max_tokens: manifest.max_tokens as usize,
+            ..Default::default()
+        };
         let model = Model::load(bundle.model(), bytes.slice_ref(bundle.external()), &model_options)?;
         let classes = model.classes();
         if classes != manifest.labels.len() {

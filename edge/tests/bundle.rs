@@ -119,18 +119,15 @@ fn oversized_fields_are_named() {
 #[test]
 fn contradictions_in_the_header_are_found_despite_a_fitting_digest() {
     for (offset, field) in [
-        (20, &[1u8][..]),                           // reserved
-        (32, b"\0"),                                // no name
-        (32, b"vocab.txt\0"),                       // a name twice
-        (32 + 24, &8u64.to_le_bytes()),             // a section a byte longer than it was
-        (32 + 3 * 32 + 24, &9999u64.to_le_bytes()), // a section past the end
+        (20, &[1u8][..]),                           // the reserved field
+        (32, b"\0"),                                // a section without a name
+        (32, b"vocab.txt\0"),                       // two of one name
+        (32 + 2 * 32 + 24, &9999u64.to_le_bytes()), // a section past the end
+        (32 + 3 * 32 + 24, &1u64.to_le_bytes()),    // bytes that belong to no section
         (16, &limits::MANIFEST.to_le_bytes()),      // a manifest past the end
     ] {
         let error = Bundle::read(&patched(offset, field)).unwrap_err();
-        let expected =
-            matches!(error, Error::Header(_)) || offset == 32 + 24 && error == Error::ManifestEncoding;
-        // a byte more of `model.onnx` moves nothing behind it: alignment swallows it
-        assert!(expected || offset == 32 + 24, "{offset}: {error}");
+        assert!(matches!(error, Error::Header(_)), "{offset}: {error}");
     }
     assert_eq!(Bundle::read(&patched(8, &[2])).unwrap_err(), Error::Version { found: 2 });
     let unknown = Bundle::read(&patched(32, b"model.bin\0")).unwrap_err();

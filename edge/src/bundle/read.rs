@@ -2,6 +2,7 @@
 use super::layout::{ALIGNMENT, DIGEST, HEADER, MAGIC, TABLE_ENTRY, TRAILER, align, manifest_offset};
 use super::{FORMAT_VERSION, Golden, Manifest, ManifestError, limits, section};
 use alloc::vec::Vec;
+use core::fmt;
 use sha2::{Digest, Sha256};
 
 /// Why bytes are not a bundle that can be used.
@@ -70,7 +71,7 @@ pub enum Error {
 }
 
 /// A bundle found whole: its manifest, and its sections in place.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Bundle<'a> {
     manifest: Manifest,
     sections: heapless::Vec<(&'static str, &'a [u8]), { section::ALL.len() }>,
@@ -149,6 +150,15 @@ impl<'a> Bundle<'a> {
 
     fn section(&self, name: &str) -> Option<&'a [u8]> {
         self.sections.iter().find(|(n, _)| *n == name).map(|(_, bytes)| *bytes)
+    }
+}
+
+impl fmt::Debug for Bundle<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bundle")
+            .field("name", &self.manifest.name)
+            .field("size", &self.size)
+            .finish_non_exhaustive()
     }
 }
 

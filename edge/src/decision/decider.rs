@@ -1,10 +1,12 @@
 //! From logits to the answer.
 use super::{Error, MAX_CLASSES, Settings, Task};
+use crate::kernels::Kernels;
 use heapless::Vec;
 
 /// Turns logits into answers. Allocates nothing.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Decider {
+    kernels: Kernels,
     task: Task,
     temperature: f32,
     abstain_below: f32,
@@ -57,6 +59,7 @@ impl Decider {
         let _ = scores.resize(classes, 0.0);
         let _ = ranking.resize(classes, 0);
         Ok(Decider {
+            kernels: Kernels::best(),
             task,
             temperature: settings.temperature,
             abstain_below: settings.abstain_below.unwrap_or(0.0),
@@ -79,10 +82,14 @@ impl Decider {
         if let Some(class) = logits.iter().position(|x| !x.is_finite()) {
             return Err(Error::NotFinite { class });
         }
+        self.scores.copy_from_slice(logits);
+        if self.task != Task::Regression {
+            self.scores.iter_mut().for_each(|x| *x /= self.temperature);
+        }
         match self.task {
-            Task::SingleLabel => softmax(logits, self.temperature, &mut self.scores),
-            Task::MultiLabel => sigmoid(logits, self.temperature, &mut self.scores),
-            Task::Regression => self.scores.copy_from_slice(logits),
+            Task::SingleLabel => self.kernels.softmax(&mut self.scores),
+            Task::MultiLabel => self.kernels.sigmoid(&mut self.scores),
+            Task::Regression => {}
         }
         for (i, class) in self.ranking.iter_mut().enumerate() {
             *class = i as u16;
@@ -126,33 +133,6 @@ impl<'a> Decision<'a> {
         let thresholds = self.thresholds;
         self.ranked().filter(move |&(class, score)| thresholds.get(class).is_some_and(|t| score >= *t))
     }
-}
-
-/// `exp((x - max) / temperature)`, summed in the order of the classes.
-fn softmax(logits: &[f32], temperature: f32, scores: &mut [f32]) {
-    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sum = 0.0;
-    for (score, x) in scores.iter_mut().zip(logits) {
-        *score = exp((x - max) / temperature);
-        sum += *score;
-    }
-    for score in scores {
-        *score /= sum;
-    }
-}
-
-/// `1 / (1 + exp(-x))`, from the side on which the exponential cannot overflow.
-fn sigmoid(logits: &[f32], temperature: f32, scores: &mut [f32]) {
-    for (score, x) in scores.iter_mut().zip(logits) {
-        let e = exp(-x.abs() / temperature);
-        *score = if *x < 0.0 { e / (1.0 + e) } else { 1.0 / (1.0 + e) };
-    }
-}
-
-fn exp(x: f32) -> f32 {
-    // TODO kernels
-    extern crate std;
-    x.exp()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! One message a line.
-use super::message::{Error, Input, Message};
 use super::Interrupt;
+use super::message::{Error, Input, Message};
 use std::io::{self, Read};
 
 /// Takes messages.

@@ -42,7 +42,9 @@ pub(super) fn write_jsonl(
         }
         Answer::Labels => {
             out.write_all(b",\"labels\":")?;
-            write_array(out, decision.labels(), |out, (class, score)| write_object(out, &labels[class], score))?;
+            write_array(out, decision.labels(), |out, (class, score)| {
+                write_object(out, &labels[class], score)
+            })?;
         }
         Answer::Value(value) => {
             top = 0;
@@ -99,7 +101,7 @@ pub(super) fn write_text(
 }
 
 /// A message that has no answer.
-pub(super) fn write_error(
+pub fn write_error(
     out: &mut impl Write,
     format: Format,
     number: u64,
@@ -109,7 +111,8 @@ pub(super) fn write_error(
         Format::Text => writeln!(out, "-\terror: {reason}"),
         Format::Jsonl => {
             write!(out, "{{\"n\":{number},\"error\":\"")?;
-            fmt::Write::write_fmt(&mut Escape::new(out), format_args!("{reason}")).map_err(io::Error::other)?;
+            fmt::Write::write_fmt(&mut Escape::new(out), format_args!("{reason}"))
+                .map_err(io::Error::other)?;
             out.write_all(b"\"}\n")
         }
     }

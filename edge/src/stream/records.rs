@@ -1,7 +1,7 @@
 //! The sink that classifies.
 use super::record::{self, Format, Parts};
 use super::{Chunk, Error, Message, Sink};
-use crate::classifier::{self, Classify, Input};
+use crate::classifier::{Classify, Input};
 use std::fmt;
 use std::io::{self, Write};
 
@@ -100,7 +100,7 @@ fn feed(message: &mut Message<'_>, separator: Option<char>, input: &mut dyn Inpu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::classifier::Outcome;
+    use crate::classifier::{self, Outcome};
     use crate::decision::{Decider, Settings, Task};
     use crate::stream::{Interrupt, Lines};
 
@@ -126,8 +126,10 @@ mod tests {
             }
             self.logits.fill(0.0);
             feed(&mut Count(&mut self.logits, 0))?;
-            let decision = self.decider.decide(&self.logits)?;
-            Ok(Ok(Outcome { logits: &self.logits, decision, tokens: 2 }))
+            let decision = self.decider.decide(&self.logits);
+            Ok(decision
+                .map(|decision| Outcome { logits: &self.logits, decision, tokens: 2 })
+                .map_err(Into::into))
         }
     }
 
@@ -156,10 +158,7 @@ mod tests {
             "{\"n\":1,\"label\":\"a \\\"b\\\"\",\"score\":0.880797,\"tokens\":2}\n\
              {\"n\":2,\"label\":\"a \\\"b\\\"\",\"score\":0.5,\"tokens\":2}\n"
         );
-        assert_eq!(
-            single(Options { top: 9, logits: true, ..jsonl() }, ""),
-            ""
-        );
+        assert_eq!(single(Options { top: 9, logits: true, ..jsonl() }, ""), "");
         assert_eq!(
             single(Options { top: 9, logits: true, ..jsonl() }, "a"),
             "{\"n\":1,\"label\":\"a \\\"b\\\"\",\"score\":0.731059,\"tokens\":2,\
