@@ -65,79 +65,99 @@ impl core::fmt::Debug for Encoding {
 /// Where the pieces of a text go, one by one.
 pub(super) trait Sink {
     fn piece(&mut self, id: u32);
+    /// The pieces of a word, as opposed to a special token written in the text, are complete.
+    fn end_of_word(&mut self) {}
 }
 
 /// Collects one text or two, however long, in the buffer of one [`Encoding`], and truncates "longest first".
 ///
 /// The first text is kept from the front. How much of it stays is known only when the second one is: that
 /// grows from the back, reversed, and overwrites the tail of the first where it must.
+///
+/// `tokenizers` 0.23 reads a text only up to the word that completes `max_tokens` pieces, and judges by those
+/// which text is longer. So does this, though it goes on to count.
 pub(super) struct Assembly<'a> {
     out: &'a mut Encoding,
     max_tokens: usize,
-    /// Pieces seen of the first text.
-    first: usize,
-    /// Pieces seen of the second text.
-    second: Option<usize>,
-    /// Pieces kept of the text that comes in.
+    /// The first text, once the second comes in.
+    first: Option<Length>,
+    /// The text that comes in.
+    current: Length,
+    /// Pieces kept of it.
     room: usize,
+}
+
+/// Pieces of one text.
+#[derive(Clone, Copy, Default)]
+struct Length {
+    all: usize,
+    /// Those up to the word that completes `max_tokens`, once it is there.
+    judged: Option<usize>,
+}
+
+impl Length {
+    fn judged(self) -> usize {
+        self.judged.unwrap_or(self.all)
+    }
 }
 
 impl<'a> Assembly<'a> {
     /// `max_tokens` lies in 2..=MAX_TOKENS.
     pub(super) fn new(out: &'a mut Encoding, max_tokens: usize) -> Self {
         out.len = 0;
-        Self { out, max_tokens, first: 0, second: None, room: max_tokens - 2 }
+        out.framing = 0;
+        Self { out, max_tokens, first: None, current: Length::default(), room: max_tokens - 2 }
     }
 
     pub(super) fn is_pair(&self) -> bool {
-        self.second.is_some()
+        self.first.is_some()
     }
 
     /// What comes from here on is the second text; `max_tokens` is at least 3.
     pub(super) fn begin_second(&mut self) {
         let budget = self.max_tokens - 3;
-        self.second = Some(0);
-        self.room = budget - self.first.min(budget / 2);
+        let first = core::mem::take(&mut self.current);
+        self.room = budget - first.all.min(budget / 2);
+        self.first = Some(first);
     }
 
     pub(super) fn finish(self, special: SpecialTokens) {
-        let Self { out, max_tokens, first, second, .. } = self;
-        out.pieces = first + second.unwrap_or(0);
-        let (a, b) = match second {
-            None => (first.min(max_tokens - 2), 0),
-            Some(second) => longest_first(first, second, max_tokens - 3),
+        let Self { out, max_tokens, first, current, .. } = self;
+        let (a, b) = match first {
+            None => (current.all.min(max_tokens - 2), 0),
+            Some(first) => longest_first(first.judged(), current.judged(), max_tokens - 3),
         };
+        out.pieces = first.unwrap_or_default().all + current.all;
+        out.framing = if first.is_some() { 3 } else { 2 };
+        out.len = a + b + out.framing;
         out.ids.copy_within(..a, 1);
         out.ids[0] = special.cls;
         out.ids[a + 1] = special.sep;
-        out.framing = 2;
-        if second.is_some() {
+        if first.is_some() {
             out.ids[max_tokens - b..max_tokens].reverse();
             out.ids.copy_within(max_tokens - b..max_tokens, a + 2);
             out.ids[a + 2 + b] = special.sep;
-            out.framing = 3;
         }
-        out.len = a + b + out.framing;
         out.type_ids[..a + 2].fill(0);
         out.type_ids[a + 2..out.len].fill(1);
     }
 }
 
 impl Sink for Assembly<'_> {
+    #[inline]
     fn piece(&mut self, id: u32) {
-        match &mut self.second {
-            None => {
-                if self.first < self.room {
-                    self.out.ids[self.first] = id;
-                }
-                self.first += 1;
-            }
-            Some(second) => {
-                if *second < self.room {
-                    self.out.ids[self.max_tokens - 1 - *second] = id;
-                }
-                *second += 1;
-            }
+        let at = self.current.all;
+        if at < self.room {
+            let at = if self.first.is_none() { at } else { self.max_tokens - 1 - at };
+            self.out.ids[at] = id;
+        }
+        self.current.all += 1;
+    }
+
+    #[inline]
+    fn end_of_word(&mut self) {
+        if self.current.all >= self.max_tokens && self.current.judged.is_none() {
+            self.current.judged = Some(self.current.all);
         }
     }
 }

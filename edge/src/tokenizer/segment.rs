@@ -100,6 +100,7 @@ impl<'v> Segmenter<'v> {
                 ascii::ALONE => {
                     self.end_word(sink);
                     sink.piece(self.vocabulary.ascii(byte));
+                    sink.end_of_word();
                     at += 1;
                 }
                 ascii::NOT_ASCII => {
@@ -134,9 +135,7 @@ impl<'v> Segmenter<'v> {
         if !self.settings.strips_accents() {
             return self.lowercase(c, sink);
         }
-        let class = Class::of(c);
-        if class.is_mark() && !class.is_nonstarter() {
-            // left out, but nothing is reordered across it
+        if Class::of(c).is_dropped_starter() {
             self.order_marks(sink);
         }
         decompose_without_marks(c, |c| {

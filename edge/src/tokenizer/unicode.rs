@@ -2,8 +2,8 @@
 //! categories as of Unicode 8, canonical decomposition as of Unicode 9 (`unicode_tables.rs`),
 //! white space and lower case as of the Rust release that builds this crate.
 use super::unicode_tables::{
-    BLOCK, COMBINING_CLASSES, DECOMPOSES, DECOMPOSITIONS, FLAGS, INDEX, MARK, NONSTARTER, OTHER, POOL,
-    PUNCTUATION,
+    BLOCK, COMBINING_CLASSES, DECOMPOSES, DECOMPOSITIONS, DROPPED_STARTER, FLAGS, INDEX, MARK, NONSTARTER,
+    OTHER, POOL, PUNCTUATION,
 };
 
 /// Flags of one code point.
@@ -22,13 +22,18 @@ impl Class {
     }
 
     /// Non-spacing mark (Mn).
-    pub(super) fn is_mark(self) -> bool {
+    fn is_mark(self) -> bool {
         self.0 & MARK != 0
     }
 
     /// Canonical combining class other than 0.
     pub(super) fn is_nonstarter(self) -> bool {
         self.0 & NONSTARTER != 0
+    }
+
+    /// Leaves nothing when marks are dropped, but nothing is reordered across it.
+    pub(super) fn is_dropped_starter(self) -> bool {
+        self.0 & DROPPED_STARTER != 0
     }
 
     fn decomposes(self) -> bool {
