@@ -1,28 +1,10 @@
 //! The portable kernels against plain formulas in f64: what they compute, not how.
+mod kernels_support;
+
 use goldcrest_edge::kernels::{
     Activations, AttentionInput, AttentionScratch, Epilogue, Isa, Kernels, Linear, Norm, Rows, Weights,
 };
-
-/// A small generator (splitmix64): the same values on every machine.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-    fn float(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0
-    }
-    fn floats(&mut self, n: usize) -> Vec<f32> {
-        (0..n).map(|_| self.float()).collect()
-    }
-    fn weights(&mut self, n: usize) -> Vec<i8> {
-        (0..n).map(|_| (self.next() % 255) as i8 as i32 as i8).map(|w| w.max(-127)).collect()
-    }
-}
+use kernels_support::Random;
 
 fn portable() -> Kernels {
     Kernels::new(Isa::Portable).unwrap()

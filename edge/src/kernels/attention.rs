@@ -5,7 +5,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::lanes::{Dot, LANES, MAX_ROWS};
+use super::lanes::{Dot, LANES, Lanes, MAX_ROWS};
 use super::rows::exp_row;
 
 /// Rows of floats with a distance between them: a part of a wider matrix.
@@ -93,13 +93,13 @@ impl AttentionScratch {
 /// See [`super::Kernels::attention`].
 #[inline(always)]
 pub(super) fn attention<D: Dot>(input: &AttentionInput<'_>, scratch: &mut AttentionScratch, out: &mut [f32]) {
-    let AttentionInput { queries, query_count, key_count, heads, head_size, scale, .. } = *input;
+    let AttentionInput { queries, values, query_count, key_count, heads, head_size, scale, .. } = *input;
     let padded = key_count.next_multiple_of(LANES);
     let keys = &mut scratch.keys[..padded * head_size];
     let scores = &mut scratch.scores[..padded * MAX_ROWS];
     for head in 0..heads {
         let from = head * head_size;
-        transpose_keys(input, from, padded, keys);
+        transpose_keys::<D>(input, from, padded, keys);
         for first in (0..query_count).step_by(D::QUERIES) {
             let rows = D::QUERIES.min(query_count - first);
             for r in 0..D::QUERIES {
@@ -109,7 +109,13 @@ pub(super) fn attention<D: Dot>(input: &AttentionInput<'_>, scratch: &mut Attent
                     *to = q * scale;
                 }
             }
-            score::<D>(&scratch.queries, keys, head_size, padded, scores);
+            for j in (0..padded).step_by(LANES) {
+                let right = Rows { data: &keys[j..], stride: padded };
+                let block = weighted_sums::<D>(&scratch.queries, head_size, right, head_size, LANES);
+                for (r, sums) in block.into_iter().enumerate().take(D::QUERIES) {
+                    sums.put(scores, r * padded + j);
+                }
+            }
             let mut inverse = [0.0; MAX_ROWS];
             for r in 0..rows {
                 let row = scores[r * padded..][..padded].as_chunks_mut().0;
@@ -117,63 +123,62 @@ pub(super) fn attention<D: Dot>(input: &AttentionInput<'_>, scratch: &mut Attent
                     inverse[r] = exp_row::<D>(blocks, last, key_count - blocks.len() * LANES);
                 }
             }
-            mix::<D>(input, from, first, rows, scores, &inverse, out);
+            for e in (0..head_size).step_by(LANES) {
+                let width = LANES.min(head_size - e);
+                let right = Rows { data: &values.data[from + e..], stride: values.stride };
+                let block = weighted_sums::<D>(scores, padded, right, key_count, width);
+                for (r, sums) in block.into_iter().enumerate().take(rows) {
+                    let to = &mut out[(first + r) * heads * head_size + from + e..][..width];
+                    sums.mul(D::splat(inverse[r])).finite().put(to, 0);
+                }
+            }
         }
     }
 }
 
-/// `keys[e * padded + j]` is element `e` of key `j`; missing keys repeat the last one.
+/// For each of [`Dot::QUERIES`] rows: the sum over `i` of `left[row * stride + i] * right[i]`, `width` lanes wide.
 #[inline(always)]
-fn transpose_keys(input: &AttentionInput<'_>, from: usize, padded: usize, keys: &mut [f32]) {
-    for j in 0..padded {
-        let key = input.keys.part(j.min(input.key_count - 1), from, input.head_size);
-        for (e, &k) in key.iter().enumerate() {
-            keys[e * padded + j] = k;
-        }
-    }
-}
-
-/// Scores of [`Dot::QUERIES`] queries against all keys, row by row.
-#[inline(always)]
-fn score<D: Dot>(queries: &[f32], keys: &[f32], head_size: usize, padded: usize, scores: &mut [f32]) {
-    assert!(queries.len() >= D::QUERIES * head_size && keys.len() >= head_size * padded);
-    for j in (0..padded).step_by(LANES) {
-        let mut acc = [D::splat(0.0); MAX_ROWS];
-        for e in 0..head_size {
-            let k = D::at(keys, e * padded + j);
+fn weighted_sums<D: Dot>(
+    left: &[f32],
+    stride: usize,
+    right: Rows<'_>,
+    count: usize,
+    width: usize,
+) -> [D; MAX_ROWS] {
+    assert!((D::QUERIES - 1) * stride + count <= left.len());
+    right.check(count, width);
+    let mut acc = [D::splat(0.0); MAX_ROWS];
+    for i in 0..count {
+        // SAFETY: both lengths are checked above.
+        unsafe {
+            let at = right.data.as_ptr().add(i * right.stride);
+            let row = if width == LANES {
+                D::load(&*at.cast())
+            } else {
+                D::load_part(core::slice::from_raw_parts(at, width))
+            };
             for r in 0..D::QUERIES {
-                acc[r] = D::splat(queries[r * head_size + e]).fma(k, acc[r]);
+                acc[r] = D::splat(*left.get_unchecked(r * stride + i)).fma(row, acc[r]);
             }
-        }
-        for r in 0..D::QUERIES {
-            acc[r].put(scores, r * padded + j);
         }
     }
+    acc
 }
 
-/// Values weighted by the scores, times the inverse sums.
+/// `keys[e * padded + j]` becomes element `e` of key `j`; missing keys repeat the last one.
 #[inline(always)]
-fn mix<D: Dot>(
-    input: &AttentionInput<'_>,
-    from: usize,
-    first: usize,
-    rows: usize,
-    scores: &[f32],
-    inverse: &[f32; MAX_ROWS],
-    out: &mut [f32],
-) {
-    let AttentionInput { values, key_count, heads, head_size, .. } = *input;
-    let padded = key_count.next_multiple_of(LANES);
-    for r in 0..rows {
-        for e in (0..head_size).step_by(LANES) {
-            let width = LANES.min(head_size - e);
-            let mut acc = D::splat(0.0);
-            for j in 0..key_count {
-                let v = D::at(values.part(j, from + e, width), 0);
-                acc = D::splat(scores[r * padded + j]).fma(v, acc);
+fn transpose_keys<L: Lanes>(input: &AttentionInput<'_>, from: usize, padded: usize, keys: &mut [f32]) {
+    for e in (0..input.head_size).step_by(LANES) {
+        let width = LANES.min(input.head_size - e);
+        for j in (0..padded).step_by(LANES) {
+            let mut block = [L::splat(0.0); LANES];
+            for (i, row) in block.iter_mut().enumerate() {
+                *row = L::at(input.keys.part((j + i).min(input.key_count - 1), from + e, width), 0);
             }
-            let to = &mut out[(first + r) * heads * head_size + from + e..][..width];
-            acc.mul(D::splat(inverse[r])).finite().put(to, 0);
+            let block = L::transpose(block);
+            for (i, column) in block.into_iter().enumerate().take(width) {
+                column.put(keys, (e + i) * padded + j);
+            }
         }
     }
 }

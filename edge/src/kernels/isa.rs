@@ -86,7 +86,9 @@ fn detected(isa: Isa) -> bool {
         Isa::Portable => true,
         Isa::Avx2 => has!(is_x86_feature_detected: "avx2", "fma"),
         Isa::AvxVnni => has!(is_x86_feature_detected: "avx2", "fma", "avxvnni"),
-        Isa::Avx512Vnni => has!(is_x86_feature_detected: "avx512f", "avx512bw", "avx512vl", "avx512vnni"),
+        Isa::Avx512Vnni => {
+            has!(is_x86_feature_detected: "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512vnni")
+        }
         _ => false,
     }
 }

@@ -77,6 +77,24 @@ pub(super) trait Lanes: Copy {
         }
     }
 
+    /// Lane `i` of set `j` becomes lane `j` of set `i`.
+    #[inline(always)]
+    fn transpose(sets: [Self; LANES]) -> [Self; LANES] {
+        let mut from = [[0.0; LANES]; LANES];
+        for (set, to) in sets.into_iter().zip(&mut from) {
+            set.store(to);
+        }
+        let mut turned = sets;
+        for (i, set) in turned.iter_mut().enumerate() {
+            let mut column = [0.0; LANES];
+            for (to, row) in column.iter_mut().zip(&from) {
+                *to = row[i];
+            }
+            *set = Self::load(&column);
+        }
+        turned
+    }
+
     /// NaN and infinities become the nearest finite number (NaN the lowest).
     #[inline(always)]
     fn finite(self) -> Self {

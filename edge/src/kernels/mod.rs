@@ -26,6 +26,8 @@ mod memory;
 mod portable;
 mod rows;
 mod table;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
 
 use alloc::string::String;
 

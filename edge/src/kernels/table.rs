@@ -104,6 +104,14 @@ macro_rules! table {
 pub(super) fn of(isa: Isa) -> Option<&'static Table> {
     match isa {
         Isa::Portable => Some(table!(Portable, super::portable::Portable)),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => Some(table!(Avx2, super::x86_64::Avx2<false>, "avx2,fma")),
+        #[cfg(target_arch = "x86_64")]
+        Isa::AvxVnni => Some(table!(AvxVnni, super::x86_64::Avx2<true>, "avx2,fma,avxvnni")),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vnni => {
+            Some(table!(Avx512Vnni, super::x86_64::Avx512, "avx2,fma,avx512f,avx512bw,avx512vl,avx512vnni"))
+        }
         _ => None,
     }
 }
