@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 /// Measures one text at a time, model alone and from text to answer.
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -29,6 +30,11 @@ pub struct Args {
 
 /// At least so many runs of each length, however slow.
 const LEAST_RUNS: usize = 20;
+
+const EXAMPLES: &str = "\
+Examples:
+  goldcrest-edge bench
+  goldcrest-edge bench --bundle commands.bundle --tokens 8,16,32 --json | jq '.lengths[].end_to_end.p90'";
 
 pub fn run(args: &Args) -> Result<()> {
     let seconds = Duration::try_from_secs_f64(args.seconds)

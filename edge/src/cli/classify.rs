@@ -11,6 +11,7 @@ use std::path::PathBuf;
 /// One record a message. A message is a line; an empty one counts; what follows the last line end counts
 /// unless it is empty. Records are flushed as soon as no more input is ready.
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -41,6 +42,13 @@ enum FormatArg {
     Text,
     Jsonl,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  echo 'what a lovely day' | goldcrest-edge classify
+  goldcrest-edge classify --bundle commands.bundle --format jsonl --top 3 messages.txt
+  cut -f2 log.tsv | goldcrest-edge classify --format jsonl | grep '\"label\":\"alarm\"'
+  goldcrest-edge classify --bundle mrpc.bundle --text-pair TAB < pairs.tsv";
 
 pub fn run(args: &Args) -> Result<()> {
     let format = match args.format {

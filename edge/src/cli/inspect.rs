@@ -9,6 +9,7 @@ use std::io::{Write, stdout};
 
 /// Shows the manifest, the sections with their sizes, and what of the model is fused.
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -16,6 +17,11 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  goldcrest-edge inspect --bundle commands.bundle
+  goldcrest-edge inspect --json | jq .labels";
 
 pub fn run(args: &Args) -> Result<()> {
     let bytes = args.model.bytes()?;

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 /// Prints a JSON array of token ids a message, special tokens included.
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -32,6 +33,11 @@ pub struct Args {
     /// Files of messages; `-`, or none: stdin
     files: Vec<PathBuf>,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  echo 'what a lovely day' | goldcrest-edge tokenize --vocab vocab.txt
+  goldcrest-edge tokenize --bundle mrpc.bundle --text-pair TAB pairs.tsv";
 
 pub fn run(args: &Args) -> Result<()> {
     let (vocabulary, settings, most, name) = match &args.vocab {

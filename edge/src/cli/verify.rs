@@ -1,11 +1,14 @@
 //! `goldcrest-edge verify`
 use super::source::ModelArgs;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use goldcrest_edge::Classifier;
 use std::io::{Write, stdout};
 
 /// Exits with 0, or with 1 and the reason.
 #[derive(clap::Args)]
+#[command(
+    after_help = "Example:\n  goldcrest-edge verify --bundle new.bundle && mv new.bundle sentiment.bundle"
+)]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -20,16 +23,7 @@ pub fn run(args: &Args) -> Result<()> {
     let golden = bundle.golden().with_context(|| args.model.name())?;
     let mut classifier =
         Classifier::from_bundle(&bundle, &bytes, &args.model.options()).with_context(|| args.model.name())?;
-    let mut wrong = vec![];
-    for (i, message) in (1..).zip(&golden) {
-        if !classifier.check(message).with_context(|| format!("golden message {i}"))? {
-            wrong.push(i);
-        }
-    }
-    if let Some(first) = wrong.first() {
-        let (name, count) = (args.model.name(), golden.len());
-        bail!("{name}: {} of {count} golden messages give other logits, first number {first}", wrong.len());
-    }
+    classifier.self_test(&golden).with_context(|| args.model.name())?;
     if !args.quiet {
         let (manifest, count) = (bundle.manifest(), golden.len());
         writeln!(

@@ -1,5 +1,9 @@
 //! A bundle, ready to classify: tokenizer, model and decision in one.
-use crate::bundle::{self, Bundle, Golden, Manifest, Windows};
+mod self_test;
+
+pub use self_test::SelfTestError;
+
+use crate::bundle::{self, Bundle, Manifest, Windows};
 use crate::decision::{self, Decider, Decision};
 use crate::model::{self, Model};
 use crate::tokenizer::{self, Encoder, Encoding, Tokenizer};
@@ -86,7 +90,7 @@ pub trait Classify {
 ///
 /// ```no_run
 /// use goldcrest_edge::{Classifier, Options};
-/// let mut classifier = Classifier::open("sentiment.bundle".as_ref(), &Options::default())?;
+/// let mut classifier = Classifier::open("sentiment.bundle", &Options::default())?;
 /// let outcome = classifier.classify("what a film", None)?;
 /// println!("{:?} from {} tokens", outcome.decision.answer(), outcome.tokens);
 /// # Ok::<(), goldcrest_edge::classifier::Error>(())
@@ -109,8 +113,8 @@ struct Run {
 
 impl Classifier {
     /// Maps and loads the bundle at `path`.
-    pub fn open(path: &Path, options: &Options) -> Result<Self, Error> {
-        Self::new(bundle::map(path)?, options)
+    pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
+        Self::new(bundle::map(path.as_ref())?, options)
     }
 
     /// Loads a bundle from its bytes.
@@ -169,12 +173,6 @@ impl Classifier {
         };
         let Ok(outcome) = self.classify_chunks(&mut feed);
         outcome
-    }
-
-    /// Whether a golden message gives its logits, bit for bit.
-    pub fn check(&mut self, golden: &Golden) -> Result<bool, Error> {
-        let outcome = self.classify(&golden.text, golden.pair.as_deref())?;
-        Ok(outcome.logits.iter().map(|x| x.to_bits()).eq(golden.logits.iter().copied()))
     }
 }
 
