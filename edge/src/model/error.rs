@@ -20,6 +20,9 @@ pub enum Error {
     /// tract refused the graph, or failed while running it.
     #[error("tract: {0}")]
     Tract(String),
+    /// The instruction set asked for is unknown or not here.
+    #[error(transparent)]
+    Kernels(#[from] crate::kernels::KernelError),
     /// No token at all: even an empty text is `[CLS] [SEP]`.
     #[error("no tokens to classify")]
     Empty,

@@ -1,15 +1,27 @@
-//! `model.onnx` to logits: ONNX into tract.
+//! `model.onnx` to logits: ONNX into tract, with the BERT parts replaced by fused int8 operators.
 //!
-//! [`Model::load`] decodes the protobuf; [`Model::run`] takes the ids of one text, of any length from 1 to
-//! [`Options::max_tokens`], without padding.
+//! [`Model::load`] decodes the protobuf and looks for a BERT classifier in it (`recognise`). One that
+//! `goldcrest export` wrote in int8 becomes a single operator on the int8 kernels (`bert`) in tract's graph
+//! (`fused`). Any other graph runs on tract's stock operators (`stock`), which is also the oracle of the fused path.
+//! [`Model::run`] takes one text of any length from 1 to [`Model::max_tokens`], without padding.
 
+mod bert;
 mod error;
+mod fused;
+mod graph;
 mod onnx;
+mod recognise;
 mod stock;
 
-use bytes::Bytes;
+use std::fmt;
 
+pub use bytes::Bytes;
+
+use crate::kernels::{Isa, Kernels};
+use bert::Bert;
 pub use error::Error;
+use fused::Fused;
+use graph::Graph;
 pub use onnx::EXTERNAL_LOCATION;
 use stock::Stock;
 
@@ -18,44 +30,136 @@ use stock::Stock;
 pub struct Options {
     /// Replace the BERT parts by fused int8 operators where they are recognised.
     pub fuse: bool,
-    /// Longest text, in tokens, that [`Model::run`] will be given; scratch memory is sized from it.
+    /// Instruction set of the fused operators; what `GOLDCREST_ISA` names, or the best here, if none.
+    pub isa: Option<Isa>,
+    /// Longest text, in tokens, that [`Model::run`] will be given: working memory is sized from it.
     pub max_tokens: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { fuse: true, max_tokens: 512 }
+        Options { fuse: true, isa: None, max_tokens: 512 }
     }
 }
 
 /// A text classifier, ready to run.
 pub struct Model {
-    stock: Stock,
+    path: Path,
     max_tokens: usize,
 }
 
+/// The two ways to run.
+enum Path {
+    Fused(Box<Fused>),
+    Stock { stock: Stock, reason: String },
+}
+
+/// What [`Model::describe`] tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// What runs in fused operators, and on which instruction set.
+    pub fused: Option<String>,
+    /// What runs on tract's stock operators, and why.
+    pub stock: Option<String>,
+    /// Bytes of weights on the heap (fused path; the tables stay in the file).
+    pub weights: usize,
+    /// Bytes of working memory (fused path).
+    pub scratch: usize,
+}
+
+impl fmt::Display for Description {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = |f: &mut fmt::Formatter<'_>, what: &str, text: &Option<String>| {
+            writeln!(f, "{what}: {}", text.as_deref().unwrap_or("nothing"))
+        };
+        line(f, "fused", &self.fused)?;
+        line(f, "stock", &self.stock)?;
+        write!(f, "memory: {} bytes of weights, {} bytes of scratch", self.weights, self.scratch)
+    }
+}
+
 impl Model {
-    /// Loads an ONNX classifier. Tensors kept outside the protobuf lie in `external` (empty when there are
-    /// none), which the model shares and may read from as long as it lives: a memory map, say.
+    /// Loads an ONNX classifier. Tensors kept outside the protobuf lie in `external` (empty where there are none),
+    /// which the model shares: the fused path reads its tables there, in a memory map say, as long as it lives.
+    ///
+    /// # Errors
+    /// When the bytes are no ONNX model, a tensor is damaged or points outside `external`, tract refuses the graph,
+    /// or the instruction set asked for is not there.
     pub fn load(onnx: &[u8], external: Bytes, options: &Options) -> Result<Model, Error> {
         let proto = onnx::decode(onnx)?;
+        let mut reason = "not asked to fuse".to_string();
+        if options.fuse {
+            let kernels = options.isa.map_or_else(Kernels::from_env, Kernels::new)?;
+            match fuse(&proto, &external, kernels) {
+                Ok(bert) => {
+                    let max_tokens = options.max_tokens.min(bert.positions());
+                    let path = Path::Fused(Box::new(Fused::new(bert, max_tokens)?));
+                    return Ok(Model { path, max_tokens });
+                }
+                Err(difference) => reason = difference,
+            }
+        }
         let stock = Stock::load(proto, &external)?;
-        Ok(Model { stock, max_tokens: options.max_tokens })
+        Ok(Model { path: Path::Stock { stock, reason }, max_tokens: options.max_tokens })
     }
 
     /// Logits a text gets.
     pub fn classes(&self) -> usize {
-        self.stock.classes
+        match &self.path {
+            Path::Fused(fused) => fused.bert().classes(),
+            Path::Stock { stock, .. } => stock.classes,
+        }
     }
 
-    /// What was fused and what runs on stock operators, in words.
-    pub fn describe(&self) -> String {
-        format!("stock tract operators: {} nodes", self.stock.nodes())
+    /// Longest text, in tokens.
+    pub fn max_tokens(&self) -> usize {
+        self.max_tokens
+    }
+
+    /// What was fused, what runs on stock operators and why, and the memory it takes.
+    pub fn describe(&self) -> Description {
+        match &self.path {
+            Path::Fused(fused) => {
+                let bert = fused.bert();
+                let (layers, isa) = (bert.layers(), bert.kernels().isa());
+                let text =
+                    format!("embeddings, {layers} encoder layers, pooler and classifier (int8, {isa})");
+                let (weights, scratch) = (bert.bytes(), fused.scratch_bytes());
+                Description { fused: Some(text), stock: None, weights, scratch }
+            }
+            Path::Stock { stock, reason } => {
+                let text = format!("{} nodes ({reason})", stock.nodes());
+                Description { fused: None, stock: Some(text), weights: 0, scratch: 0 }
+            }
+        }
     }
 
     /// Classifies one text: `ids` of its pieces with the special tokens, `types` as many token type ids,
-    /// `logits` [`classes`](Model::classes) long.
+    /// `logits` [`classes`](Model::classes) long. On the fused path nothing is allocated.
+    ///
+    /// # Errors
+    /// When lengths do not fit, an id has no row in its table, or tract fails.
     pub fn run(&mut self, ids: &[u32], types: &[u8], logits: &mut [f32]) -> Result<(), Error> {
+        self.check(ids, types, logits)?;
+        match &mut self.path {
+            Path::Fused(fused) => fused.run(ids, types, logits),
+            Path::Stock { stock, .. } => stock.run(ids, types, logits),
+        }
+    }
+
+    /// As [`run`](Model::run), always through a turn of tract's plan, which allocates: the same bits.
+    ///
+    /// # Errors
+    /// As `run`.
+    pub fn run_plan(&mut self, ids: &[u32], types: &[u8], logits: &mut [f32]) -> Result<(), Error> {
+        self.check(ids, types, logits)?;
+        match &mut self.path {
+            Path::Fused(fused) => fused.run_plan(ids, types, logits),
+            Path::Stock { stock, .. } => stock.run(ids, types, logits),
+        }
+    }
+
+    fn check(&self, ids: &[u32], types: &[u8], logits: &[f32]) -> Result<(), Error> {
         let lengths = [("token type ids", types.len(), ids.len()), ("logits", logits.len(), self.classes())];
         for (what, found, expected) in lengths {
             if found != expected {
@@ -65,7 +169,14 @@ impl Model {
         match ids.len() {
             0 => Err(Error::Empty),
             tokens if tokens > self.max_tokens => Err(Error::TooLong { tokens, max: self.max_tokens }),
-            _ => self.stock.run(ids, types, logits),
+            _ => Ok(()),
         }
     }
+}
+
+/// The packed classifier, or why the graph is not one.
+fn fuse(proto: &tract_onnx::pb::ModelProto, external: &Bytes, kernels: Kernels) -> Result<Bert, String> {
+    let graph = proto.graph.as_ref().ok_or("no graph")?;
+    let graph = Graph::new(graph, external);
+    Bert::pack(kernels, recognise::recognise(&graph)?).map_err(|e| e.to_string())
 }

@@ -1,1 +1,73 @@
-//! ONNX writer and packing.
+//! ONNX: standard operators only, opset 17, IR version 8.
+//!
+//! Inputs `input_ids`, `attention_mask`, `token_type_ids` (int64 [batch, sequence]), output `logits` (f32 [batch,
+//! labels]): what ONNX Runtime and Optimum expect of a text classifier.
+
+mod bert;
+mod builder;
+mod proto;
+
+use prost::Message;
+
+use crate::bert::Checkpoint;
+use crate::quantize::{Error, Quantized, complete};
+use bert::Matrices;
+use proto::{EXTERNAL, ModelProto, OperatorSetId, StringStringEntry};
+
+/// An ONNX model, ready to be written.
+pub struct Onnx(ModelProto);
+
+/// The f32 model of a checkpoint.
+///
+/// # Errors
+/// When a tensor is missing, has another shape than the configuration says, or holds NaN or infinity.
+pub fn fp32(checkpoint: &Checkpoint) -> Result<Onnx, Error> {
+    Ok(model(bert::graph(&checkpoint.config, complete(checkpoint)?, Matrices::Float)))
+}
+
+/// The int8 model that devices run.
+pub fn int8(quantized: &Quantized) -> Onnx {
+    let tensors = quantized.tensors.iter().map(|(name, array)| (name.clone(), array)).collect();
+    model(bert::graph(&quantized.config, tensors, Matrices::Int8(&quantized.matrices)))
+}
+
+fn model(graph: proto::GraphProto) -> Onnx {
+    Onnx(ModelProto {
+        ir_version: Some(8),
+        producer_name: "goldcrest".into(),
+        producer_version: env!("CARGO_PKG_VERSION").into(),
+        graph: Some(graph),
+        opset_import: vec![OperatorSetId { domain: Some(String::new()), version: Some(17) }],
+    })
+}
+
+impl Onnx {
+    /// Constants of at least this many bytes lie outside the protobuf in a bundle.
+    const EXTERNAL_FROM: usize = 1024;
+    /// Their offsets are multiples of this, so that a mapped bundle can be read in place.
+    const ALIGNMENT: usize = 64;
+
+    /// The whole model as one `.onnx` file.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.0.encode_to_vec()
+    }
+
+    /// The graph, and its large constants as ONNX external data beside it under
+    /// [`goldcrest_edge::model::EXTERNAL_LOCATION`].
+    pub fn split(mut self) -> (Vec<u8>, Vec<u8>) {
+        let mut data: Vec<u8> = Vec::new();
+        for tensor in self.0.graph.iter_mut().flat_map(|g| &mut g.initializer) {
+            let Some(bytes) = tensor.raw_data.take_if(|b| b.len() >= Self::EXTERNAL_FROM) else { continue };
+            data.resize(data.len().next_multiple_of(Self::ALIGNMENT), 0);
+            let entry = |key: &str, value: String| StringStringEntry { key: key.into(), value };
+            tensor.data_location = Some(EXTERNAL);
+            tensor.external_data = vec![
+                entry("location", goldcrest_edge::model::EXTERNAL_LOCATION.into()),
+                entry("offset", data.len().to_string()),
+                entry("length", bytes.len().to_string()),
+            ];
+            data.extend(bytes);
+        }
+        (self.to_bytes(), data)
+    }
+}

@@ -1,1 +1,112 @@
-//! Post-training quantization by the numeric contract.
+//! Post-training quantization by the numeric contract: weights int8, symmetric, within ±127, one scale an output
+//! channel (a row of the word embeddings); activations are quantized at run time, so nothing is calibrated here.
+//!
+//! Position and token type embeddings, LayerNorm and biases stay f32.
+
+use std::collections::BTreeMap;
+
+use crate::bert::{self, Array, Checkpoint, Config};
+
+/// Why a checkpoint cannot be quantized or exported.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The checkpoint lacks a tensor or holds it in another shape.
+    #[error(transparent)]
+    Checkpoint(#[from] bert::Error),
+    /// Training diverged, or the file is damaged.
+    #[error("tensor {name} holds {value}: not a finite number")]
+    NotFinite {
+        /// The tensor.
+        name: String,
+        /// The first such value.
+        value: f32,
+    },
+}
+
+/// An int8 matrix with one scale a row: `weight[r][c] ≈ values[r * columns + c] * scales[r]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Int8Matrix {
+    /// Output channels, or pieces of an embedding table.
+    pub rows: usize,
+    /// Inputs, or the width of an embedding.
+    pub columns: usize,
+    /// Row-major integers in ±127.
+    pub values: Vec<i8>,
+    /// `absmax / 127` of each row.
+    pub scales: Vec<f32>,
+}
+
+impl Int8Matrix {
+    /// Quantizes a row-major matrix: `round(w / scale)`, half to even.
+    pub fn new(weights: &Array) -> Int8Matrix {
+        let (rows, columns) = weights.dims2();
+        let mut values = Vec::with_capacity(rows * columns);
+        let mut scales = Vec::with_capacity(rows);
+        for row in weights.data.chunks_exact(columns) {
+            // the floor keeps a row of zeros a row of zeros
+            let absmax = row.iter().fold(1e-12f32, |m, w| m.max(w.abs()));
+            let scale = absmax / 127.0;
+            values.extend(row.iter().map(|w| (w / scale).round_ties_even().clamp(-127.0, 127.0) as i8));
+            scales.push(scale);
+        }
+        Int8Matrix { rows, columns, values, scales }
+    }
+
+    /// The weights that the integers stand for.
+    pub fn dequantized(&self) -> Array {
+        let rows = self.values.chunks_exact(self.columns).zip(&self.scales);
+        let data = rows.flat_map(|(row, s)| row.iter().map(move |&q| f32::from(q) * s)).collect();
+        Array { shape: vec![self.rows, self.columns], data }
+    }
+}
+
+/// A checkpoint with its matrices in int8. Names are the checkpoint's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Quantized {
+    /// Shapes and labels.
+    pub config: Config,
+    /// Linear layers and word embeddings.
+    pub matrices: BTreeMap<String, Int8Matrix>,
+    /// Everything that stays f32.
+    pub tensors: BTreeMap<String, Array>,
+}
+
+/// Quantizes a classifier.
+///
+/// # Errors
+/// When a tensor is missing, has another shape than the configuration says, or holds NaN or infinity.
+pub fn quantize(checkpoint: &Checkpoint) -> Result<Quantized, Error> {
+    let (mut matrices, mut tensors) = (BTreeMap::new(), BTreeMap::new());
+    for (name, array) in complete(checkpoint)? {
+        if is_int8(&name) {
+            matrices.insert(name, Int8Matrix::new(array));
+        } else {
+            tensors.insert(name, array.clone());
+        }
+    }
+    Ok(Quantized { config: checkpoint.config.clone(), matrices, tensors })
+}
+
+/// Every tensor of the classifier, of the right shape and finite.
+pub(crate) fn complete(checkpoint: &Checkpoint) -> Result<BTreeMap<String, &Array>, Error> {
+    let find = |(name, wanted): (String, Vec<usize>)| {
+        let hint = "train a classifier first";
+        let Some(array) = checkpoint.tensors.get(&name) else {
+            return Err(bert::Error::Missing { name, hint }.into());
+        };
+        if array.shape != wanted {
+            return Err(bert::Error::Shape { name, found: array.shape.clone(), wanted }.into());
+        }
+        match array.data.iter().find(|x| !x.is_finite()) {
+            Some(&value) => Err(Error::NotFinite { name, value }),
+            None => Ok((name, array)),
+        }
+    };
+    Checkpoint::shapes(&checkpoint.config).into_iter().map(find).collect()
+}
+
+/// Matrices that multiply activations, and the word embeddings.
+fn is_int8(name: &str) -> bool {
+    let float = ["bias", "LayerNorm.weight", "position_embeddings.weight", "token_type_embeddings.weight"];
+    !float.iter().any(|end| name.ends_with(end))
+}

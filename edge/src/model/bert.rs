@@ -1,0 +1,347 @@
+//! A BERT classifier on the int8 kernels: weights packed once, one text at a time, nothing allocated a text.
+//!
+//! Between two attentions everything is local to a token, so tokens go through a layer in blocks: only the hidden
+//! states, queries, keys, values and contexts are as long as the text. The last layer attends from [CLS] alone, all
+//! that the pooler reads.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::kernels::{
+    Activations, AttentionInput, AttentionScratch, Epilogue, KernelError, Kernels, Linear, Norm, Rows,
+    Weights,
+};
+
+use super::Error;
+use super::graph::floats;
+use super::recognise::{EmbeddingParts, LayerParts, LinearParts, NormParts, Parts};
+
+/// Tokens that go through a layer's linear parts together.
+const BLOCK: usize = 64;
+
+/// The packed classifier.
+pub(super) struct Bert {
+    kernels: Kernels,
+    hidden: usize,
+    embeddings: Embeddings,
+    layers: Vec<Layer>,
+    pooler: Linear,
+    classifier: Linear,
+}
+
+struct Embeddings {
+    /// Int8 [vocabulary, width] and f32 [vocabulary], where the bundle holds them.
+    words: Bytes,
+    word_scales: Bytes,
+    width: usize,
+    projection: Option<Linear>,
+    /// f32 [types, hidden].
+    types: Vec<f32>,
+    /// f32 [positions, hidden], where the bundle holds them.
+    positions: Bytes,
+    norm: NormParts,
+}
+
+struct Layer {
+    heads: usize,
+    head_size: usize,
+    scale: f32,
+    query: Linear,
+    /// Keys, then values.
+    key_value: Linear,
+    attention_output: Linear,
+    attention_norm: NormParts,
+    intermediate: Linear,
+    output: Linear,
+    output_norm: NormParts,
+}
+
+impl Layer {
+    /// Width of queries, keys and values.
+    fn width(&self) -> usize {
+        self.heads * self.head_size
+    }
+}
+
+/// Working memory for texts of up to `max_tokens`.
+pub(super) struct Scratch {
+    /// Hidden states [tokens, hidden].
+    x: Vec<f32>,
+    /// [tokens, width].
+    queries: Vec<f32>,
+    /// [tokens, keys then values].
+    key_values: Vec<f32>,
+    /// What attention gives, [tokens, width].
+    context: Vec<f32>,
+    attention: AttentionScratch,
+    block: Block,
+}
+
+/// Working memory for [`BLOCK`] tokens.
+struct Block {
+    quantized: Activations,
+    /// [tokens, hidden].
+    y: Vec<f32>,
+    /// Feed-forward [tokens, intermediate], or factorised embeddings [tokens, rank].
+    wide: Vec<f32>,
+    /// One row of a table.
+    row: Vec<f32>,
+    int8_row: Vec<i8>,
+}
+
+impl Scratch {
+    /// Bytes it holds on the heap, the quantized block aside.
+    pub fn bytes(&self) -> usize {
+        let Scratch { x, queries, key_values, context, block, .. } = self;
+        let floats = [x, queries, key_values, context, &block.y, &block.wide, &block.row];
+        floats.iter().map(|v| 4 * v.len()).sum()
+    }
+}
+
+impl Bert {
+    /// Packs the parts for `kernels`.
+    pub fn pack(kernels: Kernels, parts: Parts<'_>) -> Result<Bert, KernelError> {
+        let EmbeddingParts { words, word_scales, width, projection, types, positions, norm } =
+            parts.embeddings;
+        let layers = parts.layers.into_iter().map(|layer| Layer::pack(kernels, layer));
+        Ok(Bert {
+            kernels,
+            hidden: parts.hidden,
+            embeddings: Embeddings {
+                words,
+                word_scales,
+                width,
+                projection: projection.map(|p| pack(kernels, &[p])).transpose()?,
+                types,
+                positions,
+                norm,
+            },
+            layers: layers.collect::<Result<_, _>>()?,
+            pooler: pack(kernels, &[parts.pooler])?,
+            classifier: pack(kernels, &[parts.classifier])?,
+        })
+    }
+
+    /// Logits a text gets.
+    pub fn classes(&self) -> usize {
+        self.classifier.outputs()
+    }
+
+    /// Rows of the position table: the longest text there is.
+    pub fn positions(&self) -> usize {
+        self.embeddings.positions.len() / 4 / self.hidden
+    }
+
+    /// Pieces in the vocabulary.
+    pub fn vocabulary(&self) -> usize {
+        self.embeddings.word_scales.len() / 4
+    }
+
+    /// Encoder layers.
+    pub fn layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// The kernels it was packed for.
+    pub fn kernels(&self) -> Kernels {
+        self.kernels
+    }
+
+    /// Bytes of packed weights on the heap; the word and position tables stay where they are.
+    pub fn bytes(&self) -> usize {
+        let layer = |l: &Layer| {
+            let linears = [&l.query, &l.key_value, &l.attention_output, &l.intermediate, &l.output];
+            linears.iter().map(|l| l.bytes()).sum::<usize>() + 16 * self.hidden
+        };
+        let projection = self.embeddings.projection.as_ref().map_or(0, Linear::bytes);
+        let encoder = self.layers.iter().map(layer).sum::<usize>();
+        encoder + projection + self.pooler.bytes() + self.classifier.bytes() + 4 * self.embeddings.types.len()
+    }
+
+    /// Working memory for texts of up to `max_tokens`.
+    pub fn scratch(&self, max_tokens: usize) -> Scratch {
+        let most = |size: fn(&Layer) -> usize| self.layers.iter().map(size).max().unwrap_or(0);
+        let width = most(Layer::width);
+        let wide = most(|l| l.intermediate.outputs()).max(self.embeddings.width);
+        let block = BLOCK.min(max_tokens);
+        Scratch {
+            x: vec![0.0; max_tokens * self.hidden],
+            queries: vec![0.0; max_tokens * width],
+            key_values: vec![0.0; max_tokens * 2 * width],
+            context: vec![0.0; max_tokens * width],
+            attention: AttentionScratch::new(max_tokens, most(|l| l.head_size)),
+            block: Block {
+                quantized: Activations::new(self.kernels, block, wide.max(width).max(self.hidden)),
+                y: vec![0.0; block * self.hidden],
+                wide: vec![0.0; block * wide],
+                row: vec![0.0; self.hidden],
+                int8_row: vec![0; self.embeddings.width],
+            },
+        }
+    }
+
+    /// Fails unless every id has a row in its table.
+    pub fn check(&self, ids: &[u32], types: &[u8]) -> Result<(), Error> {
+        let vocabulary = self.vocabulary();
+        if let Some(&id) = ids.iter().find(|&&id| id as usize >= vocabulary) {
+            return Err(Error::TokenId { id, vocabulary });
+        }
+        let rows = self.embeddings.types.len() / self.hidden;
+        match types.iter().find(|&&id| usize::from(id) >= rows) {
+            Some(&id) => Err(Error::TypeId { id, types: rows }),
+            None => Ok(()),
+        }
+    }
+
+    /// Ids that [`check`](Bert::check) has passed, at most what `scratch` was made for, to logits.
+    pub fn run(&self, ids: &[u32], types: &[u8], scratch: &mut Scratch, logits: &mut [f32]) {
+        let Scratch { x, queries, key_values, context, attention, block } = scratch;
+        let (kernels, tokens) = (self.kernels, ids.len());
+        for from in (0..tokens).step_by(BLOCK) {
+            let part = from..tokens.min(from + BLOCK);
+            let x = &mut x[rows(&part, self.hidden)];
+            self.embed(&ids[part.clone()], &types[part.clone()], from, x, block);
+            self.project(0, &part, &block.quantized, queries, key_values);
+        }
+        for (i, layer) in self.layers.iter().enumerate() {
+            let width = layer.width();
+            let query_count = self.queries(i, tokens);
+            let stride = 2 * width;
+            let input = AttentionInput {
+                queries: Rows { data: queries, stride: width },
+                keys: Rows { data: key_values, stride },
+                values: Rows { data: &key_values[width..], stride },
+                query_count,
+                key_count: tokens,
+                heads: layer.heads,
+                head_size: layer.head_size,
+                scale: layer.scale,
+            };
+            kernels.attention(&input, attention, &mut context[..query_count * width]);
+            for from in (0..query_count).step_by(BLOCK) {
+                let part = from..query_count.min(from + BLOCK);
+                layer.finish(kernels, &context[rows(&part, width)], &mut x[rows(&part, self.hidden)], block);
+                if i + 1 < self.layers.len() {
+                    self.project(i + 1, &part, &block.quantized, queries, key_values);
+                }
+            }
+        }
+        // the block now holds [CLS] alone
+        let Block { quantized, y, .. } = block;
+        let pooled = &mut y[..self.hidden];
+        kernels.linear(&self.pooler, quantized, Epilogue::None, pooled);
+        kernels.tanh(pooled);
+        kernels.quantize_rows(pooled, self.hidden, quantized);
+        kernels.linear(&self.classifier, quantized, Epilogue::None, logits);
+    }
+
+    /// Words + types + positions, normalized into `x`, and quantized into the block. The first token is at `from`.
+    fn embed(&self, ids: &[u32], types: &[u8], from: usize, x: &mut [f32], block: &mut Block) {
+        let (kernels, hidden, e) = (self.kernels, self.hidden, &self.embeddings);
+        let Block { quantized, wide, row, int8_row, .. } = block;
+        let words = match e.projection {
+            Some(_) => &mut wide[..ids.len() * e.width],
+            None => &mut *x,
+        };
+        for (&id, to) in ids.iter().zip(words.chunks_exact_mut(e.width)) {
+            let id = id as usize;
+            for (to, &b) in int8_row.iter_mut().zip(&e.words[id * e.width..]) {
+                *to = b as i8;
+            }
+            for scale in floats(&e.word_scales[4 * id..][..4]) {
+                kernels.dequantize_row(int8_row, scale, to);
+            }
+        }
+        if let Some(projection) = &e.projection {
+            kernels.quantize_rows(words, e.width, quantized);
+            kernels.linear(projection, quantized, Epilogue::None, x);
+        }
+        for (i, (&id, x)) in types.iter().zip(x.chunks_exact_mut(hidden)).enumerate() {
+            kernels.add(x, &e.types[usize::from(id) * hidden..][..hidden]);
+            for (to, v) in row.iter_mut().zip(floats(&e.positions[4 * hidden * (from + i)..])) {
+                *to = v;
+            }
+            kernels.add(x, row);
+        }
+        kernels.layer_norm(x, None, &e.norm.borrow(), Some(quantized));
+    }
+
+    /// Queries, keys and values of layer `i` for the tokens of `part`, which `quantized` holds.
+    fn project(
+        &self,
+        i: usize,
+        part: &Range<usize>,
+        quantized: &Activations,
+        queries: &mut [f32],
+        key_values: &mut [f32],
+    ) {
+        let layer = &self.layers[i];
+        let wanted = part.start..part.end.min(self.queries(i, part.end));
+        if !wanted.is_empty() {
+            let queries = &mut queries[rows(&wanted, layer.width())];
+            self.kernels.linear(&layer.query, quantized, Epilogue::None, queries);
+        }
+        let key_values = &mut key_values[rows(part, 2 * layer.width())];
+        self.kernels.linear(&layer.key_value, quantized, Epilogue::None, key_values);
+    }
+
+    /// How many of the tokens attend in layer `i`: all, in the last one [CLS].
+    fn queries(&self, i: usize, tokens: usize) -> usize {
+        if i + 1 == self.layers.len() { 1 } else { tokens }
+    }
+}
+
+impl Layer {
+    fn pack(kernels: Kernels, parts: LayerParts<'_>) -> Result<Layer, KernelError> {
+        Ok(Layer {
+            heads: parts.heads,
+            head_size: parts.head_size,
+            scale: parts.scale,
+            query: pack(kernels, &[parts.query])?,
+            key_value: pack(kernels, &[parts.key, parts.value])?,
+            attention_output: pack(kernels, &[parts.attention_output])?,
+            attention_norm: parts.attention_norm,
+            intermediate: pack(kernels, &[parts.intermediate])?,
+            output: pack(kernels, &[parts.output])?,
+            output_norm: parts.output_norm,
+        })
+    }
+
+    /// From attention's contexts to the layer's output, in `x` and quantized in the block.
+    fn finish(&self, kernels: Kernels, context: &[f32], x: &mut [f32], block: &mut Block) {
+        let Block { quantized, y, wide, .. } = block;
+        let tokens = context.len() / self.width();
+        let y = &mut y[..x.len()];
+        let wide = &mut wide[..tokens * self.intermediate.outputs()];
+        kernels.quantize_rows(context, self.width(), quantized);
+        kernels.linear(&self.attention_output, quantized, Epilogue::None, y);
+        kernels.layer_norm(x, Some(y), &self.attention_norm.borrow(), Some(quantized));
+        kernels.linear(&self.intermediate, quantized, Epilogue::Gelu, wide);
+        kernels.quantize_rows(wide, self.intermediate.outputs(), quantized);
+        kernels.linear(&self.output, quantized, Epilogue::None, y);
+        kernels.layer_norm(x, Some(y), &self.output_norm.borrow(), Some(quantized));
+    }
+}
+
+impl NormParts {
+    fn borrow(&self) -> Norm<'_> {
+        Norm { gamma: &self.gamma, beta: &self.beta, epsilon: self.epsilon }
+    }
+}
+
+/// Where the rows of `part` lie in a matrix of this width.
+fn rows(part: &Range<usize>, width: usize) -> Range<usize> {
+    part.start * width..part.end * width
+}
+
+/// Packs linear layers of the same inputs side by side into one.
+fn pack(kernels: Kernels, parts: &[LinearParts<'_>]) -> Result<Linear, KernelError> {
+    let inputs = parts[0].inputs;
+    let outputs = parts.iter().map(|p| p.outputs).sum();
+    let row = |i: usize| parts.iter().flat_map(move |p| &p.weights[i * p.outputs..][..p.outputs]);
+    let weights: Vec<i8> = (0..inputs).flat_map(row).map(|&b| b as i8).collect();
+    let scales: Vec<f32> = parts.iter().flat_map(|p| p.scales.iter().copied()).collect();
+    let bias: Vec<f32> = parts.iter().flat_map(|p| p.bias.iter().copied()).collect();
+    Linear::pack(kernels, Weights::input_major(&weights, inputs, outputs)?, &scales, &bias)
+}

@@ -1,0 +1,161 @@
+//! The fused classifier as one operator in tract's typed graph.
+//!
+//! tract checks and plans the graph like any other. A turn of its plan allocates (inputs, outputs, symbols), and this
+//! plan has a single node to run, so [`Fused::run`] hands a text straight to that node's state: the steady state
+//! then allocates nothing. [`Fused::run_plan`] is the turn itself: same state, same bits.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::*;
+
+use super::Error;
+use super::bert::{Bert, Scratch};
+
+/// The plan of a graph that is one classifier.
+pub(super) struct Fused {
+    bert: Arc<Bert>,
+    plan: TypedSimpleState,
+    node: usize,
+}
+
+impl Fused {
+    /// Plans the graph `ids, types -> logits` for texts of up to `max_tokens`.
+    pub fn new(bert: Bert, max_tokens: usize) -> Result<Fused, Error> {
+        let bert = Arc::new(bert);
+        let build = || -> TractResult<Fused> {
+            let mut graph = TypedModel::default();
+            let sequence = graph.symbols.sym("sequence");
+            let text = i64::fact(dims!(1, sequence));
+            let ids = graph.add_source("input_ids", text.clone())?;
+            let types = graph.add_source("token_type_ids", text)?;
+            let operator = Classifier { bert: bert.clone(), max_tokens };
+            let logits = graph.wire_node("classifier", operator, &[ids, types])?;
+            graph.select_output_outlets(&logits)?;
+            let plan = graph.into_optimized()?.into_runnable()?.spawn()?;
+            let node =
+                plan.op_states.iter().position(Option::is_some).context("the operator has no state")?;
+            Ok(Fused { bert: bert.clone(), plan, node })
+        };
+        build().map_err(|e| Error::Tract(format!("{e:#}")))
+    }
+
+    pub fn bert(&self) -> &Bert {
+        &self.bert
+    }
+
+    /// Bytes of working memory.
+    pub fn scratch_bytes(&self) -> usize {
+        let state = self.plan.op_states[self.node].as_ref().and_then(|s| s.downcast_ref::<State>());
+        state.map_or(0, |s| s.scratch.bytes())
+    }
+
+    /// Ids to logits; the caller has checked lengths.
+    pub fn run(&mut self, ids: &[u32], types: &[u8], logits: &mut [f32]) -> Result<(), Error> {
+        self.bert.check(ids, types)?;
+        let state = self.plan.op_states[self.node].as_mut().and_then(|s| s.downcast_mut::<State>());
+        let state = state.ok_or_else(|| Error::Tract("the operator lost its state".into()))?;
+        state.bert.run(ids, types, &mut state.scratch, logits);
+        Ok(())
+    }
+
+    /// The same through a turn of tract's plan.
+    pub fn run_plan(&mut self, ids: &[u32], types: &[u8], logits: &mut [f32]) -> Result<(), Error> {
+        let ids: Vec<i64> = ids.iter().map(|&i| i.into()).collect();
+        let types: Vec<i64> = types.iter().map(|&t| t.into()).collect();
+        let mut turn = || -> TractResult<()> {
+            let shape = [1, ids.len()];
+            let inputs = [Tensor::from_shape(&shape, &ids)?, Tensor::from_shape(&shape, &types)?];
+            let outputs = self.plan.run(inputs.into_iter().map(IntoTValue::into_tvalue).collect())?;
+            logits.copy_from_slice(outputs[0].try_as_plain_ram()?.as_slice()?);
+            Ok(())
+        };
+        turn().map_err(|e| Error::Tract(format!("{e:#}")))
+    }
+}
+
+/// The operator: `ids, types` (i64 [1, sequence]) to `logits` (f32 [1, labels]).
+#[derive(Clone)]
+struct Classifier {
+    bert: Arc<Bert>,
+    max_tokens: usize,
+}
+
+impl fmt::Debug for Classifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Classifier")
+    }
+}
+
+impl PartialEq for Classifier {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.bert, &other.bert)
+    }
+}
+
+impl Eq for Classifier {}
+
+impl Op for Classifier {
+    fn name(&self) -> StaticName {
+        "GoldcrestClassifier".into()
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for Classifier {
+    fn state(&self, _: &EvalContext) -> TractResult<Option<Box<dyn OpState>>> {
+        let scratch = self.bert.scratch(self.max_tokens);
+        Ok(Some(Box::new(State { bert: self.bert.clone(), scratch, max_tokens: self.max_tokens })))
+    }
+
+    not_out_of_plan!();
+}
+
+impl TypedOp for Classifier {
+    fn output_facts(&self, _: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        Ok(tvec!(f32::fact([1, self.bert.classes()])))
+    }
+
+    as_op!();
+}
+
+/// What the operator keeps between turns.
+struct State {
+    bert: Arc<Bert>,
+    scratch: Scratch,
+    max_tokens: usize,
+}
+
+impl OpState for State {
+    fn eval(&mut self, _: &EvalContext, _: &dyn Op, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let values = |i: usize| -> TractResult<&[i64]> { inputs[i].try_as_plain_ram()?.as_slice() };
+        let ids = values(0)?.iter().map(|&v| Ok(v.try_into()?)).collect::<TractResult<Vec<u32>>>()?;
+        let types = values(1)?.iter().map(|&v| Ok(v.try_into()?)).collect::<TractResult<Vec<u8>>>()?;
+        let fits = (1..=self.max_tokens).contains(&ids.len()) && types.len() == ids.len();
+        ensure!(fits, "{} ids and {} token types, 1 to {} expected", ids.len(), types.len(), self.max_tokens);
+        self.bert.check(&ids, &types)?;
+        let mut logits = vec![0.0; self.bert.classes()];
+        self.bert.run(&ids, &types, &mut self.scratch, &mut logits);
+        Ok(tvec!(Tensor::from_shape(&[1, logits.len()], &logits)?.into_tvalue()))
+    }
+
+    fn reset_lanes(&mut self, _: &[LaneId]) -> TractResult<()> {
+        Ok(())
+    }
+}
+
+/// A copy is a state of its own.
+impl Clone for State {
+    fn clone(&self) -> Self {
+        let scratch = self.bert.scratch(self.max_tokens);
+        State { bert: self.bert.clone(), scratch, max_tokens: self.max_tokens }
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Classifier state for {} tokens", self.max_tokens)
+    }
+}

@@ -1,0 +1,178 @@
+//! Looking around in an ONNX graph: who makes a value, what a constant holds.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
+
+use super::onnx;
+
+/// What was looked for, or why it is not there.
+pub(super) type Found<T> = Result<T, String>;
+
+/// A graph with its nodes by output and its constants by name.
+pub(super) struct Graph<'a> {
+    proto: &'a GraphProto,
+    makers: HashMap<&'a str, &'a NodeProto>,
+    constants: HashMap<&'a str, &'a TensorProto>,
+    external: &'a Bytes,
+}
+
+impl<'a> Graph<'a> {
+    pub fn new(proto: &'a GraphProto, external: &'a Bytes) -> Graph<'a> {
+        let outputs = |node: &'a NodeProto| node.output.iter().map(move |o| (o.as_str(), node));
+        Graph {
+            proto,
+            makers: proto.node.iter().flat_map(outputs).collect(),
+            constants: proto.initializer.iter().map(|t| (t.name.as_str(), t)).collect(),
+            external,
+        }
+    }
+
+    /// How many nodes there are.
+    pub fn len(&self) -> usize {
+        self.proto.node.len()
+    }
+
+    /// The one output of the graph.
+    pub fn output(&self) -> Found<&'a str> {
+        match &self.proto.output[..] {
+            [one] => Ok(&one.name),
+            all => Err(format!("{} outputs, not one", all.len())),
+        }
+    }
+
+    /// Fails unless `value` is an input of the graph.
+    pub fn is_input(&self, value: &str) -> Found<()> {
+        let input = self.proto.input.iter().any(|i| i.name == value) && !self.constants.contains_key(value);
+        expect(input, || format!("`{value}` is no input of the graph"))
+    }
+
+    /// Whether `value` comes from a node of this type.
+    pub fn is(&self, value: &str, op_type: &str) -> bool {
+        self.maker(value, op_type).is_ok()
+    }
+
+    /// The node that makes `value`, which must be of this type.
+    pub fn maker(&self, value: &str, op_type: &str) -> Found<&'a NodeProto> {
+        let node = self.makers.get(value).ok_or_else(|| format!("`{value}` is made by no node"))?;
+        let standard = node.domain.is_empty() || node.domain == "ai.onnx";
+        expect(standard && node.op_type == op_type, || {
+            format!("`{}` is {}, not {op_type}", node.name, node.op_type)
+        })?;
+        Ok(node)
+    }
+
+    /// The inputs of the node that makes `value`, of this type and number.
+    pub fn inputs<const N: usize>(&self, value: &str, op_type: &str) -> Found<[&'a str; N]> {
+        inputs(self.maker(value, op_type)?)
+    }
+
+    /// The one input of a node.
+    pub fn unary(&self, value: &str, op_type: &str) -> Found<&'a str> {
+        self.inputs(value, op_type).map(|[x]| x)
+    }
+
+    /// The other input of a commutative node of which one is the constant `scalar`.
+    pub fn with_scalar(&self, value: &str, op_type: &str, scalar: f32) -> Found<&'a str> {
+        let [a, b] = self.inputs(value, op_type)?;
+        if self.scalar(b) == Ok(scalar) {
+            Ok(a)
+        } else if self.scalar(a) == Ok(scalar) {
+            Ok(b)
+        } else {
+            Err(format!("{op_type} `{value}` lacks the constant {scalar}"))
+        }
+    }
+
+    /// The input of a Cast to `to`.
+    pub fn cast(&self, value: &str, to: DataType) -> Found<&'a str> {
+        let node = self.maker(value, "Cast")?;
+        let found = attribute(node, "to").map(|a| a.i);
+        expect(found == Some(to as i64), || format!("Cast `{value}` is not to {to:?}"))?;
+        inputs(node).map(|[x]| x)
+    }
+
+    /// The input of a Transpose with this permutation.
+    pub fn transpose(&self, value: &str, order: &[i64]) -> Found<&'a str> {
+        let node = self.maker(value, "Transpose")?;
+        let found = attribute(node, "perm").map(|a| &a.ints[..]);
+        expect(found == Some(order), || format!("Transpose `{value}` is not {order:?}"))?;
+        inputs(node).map(|[x]| x)
+    }
+
+    /// The one value of an f32 constant.
+    pub fn scalar(&self, name: &str) -> Found<f32> {
+        match self.floats(name, 1)?[..] {
+            [one] => Ok(one),
+            _ => Err(format!("`{name}` is no scalar")),
+        }
+    }
+
+    /// An f32 constant of `count` finite values, copied.
+    pub fn floats(&self, name: &str, count: usize) -> Found<Vec<f32>> {
+        let bytes = self.bytes(name, DataType::Float)?;
+        expect(bytes.len() == 4 * count, || format!("`{name}` has not {count} values"))?;
+        let values: Vec<f32> = floats(bytes).collect();
+        expect(values.iter().all(|v| v.is_finite()), || format!("`{name}` holds NaN or infinity"))?;
+        Ok(values)
+    }
+
+    /// The values of a small int64 constant.
+    pub fn integers(&self, name: &str) -> Found<Vec<i64>> {
+        let bytes = self.bytes(name, DataType::Int64)?;
+        Ok(bytes.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b)).collect())
+    }
+
+    /// Rows and columns of a constant matrix.
+    pub fn matrix(&self, name: &str) -> Found<(usize, usize)> {
+        let shape = onnx::shape(self.constant(name)?).map_err(|e| e.to_string())?;
+        match shape[..] {
+            [rows, columns] if rows > 0 && columns > 0 => Ok((rows, columns)),
+            _ => Err(format!("`{name}` has shape {shape:?}, not that of a matrix")),
+        }
+    }
+
+    /// The bytes of a constant of this type, in place.
+    pub fn bytes(&self, name: &str, data_type: DataType) -> Found<&'a [u8]> {
+        let tensor = self.constant(name)?;
+        expect(tensor.data_type == data_type as i32, || format!("`{name}` is not {data_type:?}"))?;
+        let bytes = onnx::bytes(tensor, self.external).map_err(|e| e.to_string())?;
+        bytes.ok_or_else(|| format!("`{name}` has no raw data"))
+    }
+
+    /// The bytes of a constant of this type, shared with the section they lie in.
+    pub fn shared(&self, name: &str, data_type: DataType) -> Found<Bytes> {
+        let bytes = self.bytes(name, data_type)?;
+        Ok(match onnx::is_external(self.constant(name)?) {
+            true => self.external.slice_ref(bytes),
+            false => Bytes::copy_from_slice(bytes),
+        })
+    }
+
+    fn constant(&self, name: &str) -> Found<&'a TensorProto> {
+        self.constants.get(name).copied().ok_or_else(|| format!("`{name}` is no constant"))
+    }
+}
+
+/// The values of an f32 constant, from its little-endian bytes.
+pub(super) fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> + '_ {
+    bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b))
+}
+
+/// Fails with `reason` unless `holds`.
+pub(super) fn expect(holds: bool, reason: impl FnOnce() -> String) -> Found<()> {
+    if holds { Ok(()) } else { Err(reason()) }
+}
+
+/// An attribute of a node.
+pub(super) fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> {
+    node.attribute.iter().find(|a| a.name == name)
+}
+
+/// The inputs of a node, which must be `N`.
+pub(super) fn inputs<const N: usize>(node: &NodeProto) -> Found<[&str; N]> {
+    let all: Vec<&str> = node.input.iter().map(String::as_str).collect();
+    all.try_into().map_err(|_| format!("`{}` has not {N} inputs", node.name))
+}

@@ -1,0 +1,307 @@
+//! Finds a BERT classifier in an ONNX graph: from the logits back to the inputs, by operators and constants, whatever
+//! the names. What is looked for is what `goldcrest export` writes in int8.
+//!
+//! This happens on the protobuf, before tract's costly translation; a graph that differs anywhere runs on stock
+//! operators instead.
+
+use bytes::Bytes;
+use tract_onnx::pb::tensor_proto::DataType;
+
+use super::graph::{Found, Graph, attribute, expect, inputs};
+
+/// A linear layer: int8 weights [inputs, outputs] in place, the rest copied.
+pub(super) struct LinearParts<'a> {
+    pub weights: &'a [u8],
+    pub inputs: usize,
+    pub outputs: usize,
+    pub scales: Vec<f32>,
+    pub bias: Vec<f32>,
+}
+
+/// Gamma, beta and epsilon of a LayerNorm.
+pub(super) struct NormParts {
+    pub gamma: Vec<f32>,
+    pub beta: Vec<f32>,
+    pub epsilon: f32,
+}
+
+/// Tables, and what follows the lookup.
+pub(super) struct EmbeddingParts<'a> {
+    /// Int8 [vocabulary, width].
+    pub words: Bytes,
+    /// f32 [vocabulary].
+    pub word_scales: Bytes,
+    pub width: usize,
+    /// From the table's width to the hidden size, for factorised embeddings.
+    pub projection: Option<LinearParts<'a>>,
+    /// f32 [types, hidden].
+    pub types: Vec<f32>,
+    /// f32 [positions, hidden].
+    pub positions: Bytes,
+    pub norm: NormParts,
+}
+
+/// One encoder layer.
+pub(super) struct LayerParts<'a> {
+    pub query: LinearParts<'a>,
+    pub key: LinearParts<'a>,
+    pub value: LinearParts<'a>,
+    pub heads: usize,
+    pub head_size: usize,
+    /// What scores are multiplied by.
+    pub scale: f32,
+    pub attention_output: LinearParts<'a>,
+    pub attention_norm: NormParts,
+    pub intermediate: LinearParts<'a>,
+    pub output: LinearParts<'a>,
+    pub output_norm: NormParts,
+}
+
+/// A whole classifier.
+pub(super) struct Parts<'a> {
+    pub hidden: usize,
+    pub embeddings: EmbeddingParts<'a>,
+    pub layers: Vec<LayerParts<'a>>,
+    pub pooler: LinearParts<'a>,
+    pub classifier: LinearParts<'a>,
+}
+
+/// Nodes of an encoder layer are more than this: bounds the walk where a malformed graph runs in a circle.
+const NODES_A_LAYER: usize = 40;
+
+/// The parts of the classifier that `graph` computes, or where it differs from one.
+pub(super) fn recognise<'a>(graph: &'a Graph<'a>) -> Found<Parts<'a>> {
+    let (classifier, pooled) = graph.linear(graph.output()?)?;
+    let (pooler, first) = graph.linear(graph.unary(pooled, "Tanh")?)?;
+    let mut x = graph.first_token(first)?;
+    let hidden = pooler.inputs;
+    let (classifier, pooler) = (classifier.sized_inputs(hidden)?, pooler.sized(hidden, hidden)?);
+    let mut layers = vec![];
+    while layers.len() <= graph.len() / NODES_A_LAYER {
+        match graph.embeddings(x, hidden)? {
+            Some(embeddings) => {
+                expect(!layers.is_empty(), || "no encoder layer".into())?;
+                layers.reverse();
+                return Ok(Parts { hidden, embeddings, layers, pooler, classifier });
+            }
+            None => {
+                let (layer, input) = graph.layer(x, hidden)?;
+                layers.push(layer);
+                x = input;
+            }
+        }
+    }
+    Err("the graph runs in a circle".into())
+}
+
+impl<'a> Graph<'a> {
+    /// A layer that makes `x`, and its input.
+    fn layer(&self, x: &str, hidden: usize) -> Found<(LayerParts<'a>, &'a str)> {
+        let (output_norm, sum) = self.layer_norm(x, hidden)?;
+        let [y, attended] = self.inputs(sum, "Add")?;
+        let (output, activated) = self.linear(y)?;
+        let (intermediate, from) = self.linear(self.gelu(activated)?)?;
+        expect(from == attended, || format!("`{sum}` adds another value than the layer's input"))?;
+
+        let (attention_norm, sum) = self.layer_norm(attended, hidden)?;
+        let [y, input] = self.inputs(sum, "Add")?;
+        let (attention_output, context) = self.linear(y)?;
+        let context = self.inputs::<2>(context, "Reshape")?;
+        let [weights, value] = self.inputs(self.transpose(context[0], &[0, 2, 1, 3])?, "MatMul")?;
+        let softmax = self.maker(weights, "Softmax")?;
+        let last = attribute(softmax, "axis").is_none_or(|a| a.i == -1);
+        expect(last, || format!("Softmax `{weights}` is not over the last axis"))?;
+        let [scores, mask] = inputs(softmax).and_then(|[s]| self.inputs(s, "Add"))?;
+        self.mask(mask)?;
+        let [query, key] = self.inputs(scores, "MatMul")?;
+        let (query, heads) = self.heads(query, &[0, 2, 1, 3])?;
+        let [query, scale] = self.inputs(query, "Mul")?;
+        let (key, key_heads) = self.heads(key, &[0, 2, 3, 1])?;
+        let (value, value_heads) = self.heads(value, &[0, 2, 1, 3])?;
+        let same = key_heads == heads && value_heads == heads;
+        let joined = self.integers(context[1])? == [0, 0, (heads.0 * heads.1) as i64];
+        expect(same && joined, || format!("`{scores}` mixes heads of different sizes"))?;
+        let width = heads.0 * heads.1;
+        let project = |x: &str| -> Found<LinearParts<'a>> {
+            let (linear, from) = self.linear(x)?;
+            expect(from == input, || format!("`{x}` does not read the layer's input"))?;
+            linear.sized(hidden, width)
+        };
+        let layer = LayerParts {
+            query: project(query)?,
+            key: project(key)?,
+            value: project(value)?,
+            heads: heads.0,
+            head_size: heads.1,
+            scale: self.scalar(scale)?,
+            attention_output: attention_output.sized(width, hidden)?,
+            attention_norm,
+            output: output.sized(intermediate.outputs, hidden)?,
+            intermediate: intermediate.sized_inputs(hidden)?,
+            output_norm,
+        };
+        Ok((layer, input))
+    }
+
+    /// Splits a value into heads: what was split, number and size of heads.
+    fn heads(&self, value: &str, order: &[i64]) -> Found<(&'a str, (usize, usize))> {
+        let [x, shape] = self.inputs(self.transpose(value, order)?, "Reshape")?;
+        match self.integers(shape)?[..] {
+            [0, 0, heads @ 1..=4096, size @ 1..=4096] => Ok((x, (heads as usize, size as usize))),
+            _ => Err(format!("`{value}` is not split into heads")),
+        }
+    }
+
+    /// `(1 - mask) * far`: without padding it is zero.
+    fn mask(&self, value: &str) -> Found<()> {
+        let [absent, far] = self.inputs(value, "Mul")?;
+        self.scalar(far)?;
+        let [one, mask] = self.inputs(absent, "Sub")?;
+        expect(self.scalar(one) == Ok(1.0), || format!("`{absent}` is no inverted mask"))?;
+        let [mask, _axes] = self.inputs(self.cast(mask, DataType::Float)?, "Unsqueeze")?;
+        self.is_input(mask)
+    }
+
+    /// The embeddings that make `x`, or `None` where a layer does.
+    fn embeddings(&self, x: &str, hidden: usize) -> Found<Option<EmbeddingParts<'a>>> {
+        let (norm, sum) = self.layer_norm(x, hidden)?;
+        let [sum, positions] = self.inputs(sum, "Add")?;
+        if !self.is(positions, "Slice") {
+            return Ok(None);
+        }
+        let [words, types] = self.inputs(sum, "Add")?;
+        let (projection, rows) = match self.is(words, "Mul") && self.lookup(words).is_ok() {
+            true => (None, words),
+            false => self.linear(words).map(|(linear, rows)| (Some(linear), rows))?,
+        };
+        let (table, scales, ids) = self.lookup(rows)?;
+        let (vocabulary, width) = self.matrix(table)?;
+        expect(self.matrix(scales)? == (vocabulary, 1), || format!("`{scales}` has not a scale a piece"))?;
+        self.floats(scales, vocabulary)?;
+        let projection = projection.map(|p| p.sized(width, hidden)).transpose()?;
+        expect(projection.is_some() || width == hidden, || format!("`{table}` is not {hidden} wide"))?;
+
+        let [type_table, type_ids] = self.inputs(types, "Gather")?;
+        self.is_input(type_ids)?;
+        let (type_count, type_width) = self.matrix(type_table)?;
+        let (position_table, position_count) = self.positions(positions, ids)?;
+        let (_, position_width) = self.matrix(position_table)?;
+        let fits = type_width == hidden && position_width == hidden;
+        expect(fits, || format!("`{type_table}` and `{position_table}` are not {hidden} wide"))?;
+        self.floats(position_table, position_count * hidden)?;
+        Ok(Some(EmbeddingParts {
+            words: self.shared(table, DataType::Int8)?,
+            word_scales: self.shared(scales, DataType::Float)?,
+            width,
+            projection,
+            types: self.floats(type_table, type_count * hidden)?,
+            positions: self.shared(position_table, DataType::Float)?,
+            norm,
+        }))
+    }
+
+    /// `table[ids] * scales[ids]`: table, scales, ids.
+    fn lookup(&self, value: &str) -> Found<(&'a str, &'a str, &'a str)> {
+        let [row, scale] = self.inputs(value, "Mul")?;
+        let [table, ids] = self.inputs(self.cast(row, DataType::Float)?, "Gather")?;
+        let [scales, same] = self.inputs(scale, "Gather")?;
+        expect(ids == same, || format!("`{value}` looks up two things"))?;
+        self.is_input(ids)?;
+        Ok((table, scales, ids))
+    }
+
+    /// `table[0 .. length of ids]`: the table and its rows.
+    fn positions(&self, value: &str, ids: &str) -> Found<(&'a str, usize)> {
+        let [table, start, length, axis] = self.inputs(value, "Slice")?;
+        let [shape, from, to] = self.inputs(length, "Slice")?;
+        let constants = [(start, 0), (axis, 0), (from, 1), (to, 2)];
+        let right = constants.iter().all(|&(name, n)| self.integers(name).is_ok_and(|v| v == [n]));
+        let right = right && self.unary(shape, "Shape") == Ok(ids);
+        expect(right, || format!("`{value}` is not one position a token"))?;
+        Ok((table, self.matrix(table)?.0))
+    }
+
+    /// `x[:, 0]`.
+    fn first_token(&self, value: &str) -> Found<&'a str> {
+        let node = self.maker(value, "Gather")?;
+        let [x, index] = inputs(node)?;
+        let first = attribute(node, "axis").is_some_and(|a| a.i == 1) && self.integers(index)? == [0];
+        expect(first, || format!("`{value}` does not take the first token"))?;
+        Ok(x)
+    }
+
+    fn layer_norm(&self, value: &str, width: usize) -> Found<(NormParts, &'a str)> {
+        let node = self.maker(value, "LayerNormalization")?;
+        let [x, gamma, beta] = inputs(node)?;
+        let last = attribute(node, "axis").is_none_or(|a| a.i == -1);
+        expect(last, || format!("LayerNormalization `{value}` is not over the last axis"))?;
+        let epsilon = attribute(node, "epsilon").map_or(1e-5, |a| a.f);
+        let valid = epsilon.is_finite() && epsilon >= 0.0;
+        expect(valid, || format!("LayerNormalization `{value}` has epsilon {epsilon}"))?;
+        Ok((NormParts { gamma: self.floats(gamma, width)?, beta: self.floats(beta, width)?, epsilon }, x))
+    }
+
+    /// `x * (1 + erf(x / √2)) * 0.5`.
+    fn gelu(&self, value: &str) -> Found<&'a str> {
+        let [x, y] = self.inputs(self.with_scalar(value, "Mul", 0.5)?, "Mul")?;
+        let erf = self.with_scalar(y, "Add", 1.0)?;
+        let inner = self.with_scalar(self.unary(erf, "Erf")?, "Mul", std::f32::consts::FRAC_1_SQRT_2)?;
+        expect(inner == x, || format!("`{value}` is no GELU"))?;
+        Ok(x)
+    }
+
+    /// An int8 linear layer, with or without bias, that makes `value`; and its input before quantization.
+    fn linear(&self, value: &str) -> Found<(LinearParts<'a>, &'a str)> {
+        let (product, bias) = match self.inputs::<2>(value, "Add") {
+            Ok([product, bias]) => (product, Some(bias)),
+            Err(_) => (value, None),
+        };
+        let [sum, scale] = self.inputs(product, "Mul")?;
+        let [q, weights, zero] = self.inputs(self.cast(sum, DataType::Float)?, "MatMulInteger")?;
+        expect(self.bytes(zero, DataType::Uint8)? == [128], || format!("`{zero}` is not 128"))?;
+        let [x_scale, scales] = self.inputs(scale, "Mul")?;
+        let x = self.quantized(q, x_scale)?;
+        let (inputs, outputs) = self.matrix(weights)?;
+        let linear = LinearParts {
+            weights: self.bytes(weights, DataType::Int8)?,
+            inputs,
+            outputs,
+            scales: self.floats(scales, outputs)?,
+            bias: bias.map(|b| self.floats(b, outputs)).transpose()?.unwrap_or_default(),
+        };
+        Ok((linear, x))
+    }
+
+    /// What was quantized, row by row, into `q` with `scale`.
+    fn quantized(&self, q: &str, scale: &str) -> Found<&'a str> {
+        let shifted = self.cast(q, DataType::Uint8)?;
+        let [rounded, low, high] = self.inputs(self.with_scalar(shifted, "Add", 128.0)?, "Clip")?;
+        let [x, inverse] = self.inputs(self.unary(rounded, "Round")?, "Mul")?;
+        let [full, absmax] = self.inputs(inverse, "Div")?;
+        let [same, divisor] = self.inputs(scale, "Div")?;
+        let constants = [(low, -127.0), (high, 127.0), (full, 127.0), (divisor, 127.0)];
+        let right = constants.iter().all(|&(name, c)| self.scalar(name) == Ok(c)) && same == absmax;
+        expect(right, || format!("`{q}` is not quantized by absmax / 127"))?;
+        let reduce = self.maker(self.with_scalar(absmax, "Max", 1e-12)?, "ReduceMax")?;
+        let rows = attribute(reduce, "axes").is_some_and(|a| a.ints == [-1])
+            && attribute(reduce, "keepdims").is_none_or(|a| a.i == 1);
+        let whole = inputs(reduce).and_then(|[a]| self.unary(a, "Abs")) == Ok(x);
+        expect(rows && whole, || format!("`{q}` is not quantized row by row"))?;
+        Ok(x)
+    }
+}
+
+impl LinearParts<'_> {
+    fn sized(self, inputs: usize, outputs: usize) -> Found<Self> {
+        let found = (self.inputs, self.outputs);
+        expect(found == (inputs, outputs), || {
+            format!("a linear layer is {found:?}, not {:?}", (inputs, outputs))
+        })?;
+        Ok(self)
+    }
+
+    fn sized_inputs(self, inputs: usize) -> Found<Self> {
+        let outputs = self.outputs;
+        self.sized(inputs, outputs)
+    }
+}

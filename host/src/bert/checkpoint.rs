@@ -1,0 +1,274 @@
+use super::tokenizer_files::{read_json, write_json};
+use super::{Config, Error, LayerShape, TokenizerFiles};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// A dense row-major f32 array.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Array {
+    /// Sizes, outermost first.
+    pub shape: Vec<usize>,
+    /// The values.
+    pub data: Vec<f32>,
+}
+
+impl Array {
+    /// An array of zeros.
+    pub fn zeros(shape: &[usize]) -> Self {
+        Self { shape: shape.to_vec(), data: vec![0.0; shape.iter().product()] }
+    }
+
+    /// Rows and columns of a matrix (a vector has one row).
+    pub fn dims2(&self) -> (usize, usize) {
+        match self.shape[..] {
+            [n] => (1, n),
+            [r, c] => (r, c),
+            _ => unreachable!("BERT has vectors and matrices only"),
+        }
+    }
+
+    /// The same values in the top left of a larger matrix of zeros, or its top left cut out.
+    fn resized(&self, shape: &[usize]) -> Self {
+        let mut out = Self::zeros(shape);
+        let ((r, c), (rows, cols)) = (self.dims2(), out.dims2());
+        for i in 0..r.min(rows) {
+            let n = c.min(cols);
+            out.data[i * cols..][..n].copy_from_slice(&self.data[i * c..][..n]);
+        }
+        out
+    }
+}
+
+/// A BERT classifier on disk: the folder that Transformers reads and writes.
+///
+/// In memory the tensors have the student's native shapes (see [`super::StudentShape`]); [`save`](Self::save) and
+/// [`load`](Self::load) convert from and to the plain form. Names are Hugging Face's
+/// (`bert.encoder.layer.0.attention.self.query.weight`); factorised word embeddings are
+/// `bert.embeddings.word_embeddings.weight` [vocabulary, rank] and
+/// `bert.embeddings.word_embeddings_projection.weight` [hidden, rank].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    /// `config.json`.
+    pub config: Config,
+    /// Weights by name.
+    pub tensors: BTreeMap<String, Array>,
+    /// Vocabulary and tokenizer settings.
+    pub tokenizer: TokenizerFiles,
+}
+
+/// Name of the word embedding table.
+pub const WORD_EMBEDDINGS: &str = "bert.embeddings.word_embeddings.weight";
+/// Name of the matrix that widens factorised word embeddings.
+pub const PROJECTION: &str = "bert.embeddings.word_embeddings_projection.weight";
+/// Holds the factors of factorised word embeddings; `model.safetensors` holds their product.
+const FACTORS_FILE: &str = "embedding_factors.safetensors";
+
+impl Checkpoint {
+    /// Every tensor of a classifier with this configuration: name and native shape.
+    pub fn shapes(config: &Config) -> Vec<(String, Vec<usize>)> {
+        let h = config.hidden_size;
+        let mut out: Vec<(String, Vec<usize>)> = Vec::new();
+        let mut add = |name: String, shape: &[usize]| out.push((name, shape.to_vec()));
+        match config.embedding_rank() {
+            Some(r) => {
+                add(WORD_EMBEDDINGS.into(), &[config.vocab_size, r]);
+                add(PROJECTION.into(), &[h, r]);
+            }
+            None => add(WORD_EMBEDDINGS.into(), &[config.vocab_size, h]),
+        }
+        add("bert.embeddings.position_embeddings.weight".into(), &[config.max_position_embeddings, h]);
+        add("bert.embeddings.token_type_embeddings.weight".into(), &[config.type_vocab_size, h]);
+        add("bert.embeddings.LayerNorm.weight".into(), &[h]);
+        add("bert.embeddings.LayerNorm.bias".into(), &[h]);
+        for (i, layer) in config.layers().into_iter().enumerate() {
+            for (name, outputs, inputs) in linears(layer, h) {
+                add(format!("bert.encoder.layer.{i}.{name}.weight"), &[outputs, inputs]);
+                add(format!("bert.encoder.layer.{i}.{name}.bias"), &[outputs]);
+            }
+            for name in ["attention.output.LayerNorm", "output.LayerNorm"] {
+                add(format!("bert.encoder.layer.{i}.{name}.weight"), &[h]);
+                add(format!("bert.encoder.layer.{i}.{name}.bias"), &[h]);
+            }
+        }
+        add("bert.pooler.dense.weight".into(), &[h, h]);
+        add("bert.pooler.dense.bias".into(), &[h]);
+        add("classifier.weight".into(), &[config.num_labels(), h]);
+        add("classifier.bias".into(), &[config.num_labels()]);
+        out
+    }
+
+    /// Reads a folder. Tensors of a head or pooler that is absent (a pretrained encoder) are simply not there;
+    /// a missing encoder tensor is an error.
+    pub fn load(dir: &Path) -> Result<Self, Error> {
+        let config: Config = read_json(&dir.join("config.json"))?;
+        config.check()?;
+        let tokenizer = TokenizerFiles::load(dir)?;
+        let pieces = tokenizer.pieces().count();
+        if pieces > config.vocab_size {
+            let m = format!("has {pieces} pieces, config.json says vocab_size {}", config.vocab_size);
+            return Err(Error::Vocabulary(m));
+        }
+        let mut found = read_safetensors(&dir.join("model.safetensors"))?;
+        if config.embedding_rank().is_some() {
+            found.extend(read_safetensors(&dir.join(FACTORS_FILE))?);
+        }
+        let mut tensors = BTreeMap::new();
+        for (name, shape) in Self::shapes(&config) {
+            let Some(array) = found.remove(&name) else {
+                if name.starts_with("classifier") || name.starts_with("bert.pooler") {
+                    continue;
+                }
+                return Err(Error::Missing { name, hint: "is this folder a BERT checkpoint?" });
+            };
+            let plain = plain_shape(&config, &name, &shape);
+            // a base checkpoint's head may have another number of labels: it is not loaded, see `ensure_head`
+            if array.shape != plain && !name.starts_with("classifier") {
+                return Err(Error::Shape { name, found: array.shape, wanted: plain });
+            }
+            if array.shape == plain {
+                let native = if plain == shape { array } else { array.resized(&shape) };
+                tensors.insert(name, native);
+            }
+        }
+        Ok(Self { config, tensors, tokenizer })
+    }
+
+    /// Writes the folder in plain BERT form. The weights are written to a temporary file and renamed.
+    pub fn save(&self, dir: &Path) -> Result<(), Error> {
+        std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
+        let mut plain: BTreeMap<String, Array> = BTreeMap::new();
+        for (name, array) in &self.tensors {
+            if name == PROJECTION || (name == WORD_EMBEDDINGS && self.config.embedding_rank().is_some()) {
+                continue;
+            }
+            let shape = plain_shape(&self.config, name, &array.shape);
+            plain.insert(
+                name.clone(),
+                if shape == array.shape { array.clone() } else { array.resized(&shape) },
+            );
+        }
+        if self.config.embedding_rank().is_some() {
+            let factors: BTreeMap<String, Array> = [WORD_EMBEDDINGS, PROJECTION]
+                .iter()
+                .map(|n| (n.to_string(), self.tensors[*n].clone()))
+                .collect();
+            plain.insert(WORD_EMBEDDINGS.into(), product(&factors[WORD_EMBEDDINGS], &factors[PROJECTION]));
+            // under another name, so that Transformers never takes them for the table
+            write_safetensors(&dir.join(FACTORS_FILE), &factors)?;
+        }
+        write_safetensors(&dir.join("model.safetensors"), &plain)?;
+        write_json(&dir.join("config.json"), &self.config)?;
+        self.tokenizer.save(dir)
+    }
+
+    /// Number of parameters.
+    pub fn parameters(&self) -> usize {
+        self.tensors.values().map(|t| t.data.len()).sum()
+    }
+}
+
+/// Linear layers of one encoder layer: name, outputs, inputs.
+fn linears(l: LayerShape, h: usize) -> [(&'static str, usize, usize); 6] {
+    let a = l.attention_size();
+    [
+        ("attention.self.query", a, h),
+        ("attention.self.key", a, h),
+        ("attention.self.value", a, h),
+        ("attention.output.dense", h, a),
+        ("intermediate.dense", l.intermediate, h),
+        ("output.dense", h, l.intermediate),
+    ]
+}
+
+/// Shape of a tensor in the plain form.
+fn plain_shape(config: &Config, name: &str, native: &[usize]) -> Vec<usize> {
+    let (h, f) = (config.hidden_size, config.intermediate_size);
+    let attention = config.num_attention_heads * (h / config.num_attention_heads);
+    if config.goldcrest.is_none() {
+        native.to_vec()
+    } else if name.contains("attention.self.") {
+        if name.ends_with("bias") { vec![attention] } else { vec![attention, h] }
+    } else if name.ends_with("attention.output.dense.weight") {
+        vec![h, attention]
+    } else if name.contains("intermediate.dense") {
+        if name.ends_with("bias") { vec![f] } else { vec![f, h] }
+    } else if name.contains(".output.dense.weight") {
+        vec![h, f]
+    } else {
+        native.to_vec()
+    }
+}
+
+/// `table [v, r] · projection [h, r]ᵀ`.
+fn product(table: &Array, projection: &Array) -> Array {
+    let ((v, r), (h, _)) = (table.dims2(), projection.dims2());
+    let mut out = Array::zeros(&[v, h]);
+    for (row, to) in table.data.chunks_exact(r).zip(out.data.chunks_exact_mut(h)) {
+        for (y, p) in to.iter_mut().zip(projection.data.chunks_exact(r)) {
+            *y = row.iter().zip(p).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>() as f32;
+        }
+    }
+    out
+}
+
+fn read_safetensors(path: &Path) -> Result<BTreeMap<String, Array>, Error> {
+    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let file = SafeTensors::deserialize(&bytes)
+        .map_err(|source| Error::Safetensors { path: path.into(), source })?;
+    let mut out = BTreeMap::new();
+    for (name, view) in file.iter() {
+        let data = match view.dtype() {
+            Dtype::F32 => {
+                view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+            }
+            Dtype::F16 => halves(view.data()).map(|b| half_to_f32(b, 10)).collect(),
+            Dtype::BF16 => halves(view.data()).map(|b| f32::from_bits(u32::from(b) << 16)).collect(),
+            Dtype::I64 => continue, // position_ids of old checkpoints
+            other => return Err(Error::Dtype { name: name.into(), dtype: format!("{other:?}") }),
+        };
+        out.insert(canonical(name), Array { shape: view.shape().to_vec(), data });
+    }
+    Ok(out)
+}
+
+fn halves(bytes: &[u8]) -> impl Iterator<Item = u16> + '_ {
+    bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]))
+}
+
+/// IEEE 754 binary16 to f32, exactly.
+fn half_to_f32(bits: u16, fraction: u32) -> f32 {
+    let sign = if bits & 0x8000 != 0 { -1.0 } else { 1.0 };
+    let exponent = i32::from((bits >> fraction) & 0x1f);
+    let mantissa = f32::from(bits & 0x3ff);
+    sign * match exponent {
+        0 => mantissa * (-24f32).exp2(),
+        31 if mantissa == 0.0 => f32::INFINITY,
+        31 => f32::NAN,
+        e => (1.0 + mantissa / 1024.0) * ((e - 15) as f32).exp2(),
+    }
+}
+
+/// Names as this crate writes them: encoders saved without a head lack the `bert.` prefix, old ones say gamma and beta.
+fn canonical(name: &str) -> String {
+    let name =
+        name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias");
+    let bare = ["embeddings.", "encoder.", "pooler."].iter().any(|p| name.starts_with(p));
+    if bare { format!("bert.{name}") } else { name }
+}
+
+fn write_safetensors(path: &Path, tensors: &BTreeMap<String, Array>) -> Result<(), Error> {
+    let bytes: Vec<(&String, &Array, Vec<u8>)> =
+        tensors.iter().map(|(n, a)| (n, a, a.data.iter().flat_map(|x| x.to_le_bytes()).collect())).collect();
+    let fail = |source| Error::Safetensors { path: path.into(), source };
+    let views = bytes
+        .iter()
+        .map(|(n, a, b)| Ok((n.as_str(), TensorView::new(Dtype::F32, a.shape.clone(), b)?)))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(fail)?;
+    let metadata = Some([("format".to_string(), "pt".to_string())].into());
+    let data = safetensors::serialize(views, metadata).map_err(fail)?;
+    let temporary = path.with_extension("safetensors.tmp");
+    std::fs::write(&temporary, data).map_err(Error::io(&temporary))?;
+    std::fs::rename(&temporary, path).map_err(Error::io(path))
+}

@@ -1,0 +1,225 @@
+use super::Error;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// `config.json` of a Hugging Face BERT checkpoint.
+///
+/// Fields that only other programs read are kept in `extra`, so that a folder written by this crate still has them.
+/// Source: `transformers/models/bert/configuration_bert.py`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// Pieces in the vocabulary.
+    pub vocab_size: usize,
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Encoder layers.
+    pub num_hidden_layers: usize,
+    /// Attention heads of the plain form; a student may use fewer, see [`StudentShape`].
+    pub num_attention_heads: usize,
+    /// Width of the feed-forward part of the plain form.
+    pub intermediate_size: usize,
+    /// Activation of the feed-forward part; only `gelu` (erf) is supported.
+    #[serde(default = "gelu")]
+    pub hidden_act: String,
+    /// Dropout after embeddings and sublayers.
+    #[serde(default = "tenth")]
+    pub hidden_dropout_prob: f64,
+    /// Dropout on attention probabilities.
+    #[serde(default = "tenth")]
+    pub attention_probs_dropout_prob: f64,
+    /// Longest sequence in tokens.
+    #[serde(default = "five_twelve")]
+    pub max_position_embeddings: usize,
+    /// Rows of the token type embedding.
+    #[serde(default = "two")]
+    pub type_vocab_size: usize,
+    /// Epsilon of every LayerNorm.
+    #[serde(default = "epsilon")]
+    pub layer_norm_eps: f64,
+    /// Id of `[PAD]`.
+    #[serde(default)]
+    pub pad_token_id: usize,
+    /// Dropout before the classifier; `hidden_dropout_prob` where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classifier_dropout: Option<f64>,
+    /// Label names by id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub id2label: BTreeMap<usize, String>,
+    /// Ids by label name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub label2id: BTreeMap<String, usize>,
+    /// Which loss the head was trained with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem_type: Option<ProblemType>,
+    /// How a student differs from the plain form it is stored in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goldcrest: Option<StudentShape>,
+    /// Everything else.
+    #[serde(flatten)]
+    pub extra: serde_json::Map<String, serde_json::Value>,
+}
+
+/// `problem_type` of `BertForSequenceClassification`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProblemType {
+    /// Cross entropy over the classes.
+    SingleLabelClassification,
+    /// Binary cross entropy per class.
+    MultiLabelClassification,
+    /// Mean squared error.
+    Regression,
+}
+
+/// The native shape of a student (the `goldcrest` key of `config.json`).
+///
+/// The folder holds the plain form that computes the same function: dead heads are rows of zeros, missing
+/// feed-forward columns are zeros, factorised embeddings are multiplied out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StudentShape {
+    /// Width of one head.
+    pub head_size: usize,
+    /// Heads in each layer.
+    pub heads: Vec<usize>,
+    /// Feed-forward width of each layer.
+    pub intermediate: Vec<usize>,
+    /// Rank of the word embeddings, where they are factorised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedding_rank: Option<usize>,
+}
+
+/// The native shape of one encoder layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LayerShape {
+    /// Attention heads.
+    pub heads: usize,
+    /// Width of one head.
+    pub head_size: usize,
+    /// Width of the feed-forward part.
+    pub intermediate: usize,
+}
+
+impl LayerShape {
+    /// Width of queries, keys and values: `heads * head_size`.
+    pub fn attention_size(&self) -> usize {
+        self.heads * self.head_size
+    }
+}
+
+fn gelu() -> String {
+    "gelu".into()
+}
+fn tenth() -> f64 {
+    0.1
+}
+fn five_twelve() -> usize {
+    512
+}
+fn two() -> usize {
+    2
+}
+fn epsilon() -> f64 {
+    1e-12
+}
+
+impl Config {
+    /// The native shape of every layer.
+    pub fn layers(&self) -> Vec<LayerShape> {
+        (0..self.num_hidden_layers)
+            .map(|i| match &self.goldcrest {
+                Some(s) => {
+                    LayerShape { heads: s.heads[i], head_size: s.head_size, intermediate: s.intermediate[i] }
+                }
+                None => LayerShape {
+                    heads: self.num_attention_heads,
+                    head_size: self.hidden_size / self.num_attention_heads,
+                    intermediate: self.intermediate_size,
+                },
+            })
+            .collect()
+    }
+
+    /// Rank of the word embeddings, where they are factorised.
+    pub fn embedding_rank(&self) -> Option<usize> {
+        self.goldcrest.as_ref().and_then(|s| s.embedding_rank)
+    }
+
+    /// Number of outputs of the head (2 where `id2label` is absent, as in Transformers).
+    pub fn num_labels(&self) -> usize {
+        if self.id2label.is_empty() { 2 } else { self.id2label.len() }
+    }
+
+    /// Label names in order of their ids; `LABEL_0` … where absent.
+    pub fn labels(&self) -> Vec<String> {
+        (0..self.num_labels())
+            .map(|i| self.id2label.get(&i).cloned().unwrap_or_else(|| format!("LABEL_{i}")))
+            .collect()
+    }
+
+    /// Sets label names and problem type.
+    pub fn set_labels(&mut self, labels: &[String], problem: ProblemType) {
+        self.id2label = labels.iter().cloned().enumerate().collect();
+        self.label2id = labels.iter().cloned().enumerate().map(|(i, l)| (l, i)).collect();
+        self.problem_type = Some(problem);
+        self.extra.insert("architectures".into(), serde_json::json!(["BertForSequenceClassification"]));
+        self.extra.entry("model_type").or_insert_with(|| "bert".into());
+    }
+
+    /// Dropout before the classifier.
+    pub fn head_dropout(&self) -> f64 {
+        self.classifier_dropout.unwrap_or(self.hidden_dropout_prob)
+    }
+
+    /// Refuses what this crate cannot compute.
+    pub fn check(&self) -> Result<(), Error> {
+        let fail = |m: String| Err(Error::Config(m));
+        if let Some(kind) = self.extra.get("model_type").and_then(|v| v.as_str())
+            && kind != "bert"
+        {
+            return fail(format!("model_type is {kind:?}; only \"bert\" checkpoints can be trained"));
+        }
+        if self.hidden_act != "gelu" {
+            return fail(format!("hidden_act is {:?}; only \"gelu\" is supported", self.hidden_act));
+        }
+        match self.extra.get("position_embedding_type").and_then(|v| v.as_str()) {
+            None | Some("absolute") => {}
+            Some(other) => {
+                return fail(format!("position_embedding_type {other:?} is not supported, only \"absolute\""));
+            }
+        }
+        let sizes = [
+            ("vocab_size", self.vocab_size),
+            ("hidden_size", self.hidden_size),
+            ("num_attention_heads", self.num_attention_heads),
+            ("intermediate_size", self.intermediate_size),
+            ("max_position_embeddings", self.max_position_embeddings),
+            ("type_vocab_size", self.type_vocab_size),
+        ];
+        for (name, size) in sizes {
+            if size == 0 {
+                return fail(format!("{name} is 0"));
+            }
+        }
+        if self.goldcrest.is_none() && !self.hidden_size.is_multiple_of(self.num_attention_heads) {
+            return fail(format!(
+                "hidden_size {} is not a multiple of num_attention_heads {}",
+                self.hidden_size, self.num_attention_heads
+            ));
+        }
+        if let Some(s) = &self.goldcrest {
+            let n = self.num_hidden_layers;
+            if s.heads.len() != n || s.intermediate.len() != n {
+                return fail(format!(
+                    "goldcrest.heads and goldcrest.intermediate need {n} entries, one a layer"
+                ));
+            }
+            if s.heads.iter().any(|h| *h == 0 || h * s.head_size > self.hidden_size)
+                || s.intermediate.iter().any(|f| *f == 0 || *f > self.intermediate_size)
+                || s.embedding_rank == Some(0)
+            {
+                return fail("the goldcrest shape does not fit into the plain form around it".into());
+            }
+        }
+        Ok(())
+    }
+}

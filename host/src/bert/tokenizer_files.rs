@@ -1,0 +1,148 @@
+use super::Error;
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// Vocabulary and tokenizer settings of a checkpoint.
+///
+/// `vocab.txt` is the truth; `tokenizer.json` is written from it so that fast tokenizers load the folder.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenizerFiles {
+    /// The text of `vocab.txt`: one piece a line.
+    pub vocab: String,
+    /// `do_lower_case`.
+    pub lowercase: bool,
+    /// `strip_accents`; as `lowercase` where absent.
+    pub strip_accents: Option<bool>,
+    /// `tokenize_chinese_chars`.
+    pub chinese_chars: bool,
+    /// `model_max_length`, tokens.
+    pub max_length: usize,
+}
+
+impl TokenizerFiles {
+    /// Reads `vocab.txt` (or the vocabulary inside `tokenizer.json`) and `tokenizer_config.json`.
+    pub fn load(dir: &Path) -> Result<Self, Error> {
+        let path = dir.join("vocab.txt");
+        let vocab = if path.exists() {
+            std::fs::read_to_string(&path).map_err(Error::io(&path))?
+        } else {
+            vocab_of_tokenizer_json(&dir.join("tokenizer.json"))?
+        };
+        let path = dir.join("tokenizer_config.json");
+        let config: Value = if path.exists() { read_json(&path)? } else { json!({}) };
+        Ok(Self {
+            vocab,
+            lowercase: config["do_lower_case"].as_bool().unwrap_or(true),
+            strip_accents: config["strip_accents"].as_bool(),
+            chinese_chars: config["tokenize_chinese_chars"].as_bool().unwrap_or(true),
+            max_length: config["model_max_length"].as_f64().map_or(512, |n| n.min(512.0) as usize),
+        })
+    }
+
+    /// Writes `vocab.txt`, `tokenizer_config.json`, `special_tokens_map.json` and `tokenizer.json`.
+    pub fn save(&self, dir: &Path) -> Result<(), Error> {
+        let path = dir.join("vocab.txt");
+        std::fs::write(&path, &self.vocab).map_err(Error::io(&path))?;
+        let special = json!({
+            "unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]",
+            "cls_token": "[CLS]", "mask_token": "[MASK]",
+        });
+        write_json(&dir.join("special_tokens_map.json"), &special)?;
+        let mut config = json!({
+            "tokenizer_class": "BertTokenizer",
+            "do_lower_case": self.lowercase,
+            "strip_accents": self.strip_accents,
+            "tokenize_chinese_chars": self.chinese_chars,
+            "model_max_length": self.max_length,
+        });
+        for (k, v) in special.as_object().expect("an object") {
+            config[k] = v.clone();
+        }
+        write_json(&dir.join("tokenizer_config.json"), &config)?;
+        write_json(&dir.join("tokenizer.json"), &self.tokenizer_json()?)
+    }
+
+    /// The pieces in order of their ids.
+    pub fn pieces(&self) -> impl Iterator<Item = &str> {
+        self.vocab.lines()
+    }
+
+    /// `tokenizer.json` in the form of Hugging Face `tokenizers`.
+    pub fn tokenizer_json(&self) -> Result<Value, Error> {
+        let vocab: serde_json::Map<String, Value> =
+            self.pieces().enumerate().map(|(i, p)| (p.to_owned(), json!(i))).collect();
+        let id = |piece: &str| {
+            vocab
+                .get(piece)
+                .cloned()
+                .ok_or_else(|| Error::Vocabulary(format!("the piece {piece} is missing")))
+        };
+        let added = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+            .iter()
+            .filter(|piece| vocab.contains_key(**piece))
+            .map(|piece| {
+                Ok(json!({
+                    "id": id(piece)?, "content": piece, "single_word": false, "lstrip": false,
+                    "rstrip": false, "normalized": false, "special": true,
+                }))
+            })
+            .collect::<Result<Vec<_>, Error>>()?;
+        let special = |piece: &str, type_id: u32| json!({"SpecialToken": {"id": piece, "type_id": type_id}});
+        let sequence = |name: &str, type_id: u32| json!({"Sequence": {"id": name, "type_id": type_id}});
+        let entry =
+            |piece: &str| Ok::<_, Error>(json!({"id": piece, "ids": [id(piece)?], "tokens": [piece]}));
+        Ok(json!({
+            "version": "1.0",
+            "truncation": null,
+            "padding": null,
+            "added_tokens": added,
+            "normalizer": {
+                "type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": self.chinese_chars,
+                "strip_accents": self.strip_accents, "lowercase": self.lowercase,
+            },
+            "pre_tokenizer": {"type": "BertPreTokenizer"},
+            "post_processor": {
+                "type": "TemplateProcessing",
+                "single": [special("[CLS]", 0), sequence("A", 0), special("[SEP]", 0)],
+                "pair": [
+                    special("[CLS]", 0), sequence("A", 0), special("[SEP]", 0),
+                    sequence("B", 1), special("[SEP]", 1),
+                ],
+                "special_tokens": {"[CLS]": entry("[CLS]")?, "[SEP]": entry("[SEP]")?},
+            },
+            "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
+            "model": {
+                "type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+                "max_input_chars_per_word": 100, "vocab": vocab,
+            },
+        }))
+    }
+}
+
+fn vocab_of_tokenizer_json(path: &Path) -> Result<String, Error> {
+    let json: Value = read_json(path)?;
+    let Some(map) = json["model"]["vocab"].as_object() else {
+        return Err(Error::Vocabulary(format!(
+            "absent, and {} holds no WordPiece vocabulary",
+            path.display()
+        )));
+    };
+    let mut pieces: Vec<(u64, &str)> =
+        map.iter().map(|(p, i)| (i.as_u64().unwrap_or(u64::MAX), p.as_str())).collect();
+    pieces.sort_unstable();
+    if pieces.iter().enumerate().any(|(i, (id, _))| i as u64 != *id) {
+        return Err(Error::Vocabulary(format!("the ids in {} have gaps", path.display())));
+    }
+    Ok(pieces.iter().flat_map(|(_, p)| [p, "\n"]).collect())
+}
+
+pub(super) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Error> {
+    let text = std::fs::read(path).map_err(Error::io(path))?;
+    serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.into(), source })
+}
+
+pub(super) fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), Error> {
+    let mut text = serde_json::to_vec_pretty(value).expect("JSON of plain values");
+    text.push(b'\n');
+    std::fs::write(path, text).map_err(Error::io(path))
+}
