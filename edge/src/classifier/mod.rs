@@ -158,7 +158,7 @@ impl Classifier {
 
     /// Which parts of the model are fused.
     pub fn describe_model(&self) -> String {
-        self.run.model.describe()
+        self.run.model.describe().to_string()
     }
 
     /// Classifies one text or, if the model compares two, a pair.

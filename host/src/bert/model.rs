@@ -153,7 +153,8 @@ impl Classifier {
         let array = |v: &Var| -> Result<Array, Error> {
             Ok(Array { shape: v.dims().to_vec(), data: with_values(v, <[f32]>::to_vec)? })
         };
-        let tensors = self.weights.iter().map(|(n, v)| Ok((n.clone(), array(v)?))).collect::<Result<_, Error>>()?;
+        let tensors =
+            self.weights.iter().map(|(n, v)| Ok((n.clone(), array(v)?))).collect::<Result<_, Error>>()?;
         Ok(Checkpoint { config: self.config.clone(), tensors, tokenizer: self.tokenizer.clone() })
     }
 

@@ -5,10 +5,7 @@
 mod schema;
 mod validate;
 
-pub use schema::{
-    Base, ClassWeights, DataFiles, Distill, Files, Layers, Pack, Quantize, Recipe, RecipeError, Schedule,
-    TaskOptions, TrainOptions, WeightRule,
-};
+pub use schema::{Base, DataFiles, Files, Pack, Quantize, Recipe, RecipeError, TaskOptions};
 
 #[cfg(test)]
 mod tests;

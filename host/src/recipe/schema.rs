@@ -1,10 +1,11 @@
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Column, Format, Source, Task};
+use crate::distill::Distill;
 use crate::metrics::Metric;
+use crate::train::TrainOptions;
 
 /// A whole run. Every key not given has the default that its field states; an unknown key is an error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -99,125 +100,6 @@ pub struct Base {
     pub checkpoint: PathBuf,
 }
 
-/// How the learning rate goes on after warm-up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Schedule {
-    /// Down to 0 in a straight line.
-    #[default]
-    Linear,
-    /// Down to 0 in half a cosine.
-    Cosine,
-    /// As it is.
-    Constant,
-}
-
-/// What a mistake in a class costs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "expected \"none\", \"balanced\", or a table of label names with weights such as { spam = 4.0 }"
-)]
-pub enum ClassWeights {
-    /// `none` or `balanced`.
-    Rule(WeightRule),
-    /// By name; 1 for labels not named.
-    Named(BTreeMap<String, f64>),
-}
-
-/// Class weights without naming classes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum WeightRule {
-    /// All 1.
-    None,
-    /// Inverse to how often a class occurs; 1 on average over the examples.
-    Balanced,
-}
-
-/// `[train]`: fine-tuning.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TrainOptions {
-    /// Passes over the data; a fraction ends within one: 3.
-    pub epochs: f64,
-    /// Examples a step: 32.
-    pub batch_size: usize,
-    /// Steps' worth of batches summed before the weights move: 1.
-    pub accumulate: usize,
-    /// The highest: 5e-5.
-    pub learning_rate: f64,
-    /// Share of the steps in which the learning rate rises to it: 0.1.
-    pub warmup: f64,
-    /// `linear`, `cosine` or `constant` after that: linear.
-    pub schedule: Schedule,
-    /// AdamW's, not for biases and norms: 0.01.
-    pub weight_decay: f64,
-    /// Learning rate of each layer relative to the one above it: 1.
-    pub layer_decay: f64,
-    /// Largest norm of the gradient; 0 does not clip: 1.
-    pub clip: f64,
-    /// Instead of the checkpoint's own.
-    pub dropout: Option<f64>,
-    /// Share of the target spread over all labels: 0.
-    pub label_smoothing: f64,
-    /// `"none"`, `"balanced"`, or weights by label name: none.
-    pub class_weights: ClassWeights,
-    /// Steps between evaluations; once an epoch when not given.
-    pub eval_every: Option<usize>,
-    /// Evaluations without improvement after which training stops; never when not given.
-    pub patience: Option<usize>,
-    /// Of order, dropout and new weights: 0.
-    pub seed: u64,
-    /// Threads; all cores when not given.
-    pub threads: Option<usize>,
-}
-
-/// `[distill]`: a smaller model that learns from the trained one.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Distill {
-    /// The teacher's layers that the student is made of: how many, evenly spread, or which, from 0.
-    pub layers: Option<Layers>,
-    /// Or a checkpoint folder to start from.
-    pub student: Option<PathBuf>,
-    /// Passes over the data: 3.
-    #[serde(default = "default_epochs")]
-    pub epochs: f64,
-    /// The highest learning rate: 2e-4.
-    #[serde(default = "default_distill_rate")]
-    pub learning_rate: f64,
-    /// Softens both distributions: 2.
-    #[serde(default = "default_temperature")]
-    pub temperature: f64,
-    /// Share of the loss on the gold labels, the rest on the teacher's: 0.1.
-    #[serde(default = "default_alpha_hard")]
-    pub alpha_hard: f64,
-    /// Weight of the squared difference of hidden states: 1.
-    #[serde(default = "default_hidden_weight")]
-    pub hidden_weight: f64,
-    /// Weight of the difference of relations between tokens: 0.
-    #[serde(default)]
-    pub relation_weight: f64,
-    /// As in `[train]`, and taken from there when not given.
-    pub batch_size: Option<usize>,
-    /// Likewise.
-    pub eval_every: Option<usize>,
-    /// Likewise.
-    pub patience: Option<usize>,
-    /// Likewise.
-    pub seed: Option<u64>,
-}
-
-/// A number of layers, or the layers by index.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged, expecting = "expected a number of layers or a list of them, counted from 0")]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Layers {
-    Count(usize),
-    These(Vec<usize>),
-}
-
 /// `[quantize]`: from fp32 to int8, and what it may cost.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -253,21 +135,6 @@ pub struct Pack {
 fn yes() -> bool {
     true
 }
-fn default_epochs() -> f64 {
-    3.0
-}
-fn default_distill_rate() -> f64 {
-    2e-4
-}
-fn default_temperature() -> f64 {
-    2.0
-}
-fn default_alpha_hard() -> f64 {
-    0.1
-}
-fn default_hidden_weight() -> f64 {
-    1.0
-}
 fn default_version() -> String {
     "0.1.0".to_owned()
 }
@@ -281,29 +148,6 @@ fn default_golden() -> usize {
 impl Default for TaskOptions {
     fn default() -> Self {
         TaskOptions { kind: None, labels: None, max_tokens: 128, metric: None }
-    }
-}
-
-impl Default for TrainOptions {
-    fn default() -> Self {
-        TrainOptions {
-            epochs: default_epochs(),
-            batch_size: 32,
-            accumulate: 1,
-            learning_rate: 5e-5,
-            warmup: 0.1,
-            schedule: Schedule::Linear,
-            weight_decay: 0.01,
-            layer_decay: 1.0,
-            clip: 1.0,
-            dropout: None,
-            label_smoothing: 0.0,
-            class_weights: ClassWeights::Rule(WeightRule::None),
-            eval_every: None,
-            patience: None,
-            seed: 0,
-            threads: None,
-        }
     }
 }
 
@@ -403,24 +247,5 @@ impl DataFiles {
     /// Share of `train` that is held out where no `dev` is given.
     pub fn dev_fraction(&self) -> f64 {
         self.dev_fraction.unwrap_or(0.1)
-    }
-}
-
-impl Distill {
-    /// The options that the student is trained with: those of `[train]` where `[distill]` has none of its own. Class
-    /// weights, label smoothing and layer decay are the teacher's alone.
-    pub fn training(&self, train: &TrainOptions) -> TrainOptions {
-        TrainOptions {
-            epochs: self.epochs,
-            learning_rate: self.learning_rate,
-            batch_size: self.batch_size.unwrap_or(train.batch_size),
-            eval_every: self.eval_every.or(train.eval_every),
-            patience: self.patience.or(train.patience),
-            seed: self.seed.unwrap_or(train.seed),
-            label_smoothing: 0.0,
-            layer_decay: 1.0,
-            class_weights: ClassWeights::Rule(WeightRule::None),
-            ..train.clone()
-        }
     }
 }

@@ -1,9 +1,9 @@
 //! Ranges and combinations that TOML cannot say.
 
-use super::{
-    ClassWeights, DataFiles, Distill, Files, Layers, Pack, Quantize, Recipe, TaskOptions, TrainOptions,
-};
+use super::{DataFiles, Files, Pack, Quantize, Recipe, TaskOptions};
 use crate::data::Task;
+use crate::distill::{Distill, Layers};
+use crate::train::{ClassWeights, TrainOptions};
 
 /// A key and what is wrong with it.
 type Checked = Result<(), (&'static str, String)>;
@@ -64,7 +64,7 @@ impl Recipe {
 }
 
 impl DataFiles {
-    fn check(&self) -> Checked {
+    pub(super) fn check(&self) -> Checked {
         let lists = [
             ("data.train", Some(&self.train)),
             ("data.dev", self.dev.as_ref()),
@@ -87,7 +87,7 @@ impl DataFiles {
 }
 
 impl TaskOptions {
-    fn check(&self) -> Checked {
+    pub(super) fn check(&self) -> Checked {
         // [CLS], [SEP] and something between them; BERT's position table ends at 512
         ensure((3..=512).contains(&self.max_tokens), "task.max_tokens", "has to be 3 to 512")?;
         if let (Some(kind), Some(metric)) = (self.kind, self.metric) {
@@ -114,7 +114,7 @@ impl TaskOptions {
 }
 
 impl TrainOptions {
-    fn check(&self) -> Checked {
+    pub(super) fn check(&self) -> Checked {
         positive(self.epochs, "train.epochs")?;
         count(self.batch_size, "train.batch_size")?;
         count(self.accumulate, "train.accumulate")?;
@@ -147,7 +147,7 @@ fn optional_counts(counts: &[(Option<usize>, &'static str)]) -> Checked {
 }
 
 impl Distill {
-    fn check(&self) -> Checked {
+    pub(super) fn check(&self) -> Checked {
         match (&self.layers, &self.student) {
             (Some(Layers::Count(layers)), None) => count(*layers, "distill.layers")?,
             (Some(Layers::These(layers)), None) => {
@@ -189,7 +189,7 @@ impl Distill {
 }
 
 impl Quantize {
-    fn check(&self) -> Checked {
+    pub(super) fn check(&self) -> Checked {
         not_negative(self.max_drop, "quantize.max_drop")?;
         self.max_drop_per_class
             .iter()
@@ -199,7 +199,7 @@ impl Quantize {
 }
 
 impl Pack {
-    fn check(&self) -> Checked {
+    pub(super) fn check(&self) -> Checked {
         let file_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         let name =
             !self.name.is_empty() && !self.name.starts_with(['.', '-']) && self.name.chars().all(file_name);

@@ -99,8 +99,7 @@ impl AdamW {
         for (name, weight) in weights {
             let Some(gradient) = gradients.get(name) else { continue };
             let n = weight.elem_count();
-            let moments =
-                self.moments.entry(name.clone()).or_insert_with(|| (vec![0.0; n], vec![0.0; n]));
+            let moments = self.moments.entry(name.clone()).or_insert_with(|| (vec![0.0; n], vec![0.0; n]));
             let step = Step {
                 rate: rate(name) as f32,
                 decay: if decays(name) { decay as f32 } else { 0.0 },
@@ -137,13 +136,17 @@ impl InplaceOp1 for InPlace<'_> {
         let (m, v) = &mut **moments;
         let chunk = self.row.map_or(CHUNK, |row| row * CHUNK.div_ceil(row));
         let weights = values[from..to].par_chunks_mut(chunk);
-        let all = weights.zip(m.par_chunks_mut(chunk)).zip(v.par_chunks_mut(chunk)).zip(self.gradient.par_chunks(chunk));
+        let all = weights
+            .zip(m.par_chunks_mut(chunk))
+            .zip(v.par_chunks_mut(chunk))
+            .zip(self.gradient.par_chunks(chunk));
         all.for_each(|(((p, m), v), g)| {
             vectorized(|| {
                 let row = self.row.unwrap_or(p.len());
                 let rows = p.chunks_mut(row).zip(m.chunks_mut(row)).zip(v.chunks_mut(row)).zip(g.chunks(row));
                 for (((p, m), v), g) in rows {
-                    let untouched = self.row.is_some() && [&*m, g].iter().all(|x| x.iter().all(|x| *x == 0.0));
+                    let untouched =
+                        self.row.is_some() && [&*m, g].iter().all(|x| x.iter().all(|x| *x == 0.0));
                     if !untouched {
                         update(p, m, v, g, self.step);
                     }

@@ -149,22 +149,24 @@ impl Op {
         let [mut dq, mut dk, mut dv] = [q, k, v].map(|x| vec![0.0; x.len()]);
         let (rows, chunk) = (m * width, s * width);
         let gradients = dq.par_chunks_mut(rows).zip(dk.par_chunks_mut(chunk)).zip(dv.par_chunks_mut(chunk));
-        gradients.zip(probabilities.par_chunks(heads * m * s)).enumerate().for_each(|(text, (((dq, dk), dv), p))| {
-            let (mut dropped, mut ds) = (vec![0.0; m * s], vec![0.0; m * s]);
-            for (head, p) in p.chunks_exact(m * s).enumerate() {
-                let to = head * d;
-                let [q, g] = [q, g].map(|x| Matrix::new(&x[text * rows + to..], m, d, width));
-                let [k, v] = [k, v].map(|x| Matrix::new(&x[text * chunk + to..], s, d, width));
-                self.dropped(text, head, p, &mut dropped);
-                multiply(&mut dv[to..], width, Matrix::new(&dropped, m, s, s).t(), g, false, 1);
-                multiply(&mut dropped, s, g, v.t(), false, 1);
-                self.dropped(text, head, &dropped, &mut ds);
-                vectorized(|| softmax_backward(p, &mut ds, s, self.scale()));
-                let ds = Matrix::new(&ds, m, s, s);
-                multiply(&mut dq[to..], width, ds, k, false, 1);
-                multiply(&mut dk[to..], width, ds.t(), q, false, 1);
-            }
-        });
+        gradients.zip(probabilities.par_chunks(heads * m * s)).enumerate().for_each(
+            |(text, (((dq, dk), dv), p))| {
+                let (mut dropped, mut ds) = (vec![0.0; m * s], vec![0.0; m * s]);
+                for (head, p) in p.chunks_exact(m * s).enumerate() {
+                    let to = head * d;
+                    let [q, g] = [q, g].map(|x| Matrix::new(&x[text * rows + to..], m, d, width));
+                    let [k, v] = [k, v].map(|x| Matrix::new(&x[text * chunk + to..], s, d, width));
+                    self.dropped(text, head, p, &mut dropped);
+                    multiply(&mut dv[to..], width, Matrix::new(&dropped, m, s, s).t(), g, false, 1);
+                    multiply(&mut dropped, s, g, v.t(), false, 1);
+                    self.dropped(text, head, &dropped, &mut ds);
+                    vectorized(|| softmax_backward(p, &mut ds, s, self.scale()));
+                    let ds = Matrix::new(&ds, m, s, s);
+                    multiply(&mut dq[to..], width, ds, k, false, 1);
+                    multiply(&mut dk[to..], width, ds.t(), q, false, 1);
+                }
+            },
+        );
         [dq, dk, dv]
     }
 }
