@@ -6,6 +6,7 @@ mod comparison;
 mod gate;
 mod plot;
 mod render;
+mod run;
 mod significance;
 mod table;
 
@@ -13,6 +14,7 @@ pub use comparison::{
     ClassComparison, CompareError, Comparison, Inputs, Latency, McNemar, Measured, Outputs,
 };
 pub use gate::{Gate, Refusal, Suffered};
+pub use run::{BundleError, BundleRun, run_bundle};
 pub use significance::{Interval, bootstrap, mcnemar};
 
 #[cfg(test)]

@@ -130,6 +130,9 @@ pub struct Pack {
     /// Messages whose logits the board checks before it activates the bundle: 16.
     #[serde(default = "default_golden")]
     pub golden: usize,
+    /// A file with those messages, one a line (a pair with a tab between). Dev texts when not given: they can be read in
+    /// the bundle.
+    pub golden_messages: Option<PathBuf>,
 }
 
 fn yes() -> bool {
@@ -202,6 +205,7 @@ impl Recipe {
         let join = |path: &mut PathBuf| *path = folder.join(&*path);
         join(&mut self.output);
         join(&mut self.base.checkpoint);
+        self.pack.golden_messages.iter_mut().for_each(join);
         self.distill.iter_mut().filter_map(|distill| distill.student.as_mut()).for_each(join);
         let DataFiles { train, dev, test, .. } = &mut self.data;
         for files in [Some(train), dev.as_mut(), test.as_mut()].into_iter().flatten() {
