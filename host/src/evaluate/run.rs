@@ -67,7 +67,8 @@ pub fn run_bundle(path: &Path, data: &Dataset, progress: &mut dyn FnMut()) -> Re
         progress();
     }
     micros.sort_by(f64::total_cmp);
-    let percentile = |p: f64| micros.get(((micros.len() as f64 - 1.0) * p).round() as usize).copied().unwrap_or(0.0);
+    let percentile =
+        |p: f64| micros.get(((micros.len() as f64 - 1.0) * p).round() as usize).copied().unwrap_or(0.0);
     let latency = Latency { p50: percentile(0.5), p90: percentile(0.9), p99: percentile(0.99) };
     Ok(BundleRun { logits, latency, bytes: std::fs::metadata(path).map_or(0, |m| m.len()) })
 }

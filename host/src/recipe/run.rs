@@ -82,7 +82,9 @@ pub enum RunError {
     Refused { bundle: PathBuf, refusal: Box<Refusal> },
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
-    #[error("base.checkpoint {path} is no folder with config.json: run scripts/fetch-base.sh, or name another checkpoint")]
+    #[error(
+        "base.checkpoint {path} is no folder with config.json: run scripts/fetch-base.sh, or name another checkpoint"
+    )]
     NoBase { path: PathBuf },
     #[error("golden_messages {path}: {problem}")]
     Golden { path: PathBuf, problem: String },
@@ -213,7 +215,8 @@ fn train_student(
                 let mut student = Checkpoint::load(path)?;
                 prepared.set_head(&mut student);
                 let n = student.config.num_hidden_layers.min(teacher.config.num_hidden_layers);
-                let layers = chosen_layers(&crate::distill::Layers::Count(n), teacher.config.num_hidden_layers)?;
+                let layers =
+                    chosen_layers(&crate::distill::Layers::Count(n), teacher.config.num_hidden_layers)?;
                 (student, layers)
             }
             None => {
@@ -231,7 +234,9 @@ fn train_student(
         let logits = if same_vocabulary {
             train::predict(&teacher, &train)?
         } else {
-            watch(Progress::Note("student and teacher have different vocabularies: hidden states are not compared"));
+            watch(Progress::Note(
+                "student and teacher have different vocabularies: hidden states are not compared",
+            ));
             (distill.hidden_weight, distill.relation_weight) = (0.0, 0.0);
             train::predict(&teacher, &prepared.encode(&teacher, recipe.task.max_tokens, watch)?.0)?
         };
@@ -319,7 +324,8 @@ fn pack(
     let fp32_run = run_bundle(&fp32_bundle, data, &mut classified)?;
     let int8_run = run_bundle(&candidate, data, &mut classified)?;
     let model = Classifier::new(checkpoint.clone(), 0)?;
-    let trained = train::predict(&model, &Encoded::new(data.clone(), model.tokenizer(), recipe.task.max_tokens)?)?;
+    let trained =
+        train::predict(&model, &Encoded::new(data.clone(), model.tokenizer(), recipe.task.max_tokens)?)?;
     let trained = Outputs { logits: &trained, thresholds: None, bytes: None, latency: None };
     let comparison = Comparison::new(&Inputs {
         data,
@@ -331,8 +337,10 @@ fn pack(
     save(&recipe.output.join("report.json"), json(&comparison).as_bytes())?;
     save(&recipe.output.join("report.md"), comparison.markdown().as_bytes())?;
     let bundle = path(".bundle");
-    let gate =
-        Gate { max_drop: Some(recipe.quantize.max_drop), max_drop_per_class: recipe.quantize.max_drop_per_class };
+    let gate = Gate {
+        max_drop: Some(recipe.quantize.max_drop),
+        max_drop_per_class: recipe.quantize.max_drop_per_class,
+    };
     if let Err(refusal) = gate.check(&comparison) {
         let _ = std::fs::remove_file(&bundle);
         return Err(RunError::Refused { bundle, refusal: Box::new(refusal) });
@@ -352,7 +360,8 @@ fn outputs(run: &BundleRun) -> Outputs<'_> {
 
 fn measured(comparison: &Comparison, data: &Dataset) -> Vec<Measured> {
     let metric = comparison.metric;
-    let name = serde_json::to_value(metric).ok().and_then(|v| v.as_str().map(String::from)).unwrap_or_default();
+    let name =
+        serde_json::to_value(metric).ok().and_then(|v| v.as_str().map(String::from)).unwrap_or_default();
     let value = |m: &crate::evaluate::Measured| m.metrics.get(metric).unwrap_or(f64::NAN);
     vec![Measured {
         metric: name,
@@ -407,7 +416,12 @@ impl Prepared {
         hex(&self.train.digest()) + &hex(&self.dev.digest())
     }
 
-    fn encode(&self, model: &Classifier, max_tokens: usize, watch: Watch) -> Result<(Encoded, Encoded), RunError> {
+    fn encode(
+        &self,
+        model: &Classifier,
+        max_tokens: usize,
+        watch: Watch,
+    ) -> Result<(Encoded, Encoded), RunError> {
         let encode = |data: &Dataset| Encoded::new(data.clone(), model.tokenizer(), max_tokens);
         let (train, dev) = (encode(&self.train)?, encode(&self.dev)?);
         if train.truncated > 0 {
