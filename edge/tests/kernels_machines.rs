@@ -54,5 +54,5 @@ fn encoders() {
     }
 }
 
-const FUNCTIONS: u64 = 0;
-const ENCODERS: u64 = 0;
+const FUNCTIONS: u64 = 7641382602523512442;
+const ENCODERS: u64 = 1560750466666517403;

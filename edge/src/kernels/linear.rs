@@ -185,35 +185,54 @@ pub(super) unsafe fn linear<D: Dot>(
                     _ => D::tile::<8>(x, stride, w, steps, start, acc),
                 }
             }
-            for r in 0..height {
-                // SAFETY: the tile has written `height` rows of COLUMNS sums.
-                let sums = unsafe { core::slice::from_raw_parts(acc.add(r * D::COLUMNS), D::COLUMNS) };
-                let out = &mut out[(row + r) * layer.outputs..][..layer.outputs];
-                finish::<D>(layer, first, sums, x.scales()[row + r], epilogue, out);
+            // SAFETY: the tile has written `height` rows of COLUMNS sums.
+            let sums = unsafe { core::slice::from_raw_parts(acc, height * D::COLUMNS) };
+            let scales = &x.scales()[row..][..height];
+            let out = &mut out[row * layer.outputs..][..height * layer.outputs];
+            match epilogue {
+                Epilogue::None => finish::<D, false>(layer, first, sums, scales, out),
+                Epilogue::Gelu => finish::<D, true>(layer, first, sums, scales, out),
             }
             row += height;
         }
     }
 }
 
-/// Scale, bias and epilogue for the outputs of one panel from `first` on.
+/// Scale, bias and GELU for the outputs of one tile from column `first` on; `out` is whole rows.
 #[inline(always)]
-fn finish<L: Lanes>(
+fn finish<D: Dot, const GELU: bool>(
     layer: &Linear,
     first: usize,
     sums: &[i32],
-    scale: f32,
-    epilogue: Epilogue,
+    scales: &[f32],
     out: &mut [f32],
 ) {
-    let scale = L::splat(scale);
-    for (j, sums) in sums.as_chunks().0.iter().enumerate() {
-        let c = first + j * LANES;
-        if c >= layer.outputs {
-            break;
+    let weight_scale = layer.scale[first..][..D::COLUMNS].as_chunks().0;
+    let bias = layer.bias[first..][..D::COLUMNS].as_chunks().0;
+    let width = D::COLUMNS.min(layer.outputs - first);
+    for ((sums, out), &scale) in
+        sums.chunks_exact(D::COLUMNS).zip(out.chunks_exact_mut(layer.outputs)).zip(scales)
+    {
+        let scale = D::splat(scale);
+        let sums = sums.as_chunks().0;
+        let (blocks, tail) = out[first..][..width].as_chunks_mut();
+        let whole = blocks.len();
+        for (((to, sums), weight_scale), bias) in blocks.iter_mut().zip(sums).zip(weight_scale).zip(bias) {
+            value::<D, GELU>(sums, weight_scale, scale, bias).store(to);
         }
-        let v = L::from_i32(sums).fma(L::at(&layer.scale, c).mul(scale), L::at(&layer.bias, c));
-        let v = if epilogue == Epilogue::Gelu { math::gelu(v) } else { v };
-        v.put(out, c);
+        if !tail.is_empty() {
+            value::<D, GELU>(&sums[whole], &weight_scale[whole], scale, &bias[whole]).store_part(tail);
+        }
     }
+}
+
+#[inline(always)]
+fn value<L: Lanes, const GELU: bool>(
+    sums: &[i32; LANES],
+    weight_scale: &[f32; LANES],
+    scale: L,
+    bias: &[f32; LANES],
+) -> L {
+    let v = L::from_i32(sums).fma(L::load(weight_scale).mul(scale), L::load(bias));
+    if GELU { math::gelu(v) } else { v }
 }

@@ -33,13 +33,15 @@ impl Layout {
     }
 }
 
+type LayerNorm = unsafe fn(&mut [f32], Option<&[f32]>, &Norm<'_>, Option<&mut Activations>);
+
 /// One entry an operator. To call any, the processor must have the features of the table's instruction set.
 pub(super) struct Table {
     pub isa: Isa,
     pub layout: Layout,
     pub quantize: unsafe fn(&[f32], &mut Activations),
     pub linear: unsafe fn(&Linear, &Activations, usize, Epilogue, &mut [f32]),
-    pub layer_norm: unsafe fn(&mut [f32], Option<&[f32]>, &Norm<'_>, Option<&mut Activations>),
+    pub layer_norm: LayerNorm,
     pub attention: unsafe fn(&AttentionInput<'_>, &mut AttentionScratch, &mut [f32]),
     pub dequantize: unsafe fn(&[i8], f32, &mut [f32], bool),
     pub map: unsafe fn(Function, &mut [f32]),

@@ -7,7 +7,7 @@ use super::neon::{MATRIX, MULTIPLY, Neon, SDOT, simd};
 
 impl<const INTEGERS: u8> Dot for Neon<INTEGERS> {
     const COLUMNS: usize = 16;
-    const ROWS: usize = 4;
+    const ROWS: usize = if INTEGERS == SDOT { 5 } else { 4 };
     const QUERIES: usize = 4;
     const STEP: usize = 16;
     const ACTIVATION_BYTES: usize = 1;
@@ -189,11 +189,13 @@ unsafe fn matrix<const R: usize>(x: *const i8, stride: usize, panel: *const i8, 
                 w = w.add(128);
             }
         }
-        for (r, c) in (0..R).flat_map(|r| (0..4).map(move |c| (r, c))) {
-            let a = vreinterpretq_s64_s32(sums[r / 2][2 * c]);
-            let b = vreinterpretq_s64_s32(sums[r / 2][2 * c + 1]);
-            let row = if r % 2 == 0 { vzip1q_s64(a, b) } else { vzip2q_s64(a, b) };
-            vst1q_s32(acc.add(r * 16 + c * 4), vreinterpretq_s32_s64(row));
+        for r in 0..R {
+            for c in 0..4 {
+                let a = vreinterpretq_s64_s32(sums[r / 2][2 * c]);
+                let b = vreinterpretq_s64_s32(sums[r / 2][2 * c + 1]);
+                let row = if r % 2 == 0 { vzip1q_s64(a, b) } else { vzip2q_s64(a, b) };
+                vst1q_s32(acc.add(r * 16 + c * 4), vreinterpretq_s32_s64(row));
+            }
         }
     }
 }
