@@ -1,0 +1,295 @@
+//! The vocabulary, read in place, and its index: an open-addressed hash table from piece to id.
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::Error;
+use super::capacity::{MAX_PIECE_BYTES, MAX_PIECES, MAX_VOCAB_BYTES};
+
+/// Ids of the special tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct SpecialTokens {
+    pub cls: u32,
+    pub sep: u32,
+    pub unk: u32,
+    pub pad: Option<u32>,
+    pub mask: Option<u32>,
+}
+
+impl SpecialTokens {
+    /// Each as the vocabulary spells it.
+    pub(super) fn named(&self) -> [(&'static str, Option<u32>); 5] {
+        let Self { cls, sep, unk, pad, mask } = *self;
+        [("[CLS]", Some(cls)), ("[SEP]", Some(sep)), ("[UNK]", Some(unk)), ("[PAD]", pad), ("[MASK]", mask)]
+    }
+}
+
+/// Where a piece stands: at the start of a word, or inside one (`##` in the text).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Start,
+    Inside,
+}
+
+/// What is built from the vocabulary text. About 13 bytes a piece and 32 KiB.
+#[derive(Debug)]
+pub(super) struct Index {
+    /// Packed [`Slot`]s, 0 where free; more than there are pieces, so every probe ends.
+    slots: Vec<u64>,
+    /// Bit n: a piece of n bytes (bit 31: 31 or more) may begin with the three bytes that hash here.
+    lengths: Vec<u32>,
+    /// Bytes of the longest piece.
+    longest: usize,
+    pieces: usize,
+    pub(super) special: SpecialTokens,
+    /// Id of each ASCII character standing alone.
+    ascii: [u32; 128],
+}
+
+/// One piece: offset in the text (24 bits), length (9), place (1), id (17), upper bits of the hash (13).
+#[derive(Clone, Copy)]
+struct Slot(u64);
+
+const _: () = assert!(MAX_VOCAB_BYTES <= 1 << 24 && MAX_PIECE_BYTES < 1 << 9 && MAX_PIECES <= 1 << 17);
+
+impl Slot {
+    /// The bits that two slots of the same piece share.
+    const KEY: u64 = !(0xFF_FFFF | 0x1_FFFF << 34);
+
+    fn new(offset: usize, id: usize, key: u64) -> Self {
+        Self(offset as u64 | (id as u64) << 34 | key)
+    }
+    /// What [`Slot::KEY`] covers.
+    fn key(place: Place, hash: u64, len: usize) -> u64 {
+        (len as u64) << 24 | (place as u64) << 33 | hash >> 51 << 51
+    }
+    fn offset(self) -> usize {
+        self.0 as usize & 0xFF_FFFF
+    }
+    fn id(self) -> u32 {
+        (self.0 >> 34) as u32 & 0x1_FFFF
+    }
+    fn has(self, key: u64) -> bool {
+        self.0 & Self::KEY == key
+    }
+}
+
+const LENGTHS: usize = 1 << 13;
+
+/// The vocabulary text with its index, borrowed.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    text: &'a [u8],
+    index: &'a Index,
+}
+
+impl Index {
+    /// Reads `vocab.txt` as `tokenizers` does: a line ends at `\n`, white space at its end is cut (so CRLF is
+    /// read), the line number is the id. A blank line keeps its id and matches nothing.
+    pub(super) fn build(text: &[u8]) -> Result<Self, Error> {
+        if text.len() > MAX_VOCAB_BYTES {
+            return Err(Error::TooLarge { bytes: text.len() });
+        }
+        let lines = core::str::from_utf8(text).map_err(|error| {
+            let line = 1 + text[..error.valid_up_to()].iter().filter(|&&b| b == b'\n').count();
+            Error::NotUtf8 { line }
+        })?;
+        let pieces = lines.split_inclusive('\n').count();
+        if pieces == 0 {
+            return Err(Error::Empty);
+        }
+        if pieces > MAX_PIECES {
+            return Err(Error::TooManyPieces);
+        }
+        let special = SpecialTokens { cls: 0, sep: 0, unk: 0, pad: None, mask: None };
+        let mut index = Self {
+            slots: vec![0; pieces + pieces / 8 * 5 + 1],
+            lengths: vec![0; LENGTHS],
+            longest: 0,
+            pieces,
+            special,
+            ascii: [0; 128],
+        };
+        let mut offset = 0;
+        for (id, line) in lines.split_inclusive('\n').enumerate() {
+            index.insert(text, offset, line.trim_end(), id)?;
+            offset += line.len();
+        }
+        index.find_special(text)?;
+        Ok(index)
+    }
+
+    fn insert(&mut self, text: &[u8], offset: usize, piece: &str, id: usize) -> Result<(), Error> {
+        let (place, piece_bytes) = split(piece);
+        let (offset, len) = (offset + piece.len() - piece_bytes.len(), piece_bytes.len());
+        if len == 0 {
+            return Ok(());
+        }
+        if len > MAX_PIECE_BYTES {
+            return Err(Error::PieceTooLong { line: id + 1, bytes: piece.len() });
+        }
+        let piece = &text[offset..];
+        let hash = hash(place, piece, len);
+        let key = Slot::key(place, hash, len);
+        let mut at = self.home(hash);
+        while self.slots[at] != 0 {
+            let slot = Slot(self.slots[at]);
+            if slot.has(key) && same(&text[slot.offset()..], piece, len) {
+                return Err(Error::Duplicate { line: id + 1, first: slot.id() as usize + 1 });
+            }
+            at = self.next(at);
+        }
+        self.slots[at] = Slot::new(offset, id, key).0;
+        if len > 2 {
+            self.lengths[lengths_at(place, piece)] |= 1 << len.min(31);
+        }
+        self.longest = self.longest.max(len);
+        Ok(())
+    }
+
+    fn find_special(&mut self, text: &[u8]) -> Result<(), Error> {
+        let view = View { text, index: self };
+        let need = |piece| view.id(piece).ok_or(Error::MissingSpecial(piece));
+        let special = SpecialTokens {
+            cls: need("[CLS]")?,
+            sep: need("[SEP]")?,
+            unk: need("[UNK]")?,
+            pad: view.id("[PAD]"),
+            mask: view.id("[MASK]"),
+        };
+        let ascii =
+            core::array::from_fn(|byte| view.find(Place::Start, &[byte as u8], 1).unwrap_or(special.unk));
+        self.special = special;
+        self.ascii = ascii;
+        Ok(())
+    }
+
+    pub(super) fn pieces(&self) -> usize {
+        self.pieces
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn heap_bytes(&self) -> usize {
+        size_of_val(&self.slots[..]) + size_of_val(&self.lengths[..])
+    }
+
+    /// Scales the lower 32 bits of the hash to the number of slots.
+    fn home(&self, hash: u64) -> usize {
+        ((hash & 0xFFFF_FFFF) * self.slots.len() as u64 >> 32) as usize
+    }
+
+    fn next(&self, at: usize) -> usize {
+        if at + 1 == self.slots.len() { 0 } else { at + 1 }
+    }
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(text: &'a [u8], index: &'a Index) -> Self {
+        Self { text, index }
+    }
+
+    pub(super) fn special(self) -> SpecialTokens {
+        self.index.special
+    }
+
+    /// Id of an ASCII character that is a word by itself.
+    pub(super) fn ascii(self, byte: u8) -> u32 {
+        self.index.ascii[byte as usize & 127]
+    }
+
+    /// Id of a piece as the vocabulary spells it.
+    pub(super) fn id(self, piece: &str) -> Option<u32> {
+        let (place, bytes) = split(piece);
+        self.find(place, bytes.as_bytes(), bytes.len())
+    }
+
+    /// Id of the piece that is the first `len` bytes of `word`.
+    pub(super) fn find(self, place: Place, word: &[u8], len: usize) -> Option<u32> {
+        if len == 0 {
+            return None;
+        }
+        let hash = hash(place, word, len);
+        let key = Slot::key(place, hash, len);
+        let mut at = self.index.home(hash);
+        loop {
+            let slot = Slot(self.index.slots[at]);
+            if slot.0 == 0 {
+                return None;
+            }
+            if slot.has(key) && same(self.text.get(slot.offset()..)?, word, len) {
+                return Some(slot.id());
+            }
+            at = self.index.next(at);
+        }
+    }
+
+    /// The longest piece that the first `rest` bytes of `word` begin with: its id and its length.
+    pub(super) fn longest(self, place: Place, word: &[u8], rest: usize) -> Option<(u32, usize)> {
+        let limit = rest.min(self.index.longest);
+        let found = |len| self.find(place, word, len).map(|id| (id, len));
+        if limit > 2 {
+            let mut lengths = self.index.lengths[lengths_at(place, word)];
+            if lengths >> 31 != 0
+                && let Some(hit) = (31..=limit).rev().find_map(found)
+            {
+                return Some(hit);
+            }
+            lengths &= (1 << limit.min(30) << 1) - 1;
+            while let Some(len) = lengths.checked_ilog2() {
+                if let Some(hit) = found(len as usize) {
+                    return Some(hit);
+                }
+                lengths ^= 1 << len;
+            }
+        }
+        (1..=limit.min(2)).rev().find_map(found)
+    }
+}
+
+/// A piece as the vocabulary spells it: its place, and its text without `##`.
+fn split(piece: &str) -> (Place, &str) {
+    match piece.strip_prefix("##") {
+        Some(inside) if !inside.is_empty() => (Place::Inside, inside),
+        _ => (Place::Start, piece),
+    }
+}
+
+/// Multiplies and folds, eight bytes a step; `bytes` may go on after the first `len`.
+fn hash(place: Place, bytes: &[u8], len: usize) -> u64 {
+    const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
+    let mut hash = match place {
+        Place::Start => 0x2545_F491_4F6C_DD1D,
+        Place::Inside => 0xD6E8_FEB8_6659_FD93,
+    };
+    for at in (0..len).step_by(8) {
+        hash = (hash ^ block(bytes, at, len)).wrapping_mul(MULTIPLIER);
+        hash ^= hash >> 32;
+    }
+    hash
+}
+
+/// Are the first `len` bytes the same?
+fn same(a: &[u8], b: &[u8], len: usize) -> bool {
+    (0..len).step_by(8).all(|at| block(a, at, len) == block(b, at, len))
+}
+
+/// The eight bytes from `at` as a number, those from `len` on as zero.
+#[inline]
+fn block(bytes: &[u8], at: usize, len: usize) -> u64 {
+    let wanted = (len - at).min(8);
+    match bytes[at..].first_chunk::<8>() {
+        Some(chunk) => u64::from_le_bytes(*chunk) & (u64::MAX >> (64 - 8 * wanted)),
+        None => {
+            let mut chunk = [0; 8];
+            let end = bytes.len().min(at + wanted);
+            chunk[..end - at].copy_from_slice(&bytes[at..end]);
+            u64::from_le_bytes(chunk)
+        }
+    }
+}
+
+/// Where the lengths of the pieces that begin with the first three of `bytes` are.
+fn lengths_at(place: Place, bytes: &[u8]) -> usize {
+    let first = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], place as u8 + 1]);
+    (first.wrapping_mul(0x9E37_79B1) >> (32 - LENGTHS.trailing_zeros())) as usize
+}

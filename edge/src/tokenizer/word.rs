@@ -1,0 +1,89 @@
+//! One word, and WordPiece on it: greedy, longest match first.
+use super::ascii::in_word;
+use super::capacity::{MAX_WORD_BYTES, MAX_WORD_CHARS};
+use super::encoding::Sink;
+use super::vocabulary::{Place, View};
+
+/// The normalized word that is being read.
+pub(super) struct Word {
+    /// Eight more than a word may have, so that the vocabulary can read whole blocks.
+    bytes: [u8; MAX_WORD_BYTES + 8],
+    len: usize,
+    chars: usize,
+    too_long: bool,
+}
+
+impl Word {
+    pub(super) fn new() -> Self {
+        Self { bytes: [0; MAX_WORD_BYTES + 8], len: 0, chars: 0, too_long: false }
+    }
+
+    pub(super) fn push(&mut self, c: char) {
+        if self.chars == MAX_WORD_CHARS {
+            self.too_long = true;
+        } else {
+            self.len += c.encode_utf8(&mut self.bytes[self.len..]).len();
+            self.chars += 1;
+        }
+    }
+
+    /// Takes the longest prefix of `text` that `table` maps to ASCII word characters; returns its length.
+    #[inline]
+    pub(super) fn push_ascii(&mut self, text: &[u8], table: &[u8; 256]) -> usize {
+        let room = MAX_WORD_CHARS - self.chars;
+        let mut taken = 0;
+        for (to, &from) in self.bytes[self.len..].iter_mut().zip(text.iter().take(room)) {
+            let mapped = table[from as usize];
+            if !in_word(mapped) {
+                break;
+            }
+            *to = mapped;
+            taken += 1;
+        }
+        self.len += taken;
+        self.chars += taken;
+        if taken == room {
+            let rest = text[taken..].iter().take_while(|&&b| in_word(table[b as usize])).count();
+            self.too_long |= rest > 0;
+            taken += rest;
+        }
+        taken
+    }
+
+    pub(super) fn mark_too_long(&mut self) {
+        self.too_long = true;
+    }
+
+    /// Ends the word, if there is one: its pieces go to `sink`.
+    #[inline]
+    pub(super) fn end(&mut self, vocabulary: View<'_>, sink: &mut impl Sink) {
+        if self.len > 0 {
+            if self.too_long {
+                sink.piece(vocabulary.special().unk);
+            } else if let Some(id) = vocabulary.find(Place::Start, &self.bytes, self.len) {
+                sink.piece(id);
+            } else {
+                self.split(vocabulary, sink);
+            }
+            sink.end_of_word();
+            self.len = 0;
+            self.chars = 0;
+            self.too_long = false;
+        }
+    }
+
+    /// Pieces of a word that is not one itself; `[UNK]` for all of it if a part matches nothing.
+    fn split(&self, vocabulary: View<'_>, sink: &mut impl Sink) {
+        let mut ids = heapless::Vec::<u32, MAX_WORD_BYTES>::new();
+        let mut place = Place::Start;
+        let mut at = 0;
+        while at < self.len {
+            match vocabulary.longest(place, &self.bytes[at..], self.len - at) {
+                Some((id, len)) if ids.push(id).is_ok() => at += len,
+                _ => return sink.piece(vocabulary.special().unk),
+            }
+            place = Place::Inside;
+        }
+        ids.into_iter().for_each(|id| sink.piece(id));
+    }
+}

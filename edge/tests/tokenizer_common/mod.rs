@@ -1,0 +1,168 @@
+//! The oracle (Hugging Face `tokenizers`), vocabularies, and where real ones and real data are.
+#![allow(dead_code)]
+use std::collections::BTreeSet;
+use std::env;
+use std::path::{Path, PathBuf};
+
+use goldcrest_edge::tokenizer::{Encoding, Settings, Tokenizer};
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::normalizers::BertNormalizer;
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::processors::template::TemplateProcessing;
+use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy};
+use tokenizers::{AddedToken, DecoderWrapper, EncodeInput, TokenizerImpl};
+
+pub type HuggingFace =
+    TokenizerImpl<WordPiece, BertNormalizer, BertPreTokenizer, TemplateProcessing, DecoderWrapper>;
+
+pub const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
+
+/// `tokenizers` as `tokenizer.json` of a BERT sets it up.
+pub fn hugging_face(vocab_txt: &str, settings: Settings) -> HuggingFace {
+    let vocab = WordPiece::read_bytes(vocab_txt.as_bytes()).unwrap();
+    let id = |token: &str| (token.to_string(), vocab[token]);
+    let template = TemplateProcessing::builder()
+        .try_single("[CLS] $A [SEP]")
+        .unwrap()
+        .try_pair("[CLS] $A [SEP] $B:1 [SEP]:1")
+        .unwrap()
+        .special_tokens(vec![id("[CLS]"), id("[SEP]")])
+        .build()
+        .unwrap();
+    let normalizer =
+        BertNormalizer::new(true, settings.chinese_chars, settings.strip_accents, settings.lowercase);
+    let special: Vec<AddedToken> = SPECIAL
+        .iter()
+        .filter(|token| vocab.contains_key(**token))
+        .map(|token| AddedToken::from(*token, true))
+        .collect();
+    let mut oracle = TokenizerImpl::new(WordPiece::builder().vocab(vocab).build().unwrap());
+    oracle
+        .with_normalizer(Some(normalizer))
+        .unwrap()
+        .with_pre_tokenizer(Some(BertPreTokenizer))
+        .with_post_processor(Some(template));
+    oracle.add_special_tokens(special).unwrap();
+    oracle.set_encode_special_tokens(!settings.special_tokens_in_text);
+    oracle
+}
+
+pub fn truncate(oracle: &mut HuggingFace, max_length: usize, stride: usize) {
+    let direction = TruncationDirection::Right;
+    let strategy = TruncationStrategy::LongestFirst;
+    oracle.with_truncation(Some(TruncationParams { direction, max_length, strategy, stride })).unwrap();
+}
+
+/// Ids of every piece of a text, without special tokens and whatever its length, by windows that do not overlap.
+pub fn all_ids<V: AsRef<[u8]>>(ours: &Tokenizer<V>, text: &str, scratch: &mut Encoding) -> Vec<u32> {
+    let mut ids = Vec::new();
+    let mut windows =
+        ours.windows(512, 0, scratch, |window| ids.extend(&window.ids()[1..window.ids().len() - 1])).unwrap();
+    windows.push(text);
+    windows.finish();
+    ids
+}
+
+pub fn oracle_ids<'s>(oracle: &HuggingFace, text: impl Into<EncodeInput<'s>>) -> Vec<u32> {
+    oracle.encode(text, false).unwrap().get_ids().to_vec()
+}
+
+/// Both cases, each with accents left as they are and stripped.
+pub fn every_setting() -> Vec<Settings> {
+    let mut all = Vec::new();
+    for base in [Settings::uncased(), Settings::cased()] {
+        for strip_accents in [None, Some(!base.lowercase)] {
+            all.push(Settings { strip_accents, ..base });
+        }
+    }
+    all
+}
+
+/// Special tokens, then these pieces, each also with `##`, without repeats.
+pub fn vocab_of<'s>(pieces: impl IntoIterator<Item = &'s str>) -> String {
+    let mut seen: BTreeSet<String> = BTreeSet::new();
+    let mut vocab: String = SPECIAL.map(|token| format!("{token}\n")).concat();
+    for piece in pieces {
+        if !piece.trim().is_empty() && !piece.ends_with(char::is_whitespace) && seen.insert(piece.to_string())
+        {
+            vocab += &format!("{piece}\n##{piece}\n");
+        }
+    }
+    vocab
+}
+
+/// Characters in which random text is interesting: each kind that the pipeline treats in its own way.
+pub const ALPHABET: &str = "abcdeghilmnorstuvwyABEISTZ0129 \t\n.,!?'-[]#$+^`~\u{0}\u{7}\u{7f}\u{85}\u{a0}\u{ad}\
+    àéîõüçßÅØİıſKΣσςАЙйёאָ\u{300}\u{301}\u{307}\u{308}\u{323}\u{327}\u{345}\u{34f}\u{302e}\u{302f}\u{1b44}\u{1bf2}\
+    \u{a953}\u{d4d}\u{1d165}\u{1d16d}\u{1e000}\u{8d4}\u{cc0}\u{ccb}\u{f73}\u{344}한글가각漢字中\u{f900}\u{2f81a}\u{2b820}\u{2b920}\
+    かが゙カ\u{3000}\u{2028}\u{2029}\u{200b}\u{200d}\u{feff}\u{fe0f}\u{fffd}\u{e000}\u{f8ff}\u{e0041}😀👍🏽“”—…§¿\u{2329}\u{226e}\u{1fef}\u{212b}\u{1e9e}";
+
+/// A vocabulary that the repository holds: every character of [`ALPHABET`] (as it is, decomposed, lower-cased),
+/// syllables and words, so that most text splits into several pieces in more than one way.
+pub fn synthetic_vocab() -> String {
+    use unicode_normalization_alignments::UnicodeNormalization;
+    let mut pieces: Vec<String> = (' '..='~').map(String::from).collect();
+    for c in ALPHABET.chars() {
+        pieces.push(c.into());
+        for d in c.to_string().nfd().map(|(d, _)| d).chain(c.to_lowercase()) {
+            pieces.push(d.into());
+            pieces.extend(d.to_lowercase().map(String::from));
+        }
+    }
+    for a in "bcdghlmnrst".chars() {
+        for b in "aeiouwyàéü".chars() {
+            pieces.push(format!("{a}{b}"));
+            pieces.push(format!("{b}{a}"));
+            pieces.push(format!("{a}{b}{a}"));
+        }
+    }
+    let words = "the light lights lighting kitchen turn on off volume please alarm morning good goodness bad badly \
+        un unbeliev unbelievable able ably resume résumé naïve naive straße strasse istanbul goldcrest gold crest \
+        bird birds small smallest tests testing nation national international ation 漢字 한글 ることの привет мир";
+    pieces.extend(words.split_whitespace().map(String::from));
+    // `]` and the like have no `##` form on purpose: they never stand inside a word
+    vocab_of(pieces.iter().map(String::as_str))
+}
+
+/// The vocabulary of all-MiniLM-L6-v2 where it is; the reason is printed where it is not.
+pub fn real_vocab() -> Option<String> {
+    let base =
+        env::var_os("GOLDCREST_BASE").map_or_else(|| repository("../base/all-MiniLM-L6-v2"), PathBuf::from);
+    let path = base.join("vocab.txt");
+    let text = std::fs::read_to_string(&path).ok();
+    if text.is_none() {
+        eprintln!("skipped: no {} (GOLDCREST_BASE names the folder of a base model)", path.display());
+    }
+    text
+}
+
+/// The texts of the real data where they are, file by file; the reason is printed where they are not.
+pub fn real_data() -> Vec<(PathBuf, String)> {
+    let root = env::var_os("GOLDCREST_DATA").map_or_else(|| repository("../shared/data"), PathBuf::from);
+    let mut files = Vec::new();
+    for entry in walk(&root) {
+        // Latin-1 files are read byte by byte: any text will do here
+        let bytes = std::fs::read(&entry).unwrap();
+        let text =
+            String::from_utf8(bytes).unwrap_or_else(|e| e.as_bytes().iter().map(|&b| b as char).collect());
+        files.push((entry, text));
+    }
+    if files.is_empty() {
+        eprintln!("skipped: no data in {} (GOLDCREST_DATA names the folder)", root.display());
+    }
+    files
+}
+
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() { files.extend(walk(&path)) } else { files.push(path) }
+    }
+    files.sort();
+    files
+}
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
