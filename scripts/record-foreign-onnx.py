@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Records edge/tests/data/transformers-*.onnx: tiny BERT classifiers as Transformers and torch.onnx export them.
+"""Records host/tests/data/transformers-*.onnx: tiny BERT classifiers as Transformers and torch.onnx export them.
 
 usage: record-foreign-onnx.py   (needs torch, transformers, onnx)
 
-Prints the logits that edge/tests/foreign_onnx.rs expects. Weights are random.
+Prints the logits that host/tests/foreign_onnx.rs expects. Weights are random.
 """
 from pathlib import Path
 
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
-DATA = Path(__file__).parent.parent / "edge/tests/data"
+DATA = Path(__file__).parent.parent / "host/tests/data"
 
 
 class TwoInputs(torch.nn.Module):

@@ -1,6 +1,5 @@
 //! Other people's exports run on tract's stock operators. The files are recorded by `scripts/record-foreign-onnx.py`,
 //! with the logits that PyTorch gives.
-#![cfg(feature = "runtime")]
 
 use goldcrest_edge::model::{Bytes, Model, Options};
 
