@@ -2,7 +2,8 @@
 //!
 //! Data flows one way:
 //! message bytes → [`stream`] → [`tokenizer`] → [`model`] → [`decision`] → record.
-//! [`bundle`] is the one file all of it is read from; [`kernels`] does the arithmetic.
+//! [`bundle`] is the one file all of it is read from; [`kernels`] does the arithmetic; a [`Classifier`] is a
+//! bundle loaded.
 //!
 //! `bundle` (reading), `tokenizer`, `kernels` and `decision` are written against `core` and `alloc`;
 //! the feature `runtime` adds what needs an operating system.
@@ -10,6 +11,8 @@
 extern crate alloc;
 
 pub mod bundle;
+#[cfg(feature = "runtime")]
+pub mod classifier;
 pub mod decision;
 pub mod kernels;
 #[cfg(feature = "runtime")]
@@ -17,3 +20,6 @@ pub mod model;
 #[cfg(feature = "runtime")]
 pub mod stream;
 pub mod tokenizer;
+
+#[cfg(feature = "runtime")]
+pub use classifier::{Classifier, Options, Outcome};

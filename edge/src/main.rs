@@ -1,2 +1,6 @@
 //! The device binary.
-fn main() {}
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

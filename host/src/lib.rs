@@ -9,6 +9,7 @@ pub mod data;
 pub mod distill;
 pub mod evaluate;
 pub mod export;
+pub mod metrics;
 pub mod quantize;
 pub mod recipe;
 pub mod train;

@@ -1,2 +1,10 @@
 //! The `goldcrest` command.
-fn main() {}
+mod cli;
+
+/// The training operators allocate and free large buffers all the time: half of a step with the system's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -224,7 +224,7 @@ fn damaged_graphs_are_refused_or_run_but_never_panic() {
 /// Runs with `onnx` and `onnxruntime` from PyPI where `GOLDCREST_PYTHON` (or `python3`) has them.
 #[test]
 fn onnx_runtime_gives_the_same_labels() {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/onnx_runtime.py");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/check_onnx.py");
     let python = std::env::var("GOLDCREST_PYTHON").unwrap_or_else(|_| "python3".into());
     let dir = tempfile::tempdir().unwrap();
     let mut arguments = vec![];

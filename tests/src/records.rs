@@ -14,10 +14,10 @@ pub struct Record {
 /// A label with what it was decided from.
 #[derive(Debug, PartialEq)]
 pub struct Answer {
-    /// Everything but the logits and the score: label, tokens and what else the record says.
+    /// Everything but logits and scores: label, tokens and what else the record says.
     pub rest: Value,
-    /// The label's probability.
-    pub score: f64,
+    /// The label's probability, or the value (regression); none where there is no one label.
+    pub score: Option<f64>,
     /// One for each label.
     pub logits: Vec<f32>,
 }
@@ -38,11 +38,23 @@ fn record(line: &str) -> Option<Record> {
     if let Some(error) = fields.get("error") {
         return Some(Record { n, answer: Err(error.as_str()?.to_owned()) });
     }
-    fields.get("label")?.as_str()?;
-    let score = fields.remove("score")?.as_f64()?;
+    let score = fields.get("score").and_then(Value::as_f64);
     let logits = fields.remove("logits")?;
     let logits = logits.as_array()?.iter().map(|bits| float(bits.as_str()?)).collect::<Option<Vec<f32>>>()?;
+    remove_scores(&mut value);
     Some(Record { n, answer: Ok(Answer { rest: value, score, logits }) })
+}
+
+/// Scores follow from the logits, which are compared by themselves.
+fn remove_scores(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.remove("score");
+            fields.values_mut().for_each(remove_scores);
+        }
+        Value::Array(items) => items.iter_mut().for_each(remove_scores),
+        _ => {}
+    }
 }
 
 /// 8 hex digits are the bits of an `f32`.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use goldcrest_tests::{compare, messages, records, run, scratch, voice_commands, write_tiny_checkpoint};
 
-const RECORDS: &str = r#"{"n":1,"label":"yes","score":0.9,"tokens":7,"logits":["3f800000","bf800000"]}
+const RECORDS: &str = r#"{"n":1,"label":"yes","score":0.9,"tokens":7,"top":[{"label":"yes","score":0.9}],"logits":["3f800000","bf800000"]}
 {"n":2,"error":"not UTF-8"}
 "#;
 

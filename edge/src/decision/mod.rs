@@ -1,1 +1,18 @@
-//! Logits to probabilities, thresholds, top-k.
+//! Logits to an answer: probabilities, temperature, thresholds, abstention, ranking. In fixed memory, and
+//! with the kernels' own exponential, so that scores have the same bits on every processor.
+//!
+//! ```
+//! use goldcrest_edge::decision::{Answer, Decider, Settings, Task};
+//! let mut decider = Decider::new(Task::SingleLabel, 2, &Settings::default())?;
+//! let decision = decider.decide(&[0.5, 3.5])?;
+//! assert!(matches!(decision.answer(), Answer::Class { class: 1, score } if score > 0.95));
+//! # Ok::<(), goldcrest_edge::decision::Error>(())
+//! ```
+mod decider;
+mod settings;
+
+pub use decider::{Answer, Decider, Decision};
+pub use settings::{Error, Settings, Task};
+
+/// Classes (logits) at most; all buffers of this room have this capacity.
+pub const MAX_CLASSES: usize = 512;

@@ -15,6 +15,8 @@
 //! Nothing here allocates after [`Linear::pack`], [`Activations::new`] and [`AttentionScratch::new`].
 #![allow(unsafe_code)]
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 mod activations;
 mod attention;
 mod float;

@@ -1,1 +1,16 @@
-//! Framing, sources and sinks, the classification loop.
+//! Messages in, records out.
+//!
+//! [`Lines`] cuts a source into messages, one a line. A [`Sink`] pulls each of them through chunk by chunk, in
+//! valid UTF-8, so that a message of any length passes in constant memory. [`Records`] is the sink that
+//! classifies. Nothing here allocates after construction.
+mod interrupt;
+mod lines;
+mod message;
+mod record;
+mod records;
+
+pub use interrupt::Interrupt;
+pub use lines::{End, Lines, Sink};
+pub use message::{Chunk, Error, Message};
+pub use record::{Format, write_error, write_json_string, write_number};
+pub use records::{Options, Records};

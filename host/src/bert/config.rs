@@ -184,7 +184,9 @@ impl Config {
         match self.extra.get("position_embedding_type").and_then(|v| v.as_str()) {
             None | Some("absolute") => {}
             Some(other) => {
-                return fail(format!("position_embedding_type {other:?} is not supported, only \"absolute\""));
+                return fail(format!(
+                    "position_embedding_type {other:?} is not supported, only \"absolute\""
+                ));
             }
         }
         let sizes = [

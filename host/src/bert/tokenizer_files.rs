@@ -62,6 +62,16 @@ impl TokenizerFiles {
         write_json(&dir.join("tokenizer.json"), &self.tokenizer_json()?)
     }
 
+    /// What the device's tokenizer needs to know. Special tokens written in a text stay ordinary text.
+    pub fn settings(&self) -> goldcrest_edge::tokenizer::Settings {
+        goldcrest_edge::tokenizer::Settings {
+            lowercase: self.lowercase,
+            strip_accents: self.strip_accents,
+            chinese_chars: self.chinese_chars,
+            special_tokens_in_text: false,
+        }
+    }
+
     /// The pieces in order of their ids.
     pub fn pieces(&self) -> impl Iterator<Item = &str> {
         self.vocab.lines()

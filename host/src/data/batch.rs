@@ -1,12 +1,12 @@
 use super::SplitMix;
 
 /// Batches whose lengths are sorted together: large enough that a batch pads little, small enough that epochs differ.
-const POOL: usize = 50;
+const POOL: usize = 100;
 
 /// The batches of an epoch: indices into `lengths` (token counts), every index once, `batch` of them at a time and
 /// the rest in a last, smaller one that may stand anywhere.
 ///
-/// Examples are shuffled, sorted by length within pools of 50 batches, and the batches shuffled; so a batch holds
+/// Examples are shuffled, sorted by length within pools of 100 batches, and the batches shuffled; so a batch holds
 /// similar lengths. A pure function of its arguments: a resumed run computes it again and skips what is done.
 ///
 /// `batch` of 0 counts as 1.

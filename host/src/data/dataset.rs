@@ -77,8 +77,8 @@ pub struct Dataset {
 
 impl Dataset {
     /// Reads training data. Without a `task` it is taken from the label column: arrays (or a `label_separator`) mean
-    /// multi-label, a column named `score` means regression, else single-label. Without `labels` they are the
-    /// names that occur, sorted.
+    /// multi-label, a column named `score` means regression (not where `labels` are given), else single-label.
+    /// Without `labels` they are the names that occur, sorted.
     ///
     /// # Errors
     /// [`DataError`], which names file and line and what to do.
@@ -109,7 +109,7 @@ impl Dataset {
         }
         let task = match task {
             Some(task) => task,
-            None => detect_task(&sources[0], &files)?,
+            None => detect_task(&sources[0], &files, labels.is_some())?,
         };
         let labels = match (task, labels) {
             (Task::Regression, _) => Labels::default(),
@@ -118,6 +118,9 @@ impl Dataset {
                 Labels::sorted(files.iter().flat_map(|file| &file.rows).flat_map(|row| names(&row.label)))
             }
         };
+        if labels.len() > Labels::MOST {
+            return Err(DataError::TooManyLabels { path: sources[0].path.clone(), found: labels.len() });
+        }
         let mut data = Dataset { task, labels, examples: Vec::new(), files: Vec::new() };
         let mut paired = None;
         for (index, (source, file)) in (0..).zip(sources.iter().zip(files)) {
@@ -282,13 +285,17 @@ fn names(label: &Cell) -> impl Iterator<Item = &str> {
     names.iter().map(String::as_str).filter(|name| !name.is_empty())
 }
 
-fn detect_task(source: &Source, files: &[Rows]) -> Result<Task, DataError> {
+/// `classes`: labels are given, so it is not regression.
+fn detect_task(source: &Source, files: &[Rows], classes: bool) -> Result<Task, DataError> {
     let mut cells = files.iter().flat_map(|file| &file.rows).map(|row| &row.label);
     let ambiguous = |problem: String| {
         Err(DataError::Ambiguous { path: source.path.clone(), problem, option: "[task] kind" })
     };
     if cells.clone().any(|cell| matches!(cell, Cell::Many(_))) {
         return Ok(Task::MultiLabel);
+    }
+    if classes {
+        return Ok(Task::SingleLabel);
     }
     let column = files[0].label_name.as_deref().unwrap_or_default();
     if detect::same(column, detect::SCORE) {
@@ -311,6 +318,12 @@ fn detect_task(source: &Source, files: &[Rows]) -> Result<Task, DataError> {
 
 fn target(task: Task, labels: &Labels, cell: Cell, at: impl Fn() -> Place) -> Result<Target, DataError> {
     let id = |label: &str| {
+        if label.len() > Labels::NAME_BYTES {
+            return Err(DataError::LongLabel { at: at(), bytes: label.len() });
+        }
+        if label.contains(char::is_control) {
+            return Err(DataError::ControlCharacter { at: at(), label: label.to_owned() });
+        }
         labels.id(label).ok_or_else(|| DataError::UnknownLabel {
             at: at(),
             label: label.to_owned(),

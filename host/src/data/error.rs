@@ -1,7 +1,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::Task;
+use super::{Labels, Task};
 
 /// A line of a file, counted from 1. A row that spans lines is at its first one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +60,18 @@ pub enum DataError {
     NoRows { path: PathBuf },
     #[error("{path}: every row has the same {} ({value}); there is nothing to learn", if *.task == Task::Regression { "number" } else { "label" })]
     SingleClass { path: PathBuf, task: Task, value: String },
+    #[error(
+        "{at}: the label is {bytes} bytes long; a name has at most {}. Are text and label swapped?",
+        Labels::NAME_BYTES
+    )]
+    LongLabel { at: Place, bytes: usize },
+    #[error("{at}: the label {label:?} holds a line end or another control character")]
+    ControlCharacter { at: Place, label: String },
+    #[error(
+        "{path}: {found} different labels; at most {} are possible. Are text and label swapped?",
+        Labels::MOST
+    )]
+    TooManyLabels { path: PathBuf, found: usize },
     #[error("the label `{label}` is named twice")]
     LabelTwice { label: String },
     #[error(

@@ -10,6 +10,11 @@ pub struct Labels {
 }
 
 impl Labels {
+    /// The most labels that a bundle can hold.
+    pub const MOST: usize = 512;
+    /// The most bytes of a name in a bundle.
+    pub const NAME_BYTES: usize = 128;
+
     /// Names in the order given.
     ///
     /// # Errors

@@ -34,7 +34,7 @@ impl fmt::Display for Format {
 
 /// A column, by the name in the header (or the JSON key) or by its position, counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected the name of a column or its position, counted from 1")]
 pub enum Column {
     /// Counted from 1, as `cut` and spreadsheets do.
     Position(usize),

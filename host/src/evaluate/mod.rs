@@ -1,1 +1,21 @@
-//! fp32 against int8: metrics, significance, latency, the report.
+//! fp32 against int8: significance, latency, the report, the gate.
+//!
+//! [`Comparison::new`] takes the outputs of both on the same sentences; a [`Gate`] accepts or refuses it.
+
+mod comparison;
+mod gate;
+mod plot;
+mod render;
+mod run;
+mod significance;
+mod table;
+
+pub use comparison::{
+    ClassComparison, CompareError, Comparison, Inputs, Latency, McNemar, Measured, Outputs,
+};
+pub use gate::{Gate, Refusal, Suffered};
+pub use run::{BundleError, BundleRun, run_bundle};
+pub use significance::{Interval, bootstrap, mcnemar};
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,10 @@
 
 mod bert;
 mod builder;
+mod pack;
 mod proto;
+
+pub use pack::{PackError, pack};
 
 use prost::Message;
 

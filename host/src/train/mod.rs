@@ -1,1 +1,19 @@
-//! Optimizer, schedule, loop, metrics, checkpoint and resume.
+//! Optimizer, schedule, loop, checkpoint and resume.
+//!
+//! [`train`](fn@train) runs one [`Job`]: any [`Objective`] over [`Encoded`] texts. The run is a pure function of job
+//! and threads: a killed one continues from its last saved state and ends with the same weights.
+
+mod adamw;
+mod encoded;
+mod error;
+mod job;
+mod objective;
+mod options;
+mod state;
+
+pub use adamw::{AdamW, Gradients, norm};
+pub use encoded::{Encoded, predict};
+pub use error::Error;
+pub use job::{Event, Job, Summary, train};
+pub use objective::{Objective, Supervised};
+pub use options::{ClassWeights, Schedule, TrainOptions, WeightRule};

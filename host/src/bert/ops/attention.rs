@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex};
 pub struct Attention {
     /// Tokens in a text of this batch, padding included.
     pub sequence: usize,
+    /// Query rows of a text: `sequence`, or 1 where only the first token's result is needed.
+    pub queries: usize,
     /// Heads.
     pub heads: usize,
     /// Width of one head.
@@ -22,14 +24,15 @@ pub struct Attention {
     pub seed: u32,
 }
 
-/// `softmax(q kᵀ / sqrt(head size) + mask) v` for every head: q, k, v and result [texts * sequence, heads * head size].
+/// `softmax(q kᵀ / sqrt(head size) + mask) v` for every head: k, v [texts * sequence, heads * head size],
+/// q and result [texts * queries, heads * head size].
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, spec: Attention) -> Result<Tensor> {
     q.apply_op3(k, v, Op { spec, probabilities: Mutex::default() })
 }
 
 struct Op {
     spec: Attention,
-    /// Kept for backward: [texts, heads, sequence, sequence], before dropout.
+    /// Kept for backward: [texts, heads, queries, sequence], before dropout.
     probabilities: Mutex<Vec<f32>>,
 }
 
@@ -95,21 +98,22 @@ impl CustomOp3 for Op {
         vl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (q, k, v) = (values(qs, ql)?, values(ks, kl)?, values(vs, vl)?);
-        let Attention { sequence: s, heads, head_size: d, ref mask, .. } = self.spec;
+        let Attention { sequence: s, queries: m, heads, head_size: d, ref mask, .. } = self.spec;
         let width = heads * d;
-        let texts = q.len() / (s * width);
+        let texts = q.len() / (m * width);
         let mut out = vec![0.0; q.len()];
-        let mut probabilities = vec![0.0; texts * heads * s * s];
-        out.par_chunks_mut(s * width).zip(probabilities.par_chunks_mut(heads * s * s)).enumerate().for_each(
+        let mut probabilities = vec![0.0; texts * heads * m * s];
+        out.par_chunks_mut(m * width).zip(probabilities.par_chunks_mut(heads * m * s)).enumerate().for_each(
             |(text, (out, probabilities))| {
-                let mut scratch = vec![0.0; s * s];
-                for (head, p) in probabilities.chunks_exact_mut(s * s).enumerate() {
+                let mut scratch = vec![0.0; m * s];
+                for (head, p) in probabilities.chunks_exact_mut(m * s).enumerate() {
                     let at = text * s * width + head * d;
                     let view = |x| Matrix::new(x, s, d, width);
-                    multiply(&mut scratch, s, view(&q[at..]), view(&k[at..]).t(), false, 1);
+                    let q = Matrix::new(&q[text * m * width + head * d..], m, d, width);
+                    multiply(&mut scratch, s, q, view(&k[at..]).t(), false, 1);
                     vectorized(|| softmax(&scratch, &mask[text * s..][..s], p, self.scale()));
                     self.dropped(text, head, p, &mut scratch);
-                    let p = Matrix::new(&scratch, s, s, s);
+                    let p = Matrix::new(&scratch, m, s, s);
                     multiply(&mut out[head * d..], width, p, view(&v[at..]), false, 1);
                 }
             },
@@ -132,37 +136,37 @@ impl CustomOp3 for Op {
                 with_values(v, |v| with_values(grad, |g| self.backward(q, k, v, g, &probabilities)))
             })
         })????;
-        let [dq, dk, dv] = gradients.map(|d| Tensor::from_vec(d, q.shape(), q.device()));
-        Ok((Some(dq?), Some(dk?), Some(dv?)))
+        let [dq, dk, dv] = gradients;
+        let tensor = |d, like: &Tensor| Tensor::from_vec(d, like.shape(), like.device());
+        Ok((Some(tensor(dq, q)?), Some(tensor(dk, k)?), Some(tensor(dv, v)?)))
     }
-}
-
-fn square(x: &[f32], n: usize) -> Matrix<'_> {
-    Matrix::new(x, n, n, n)
 }
 
 impl Op {
     fn backward(&self, q: &[f32], k: &[f32], v: &[f32], g: &[f32], probabilities: &[f32]) -> [Vec<f32>; 3] {
-        let Attention { sequence: s, heads, head_size: d, .. } = self.spec;
+        let Attention { sequence: s, queries: m, heads, head_size: d, .. } = self.spec;
         let width = heads * d;
-        let [mut dq, mut dk, mut dv] = [(); 3].map(|()| vec![0.0; q.len()]);
-        let chunk = s * width;
-        let gradients = dq.par_chunks_mut(chunk).zip(dk.par_chunks_mut(chunk)).zip(dv.par_chunks_mut(chunk));
-        gradients.zip(probabilities.par_chunks(heads * s * s)).enumerate().for_each(|(text, (((dq, dk), dv), p))| {
-            let (mut dropped, mut ds) = (vec![0.0; s * s], vec![0.0; s * s]);
-            for (head, p) in p.chunks_exact(s * s).enumerate() {
-                let (at, to) = (text * chunk + head * d, head * d);
-                let view = |x| Matrix::new(x, s, d, width);
-                let g = view(&g[at..]);
-                self.dropped(text, head, p, &mut dropped);
-                multiply(&mut dv[to..], width, square(&dropped, s).t(), g, false, 1);
-                multiply(&mut dropped, s, g, view(&v[at..]).t(), false, 1);
-                self.dropped(text, head, &dropped, &mut ds);
-                vectorized(|| softmax_backward(p, &mut ds, s, self.scale()));
-                multiply(&mut dq[to..], width, square(&ds, s), view(&k[at..]), false, 1);
-                multiply(&mut dk[to..], width, square(&ds, s).t(), view(&q[at..]), false, 1);
-            }
-        });
+        let [mut dq, mut dk, mut dv] = [q, k, v].map(|x| vec![0.0; x.len()]);
+        let (rows, chunk) = (m * width, s * width);
+        let gradients = dq.par_chunks_mut(rows).zip(dk.par_chunks_mut(chunk)).zip(dv.par_chunks_mut(chunk));
+        gradients.zip(probabilities.par_chunks(heads * m * s)).enumerate().for_each(
+            |(text, (((dq, dk), dv), p))| {
+                let (mut dropped, mut ds) = (vec![0.0; m * s], vec![0.0; m * s]);
+                for (head, p) in p.chunks_exact(m * s).enumerate() {
+                    let to = head * d;
+                    let [q, g] = [q, g].map(|x| Matrix::new(&x[text * rows + to..], m, d, width));
+                    let [k, v] = [k, v].map(|x| Matrix::new(&x[text * chunk + to..], s, d, width));
+                    self.dropped(text, head, p, &mut dropped);
+                    multiply(&mut dv[to..], width, Matrix::new(&dropped, m, s, s).t(), g, false, 1);
+                    multiply(&mut dropped, s, g, v.t(), false, 1);
+                    self.dropped(text, head, &dropped, &mut ds);
+                    vectorized(|| softmax_backward(p, &mut ds, s, self.scale()));
+                    let ds = Matrix::new(&ds, m, s, s);
+                    multiply(&mut dq[to..], width, ds, k, false, 1);
+                    multiply(&mut dk[to..], width, ds.t(), q, false, 1);
+                }
+            },
+        );
         [dq, dk, dv]
     }
 }

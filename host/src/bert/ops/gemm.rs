@@ -35,7 +35,14 @@ fn extent(rows: usize, cols: usize, row_stride: usize) -> usize {
 }
 
 /// `out = a · b` (added to what `out` holds when `accumulate`), rows of `out` at `row_stride`.
-pub(super) fn multiply(out: &mut [f32], row_stride: usize, a: Matrix, b: Matrix, accumulate: bool, threads: usize) {
+pub(super) fn multiply(
+    out: &mut [f32],
+    row_stride: usize,
+    a: Matrix,
+    b: Matrix,
+    accumulate: bool,
+    threads: usize,
+) {
     let (m, k, n) = (a.rows, a.cols, b.cols);
     assert_eq!(k, b.rows);
     assert!(out.len() >= extent(m, n, row_stride) && row_stride >= n);

@@ -15,6 +15,7 @@ mod loss;
 mod tests;
 
 pub use attention::{Attention, attention};
+pub(crate) use elementwise::mix;
 pub use elementwise::{dropout, gelu};
 pub use embedding::embedding;
 pub use layer_norm::layer_norm;

@@ -5,7 +5,9 @@ use candle_core::{Device, Var};
 use std::sync::Arc;
 
 fn random(n: usize, seed: u32) -> Vec<f32> {
-    (0..n as u32).map(|i| elementwise::mix(i ^ seed.wrapping_mul(0x9e37_79b9)) as f32 / 2f32.powi(31) - 1.0).collect()
+    (0..n as u32)
+        .map(|i| elementwise::mix(i ^ seed.wrapping_mul(0x9e37_79b9)) as f32 / 2f32.powi(31) - 1.0)
+        .collect()
 }
 
 fn var(shape: &[usize], seed: u32) -> Var {
@@ -37,7 +39,11 @@ fn check_gradients(inputs: &[Var], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
             let h = 1e-2f32;
             let numeric = (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * f64::from(h));
             let error = (numeric - f64::from(grad[i])).abs();
-            assert!(error < 2e-3 * (1.0 + numeric.abs()), "input {which}[{i}]: {} but numerically {numeric}", grad[i]);
+            assert!(
+                error < 2e-3 * (1.0 + numeric.abs()),
+                "input {which}[{i}]: {} but numerically {numeric}",
+                grad[i]
+            );
         }
     }
 }
@@ -49,7 +55,9 @@ fn linear_gradients() {
 
 #[test]
 fn layer_norm_gradients() {
-    check_gradients(&[var(&[4, 37], 1), var(&[37], 2), var(&[37], 3)], |t| layer_norm(&t[0], &t[1], &t[2], 1e-12));
+    check_gradients(&[var(&[4, 37], 1), var(&[37], 2), var(&[37], 3)], |t| {
+        layer_norm(&t[0], &t[1], &t[2], 1e-12)
+    });
 }
 
 #[test]
@@ -82,7 +90,7 @@ fn embedding_gradients() {
 
 fn attention_spec(dropout: f32) -> Attention {
     let mask: Arc<[f32]> = [0.0, 0.0, 0.0, -1e9, 0.0, 0.0, 0.0, 0.0].into();
-    Attention { sequence: 4, heads: 3, head_size: 2, mask, dropout, seed: 3 }
+    Attention { sequence: 4, queries: 4, heads: 3, head_size: 2, mask, dropout, seed: 3 }
 }
 
 #[test]
@@ -91,6 +99,10 @@ fn attention_gradients() {
     for dropout in [0.0, 0.3] {
         check_gradients(&qkv, |t| attention(&t[0], &t[1], &t[2], attention_spec(dropout)));
     }
+    let first_only = [var(&[2, 6], 8), var(&[8, 6], 9), var(&[8, 6], 10)];
+    check_gradients(&first_only, |t| {
+        attention(&t[0], &t[1], &t[2], Attention { queries: 1, ..attention_spec(0.3) })
+    });
 }
 
 #[test]

@@ -89,6 +89,11 @@ fn errors_name_file_line_and_remedy() {
     let cases: &[(&str, &[u8], &str)] = &[
         (
             "a.csv",
+            b"text,label\na,x\nb,\"y\nz\"\n",
+            "a.csv:3: the label \"y\\nz\" holds a line end or another control character",
+        ),
+        (
+            "a.csv",
             b"text,label\na,x\nb\xfc,y\n",
             "a.csv:3: byte 16 of the file is not valid UTF-8: 0xfc; if the file is Windows-1252 or Latin-1, convert it with `iconv -f WINDOWS-1252 -t UTF-8`",
         ),
@@ -202,6 +207,16 @@ fn errors_name_file_line_and_remedy() {
             "a.jsonl:1: `label` is empty; expected label names in the array",
         ),
     ];
+    let long = format!("text,label\na,x\nb,{}\n", "y".repeat(129));
+    assert_eq!(
+        message(read("a.csv", long)),
+        "a.csv:3: the label is 129 bytes long; a name has at most 128. Are text and label swapped?"
+    );
+    let many: String = (0..513).map(|row| format!("label {row}\thello\n")).collect();
+    assert_eq!(
+        message(read("a.txt", many)),
+        "a.txt: 513 different labels; at most 512 are possible. Are text and label swapped?"
+    );
     for (name, content, expected) in cases {
         assert_eq!(message(read(name, content)), *expected);
     }
@@ -269,6 +284,9 @@ fn held_out_data_follows_the_training_data() {
     let labels = Labels::ordered(vec!["z".to_owned(), "x".to_owned(), "y".to_owned()]).unwrap();
     let fixed = Dataset::read(&[folder.file("t.csv", "text,label\na,x\nb,y\n")], None, Some(labels)).unwrap();
     assert_eq!(fixed.examples[0].target, Target::Class(1));
+    let stars = Labels::ordered(vec!["1".to_owned(), "2".to_owned()]).unwrap();
+    let stars = Dataset::read(&[folder.file("s.csv", "text,score\na,1\nb,2\n")], None, Some(stars)).unwrap();
+    assert_eq!(stars.task, Task::SingleLabel, "labels were given");
     assert!(Labels::ordered(vec!["a".to_owned(), "a".to_owned()]).is_err());
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Holds exported models against ONNX Runtime.
+"""Checks exported models against ONNX Runtime.
 
-usage: onnx_runtime.py MODEL.onnx...   (called by tests/onnx.rs)
+usage: check-onnx.py MODEL.onnx...
 
 Beside each MODEL.onnx lies MODEL.json: [{"ids": [...], "types": [...], "logits": [...]}, ...], texts and the logits
 that the device's code gives. Each model must pass onnx.checker (full check) and give the same labels, one text at a

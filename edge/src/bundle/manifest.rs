@@ -1,0 +1,217 @@
+//! What a bundle says about itself.
+use super::limits;
+use crate::decision::{self, Task};
+use crate::tokenizer;
+use alloc::string::String;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+/// The first thing parsed of a bundle, after its digest was found right.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Name of the model, such as `sentiment`.
+    pub name: String,
+    /// Semantic version of the model, such as `1.2.0`.
+    pub version: String,
+    /// What the logits mean.
+    pub task: Task,
+    /// The model compares two texts.
+    pub pair: bool,
+    /// Names of the classes in the order of the logits. Regression has exactly one, the quantity's name.
+    pub labels: Vec<String>,
+    /// How text becomes word pieces.
+    pub tokenizer: tokenizer::Settings,
+    /// Word pieces the model takes at once, special tokens included.
+    pub max_tokens: u32,
+    /// What happens to longer texts.
+    pub windows: Windows,
+    /// How logits become an answer; fitted after quantization.
+    pub decision: decision::Settings,
+    /// How well the model did, before and after quantization.
+    pub measured: Vec<Measured>,
+    /// Under which terms the weights and their training data stand.
+    pub licence: Licence,
+    /// The program that packed the bundle, with its version.
+    pub created_by: String,
+}
+
+/// What happens to a text of more than [`Manifest::max_tokens`] pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Windows {
+    /// The rest is cut off.
+    Truncate,
+    /// The logits of overlapping windows are averaged.
+    Mean {
+        /// Pieces that a window shares with the one before it.
+        overlap: u32,
+        /// Windows of one text; what lies behind them is cut off.
+        most: u32,
+    },
+}
+
+/// One figure measured on held-out data, through the code that runs on the device.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// Such as `accuracy`, `macro_f1`, `pearson`.
+    pub metric: String,
+    /// The model before quantization.
+    pub fp32: f64,
+    /// The model in this bundle.
+    pub int8: f64,
+    /// Rows of the data.
+    pub rows: u64,
+    /// SHA-256 of the data file.
+    pub data_sha256: [u8; 32],
+}
+
+/// SPDX expressions, or a sentence where none fits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Licence {
+    /// Of the pretrained weights.
+    pub base_model: String,
+    /// Of the training data.
+    pub data: String,
+}
+
+/// A message and the logits that the bundle's model gives for it on every processor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Golden {
+    /// The text.
+    pub text: String,
+    /// The second text, for models that compare two.
+    pub pair: Option<String>,
+    /// The bits of each logit ([`f32::to_bits`]).
+    pub logits: Vec<u32>,
+}
+
+/// A manifest that parses but cannot be right.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ManifestError {
+    /// A text is missing or too long.
+    #[error("{field} must have 1 to {limit} bytes, it has {bytes}")]
+    Text {
+        /// Which.
+        field: &'static str,
+        /// Its length.
+        bytes: usize,
+        /// The most.
+        limit: usize,
+    },
+    /// A text holds a line end, a tab or another control character.
+    #[error("{field} holds a control character")]
+    ControlCharacter {
+        /// Which.
+        field: &'static str,
+    },
+    /// Not `MAJOR.MINOR.PATCH`.
+    #[error("version {0:?} is not a semantic version such as 1.0.0")]
+    Version(String),
+    /// Too few or too many labels for the task.
+    #[error("{found} labels; {task} needs {least} to {most}")]
+    Labels {
+        /// The labels there are.
+        found: usize,
+        /// Of which task.
+        task: Task,
+        /// The fewest.
+        least: usize,
+        /// The most.
+        most: usize,
+    },
+    /// Two classes of one name.
+    #[error("label {0:?} occurs twice")]
+    DuplicateLabel(String),
+    /// A number outside its range.
+    #[error("{field} is {found}; it must be {least} to {most}")]
+    Range {
+        /// Which.
+        field: &'static str,
+        /// The number.
+        found: u64,
+        /// The least.
+        least: u64,
+        /// The most.
+        most: u64,
+    },
+    /// Windows go over one text.
+    #[error("a model that compares two texts cannot read them in windows")]
+    PairInWindows,
+    /// The decision's numbers do not fit.
+    #[error("decision: {0}")]
+    Decision(#[from] decision::Error),
+}
+
+impl Manifest {
+    /// Checks what the types cannot say. Reader and writer both call it.
+    pub fn check(&self) -> Result<(), ManifestError> {
+        line("name", &self.name, limits::LABEL)?;
+        line("version", &self.version, limits::LABEL)?;
+        if !is_semantic_version(&self.version) {
+            return Err(ManifestError::Version(self.version.clone()));
+        }
+        self.check_labels()?;
+        range("max_tokens", self.max_tokens.into(), if self.pair { 5 } else { 3 }, limits::TOKENS.into())?;
+        if let Windows::Mean { overlap, most } = self.windows {
+            if self.pair {
+                return Err(ManifestError::PairInWindows);
+            }
+            // two special tokens, and one piece of progress at least
+            range("windows.overlap", overlap.into(), 0, self.max_tokens.saturating_sub(3).into())?;
+            range("windows.most", most.into(), 1, limits::WINDOWS.into())?;
+        }
+        self.decision.check(self.task, self.labels.len())?;
+        range("number of measured figures", self.measured.len() as u64, 0, limits::MEASURED as u64)?;
+        for measured in &self.measured {
+            line("measured.metric", &measured.metric, limits::LABEL)?;
+        }
+        line("licence.base_model", &self.licence.base_model, limits::TEXT)?;
+        line("licence.data", &self.licence.data, limits::TEXT)?;
+        line("created_by", &self.created_by, limits::TEXT)
+    }
+
+    fn check_labels(&self) -> Result<(), ManifestError> {
+        let (least, most) = match self.task {
+            Task::SingleLabel => (2, limits::LABELS),
+            Task::MultiLabel => (1, limits::LABELS),
+            Task::Regression => (1, 1),
+        };
+        if !(least..=most).contains(&self.labels.len()) {
+            return Err(ManifestError::Labels { found: self.labels.len(), task: self.task, least, most });
+        }
+        for (i, label) in self.labels.iter().enumerate() {
+            line("label", label, limits::LABEL)?;
+            if self.labels[..i].contains(label) {
+                return Err(ManifestError::DuplicateLabel(label.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn line(field: &'static str, text: &str, limit: usize) -> Result<(), ManifestError> {
+    if text.is_empty() || text.len() > limit {
+        return Err(ManifestError::Text { field, bytes: text.len(), limit });
+    }
+    if text.chars().any(char::is_control) {
+        return Err(ManifestError::ControlCharacter { field });
+    }
+    Ok(())
+}
+
+fn range(field: &'static str, found: u64, least: u64, most: u64) -> Result<(), ManifestError> {
+    if (least..=most).contains(&found) {
+        Ok(())
+    } else {
+        Err(ManifestError::Range { field, found, least, most })
+    }
+}
+
+/// `MAJOR.MINOR.PATCH`, then optionally `-` or `+` and more (<https://semver.org>, without its finer rules).
+fn is_semantic_version(text: &str) -> bool {
+    let core = text.split(['-', '+']).next().unwrap_or_default();
+    let mut parts = 0;
+    core.split('.').all(|part| {
+        parts += 1;
+        !part.is_empty() && part.len() < 10 && part.bytes().all(|b| b.is_ascii_digit())
+    }) && parts == 3
+}

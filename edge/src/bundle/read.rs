@@ -1,0 +1,285 @@
+//! Verify, then parse.
+use super::layout::{ALIGNMENT, DIGEST, HEADER, MAGIC, TABLE_ENTRY, TRAILER, align, manifest_offset};
+use super::{FORMAT_VERSION, Golden, Manifest, ManifestError, limits, section};
+use alloc::vec::Vec;
+use core::fmt;
+use sha2::{Digest, Sha256};
+
+/// Why bytes are not a bundle that can be used.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// Other magic bytes.
+    #[error("not a bundle: the first bytes are not those of one")]
+    NotABundle,
+    /// Written by a newer or older program.
+    #[error("format version {found}; this program reads version {}", FORMAT_VERSION)]
+    Version {
+        /// The version in the file.
+        found: u32,
+    },
+    /// The end is missing.
+    #[error("truncated: {found} of {expected} bytes")]
+    Truncated {
+        /// The least bytes that the file must have, as far as it could be read.
+        expected: u64,
+        /// The bytes it has.
+        found: u64,
+    },
+    /// A length above its limit in [`limits`].
+    #[error("oversized: {what} {found}, the limit is {limit}")]
+    Oversized {
+        /// The length's name.
+        what: &'static str,
+        /// Its value.
+        found: u64,
+        /// The most.
+        limit: u64,
+    },
+    /// Bytes after the end.
+    #[error("{bytes} unknown bytes after the end")]
+    TrailingBytes {
+        /// How many.
+        bytes: u64,
+    },
+    /// Signatures, which this version cannot check and must not ignore.
+    #[error("{count} signatures, which this version cannot check")]
+    Signatures {
+        /// How many.
+        count: u32,
+    },
+    /// Header or table contradict themselves.
+    #[error("damaged header: {0}")]
+    Header(&'static str),
+    /// A byte differs from what was written.
+    #[error("altered: the SHA-256 of the content is not the one in the file")]
+    Altered,
+    /// Postcard finds no manifest in its bytes.
+    #[error("the manifest cannot be decoded")]
+    ManifestEncoding,
+    /// The manifest cannot be right.
+    #[error("manifest: {0}")]
+    Manifest(#[from] ManifestError),
+    /// A section that every bundle has.
+    #[error("section {0} is missing")]
+    MissingSection(&'static str),
+    /// A section that this version does not know.
+    #[error("unknown section {0:?}")]
+    UnknownSection(heapless::String<{ limits::SECTION_NAME }>),
+    /// Golden messages that cannot be decoded or do not fit the manifest.
+    #[error("golden messages: {0}")]
+    Golden(&'static str),
+}
+
+/// A bundle found whole: its manifest, and its sections in place.
+#[derive(Clone)]
+pub struct Bundle<'a> {
+    manifest: Manifest,
+    sections: heapless::Vec<(&'static str, &'a [u8]), { section::ALL.len() }>,
+    digest: [u8; 32],
+    size: u64,
+}
+
+impl<'a> Bundle<'a> {
+    /// Checks lengths and limits, then the digest, then parses the manifest.
+    pub fn read(bytes: &'a [u8]) -> Result<Self, Error> {
+        let header = Header::read(bytes)?;
+        let sections = header.sections(bytes)?;
+        let body = &bytes[..header.body as usize];
+        let digest: [u8; 32] = Sha256::digest(body).into();
+        if bytes[body.len()..][..DIGEST as usize] != digest {
+            return Err(Error::Altered);
+        }
+        let manifest = &body[manifest_offset(header.sections) as usize..][..header.manifest as usize];
+        let manifest: Manifest = match postcard::take_from_bytes(manifest) {
+            Ok((manifest, [])) => manifest,
+            _ => return Err(Error::ManifestEncoding),
+        };
+        manifest.check()?;
+        let bundle = Bundle { manifest, sections, digest, size: bytes.len() as u64 };
+        for name in [section::MODEL, section::VOCABULARY, section::GOLDEN] {
+            bundle.section(name).ok_or(Error::MissingSection(name))?;
+        }
+        Ok(bundle)
+    }
+
+    /// What the bundle says about itself.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The graph.
+    pub fn model(&self) -> &'a [u8] {
+        self.section(section::MODEL).unwrap_or_default()
+    }
+
+    /// The graph's external tensors; empty where there are none.
+    pub fn external(&self) -> &'a [u8] {
+        self.section(section::EXTERNAL).unwrap_or_default()
+    }
+
+    /// The word pieces, one a line.
+    pub fn vocabulary(&self) -> &'a [u8] {
+        self.section(section::VOCABULARY).unwrap_or_default()
+    }
+
+    /// Messages with the logits that they must give.
+    pub fn golden(&self) -> Result<Vec<Golden>, Error> {
+        let bytes = self.section(section::GOLDEN).unwrap_or_default();
+        let golden: Vec<Golden> = match postcard::take_from_bytes(bytes) {
+            Ok((golden, [])) => golden,
+            _ => return Err(Error::Golden("they cannot be decoded")),
+        };
+        check_golden(&self.manifest, &golden).map_err(Error::Golden)?;
+        Ok(golden)
+    }
+
+    /// All sections with their names, in the order of the file.
+    pub fn sections(&self) -> &[(&'static str, &'a [u8])] {
+        &self.sections
+    }
+
+    /// SHA-256 of everything before the digest.
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
+    /// Bytes of the whole file.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn section(&self, name: &str) -> Option<&'a [u8]> {
+        self.sections.iter().find(|(n, _)| *n == name).map(|(_, bytes)| *bytes)
+    }
+}
+
+impl fmt::Debug for Bundle<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bundle")
+            .field("name", &self.manifest.name)
+            .field("size", &self.size)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(super) fn check_golden(manifest: &Manifest, golden: &[Golden]) -> Result<(), &'static str> {
+    if golden.len() > limits::GOLDEN {
+        return Err("there are too many");
+    }
+    for message in golden {
+        if message.logits.len() != manifest.labels.len() {
+            return Err("one has another number of logits than there are labels");
+        }
+        if message.pair.is_some() != manifest.pair {
+            return Err("one has another number of texts than the model takes");
+        }
+    }
+    Ok(())
+}
+
+/// The fixed fields at the start.
+struct Header {
+    sections: u32,
+    manifest: u32,
+    body: u64,
+}
+
+impl Header {
+    fn read(bytes: &[u8]) -> Result<Self, Error> {
+        let found = bytes.len() as u64;
+        if !bytes.starts_with(&MAGIC[..bytes.len().min(MAGIC.len())]) {
+            return Err(Error::NotABundle);
+        }
+        within("bytes of the file:", found, limits::FILE)?;
+        let fields =
+            bytes.get(..HEADER as usize).ok_or(Error::Truncated { expected: HEADER + TRAILER, found })?;
+        let version = u32_at(fields, 8);
+        if version != FORMAT_VERSION {
+            return Err(Error::Version { found: version });
+        }
+        let header =
+            Header { sections: u32_at(fields, 12), manifest: u32_at(fields, 16), body: u64_at(fields, 24) };
+        within("number of sections:", header.sections.into(), limits::SECTIONS.into())?;
+        within("bytes of the manifest:", header.manifest.into(), limits::MANIFEST.into())?;
+        within("bytes of the file:", header.body.saturating_add(TRAILER), limits::FILE)?;
+        if u32_at(fields, 20) != 0 {
+            return Err(Error::Header("a reserved field is not zero"));
+        }
+        let expected = header.body + TRAILER;
+        if found < expected {
+            return Err(Error::Truncated { expected, found });
+        }
+        let count = u32_at(bytes, (header.body + DIGEST) as usize);
+        if count != 0 {
+            return Err(Error::Signatures { count });
+        }
+        if found > expected {
+            return Err(Error::TrailingBytes { bytes: found - expected });
+        }
+        let content = manifest_offset(header.sections) + u64::from(header.manifest);
+        if header.body < content {
+            return Err(Error::Header("the body is shorter than table and manifest"));
+        }
+        Ok(header)
+    }
+
+    /// Walks the table; the lengths must fill the body exactly.
+    fn sections<'a>(
+        &self,
+        bytes: &'a [u8],
+    ) -> Result<heapless::Vec<(&'static str, &'a [u8]), { section::ALL.len() }>, Error> {
+        let mut sections = heapless::Vec::new();
+        let mut end = manifest_offset(self.sections) + u64::from(self.manifest);
+        for i in 0..self.sections {
+            let entry = &bytes[(HEADER + TABLE_ENTRY * u64::from(i)) as usize..][..TABLE_ENTRY as usize];
+            let (name, limit) = section_name(&entry[..limits::SECTION_NAME])?;
+            let length = u64_at(entry, limits::SECTION_NAME);
+            within("bytes of a section:", length, limit)?;
+            let start = align(end);
+            end = start + length;
+            if end > self.body {
+                return Err(Error::Header("a section reaches past the body"));
+            }
+            debug_assert_eq!(start % ALIGNMENT, 0);
+            if sections.iter().any(|(n, _)| *n == name) {
+                return Err(Error::Header("two sections of one name"));
+            }
+            let content = &bytes[start as usize..end as usize];
+            sections.push((name, content)).map_err(|_| Error::Header("too many sections"))?;
+        }
+        if end != self.body {
+            return Err(Error::Header("the sections do not fill the body"));
+        }
+        Ok(sections)
+    }
+}
+
+/// A known name and the limit of its section.
+fn section_name(field: &[u8]) -> Result<(&'static str, u64), Error> {
+    let length = field.iter().position(|&b| b == 0).unwrap_or(field.len());
+    let (name, padding) = field.split_at(length);
+    if name.is_empty() || !name.iter().all(u8::is_ascii_graphic) || padding.iter().any(|&b| b != 0) {
+        return Err(Error::Header("a section's name is not plain ASCII"));
+    }
+    let name = core::str::from_utf8(name).unwrap_or_default();
+    section::ALL
+        .into_iter()
+        .find(|(known, _)| *known == name)
+        .ok_or_else(|| Error::UnknownSection(heapless::String::try_from(name).unwrap_or_default()))
+}
+
+fn within(what: &'static str, found: u64, limit: u64) -> Result<(), Error> {
+    if found > limit { Err(Error::Oversized { what, found, limit }) } else { Ok(()) }
+}
+
+fn u32_at(bytes: &[u8], offset: usize) -> u32 {
+    let mut field = [0; 4];
+    field.copy_from_slice(&bytes[offset..offset + 4]);
+    u32::from_le_bytes(field)
+}
+
+fn u64_at(bytes: &[u8], offset: usize) -> u64 {
+    let mut field = [0; 8];
+    field.copy_from_slice(&bytes[offset..offset + 8]);
+    u64::from_le_bytes(field)
+}

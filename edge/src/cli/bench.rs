@@ -1,0 +1,187 @@
+//! `goldcrest-edge bench`
+use super::Usage;
+use super::source::ModelArgs;
+use anyhow::{Context, Result, bail};
+use goldcrest_edge::Classifier;
+use goldcrest_edge::tokenizer::Encoding;
+use serde_json::{Value, json};
+use std::io::{Write, stdout};
+use std::time::{Duration, Instant};
+
+/// Measures one text at a time, model alone and from text to answer.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Lengths to measure, special tokens included
+    #[arg(long, value_delimiter = ',', value_name = "N,N,…", default_value = "8,16,32,64,128")]
+    tokens: Vec<usize>,
+    /// Threads for one model
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1))]
+    threads: u16,
+    /// Seconds for each length
+    #[arg(long, value_name = "S", default_value_t = 1.0)]
+    seconds: f64,
+    /// As one JSON object; all times in microseconds
+    #[arg(long)]
+    json: bool,
+}
+
+/// At least so many runs of each length, however slow.
+const LEAST_RUNS: usize = 20;
+
+const EXAMPLES: &str = "\
+Examples:
+  goldcrest-edge bench
+  goldcrest-edge bench --bundle commands.bundle --tokens 8,16,32 --json | jq '.lengths[].end_to_end.p90'";
+
+pub fn run(args: &Args) -> Result<()> {
+    let seconds = Duration::try_from_secs_f64(args.seconds)
+        .map_err(|_| Usage("--seconds must be a positive number".into()))?;
+    let start = Instant::now();
+    let bytes = args.model.bytes()?;
+    let bundle = args.model.read(&bytes)?;
+    let mut classifier =
+        Classifier::from_bundle(&bundle, &bytes, &args.model.options()).with_context(|| args.model.name())?;
+    let load = start.elapsed();
+    let max_tokens = bundle.manifest().max_tokens as usize;
+    let least = if bundle.manifest().pair { 5 } else { 3 };
+    if let Some(tokens) = args.tokens.iter().find(|t| !(least..=max_tokens).contains(t)) {
+        return Err(Usage(format!("--tokens {tokens}: this model takes {least} to {max_tokens}")).into());
+    }
+    let words = words(bundle.vocabulary(), &classifier)?;
+    let mut lengths = vec![];
+    for &tokens in &args.tokens {
+        lengths.push(measure(&mut classifier, &words, tokens, seconds)?);
+    }
+    let report = json!({
+        "name": bundle.manifest().name,
+        "version": bundle.manifest().version,
+        "threads": args.threads,
+        "load": micros(load),
+        "peak_memory_kib": peak_memory_kib(),
+        "lengths": lengths,
+    });
+    let mut out = stdout().lock();
+    if args.json {
+        writeln!(out, "{report}")?;
+    } else {
+        out.write_all(table(&report).as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Words that are one piece each, so that a text of any number of tokens can be made of them.
+fn words(vocabulary: &[u8], classifier: &Classifier) -> Result<Vec<String>> {
+    let mut encoding = Encoding::new();
+    let words: Vec<_> = String::from_utf8_lossy(vocabulary)
+        .lines()
+        .filter(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase()))
+        .filter(|word| {
+            let encoded = classifier.tokenizer().encode(word, None, 8, &mut encoding);
+            encoded.is_ok() && encoding.ids().len() == 3
+        })
+        .map(str::to_owned)
+        .collect();
+    if words.is_empty() {
+        bail!("the vocabulary has no whole words to measure with");
+    }
+    Ok(words)
+}
+
+fn measure(classifier: &mut Classifier, words: &[String], tokens: usize, limit: Duration) -> Result<Value> {
+    // spread over the vocabulary, so that rows of the embedding are not all in one page
+    let text = |count: usize, seed: usize| {
+        let words: Vec<_> = (seed..seed + count).map(|i| words[i * 7919 % words.len()].as_str()).collect();
+        words.join(" ")
+    };
+    let (first, second) = if classifier.manifest().pair {
+        let half = (tokens - 3) / 2;
+        (text(half, 0), Some(text(tokens - 3 - half, half)))
+    } else {
+        (text(tokens - 2, 0), None)
+    };
+    let mut encoding = Encoding::new();
+    classifier.tokenizer().encode(&first, second.as_deref(), tokens, &mut encoding)?;
+    if encoding.ids().len() != tokens || encoding.truncated() {
+        bail!("a text of {tokens} tokens came out with {}", encoding.ids().len());
+    }
+    let mut logits = vec![0.0; classifier.manifest().labels.len()];
+    let model = time(limit / 2, || {
+        Ok(classifier.model_mut().run(encoding.ids(), encoding.type_ids(), &mut logits)?)
+    })?;
+    let end_to_end = time(limit / 2, || {
+        classifier.classify(&first, second.as_deref())?;
+        Ok(())
+    })?;
+    Ok(json!({"tokens": tokens, "model": model, "end_to_end": end_to_end}))
+}
+
+/// Percentiles of the time that `work` takes, after a tenth of `limit` to warm up.
+fn time(limit: Duration, mut work: impl FnMut() -> Result<()>) -> Result<Value> {
+    let start = Instant::now();
+    let mut times = vec![];
+    let mut warm = false;
+    loop {
+        let before = Instant::now();
+        work()?;
+        times.push(before.elapsed());
+        if !warm && start.elapsed() > limit / 10 {
+            warm = true;
+            times.clear();
+        }
+        if warm && times.len() >= LEAST_RUNS && start.elapsed() > limit {
+            break;
+        }
+    }
+    times.sort_unstable();
+    // nearest rank
+    let percentile = |p: usize| micros(times[(times.len() * p).div_ceil(100).saturating_sub(1)]);
+    Ok(json!({
+        "min": micros(times[0]),
+        "p50": percentile(50),
+        "p90": percentile(90),
+        "p99": percentile(99),
+        "runs": times.len(),
+    }))
+}
+
+fn micros(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e7).round() / 10.0
+}
+
+/// The most memory this process ever had resident, where the system tells.
+fn peak_memory_kib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
+fn table(report: &Value) -> String {
+    let mut out = format!(
+        "{} {}, {} thread\nload {} µs, peak memory {} KiB\n\n{:>6}  {:^35}  {:^35}\n{:>6}",
+        report["name"].as_str().unwrap_or_default(),
+        report["version"].as_str().unwrap_or_default(),
+        report["threads"],
+        report["load"],
+        report["peak_memory_kib"],
+        "",
+        "model, µs",
+        "end to end, µs",
+        "tokens",
+    );
+    let columns = ["min", "p50", "p90", "p99"];
+    for column in columns.iter().chain(&columns) {
+        out += &format!("{column:>9}");
+    }
+    for length in report["lengths"].as_array().into_iter().flatten() {
+        out += &format!("\n{:>6}", length["tokens"]);
+        for part in ["model", "end_to_end"] {
+            for column in columns {
+                out += &format!("{:>9.1}", length[part][column].as_f64().unwrap_or_default());
+            }
+        }
+    }
+    out + "\n"
+}

@@ -1,0 +1,86 @@
+//! `goldcrest-edge classify`
+use super::Usage;
+use super::source::{ModelArgs, parse_separator, run_lines};
+use anyhow::Result;
+use clap::ValueEnum;
+use goldcrest_edge::decision::Task;
+use goldcrest_edge::stream::{self, Format, Records};
+use std::io::{self, BufWriter};
+use std::path::PathBuf;
+
+/// One record a message. A message is a line; an empty one counts; what follows the last line end counts
+/// unless it is empty. Records are flushed as soon as no more input is ready.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Files of messages; `-`, or none: stdin
+    files: Vec<PathBuf>,
+    /// text: `label TAB score`; jsonl: a JSON object a message
+    #[arg(long, value_enum, default_value = "text")]
+    format: FormatArg,
+    /// Add the K best labels with their scores
+    #[arg(long, value_name = "K", default_value_t = 0, hide_default_value = true)]
+    top: usize,
+    /// Add the logits, each the 8 hex digits of its f32 bits (jsonl only)
+    #[arg(long)]
+    logits: bool,
+    /// Read two texts a line, with this character (or the word TAB) between them
+    #[arg(long, value_name = "TAB", value_parser = parse_separator)]
+    text_pair: Option<char>,
+    /// Threads for one model
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    threads: u16,
+    /// No diagnostics but errors
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum FormatArg {
+    Text,
+    Jsonl,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  echo 'what a lovely day' | goldcrest-edge classify
+  goldcrest-edge classify --bundle commands.bundle --format jsonl --top 3 messages.txt
+  cut -f2 log.tsv | goldcrest-edge classify --format jsonl | grep '\"label\":\"alarm\"'
+  goldcrest-edge classify --bundle mrpc.bundle --text-pair TAB < pairs.tsv";
+
+pub fn run(args: &Args) -> Result<()> {
+    let format = match args.format {
+        FormatArg::Text if args.logits => {
+            return Err(Usage("--logits needs --format jsonl".into()).into());
+        }
+        FormatArg::Text => Format::Text,
+        FormatArg::Jsonl => Format::Jsonl,
+    };
+    if args.threads > 1 && !args.quiet {
+        eprintln!("goldcrest-edge: this version runs a model on one thread; --threads changes nothing");
+    }
+    let classifier = args.model.load()?;
+    let manifest = classifier.manifest();
+    match (manifest.pair, args.text_pair) {
+        (true, None) => {
+            let hint = "this model compares two texts: give --text-pair TAB, and two texts a line";
+            return Err(Usage(hint.into()).into());
+        }
+        (false, Some(_)) => {
+            return Err(Usage("this model takes one text: --text-pair does not apply".into()).into());
+        }
+        _ => {}
+    }
+    let top = if manifest.task == Task::Regression { 0 } else { args.top };
+    let labels = manifest.labels.clone();
+    let options = stream::Options { format, top, logits: args.logits, separator: args.text_pair };
+    let out = BufWriter::with_capacity(64 << 10, io::stdout().lock());
+    let mut records = Records::new(classifier, &labels, out, options);
+    run_lines(&args.files, &mut records)?;
+    if records.errors() > 0 && !args.quiet {
+        eprintln!("goldcrest-edge: messages that could not be classified: {}", records.errors());
+    }
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! `goldcrest-edge inspect`
+use super::source::ModelArgs;
+use anyhow::{Context, Result};
+use goldcrest_edge::Classifier;
+use goldcrest_edge::bundle::{Bundle, Manifest, Windows};
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::io::{Write, stdout};
+
+/// Shows the manifest, the sections with their sizes, and what of the model is fused.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// As one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  goldcrest-edge inspect --bundle commands.bundle
+  goldcrest-edge inspect --json | jq .labels";
+
+pub fn run(args: &Args) -> Result<()> {
+    let bytes = args.model.bytes()?;
+    let bundle = args.model.read(&bytes)?;
+    let classifier =
+        Classifier::from_bundle(&bundle, &bytes, &args.model.options()).with_context(|| args.model.name())?;
+    let golden = bundle.golden().with_context(|| args.model.name())?.len();
+    let value = describe(&bundle, golden, &classifier);
+    let mut out = stdout().lock();
+    if args.json {
+        writeln!(out, "{value}")?;
+    } else {
+        out.write_all(table(&value).as_bytes())?;
+    }
+    Ok(())
+}
+
+fn describe(bundle: &Bundle<'_>, golden: usize, classifier: &Classifier) -> Value {
+    let Manifest {
+        name,
+        version,
+        task,
+        pair,
+        labels,
+        tokenizer,
+        max_tokens,
+        windows,
+        decision,
+        measured,
+        licence,
+        created_by,
+    } = bundle.manifest();
+    let sections: serde_json::Map<_, _> =
+        bundle.sections().iter().map(|(name, bytes)| (name.to_string(), bytes.len().into())).collect();
+    let measured: Vec<_> = measured
+        .iter()
+        .map(|m| {
+            let data = hex(&m.data_sha256);
+            json!({"metric": m.metric, "fp32": m.fp32, "int8": m.int8, "rows": m.rows, "data_sha256": data})
+        })
+        .collect();
+    json!({
+        "name": name,
+        "version": version,
+        "task": task.to_string(),
+        "pair": pair,
+        "labels": labels,
+        "tokenizer": tokenizer,
+        "vocabulary": classifier.tokenizer().vocab_size(),
+        "max_tokens": max_tokens,
+        "windows": match windows {
+            Windows::Truncate => Value::Null,
+            Windows::Mean { overlap, most } => json!({"overlap": overlap, "most": most}),
+        },
+        "decision": {
+            "temperature": decision.temperature,
+            "thresholds": decision.thresholds,
+            "abstain_below": decision.abstain_below,
+        },
+        "measured": measured,
+        "licence": {"base_model": licence.base_model, "data": licence.data},
+        "created_by": created_by,
+        "model": classifier.describe_model(),
+        "golden": golden,
+        "sections": sections,
+        "bytes": bundle.size(),
+        "sha256": hex(&bundle.digest()),
+    })
+}
+
+/// A line a field, nested names joined by dots.
+fn table(value: &Value) -> String {
+    let mut out = String::new();
+    lines(&mut out, "", value);
+    out
+}
+
+fn lines(out: &mut String, name: &str, value: &Value) {
+    let dot = if name.is_empty() { "" } else { "." };
+    match value {
+        Value::Object(fields) => {
+            fields.iter().for_each(|(field, value)| lines(out, &format!("{name}{dot}{field}"), value));
+        }
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            items.iter().enumerate().for_each(|(i, value)| lines(out, &format!("{name}{dot}{i}"), value));
+        }
+        Value::Array(items) => {
+            let items: Vec<_> = items.iter().map(plain).collect();
+            let _ = writeln!(out, "{name:<24} {}", items.join(", "));
+        }
+        Value::Null => {}
+        other => {
+            let _ = writeln!(out, "{name:<24} {}", plain(other));
+        }
+    }
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}

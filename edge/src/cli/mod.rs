@@ -1,0 +1,77 @@
+//! Commands of the device binary. Results go to stdout, diagnostics to stderr.
+mod bench;
+mod classify;
+mod inspect;
+mod source;
+mod tokenize;
+mod verify;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Classifies text, offline. Reads messages, one a line, and writes a record for each.
+///
+/// Without a command it is `classify`; without --bundle it uses the model embedded in the binary.
+/// Exit codes: 0 done, 1 failed, 2 wrong usage. SIGTERM and SIGINT finish the message in hand, then exit with 0.
+#[derive(Parser)]
+#[command(name = "goldcrest-edge", version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    classify: classify::Args,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Classify messages, one a line, from files or stdin (the default)
+    Classify(classify::Args),
+    /// Print the token ids of each message as a JSON array
+    Tokenize(tokenize::Args),
+    /// Measure latency, load time and peak memory
+    Bench(bench::Args),
+    /// Show what a bundle holds and which parts of its model are fused
+    Inspect(inspect::Args),
+    /// Check a bundle: whole, loadable, and its golden messages give their logits bit for bit
+    Verify(verify::Args),
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  echo 'what a lovely day' | goldcrest-edge
+  goldcrest-edge --bundle commands.bundle --format jsonl --top 3 messages.txt
+  goldcrest-edge classify --bundle mrpc.bundle --text-pair TAB < pairs.tsv
+  goldcrest-edge verify --bundle new.bundle && goldcrest-edge inspect --bundle new.bundle
+  goldcrest-edge bench --tokens 16,64 --json";
+
+/// The command line contradicts itself or the bundle: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command.unwrap_or(Command::Classify(cli.classify)) {
+        Command::Classify(args) => classify::run(&args),
+        Command::Tokenize(args) => tokenize::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Verify(args) => verify::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // whoever reads has seen enough, as in `goldcrest-edge | head`
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("goldcrest-edge: {error:#}");
+            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>()).any(|error| {
+        // a source is never at fault for this one: reading does not give it
+        error.kind() == std::io::ErrorKind::BrokenPipe
+    })
+}

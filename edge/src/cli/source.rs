@@ -1,0 +1,94 @@
+//! Where bundles and messages come from.
+use super::Usage;
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use clap::Args;
+use goldcrest_edge::bundle::{self, Bundle};
+use goldcrest_edge::stream::{End, Interrupt, Lines, Sink};
+use goldcrest_edge::{Classifier, Options};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Which model, and how to run it.
+#[derive(Args)]
+pub struct ModelArgs {
+    /// The bundle to use instead of the embedded model
+    #[arg(long, value_name = "FILE")]
+    pub bundle: Option<PathBuf>,
+    /// Run the whole model on stock operators, as an oracle for the fused ones
+    #[arg(long)]
+    pub stock: bool,
+}
+
+impl ModelArgs {
+    /// The name under which messages speak of the bundle.
+    pub fn name(&self) -> String {
+        self.bundle.as_ref().map_or("the embedded model".into(), |path| path.display().to_string())
+    }
+
+    pub fn bytes(&self) -> Result<Bytes> {
+        match &self.bundle {
+            Some(path) => Ok(bundle::map(path)?),
+            None => Ok(Bytes::from_static(embedded()?)),
+        }
+    }
+
+    pub fn read<'a>(&self, bytes: &'a Bytes) -> Result<Bundle<'a>> {
+        Bundle::read(bytes).with_context(|| self.name())
+    }
+
+    pub fn load(&self) -> Result<Classifier> {
+        let bytes = self.bytes()?;
+        Classifier::new(bytes, &self.options()).with_context(|| self.name())
+    }
+
+    pub fn options(&self) -> Options {
+        Options { fuse: !self.stock }
+    }
+}
+
+/// The embedded bundle, aligned like a mapped one.
+#[cfg(feature = "embedded")]
+fn embedded() -> Result<&'static [u8], Usage> {
+    #[repr(C, align(64))]
+    struct Aligned<T: ?Sized>(T);
+    static EMBEDDED: &Aligned<[u8]> = &Aligned(*include_bytes!("../../../models/sentiment/sentiment.bundle"));
+    Ok(&EMBEDDED.0)
+}
+
+#[cfg(not(feature = "embedded"))]
+fn embedded() -> Result<&'static [u8], Usage> {
+    Err(Usage("this binary was built without a model: name one with --bundle FILE".into()))
+}
+
+/// What parts two texts of a line: `TAB`, or any one character.
+pub fn parse_separator(text: &str) -> Result<char, String> {
+    let mut characters = text.chars();
+    match (text, characters.next(), characters.next()) {
+        ("TAB" | "tab" | "\\t", ..) => Ok('\t'),
+        (_, Some('\n'), None) => Err("a line end already parts messages".into()),
+        (_, Some(character), None) => Ok(character),
+        _ => Err("give TAB or one character".into()),
+    }
+}
+
+/// Gives all lines of `files` (`-`, or none at all: stdin) to `sink`.
+pub fn run_lines(files: &[PathBuf], sink: &mut impl Sink) -> Result<()> {
+    let interrupt = Interrupt::on_signals()?;
+    let mut lines = Lines::default();
+    let stdin = [PathBuf::from("-")];
+    for path in if files.is_empty() { &stdin } else { files } {
+        let end = if path == Path::new("-") {
+            lines.run(&mut io::stdin().lock(), sink, &interrupt).context("stdin")?
+        } else {
+            let name = || path.display().to_string();
+            let mut file = File::open(path).with_context(name)?;
+            lines.run(&mut file, sink, &interrupt).with_context(name)?
+        };
+        if end == End::Interrupted {
+            break;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! `goldcrest-edge tokenize`
+use super::Usage;
+use super::source::{ModelArgs, parse_separator, run_lines};
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use goldcrest_edge::bundle::{self, Bundle};
+use goldcrest_edge::stream::{Chunk, Error, Format, Message, Sink, write_error};
+use goldcrest_edge::tokenizer::{Encoder, Encoding, Settings, Tokenizer, capacity};
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+
+/// Prints a JSON array of token ids a message, special tokens included.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// A vocab.txt to use instead of a bundle
+    #[arg(long, value_name = "FILE", conflicts_with = "bundle")]
+    vocab: Option<PathBuf>,
+    /// Cut off what exceeds N tokens, special tokens included [default: the bundle's maximum, or 512]
+    #[arg(long, value_name = "N")]
+    max_tokens: Option<usize>,
+    /// With --vocab: keep case and accents
+    #[arg(long, requires = "vocab")]
+    cased: bool,
+    /// With --vocab: let [SEP] and the like, written in a text, become those tokens
+    #[arg(long, requires = "vocab")]
+    special_tokens_in_text: bool,
+    /// Read two texts a line, with this character (or the word TAB) between them
+    #[arg(long, value_name = "TAB", value_parser = parse_separator)]
+    text_pair: Option<char>,
+    /// Files of messages; `-`, or none: stdin
+    files: Vec<PathBuf>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  echo 'what a lovely day' | goldcrest-edge tokenize --vocab vocab.txt
+  goldcrest-edge tokenize --bundle mrpc.bundle --text-pair TAB pairs.tsv";
+
+pub fn run(args: &Args) -> Result<()> {
+    let (vocabulary, settings, most, name) = match &args.vocab {
+        Some(path) => {
+            let cased = if args.cased { Settings::cased() } else { Settings::uncased() };
+            let settings = Settings { special_tokens_in_text: args.special_tokens_in_text, ..cased };
+            (bundle::map(path)?, settings, capacity::MAX_TOKENS, path.display().to_string())
+        }
+        None => {
+            let bytes = args.model.bytes()?;
+            let bundle: Bundle<'_> = args.model.read(&bytes)?;
+            let manifest = bundle.manifest();
+            let vocabulary = bytes.slice_ref(bundle.vocabulary());
+            (vocabulary, manifest.tokenizer, manifest.max_tokens as usize, args.model.name())
+        }
+    };
+    let max_tokens = args.max_tokens.unwrap_or(most);
+    let least = if args.text_pair.is_some() { 3 } else { 2 };
+    if !(least..=capacity::MAX_TOKENS).contains(&max_tokens) {
+        let most = capacity::MAX_TOKENS;
+        return Err(Usage(format!("--max-tokens is {max_tokens}; it must be {least} to {most}")).into());
+    }
+    let tokenizer = Tokenizer::new(vocabulary, settings).context(name)?;
+    let out = BufWriter::with_capacity(64 << 10, io::stdout().lock());
+    let mut ids = Ids { tokenizer, encoding: Encoding::new(), max_tokens, separator: args.text_pair, out };
+    run_lines(&args.files, &mut ids)
+}
+
+struct Ids<W> {
+    tokenizer: Tokenizer<Bytes>,
+    encoding: Encoding,
+    max_tokens: usize,
+    separator: Option<char>,
+    out: W,
+}
+
+impl<W: Write> Sink for Ids<W> {
+    fn message(&mut self, number: u64, message: &mut Message<'_>) -> Result<(), Error> {
+        let mut encoder = match self.tokenizer.encoder(self.max_tokens, &mut self.encoding) {
+            Ok(encoder) => encoder,
+            Err(error) => {
+                return write_error(&mut self.out, Format::Jsonl, number, error).map_err(Error::Write);
+            }
+        };
+        let mut separator = self.separator;
+        loop {
+            match message.next_chunk()? {
+                Chunk::Text(chunk) => push(&mut encoder, chunk, &mut separator),
+                Chunk::End => break,
+                Chunk::NotUtf8 { offset } => {
+                    let reason = format_args!("byte {offset} is not valid UTF-8");
+                    return write_error(&mut self.out, Format::Jsonl, number, reason).map_err(Error::Write);
+                }
+            }
+        }
+        encoder.finish();
+        write_ids(&mut self.out, self.encoding.ids()).map_err(Error::Write)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+fn push(encoder: &mut Encoder<'_>, chunk: &str, separator: &mut Option<char>) {
+    if let Some((first, second)) = separator.and_then(|s| chunk.split_once(s)) {
+        encoder.push(first);
+        // the first time, and with room for it: `run` has checked
+        let _ = encoder.second();
+        encoder.push(second);
+        *separator = None;
+    } else {
+        encoder.push(chunk);
+    }
+}
+
+fn write_ids(out: &mut impl Write, ids: &[u32]) -> io::Result<()> {
+    for (i, id) in ids.iter().enumerate() {
+        write!(out, "{}{id}", if i > 0 { "," } else { "[" })?;
+    }
+    out.write_all(b"]\n")
+}

@@ -1,0 +1,37 @@
+//! `goldcrest-edge verify`
+use super::source::ModelArgs;
+use anyhow::{Context, Result};
+use goldcrest_edge::Classifier;
+use std::io::{Write, stdout};
+
+/// Exits with 0, or with 1 and the reason.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example:\n  goldcrest-edge verify --bundle new.bundle && mv new.bundle sentiment.bundle"
+)]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Print nothing if all is well
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let bytes = args.model.bytes()?;
+    let bundle = args.model.read(&bytes)?;
+    let golden = bundle.golden().with_context(|| args.model.name())?;
+    let mut classifier =
+        Classifier::from_bundle(&bundle, &bytes, &args.model.options()).with_context(|| args.model.name())?;
+    classifier.self_test(&golden).with_context(|| args.model.name())?;
+    if !args.quiet {
+        let (manifest, count) = (bundle.manifest(), golden.len());
+        writeln!(
+            stdout(),
+            "{} {}: whole, and {count} of {count} golden messages give their logits bit for bit",
+            manifest.name,
+            manifest.version,
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,230 @@
+//! From logits to the answer.
+use super::{Error, MAX_CLASSES, Settings, Task};
+use crate::kernels::Kernels;
+use heapless::Vec;
+
+/// Turns logits into answers. Allocates nothing.
+#[derive(Clone)]
+pub struct Decider {
+    kernels: Kernels,
+    task: Task,
+    temperature: f32,
+    abstain_below: f32,
+    /// One a class for multi-label, else empty.
+    thresholds: Vec<f32, MAX_CLASSES>,
+    scores: Vec<f32, MAX_CLASSES>,
+    ranking: Vec<u16, MAX_CLASSES>,
+}
+
+/// What the model says about one message.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Answer {
+    /// Single label: the class and its probability.
+    Class {
+        /// Index of the label.
+        class: usize,
+        /// Its probability.
+        score: f32,
+    },
+    /// Single label: the best guess is below the threshold.
+    Abstained,
+    /// Multi-label: [`Decision::labels`] are above their thresholds.
+    Labels,
+    /// Regression: the number.
+    Value(f32),
+}
+
+/// The answer with all it rests on.
+#[derive(Clone, Copy, Debug)]
+pub struct Decision<'a> {
+    answer: Answer,
+    scores: &'a [f32],
+    ranking: &'a [u16],
+    thresholds: &'a [f32],
+}
+
+impl Decider {
+    /// For a model of `classes` logits. The error says which number does not fit.
+    pub fn new(task: Task, classes: usize, settings: &Settings) -> Result<Self, Error> {
+        settings.check(task, classes)?;
+        let mut thresholds = Vec::new();
+        if task == Task::MultiLabel {
+            // both fit: `check` has seen the number of classes
+            let _ = thresholds.resize(classes, 0.5);
+            for (to, from) in thresholds.iter_mut().zip(&settings.thresholds) {
+                *to = *from;
+            }
+        }
+        let (mut scores, mut ranking) = (Vec::new(), Vec::new());
+        let _ = scores.resize(classes, 0.0);
+        let _ = ranking.resize(classes, 0);
+        Ok(Decider {
+            kernels: Kernels::best(),
+            task,
+            temperature: settings.temperature,
+            abstain_below: settings.abstain_below.unwrap_or(0.0),
+            thresholds,
+            scores,
+            ranking,
+        })
+    }
+
+    /// Logits that a [`decide`](Self::decide) takes.
+    pub fn classes(&self) -> usize {
+        self.scores.len()
+    }
+
+    /// The answer for one message's logits, one a class.
+    pub fn decide(&mut self, logits: &[f32]) -> Result<Decision<'_>, Error> {
+        if logits.len() != self.scores.len() {
+            return Err(Error::Logits { found: logits.len(), expected: self.scores.len() });
+        }
+        if let Some(class) = logits.iter().position(|x| !x.is_finite()) {
+            return Err(Error::NotFinite { class });
+        }
+        self.scores.copy_from_slice(logits);
+        if self.task != Task::Regression {
+            self.scores.iter_mut().for_each(|x| *x /= self.temperature);
+        }
+        match self.task {
+            Task::SingleLabel => self.kernels.softmax(&mut self.scores),
+            Task::MultiLabel => self.kernels.sigmoid(&mut self.scores),
+            Task::Regression => {}
+        }
+        for (i, class) in self.ranking.iter_mut().enumerate() {
+            *class = i as u16;
+        }
+        let scores = &self.scores;
+        // descending; equal scores in the order of the labels, so that the answer is the same everywhere
+        self.ranking.sort_unstable_by(|&a, &b| {
+            scores[usize::from(b)].total_cmp(&scores[usize::from(a)]).then(a.cmp(&b))
+        });
+        let class = usize::from(self.ranking[0]);
+        let score = scores[class];
+        let answer = match self.task {
+            Task::SingleLabel if score < self.abstain_below => Answer::Abstained,
+            Task::SingleLabel => Answer::Class { class, score },
+            Task::MultiLabel => Answer::Labels,
+            Task::Regression => Answer::Value(score),
+        };
+        Ok(Decision { answer, scores, ranking: &self.ranking, thresholds: &self.thresholds })
+    }
+}
+
+impl<'a> Decision<'a> {
+    /// What the model says.
+    pub fn answer(&self) -> Answer {
+        self.answer
+    }
+
+    /// The probability of each class; for regression the number.
+    pub fn scores(&self) -> &'a [f32] {
+        self.scores
+    }
+
+    /// Classes with their scores, the best first.
+    pub fn ranked(&self) -> impl Iterator<Item = (usize, f32)> + use<'a> {
+        let scores = self.scores;
+        self.ranking.iter().map(move |&class| (usize::from(class), scores[usize::from(class)]))
+    }
+
+    /// Multi-label: the classes at or above their thresholds, the best first. Empty for other tasks.
+    pub fn labels(&self) -> impl Iterator<Item = (usize, f32)> + use<'a> {
+        let thresholds = self.thresholds;
+        self.ranked().filter(move |&(class, score)| thresholds.get(class).is_some_and(|t| score >= *t))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn settings(thresholds: &[f32], abstain_below: Option<f32>) -> Settings {
+        Settings { temperature: 1.0, thresholds: thresholds.into(), abstain_below }
+    }
+
+    #[test]
+    fn the_best_class_of_equals_is_the_first() {
+        let mut decider = Decider::new(Task::SingleLabel, 3, &Settings::default()).unwrap();
+        let decision = decider.decide(&[1.0, 2.0, 2.0]).unwrap();
+        let ranked: std::vec::Vec<_> = decision.ranked().map(|(class, _)| class).collect();
+        assert_eq!(ranked, [1, 2, 0]);
+        assert!(matches!(decision.answer(), Answer::Class { class: 1, .. }));
+    }
+
+    #[test]
+    fn temperature_flattens_but_does_not_reorder() {
+        let hot = Settings { temperature: 4.0, ..Settings::default() };
+        let mut decider = Decider::new(Task::SingleLabel, 2, &hot).unwrap();
+        let decision = decider.decide(&[0.0, 4.0]).unwrap();
+        assert!((decision.scores()[1] - 0.731_058_6).abs() < 1e-6);
+    }
+
+    #[test]
+    fn abstains_below_the_threshold_only() {
+        let mut decider = Decider::new(Task::SingleLabel, 2, &settings(&[], Some(0.9))).unwrap();
+        assert_eq!(decider.decide(&[0.0, 1.0]).unwrap().answer(), Answer::Abstained);
+        assert!(matches!(decider.decide(&[0.0, 9.0]).unwrap().answer(), Answer::Class { class: 1, .. }));
+    }
+
+    #[test]
+    fn each_label_has_its_threshold() {
+        let mut decider = Decider::new(Task::MultiLabel, 3, &settings(&[0.2, 0.5, 0.9], None)).unwrap();
+        let decision = decider.decide(&[-1.0, 0.0, 2.0]).unwrap();
+        let labels: std::vec::Vec<_> = decision.labels().map(|(class, _)| class).collect();
+        assert_eq!(decision.answer(), Answer::Labels);
+        // 0.88 misses 0.9; 0.5 meets 0.5; 0.27 meets 0.2
+        assert_eq!(labels, [1, 0]);
+    }
+
+    #[test]
+    fn regression_gives_the_number() {
+        let mut decider = Decider::new(Task::Regression, 1, &Settings::default()).unwrap();
+        let decision = decider.decide(&[3.2]).unwrap();
+        assert_eq!(decision.answer(), Answer::Value(3.2));
+        assert_eq!(decision.labels().count(), 0);
+    }
+
+    #[test]
+    fn numbers_that_do_not_fit_are_named() {
+        let single = |s: &Settings| s.check(Task::SingleLabel, 2);
+        assert_eq!(Settings::default().check(Task::SingleLabel, 513), Err(Error::Classes { found: 513 }));
+        assert!(matches!(single(&settings(&[0.5, 0.5], None)), Err(Error::Thresholds { .. })));
+        assert!(matches!(single(&settings(&[], Some(f32::NAN))), Err(Error::Probability { .. })));
+        for temperature in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+            let settings = Settings { temperature, ..Settings::default() };
+            assert!(matches!(single(&settings), Err(Error::Temperature(_))));
+        }
+        let mut decider = Decider::new(Task::SingleLabel, 2, &Settings::default()).unwrap();
+        assert_eq!(decider.decide(&[1.0]).unwrap_err(), Error::Logits { found: 1, expected: 2 });
+        assert_eq!(decider.decide(&[1.0, f32::NAN]).unwrap_err(), Error::NotFinite { class: 1 });
+    }
+
+    proptest! {
+        /// Against the formulas in f64.
+        #[test]
+        fn probabilities_are_right(
+            logits in proptest::collection::vec(-30f32..30., 1..MAX_CLASSES), temperature in 0.1f32..10.,
+        ) {
+            let settings = Settings { temperature, ..Settings::default() };
+            let scaled: std::vec::Vec<f64> = logits.iter().map(|&x| f64::from(x) / f64::from(temperature)).collect();
+            let max = scaled.iter().copied().fold(f64::MIN, f64::max);
+            let sum: f64 = scaled.iter().map(|x| (x - max).exp()).sum();
+
+            let mut decider = Decider::new(Task::SingleLabel, logits.len(), &settings).unwrap();
+            let decision = decider.decide(&logits).unwrap();
+            for (score, x) in decision.scores().iter().zip(&scaled) {
+                prop_assert!((f64::from(*score) - (x - max).exp() / sum).abs() < 2e-6);
+            }
+            prop_assert!(decision.ranked().is_sorted_by(|a, b| a.1 >= b.1));
+            prop_assert_eq!(decision.ranked().count(), logits.len());
+
+            let mut decider = Decider::new(Task::MultiLabel, logits.len(), &settings).unwrap();
+            for (score, x) in decider.decide(&logits).unwrap().scores().iter().zip(&scaled) {
+                prop_assert!((f64::from(*score) - 1.0 / (1.0 + (-x).exp())).abs() < 1e-6);
+            }
+        }
+    }
+}

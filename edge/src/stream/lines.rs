@@ -1,0 +1,165 @@
+//! One message a line.
+use super::Interrupt;
+use super::message::{Error, Input, Message};
+use std::io::{self, Read};
+
+/// Takes messages.
+pub trait Sink {
+    /// Message `number` (from 1). What it does not pull of it is skipped.
+    fn message(&mut self, number: u64, message: &mut Message<'_>) -> Result<(), Error>;
+
+    /// The source may have nothing more for now: everything up to here shall be seen.
+    fn flush(&mut self) -> io::Result<()>;
+}
+
+/// Why a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The source has no more.
+    Source,
+    /// [`Interrupt::requested`].
+    Interrupted,
+}
+
+/// Cuts sources into lines. Only `\n` ends a line; the last one may lack it; an empty one is a message.
+#[derive(Debug, Default)]
+pub struct Lines {
+    input: Input,
+    number: u64,
+}
+
+impl Lines {
+    /// Messages so far, over all sources.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Gives all lines of `source` to `sink`. Flushes the sink before it reads, since that may have to wait.
+    pub fn run(
+        &mut self,
+        source: &mut dyn Read,
+        sink: &mut impl Sink,
+        interrupt: &Interrupt,
+    ) -> Result<End, Error> {
+        self.input.begin_source();
+        let end = loop {
+            match self.next(source, sink, interrupt) {
+                Ok(true) => {}
+                Ok(false) => break End::Source,
+                Err(Error::Interrupted) => break End::Interrupted,
+                Err(error) => return Err(error),
+            }
+        };
+        sink.flush().map_err(Error::Write)?;
+        Ok(end)
+    }
+
+    fn next(
+        &mut self,
+        source: &mut dyn Read,
+        sink: &mut impl Sink,
+        interrupt: &Interrupt,
+    ) -> Result<bool, Error> {
+        if interrupt.requested() {
+            return Err(Error::Interrupted);
+        }
+        if !self.input.unread().contains(&b'\n') {
+            sink.flush().map_err(Error::Write)?;
+        }
+        if !self.input.fill(source, interrupt)? {
+            return Ok(false);
+        }
+        self.number += 1;
+        let mut message = Message::new(&mut self.input, source, interrupt);
+        sink.message(self.number, &mut message)?;
+        message.skip_rest()?;
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::Chunk;
+    use proptest::prelude::*;
+
+    #[derive(Default)]
+    struct Collect {
+        messages: Vec<(u64, Result<String, u64>)>,
+        interrupt: Option<Interrupt>,
+    }
+
+    impl Sink for Collect {
+        fn message(&mut self, number: u64, message: &mut Message<'_>) -> Result<(), Error> {
+            let mut text = String::new();
+            let result = loop {
+                match message.next_chunk()? {
+                    Chunk::Text(chunk) => text.push_str(chunk),
+                    Chunk::NotUtf8 { offset } => break Err(offset),
+                    Chunk::End => break Ok(text),
+                }
+            };
+            self.messages.push((number, result));
+            self.interrupt.iter().for_each(Interrupt::request);
+            Ok(())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Gives at most `most` bytes a read.
+    struct Dribble<'a>(&'a [u8], usize);
+
+    impl Read for Dribble<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let most = self.1.min(buffer.len());
+            self.0.read(&mut buffer[..most])
+        }
+    }
+
+    fn source() -> impl Strategy<Value = Vec<u8>> {
+        let part = prop_oneof![
+            Just(b"\n".to_vec()),
+            Just("ä€🦀".as_bytes().to_vec()),
+            proptest::collection::vec(any::<u8>(), 0..4),
+            "[a-z\r\\x00]{0,3}".prop_map(String::into_bytes),
+        ];
+        proptest::collection::vec(part, 0..20).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        /// However it is cut into reads: what splitting and checking the whole at once gives.
+        #[test]
+        fn every_line_is_one_message(source in source(), most in 1usize..9) {
+            let mut lines: Vec<&[u8]> = source.split(|&b| b == b'\n').collect();
+            if lines.last().is_some_and(|last| last.is_empty()) {
+                lines.pop();
+            }
+            let check = |line| str::from_utf8(line).map(str::to_owned).map_err(|e| e.valid_up_to() as u64);
+            let expected: Vec<_> = (1..).zip(lines.into_iter().map(check)).collect();
+            let mut sink = Collect::default();
+            let end = Lines::default().run(&mut Dribble(&source, most), &mut sink, &Interrupt::default());
+            prop_assert_eq!(end.unwrap(), End::Source);
+            prop_assert_eq!(sink.messages, expected);
+        }
+    }
+
+    #[test]
+    fn an_interrupt_ends_after_the_message_in_hand() {
+        let interrupt = Interrupt::default();
+        let mut sink = Collect { interrupt: Some(interrupt.clone()), ..Collect::default() };
+        let end = Lines::default().run(&mut &b"one\ntwo\n"[..], &mut sink, &interrupt).unwrap();
+        assert_eq!((end, sink.messages), (End::Interrupted, vec![(1, Ok("one".to_owned()))]));
+    }
+
+    #[test]
+    fn numbers_go_on_over_sources() {
+        let (mut lines, mut sink) = (Lines::default(), Collect::default());
+        for mut source in [&b"one"[..], b"", b"\ntwo\n"] {
+            lines.run(&mut source, &mut sink, &Interrupt::default()).unwrap();
+        }
+        let numbers: Vec<_> = sink.messages.into_iter().map(|(n, text)| (n, text.unwrap())).collect();
+        assert_eq!(numbers, [(1, "one".into()), (2, "".into()), (3, "two".into())]);
+    }
+}

@@ -1,0 +1,168 @@
+//! One message, read while it is consumed.
+use super::Interrupt;
+use std::io::{self, Read};
+use std::ops::Range;
+
+/// Bytes read at once, and most that a chunk has.
+const BUFFER: usize = 64 << 10;
+
+/// A part of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chunk<'a> {
+    /// Some characters.
+    Text(&'a str),
+    /// A byte that is not UTF-8, at this offset in the message. Nothing more comes.
+    NotUtf8 {
+        /// From 0.
+        offset: u64,
+    },
+    /// Nothing more comes.
+    End,
+}
+
+/// Why a stream broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The source failed.
+    #[error("cannot read: {0}")]
+    Read(#[source] io::Error),
+    /// The sink failed.
+    #[error("cannot write: {0}")]
+    Write(#[source] io::Error),
+    /// [`Interrupt::requested`] while more of a message was awaited. It is not a message without its end.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// Bytes that were read and not consumed yet.
+#[derive(Debug)]
+pub(super) struct Input {
+    buffer: Box<[u8]>,
+    unread: Range<usize>,
+    exhausted: bool,
+}
+
+impl Default for Input {
+    fn default() -> Self {
+        Input { buffer: vec![0; BUFFER].into(), unread: 0..0, exhausted: false }
+    }
+}
+
+impl Input {
+    pub fn begin_source(&mut self) {
+        self.unread = 0..0;
+        self.exhausted = false;
+    }
+
+    pub fn unread(&self) -> &[u8] {
+        &self.buffer[self.unread.clone()]
+    }
+
+    /// Reads more if all is consumed. `false`: there is no more.
+    pub fn fill(&mut self, source: &mut dyn Read, interrupt: &Interrupt) -> Result<bool, Error> {
+        while self.unread.is_empty() && !self.exhausted {
+            match interrupt.wait(|| source.read(&mut self.buffer)) {
+                None => return Err(Error::Interrupted),
+                Some(Ok(read)) => {
+                    self.unread = 0..read;
+                    self.exhausted = read == 0;
+                }
+                Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Some(Err(error)) => return Err(Error::Read(error)),
+            }
+        }
+        Ok(!self.unread.is_empty())
+    }
+}
+
+/// A message whose chunks are pulled one by one. Only `\n`, or the end of the source, ends it.
+pub struct Message<'a> {
+    input: &'a mut Input,
+    source: &'a mut dyn Read,
+    interrupt: &'a Interrupt,
+    /// Bytes consumed.
+    offset: u64,
+    /// Start of a character whose end has not been read yet.
+    split: [u8; 4],
+    split_length: usize,
+    not_utf8: Option<u64>,
+    ended: bool,
+}
+
+impl<'a> Message<'a> {
+    pub(super) fn new(input: &'a mut Input, source: &'a mut dyn Read, interrupt: &'a Interrupt) -> Self {
+        let (split, split_length) = ([0; 4], 0);
+        Message { input, source, interrupt, offset: 0, split, split_length, not_utf8: None, ended: false }
+    }
+
+    /// The next characters. Waits for them where it must.
+    pub fn next_chunk(&mut self) -> Result<Chunk<'_>, Error> {
+        loop {
+            if let Some(offset) = self.not_utf8 {
+                return Ok(Chunk::NotUtf8 { offset });
+            }
+            let length = self.available()?;
+            if length == 0 {
+                if self.split_length == 0 {
+                    return Ok(Chunk::End);
+                }
+                self.not_utf8 = Some(self.offset - self.split_length as u64);
+                continue;
+            }
+            if self.split_length == 0 {
+                let start = self.input.unread.start;
+                let valid = match str::from_utf8(&self.input.unread()[..length]) {
+                    Ok(all) => all.len(),
+                    Err(error) => error.valid_up_to(),
+                };
+                if valid > 0 {
+                    self.consume(valid);
+                    let text = &self.input.buffer[start..start + valid];
+                    return Ok(Chunk::Text(str::from_utf8(text).unwrap_or_default()));
+                }
+            }
+            // a character that is split between two reads, or wrong: byte by byte
+            self.split[self.split_length] = self.input.unread()[0];
+            self.split_length += 1;
+            self.consume(1);
+            match str::from_utf8(&self.split[..self.split_length]) {
+                Ok(_) => {
+                    let length = std::mem::take(&mut self.split_length);
+                    return Ok(Chunk::Text(str::from_utf8(&self.split[..length]).unwrap_or_default()));
+                }
+                Err(error) if error.error_len().is_none() => {}
+                Err(_) => self.not_utf8 = Some(self.offset - self.split_length as u64),
+            }
+        }
+    }
+
+    /// Reads past the end of the message.
+    pub(super) fn skip_rest(&mut self) -> Result<(), Error> {
+        loop {
+            match self.available()? {
+                0 => return Ok(()),
+                length => self.consume(length),
+            }
+        }
+    }
+
+    /// Bytes of this message that can be consumed; waits until there are some. 0: it has ended.
+    fn available(&mut self) -> Result<usize, Error> {
+        if self.ended || !self.input.fill(self.source, self.interrupt)? {
+            self.ended = true;
+            return Ok(0);
+        }
+        let unread = self.input.unread();
+        let length = unread.iter().position(|&b| b == b'\n').unwrap_or(unread.len());
+        if length == 0 {
+            self.input.unread.start += 1;
+            self.ended = true;
+        }
+        Ok(length)
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.input.unread.start += bytes;
+        self.offset += bytes as u64;
+    }
+}

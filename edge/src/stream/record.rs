@@ -1,0 +1,252 @@
+//! What is written for a message.
+use crate::classifier::Outcome;
+use crate::decision::Answer;
+use std::fmt;
+use std::io::{self, Write};
+
+/// How records look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// `label<TAB>score` a line, for people and `cut`. `-` where there is no label.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Jsonl,
+}
+
+/// Which parts a record has beside the answer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Parts {
+    pub top: usize,
+    pub logits: bool,
+}
+
+pub(super) fn write_jsonl(
+    out: &mut impl Write,
+    number: u64,
+    outcome: &Outcome<'_>,
+    labels: &[String],
+    parts: Parts,
+) -> io::Result<()> {
+    let decision = &outcome.decision;
+    let mut top = parts.top;
+    write!(out, "{{\"n\":{number}")?;
+    match decision.answer() {
+        Answer::Class { class, score } => {
+            out.write_all(b",")?;
+            write_scored(out, &labels[class], score)?;
+        }
+        Answer::Abstained => {
+            top = top.max(1);
+            out.write_all(b",\"label\":null,\"abstained\":true")?;
+        }
+        Answer::Labels => {
+            out.write_all(b",\"labels\":")?;
+            write_array(out, decision.labels(), |out, (class, score)| {
+                write_object(out, &labels[class], score)
+            })?;
+        }
+        Answer::Value(value) => {
+            top = 0;
+            out.write_all(b",\"score\":")?;
+            write_number(out, value)?;
+        }
+    }
+    write!(out, ",\"tokens\":{}", outcome.tokens)?;
+    if top > 0 {
+        out.write_all(b",\"top\":")?;
+        let ranked = decision.ranked().take(top);
+        write_array(out, ranked, |out, (class, score)| write_object(out, &labels[class], score))?;
+    }
+    if parts.logits {
+        out.write_all(b",\"logits\":")?;
+        write_array(out, outcome.logits.iter(), |out, logit| write!(out, "\"{:08x}\"", logit.to_bits()))?;
+    }
+    out.write_all(b"}\n")
+}
+
+pub(super) fn write_text(
+    out: &mut impl Write,
+    outcome: &Outcome<'_>,
+    labels: &[String],
+    parts: Parts,
+) -> io::Result<()> {
+    let decision = &outcome.decision;
+    let pair = |out: &mut _, label: &str, score| {
+        write_all(out, label)?;
+        write_all(out, "\t")?;
+        write_number(out, score)
+    };
+    match decision.answer() {
+        Answer::Value(value) => write_number(out, value)?,
+        Answer::Class { class, score } => pair(out, &labels[class], score)?,
+        Answer::Abstained => pair(out, "-", decision.ranked().next().map_or(0.0, |(_, score)| score))?,
+        Answer::Labels => {
+            for (i, (class, score)) in decision.labels().enumerate() {
+                write_all(out, if i > 0 { "\t" } else { "" })?;
+                pair(out, &labels[class], score)?;
+            }
+            if decision.labels().next().is_none() {
+                write_all(out, "-")?;
+            }
+        }
+    }
+    if parts.top > 0 && !matches!(decision.answer(), Answer::Value(_)) {
+        for (class, score) in decision.ranked().take(parts.top) {
+            write_all(out, "\t")?;
+            pair(out, &labels[class], score)?;
+        }
+    }
+    write_all(out, "\n")
+}
+
+/// A message that has no answer.
+pub fn write_error(
+    out: &mut impl Write,
+    format: Format,
+    number: u64,
+    reason: impl fmt::Display,
+) -> io::Result<()> {
+    match format {
+        Format::Text => writeln!(out, "-\terror: {reason}"),
+        Format::Jsonl => {
+            write!(out, "{{\"n\":{number},\"error\":\"")?;
+            fmt::Write::write_fmt(&mut Escape::new(out), format_args!("{reason}"))
+                .map_err(io::Error::other)?;
+            out.write_all(b"\"}\n")
+        }
+    }
+}
+
+fn write_array<W: Write, T>(
+    out: &mut W,
+    items: impl Iterator<Item = T>,
+    mut item: impl FnMut(&mut W, T) -> io::Result<()>,
+) -> io::Result<()> {
+    out.write_all(b"[")?;
+    for (i, value) in items.enumerate() {
+        if i > 0 {
+            out.write_all(b",")?;
+        }
+        item(out, value)?;
+    }
+    out.write_all(b"]")
+}
+
+fn write_object(out: &mut impl Write, label: &str, score: f32) -> io::Result<()> {
+    out.write_all(b"{")?;
+    write_scored(out, label, score)?;
+    out.write_all(b"}")
+}
+
+fn write_scored(out: &mut impl Write, label: &str, score: f32) -> io::Result<()> {
+    out.write_all(b"\"label\":")?;
+    write_json_string(out, label)?;
+    out.write_all(b",\"score\":")?;
+    write_number(out, score)
+}
+
+fn write_all(out: &mut impl Write, text: &str) -> io::Result<()> {
+    out.write_all(text.as_bytes())
+}
+
+/// `text` as a JSON string (RFC 8259), quotes included.
+pub fn write_json_string(out: &mut impl Write, text: &str) -> io::Result<()> {
+    out.write_all(b"\"")?;
+    fmt::Write::write_str(&mut Escape::new(out), text).map_err(io::Error::other)?;
+    out.write_all(b"\"")
+}
+
+/// Six significant digits, at most nine decimals, no trailing zeros, no exponent: `0.991`, `3.2`, `0`.
+/// Rounded from the exact value, so equal bits give equal digits everywhere.
+pub fn write_number(out: &mut impl Write, value: f32) -> io::Result<()> {
+    let mut scientific = heapless::String::<24>::new();
+    let mut plain = heapless::String::<64>::new();
+    let _ = fmt::Write::write_fmt(&mut scientific, format_args!("{value:.5e}"));
+    let exponent = scientific.split_once('e').and_then(|(_, exponent)| exponent.parse().ok()).unwrap_or(0i32);
+    let decimals = (5 - exponent).clamp(0, 9) as usize;
+    let _ = fmt::Write::write_fmt(&mut plain, format_args!("{value:.decimals$}"));
+    let digits = if decimals > 0 { plain.trim_end_matches('0').trim_end_matches('.') } else { &plain };
+    write_all(out, if digits == "-0" { "0" } else { digits })
+}
+
+/// Escapes what passes through for the inside of a JSON string.
+struct Escape<'a, W>(&'a mut W);
+
+impl<'a, W: Write> Escape<'a, W> {
+    fn new(out: &'a mut W) -> Self {
+        Escape(out)
+    }
+
+    fn write(&mut self, text: &str) -> io::Result<()> {
+        let mut rest = text;
+        while let Some(at) = rest.find(|c: char| c < ' ' || c == '"' || c == '\\') {
+            write_all(self.0, &rest[..at])?;
+            match rest.as_bytes()[at] {
+                b'\n' => write_all(self.0, "\\n")?,
+                b'\t' => write_all(self.0, "\\t")?,
+                b'\r' => write_all(self.0, "\\r")?,
+                c @ (b'"' | b'\\') => self.0.write_all(&[b'\\', c])?,
+                c => write!(self.0, "\\u{c:04x}")?,
+            }
+            rest = &rest[at + 1..];
+        }
+        write_all(self.0, rest)
+    }
+}
+
+impl<W: Write> fmt::Write for Escape<'_, W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.write(text).map_err(|_| fmt::Error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn number(value: f32) -> String {
+        let mut out = vec![];
+        write_number(&mut out, value).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn numbers_have_six_digits_and_no_more_than_they_need() {
+        for (value, text) in [
+            (0.991, "0.991"),
+            (1.0, "1"),
+            (0.0, "0"),
+            (-0.0, "0"),
+            (3.2, "3.2"),
+            (-12.5, "-12.5"),
+            (0.999_999_94, "1"),
+            (0.123_456_79, "0.123457"),
+            (1.0e-4, "0.0001"),
+            (1.234_567_8e-7, "0.000000123"),
+            (1e-20, "0"),
+            (1_234_567.0, "1234567"),
+            (100_000.0, "100000"),
+            (999_999.9, "1000000"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+        assert_eq!(number(f32::MAX).len(), 39);
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_are_near_what_they_say(value in -1e9f32..1e9) {
+            let read: f64 = number(value).parse().unwrap();
+            prop_assert!((read - f64::from(value)).abs() <= 5.1e-6 * f64::from(value).abs() + 1e-9);
+        }
+
+        #[test]
+        fn strings_are_read_back(text in any::<String>()) {
+            let mut out = vec![];
+            write_json_string(&mut out, &text).unwrap();
+            prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The sink that classifies.
+use super::record::{self, Format, Parts};
+use super::{Chunk, Error, Message, Sink};
+use crate::classifier::{Classify, Input};
+use std::fmt;
+use std::io::{self, Write};
+
+/// How messages are read and records written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// The look of a record.
+    pub format: Format,
+    /// So many best labels with their scores beside the answer.
+    pub top: usize,
+    /// The bits of the logits beside the answer (JSON Lines only).
+    pub logits: bool,
+    /// Two texts a message, with this character between them.
+    pub separator: Option<char>,
+}
+
+/// Classifies each message and writes its record.
+pub struct Records<'a, C, W> {
+    classifier: C,
+    labels: &'a [String],
+    out: W,
+    options: Options,
+    errors: u64,
+}
+
+/// Why a message has no answer.
+enum Failure {
+    Stream(Error),
+    NotUtf8 { offset: u64 },
+    OneText,
+}
+
+impl<'a, C: Classify, W: Write> Records<'a, C, W> {
+    /// Records of `classifier`'s answers, whose classes are named `labels`, into `out`, which should buffer.
+    pub fn new(classifier: C, labels: &'a [String], out: W, options: Options) -> Self {
+        Records { classifier, labels, out, options, errors: 0 }
+    }
+
+    /// Messages so far that could not be classified.
+    pub fn errors(&self) -> u64 {
+        self.errors
+    }
+}
+
+impl<C: Classify, W: Write> Sink for Records<'_, C, W> {
+    fn message(&mut self, number: u64, message: &mut Message<'_>) -> Result<(), Error> {
+        let Options { format, top, logits, separator } = self.options;
+        let answer = self.classifier.classify_chunks(&mut |input| feed(message, separator, input));
+        let out = &mut self.out;
+        let mut error = |reason: &dyn fmt::Display| {
+            self.errors += 1;
+            record::write_error(out, format, number, reason)
+        };
+        let written = match answer {
+            Err(Failure::Stream(error)) => return Err(error),
+            Err(Failure::NotUtf8 { offset }) => error(&format_args!("byte {offset} is not valid UTF-8")),
+            Err(Failure::OneText) => error(&"one text, where two with a separator between them are expected"),
+            Ok(Err(reason)) => error(&reason),
+            Ok(Ok(outcome)) => {
+                let parts = Parts { top, logits };
+                match format {
+                    Format::Jsonl => record::write_jsonl(out, number, &outcome, self.labels, parts),
+                    Format::Text => record::write_text(out, &outcome, self.labels, parts),
+                }
+            }
+        };
+        written.map_err(Error::Write)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// The whole message into the classifier, its texts parted at the first separator; another one is text.
+fn feed(message: &mut Message<'_>, separator: Option<char>, input: &mut dyn Input) -> Result<(), Failure> {
+    let mut separator = separator;
+    loop {
+        match message.next_chunk().map_err(Failure::Stream)? {
+            Chunk::Text(chunk) => match separator.and_then(|s| chunk.split_once(s)) {
+                Some((first, second)) => {
+                    input.push(first);
+                    input.second_text();
+                    input.push(second);
+                    separator = None;
+                }
+                None => input.push(chunk),
+            },
+            Chunk::NotUtf8 { offset } => return Err(Failure::NotUtf8 { offset }),
+            Chunk::End if separator.is_some() => return Err(Failure::OneText),
+            Chunk::End => return Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classifier::{self, Outcome};
+    use crate::decision::{Decider, Settings, Task};
+    use crate::stream::{Interrupt, Lines};
+
+    /// Logit of class `i` is the length of text `i`.
+    struct Lengths {
+        decider: Decider,
+        logits: Vec<f32>,
+    }
+
+    impl Classify for Lengths {
+        fn classify_chunks<E>(
+            &mut self,
+            feed: &mut dyn FnMut(&mut dyn Input) -> Result<(), E>,
+        ) -> Result<Result<Outcome<'_>, classifier::Error>, E> {
+            struct Count<'a>(&'a mut [f32], usize);
+            impl Input for Count<'_> {
+                fn push(&mut self, chunk: &str) {
+                    self.0[self.1] += chunk.len() as f32;
+                }
+                fn second_text(&mut self) {
+                    self.1 += 1;
+                }
+            }
+            self.logits.fill(0.0);
+            feed(&mut Count(&mut self.logits, 0))?;
+            let decision = self.decider.decide(&self.logits);
+            Ok(decision
+                .map(|decision| Outcome { logits: &self.logits, decision, tokens: 2 })
+                .map_err(Into::into))
+        }
+    }
+
+    fn records(task: Task, settings: &Settings, options: Options, input: &str) -> String {
+        let labels: &[String] = match task {
+            Task::Regression => &["length".into()],
+            _ => &["a \"b\"".into(), "ü".into()],
+        };
+        let decider = Decider::new(task, labels.len(), settings).unwrap();
+        let classifier = Lengths { decider, logits: vec![0.0; labels.len()] };
+        let mut out = vec![];
+        let mut records = Records::new(classifier, labels, &mut out, options);
+        Lines::default().run(&mut input.as_bytes(), &mut records, &Interrupt::default()).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn jsonl() -> Options {
+        Options { format: Format::Jsonl, ..Options::default() }
+    }
+
+    #[test]
+    fn fields_come_in_their_order() {
+        let single = |options, input| records(Task::SingleLabel, &Settings::default(), options, input);
+        assert_eq!(
+            single(jsonl(), "aa\n\n"),
+            "{\"n\":1,\"label\":\"a \\\"b\\\"\",\"score\":0.880797,\"tokens\":2}\n\
+             {\"n\":2,\"label\":\"a \\\"b\\\"\",\"score\":0.5,\"tokens\":2}\n"
+        );
+        assert_eq!(single(Options { top: 9, logits: true, ..jsonl() }, ""), "");
+        assert_eq!(
+            single(Options { top: 9, logits: true, ..jsonl() }, "a"),
+            "{\"n\":1,\"label\":\"a \\\"b\\\"\",\"score\":0.731059,\"tokens\":2,\
+             \"top\":[{\"label\":\"a \\\"b\\\"\",\"score\":0.731059},{\"label\":\"ü\",\"score\":0.268941}],\
+             \"logits\":[\"3f800000\",\"00000000\"]}\n"
+        );
+    }
+
+    #[test]
+    fn every_task_has_its_record() {
+        let abstain = Settings { abstain_below: Some(0.9), ..Settings::default() };
+        assert_eq!(
+            records(Task::SingleLabel, &abstain, jsonl(), "a"),
+            "{\"n\":1,\"label\":null,\"abstained\":true,\"tokens\":2,\
+             \"top\":[{\"label\":\"a \\\"b\\\"\",\"score\":0.731059}]}\n"
+        );
+        let settings = Settings { thresholds: vec![0.6, 0.6], ..Settings::default() };
+        assert_eq!(
+            records(Task::MultiLabel, &settings, jsonl(), "a\n\n"),
+            "{\"n\":1,\"labels\":[{\"label\":\"a \\\"b\\\"\",\"score\":0.731059}],\"tokens\":2}\n\
+             {\"n\":2,\"labels\":[],\"tokens\":2}\n"
+        );
+        assert_eq!(
+            records(Task::Regression, &Settings::default(), jsonl(), "abc"),
+            "{\"n\":1,\"score\":3,\"tokens\":2}\n"
+        );
+    }
+
+    #[test]
+    fn text_has_a_line_a_message() {
+        let text = |task, settings: &Settings| records(task, settings, Options::default(), "a\n\n");
+        let half = Settings { thresholds: vec![0.6, 0.6], ..Settings::default() };
+        let abstain = Settings { abstain_below: Some(0.7), ..Settings::default() };
+        assert_eq!(text(Task::SingleLabel, &Settings::default()), "a \"b\"\t0.731059\na \"b\"\t0.5\n");
+        assert_eq!(text(Task::SingleLabel, &abstain), "a \"b\"\t0.731059\n-\t0.5\n");
+        assert_eq!(text(Task::MultiLabel, &half), "a \"b\"\t0.731059\n-\n");
+        assert_eq!(text(Task::Regression, &Settings::default()), "1\n0\n");
+    }
+
+    #[test]
+    fn pairs_part_at_the_first_separator() {
+        let options = Options { separator: Some('\t'), ..jsonl() };
+        let out = records(Task::SingleLabel, &Settings::default(), options, "a\tbb\tc\nabc\n\t\n");
+        let lines: Vec<_> = out.lines().collect();
+        assert!(lines[0].starts_with("{\"n\":1,\"label\":\"ü\",\"score\":0.952574"), "{out}");
+        assert_eq!(
+            lines[1],
+            "{\"n\":2,\"error\":\"one text, where two with a separator between them are expected\"}"
+        );
+        assert!(lines[2].starts_with("{\"n\":3,\"label\""), "{out}");
+    }
+}

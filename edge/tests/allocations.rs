@@ -1,0 +1,101 @@
+//! Framing, tokenizer, decision and records allocate nothing once they are made.
+mod common;
+
+use goldcrest_edge::classifier::{Classify, Error, Input, Outcome};
+use goldcrest_edge::decision::{Decider, Settings, Task};
+use goldcrest_edge::stream::{Format, Interrupt, Lines, Options, Records};
+use goldcrest_edge::tokenizer::{self, Encoder, Encoding, Tokenizer};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: hands everything to the system's allocator.
+#[allow(unsafe_code)]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(block, layout) }
+    }
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.realloc(block, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// All of a classifier but the model: the logits are the numbers of `good` and `bad`.
+struct WithoutModel {
+    tokenizer: Tokenizer<String>,
+    encoding: Encoding,
+    decider: Decider,
+    logits: [f32; 2],
+}
+
+struct Whole<'a>(Encoder<'a>);
+
+impl Input for Whole<'_> {
+    fn push(&mut self, chunk: &str) {
+        self.0.push(chunk);
+    }
+    fn second_text(&mut self) {
+        let _ = self.0.second();
+    }
+}
+
+impl Classify for WithoutModel {
+    fn classify_chunks<E>(
+        &mut self,
+        feed: &mut dyn FnMut(&mut dyn Input) -> Result<(), E>,
+    ) -> Result<Result<Outcome<'_>, Error>, E> {
+        let mut input = Whole(self.tokenizer.encoder(32, &mut self.encoding).unwrap());
+        feed(&mut input)?;
+        input.0.finish();
+        let ids = self.encoding.ids();
+        self.logits = [5, 4].map(|id| ids.iter().filter(|&&i| i == id).count() as f32);
+        let decision = self.decider.decide(&self.logits).unwrap();
+        Ok(Ok(Outcome { logits: &self.logits, decision, tokens: ids.len() }))
+    }
+}
+
+fn allocations(task: Task, options: Options, input: &str) -> usize {
+    let classifier = WithoutModel {
+        tokenizer: Tokenizer::new(common::vocabulary(), tokenizer::Settings::uncased()).unwrap(),
+        encoding: Encoding::new(),
+        decider: Decider::new(task, 2, &Settings::default()).unwrap(),
+        logits: [0.0; 2],
+    };
+    let labels = ["\"quoted\" and\\escaped".to_owned(), "plain".to_owned()];
+    let mut out = io::BufWriter::with_capacity(64 << 10, io::sink());
+    let mut records = Records::new(classifier, &labels, &mut out, options);
+    let (mut lines, interrupt) = (Lines::default(), Interrupt::default());
+    // once, for whatever a thread allocates the first time
+    lines.run(&mut "good\n".as_bytes(), &mut records, &interrupt).unwrap();
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    lines.run(&mut input.as_bytes(), &mut records, &interrupt).unwrap();
+    ALLOCATIONS.load(Ordering::Relaxed) - before
+}
+
+// one test, since the counter is everybody's
+#[test]
+fn nothing_is_allocated_a_message() {
+    let input =
+        "good day, b\u{e4}d\n\n\u{1f980}\u{4e2d}\ngood\tbad\n".repeat(1000) + &"good bad ".repeat(100_000);
+    let jsonl = Options { format: Format::Jsonl, top: 2, logits: true, separator: None };
+    for task in [Task::SingleLabel, Task::MultiLabel] {
+        for options in [jsonl, Options::default(), Options { separator: Some('\t'), ..jsonl }] {
+            assert_eq!(allocations(task, options, &input), 0, "{task} {options:?}");
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! A damaged bundle is refused, each kind of damage with its own error, and never with a panic.
+use goldcrest_edge::bundle::{
+    Bundle, Error, Golden, Licence, Manifest, ManifestError, Measured, Windows, WriteError, limits, write,
+};
+use goldcrest_edge::decision::{Settings, Task};
+use goldcrest_edge::tokenizer;
+use sha2::{Digest, Sha256};
+
+fn manifest() -> Manifest {
+    Manifest {
+        name: "moods".into(),
+        version: "1.0.0".into(),
+        task: Task::SingleLabel,
+        pair: false,
+        labels: vec!["calm".into(), "angry".into()],
+        tokenizer: tokenizer::Settings::uncased(),
+        max_tokens: 64,
+        windows: Windows::Mean { overlap: 16, most: 8 },
+        decision: Settings { temperature: 1.25, thresholds: vec![], abstain_below: Some(0.6) },
+        measured: vec![Measured {
+            metric: "accuracy".into(),
+            fp32: 0.91,
+            int8: 0.905,
+            rows: 872,
+            data_sha256: [7; 32],
+        }],
+        licence: Licence { base_model: "Apache-2.0".into(), data: "CC-BY-4.0".into() },
+        created_by: "test".into(),
+    }
+}
+
+fn golden() -> Vec<Golden> {
+    vec![Golden { text: "hello".into(), pair: None, logits: vec![0x3f80_0000, 0xbf80_0000] }]
+}
+
+const MODEL: &[u8] = b"a graph";
+const EXTERNAL: &[u8] = &[5; 100];
+const VOCABULARY: &[u8] = b"[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n";
+
+fn bundle() -> Vec<u8> {
+    write(&manifest(), MODEL, EXTERNAL, VOCABULARY, &golden()).unwrap()
+}
+
+/// `bytes` with `field` written at `offset` and, so that the change is not found by it, a fitting digest.
+fn patched(offset: usize, field: &[u8]) -> Vec<u8> {
+    let mut bytes = bundle();
+    bytes[offset..offset + field.len()].copy_from_slice(field);
+    let body = bytes.len() - 36;
+    let digest = Sha256::digest(&bytes[..body]);
+    bytes[body..body + 32].copy_from_slice(&digest);
+    bytes
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let bytes = bundle();
+    let bundle = Bundle::read(&bytes).unwrap();
+    assert_eq!(*bundle.manifest(), manifest());
+    assert_eq!(bundle.golden().unwrap(), golden());
+    assert_eq!((bundle.model(), bundle.external(), bundle.vocabulary()), (MODEL, EXTERNAL, VOCABULARY));
+    assert_eq!(bundle.size(), bytes.len() as u64);
+    for (_, section) in bundle.sections() {
+        assert_eq!((section.as_ptr() as usize - bytes.as_ptr() as usize) % 64, 0);
+    }
+    assert_eq!(bundle.digest(), *Sha256::digest(&bytes[..bytes.len() - 36]));
+}
+
+#[test]
+fn writing_twice_gives_the_same_bytes() {
+    assert_eq!(bundle(), bundle());
+}
+
+#[test]
+fn every_truncation_is_one() {
+    let bytes = bundle();
+    for length in 0..bytes.len() {
+        let error = Bundle::read(&bytes[..length]).unwrap_err();
+        assert!(matches!(error, Error::Truncated { .. }), "{length} bytes: {error}");
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_found() {
+    let mut bytes = bundle();
+    for offset in 0..bytes.len() {
+        for bit in 0..8 {
+            bytes[offset] ^= 1 << bit;
+            let error = Bundle::read(&bytes).unwrap_err();
+            match offset {
+                0..8 => assert_eq!(error, Error::NotABundle),
+                8..12 => assert!(matches!(error, Error::Version { .. })),
+                // lengths are caught by what they contradict, the rest by the digest
+                12..160 => assert_ne!(error, Error::NotABundle),
+                _ if offset < bytes.len() - 4 => assert_eq!(error, Error::Altered, "byte {offset}"),
+                _ => assert!(matches!(error, Error::Signatures { .. })),
+            }
+            bytes[offset] ^= 1 << bit;
+        }
+    }
+    assert!(Bundle::read(&bytes).is_ok());
+}
+
+#[test]
+fn oversized_fields_are_named() {
+    for (offset, field, name) in [
+        (12, &u32::MAX.to_le_bytes()[..], "number of sections:"),
+        (16, &u32::MAX.to_le_bytes()[..], "bytes of the manifest:"),
+        (24, &u64::MAX.to_le_bytes()[..], "bytes of the file:"),
+        (32 + 24, &u64::MAX.to_le_bytes()[..], "bytes of a section:"),
+        (32 + 2 * 32 + 24, &(limits::VOCABULARY + 1).to_le_bytes()[..], "bytes of a section:"),
+    ] {
+        match Bundle::read(&patched(offset, field)) {
+            Err(Error::Oversized { what, .. }) => assert_eq!(what, name),
+            other => panic!("{name} {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn contradictions_in_the_header_are_found_despite_a_fitting_digest() {
+    for (offset, field) in [
+        (20, &[1u8][..]),                           // the reserved field
+        (32, b"\0"),                                // a section without a name
+        (32, b"vocab.txt\0"),                       // two of one name
+        (32 + 2 * 32 + 24, &9999u64.to_le_bytes()), // a section past the end
+        (32 + 3 * 32 + 24, &1u64.to_le_bytes()),    // bytes that belong to no section
+        (16, &limits::MANIFEST.to_le_bytes()),      // a manifest past the end
+    ] {
+        let error = Bundle::read(&patched(offset, field)).unwrap_err();
+        assert!(matches!(error, Error::Header(_)), "{offset}: {error}");
+    }
+    assert_eq!(Bundle::read(&patched(8, &[2])).unwrap_err(), Error::Version { found: 2 });
+    let unknown = Bundle::read(&patched(32, b"model.bin\0")).unwrap_err();
+    assert!(matches!(unknown, Error::UnknownSection(name) if name == "model.bin"));
+}
+
+#[test]
+fn a_section_that_every_bundle_has_is_missed() {
+    // the last section and its entry cut out, everything else fitting
+    let bytes = bundle();
+    let whole = Bundle::read(&bytes).unwrap();
+    let (manifest_length, golden) = (u32::from_le_bytes(bytes[16..20].try_into().unwrap()), 3);
+    let mut cut = bytes[..32 + 32 * golden].to_vec();
+    cut[12..16].copy_from_slice(&3u32.to_le_bytes());
+    cut.extend_from_slice(&bytes[32 + 32 * 4..][..manifest_length as usize]);
+    for (_, section) in &whole.sections()[..golden] {
+        cut.resize(cut.len().next_multiple_of(64), 0);
+        cut.extend_from_slice(section);
+    }
+    let body = cut.len() as u64;
+    cut[24..32].copy_from_slice(&body.to_le_bytes());
+    let digest = Sha256::digest(&cut);
+    cut.extend_from_slice(&digest);
+    cut.extend([0; 4]);
+    assert_eq!(Bundle::read(&cut).unwrap_err(), Error::MissingSection("golden"));
+}
+
+#[test]
+fn bytes_after_the_end_are_refused() {
+    let mut bytes = bundle();
+    bytes.push(0);
+    assert_eq!(Bundle::read(&bytes).unwrap_err(), Error::TrailingBytes { bytes: 1 });
+    let end = bytes.len() - 5;
+    bytes[end] = 1;
+    assert_eq!(Bundle::read(&bytes).unwrap_err(), Error::Signatures { count: 1 });
+}
+
+#[test]
+fn a_manifest_that_does_not_decode_is_refused() {
+    let error = Bundle::read(&patched(32 + 4 * 32, &[0xff; 12])).unwrap_err();
+    assert_eq!(error, Error::ManifestEncoding);
+}
+
+#[test]
+fn other_files_are_not_bundles() {
+    for bytes in [&b"\x7fELF and so on"[..], b"x", &[0; 4096]] {
+        assert_eq!(Bundle::read(bytes).unwrap_err(), Error::NotABundle);
+    }
+}
+
+#[test]
+fn manifests_that_cannot_be_right_are_neither_written_nor_read() {
+    type Change = fn(&mut Manifest);
+    let wrong: [(Change, &str); 15] = [
+        (|m| m.pair = true, "a model that compares two texts cannot read them in windows"),
+        (|m| m.name.clear(), "name must have 1 to 128 bytes, it has 0"),
+        (|m| m.name = "a\nb".into(), "name holds a control character"),
+        (|m| m.version = "1.0".into(), "version \"1.0\" is not a semantic version such as 1.0.0"),
+        (|m| m.labels.truncate(1), "1 labels; single-label needs 2 to 512"),
+        (|m| m.labels[1] = "calm".into(), "label \"calm\" occurs twice"),
+        (|m| m.labels[1] = "x".repeat(129), "label must have 1 to 128 bytes, it has 129"),
+        (|m| m.labels = (0..513).map(|i| i.to_string()).collect(), "513 labels; single-label needs 2 to 512"),
+        (|m| m.task = Task::Regression, "2 labels; regression needs 1 to 1"),
+        (|m| m.max_tokens = 2, "max_tokens is 2; it must be 3 to 512"),
+        (|m| m.max_tokens = 513, "max_tokens is 513; it must be 3 to 512"),
+        (|m| m.windows = Windows::Mean { overlap: 62, most: 1 }, "windows.overlap is 62; it must be 0 to 61"),
+        (|m| m.windows = Windows::Mean { overlap: 0, most: 0 }, "windows.most is 0; it must be 1 to 4096"),
+        (|m| m.decision.temperature = 0.0, "decision: the temperature is 0; it must be above 0"),
+        (
+            |m| m.decision.thresholds = vec![0.5],
+            "decision: 1 thresholds for 2 labels of a single-label model",
+        ),
+    ];
+    for (change, message) in wrong {
+        let mut changed = manifest();
+        change(&mut changed);
+        let error = write(&changed, MODEL, EXTERNAL, VOCABULARY, &[]).unwrap_err();
+        assert!(matches!(error, WriteError::Manifest(_)));
+        assert_eq!(error.to_string(), format!("manifest: {message}"));
+    }
+    // the reader's side of the same: a name of the right length that is no name
+    let bytes = bundle();
+    let name = bytes.windows(5).position(|w| w == b"moods").unwrap();
+    let error = Bundle::read(&patched(name, b"\n")).unwrap_err();
+    assert_eq!(error, Error::Manifest(ManifestError::ControlCharacter { field: "name" }));
+}
+
+#[test]
+fn golden_messages_fit_the_manifest() {
+    let mut two = golden();
+    two[0].logits.pop();
+    let error = write(&manifest(), MODEL, EXTERNAL, VOCABULARY, &two).unwrap_err();
+    assert!(matches!(error, WriteError::Golden(_)));
+}
+
+#[cfg(feature = "runtime")]
+#[test]
+fn a_file_is_replaced_whole_and_mapped() {
+    use goldcrest_edge::bundle::{OpenError, map, save};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("moods.bundle");
+    save(&path, b"older").unwrap();
+    let older = map(&path).unwrap();
+    save(&path, &bundle()).unwrap();
+    assert_eq!(&older[..], b"older");
+    assert!(Bundle::read(&map(&path).unwrap()).is_ok());
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "temporary file left behind");
+
+    assert!(save(&folder.path().join("missing/moods.bundle"), b"").is_err());
+    assert!(matches!(map(folder.path()), Err(OpenError::NotAFile { .. })));
+    let missing = map(&folder.path().join("none")).unwrap_err();
+    assert!(missing.to_string().contains("none"), "{missing}");
+    save(&path, b"").unwrap();
+    assert!(matches!(Bundle::read(&map(&path).unwrap()), Err(Error::Truncated { .. })));
+}

@@ -1,0 +1,131 @@
+//! A bundle small enough to know its answers by heart: logits are the mean of the tokens' embeddings.
+#![allow(dead_code)]
+use goldcrest_edge::bundle::{Golden, Licence, Manifest, Windows, write};
+use goldcrest_edge::decision::{Settings, Task};
+use goldcrest_edge::tokenizer;
+use prost::Message;
+use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
+use tract_onnx::pb::{
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto,
+    TypeProto, ValueInfoProto, attribute_proto, tensor_proto, type_proto,
+};
+
+/// Word pieces with the embedding of each.
+const PIECES: [(&str, [f32; 2]); 9] = [
+    ("[PAD]", [0., 0.]),
+    ("[UNK]", [0., 0.]),
+    ("[CLS]", [0., 0.]),
+    ("[SEP]", [0., 0.]),
+    ("good", [-6., 6.]),
+    ("bad", [6., -6.]),
+    ("day", [0., 0.]),
+    ("##s", [0., 0.]),
+    (",", [0., 0.]),
+];
+
+pub const LABELS: [&str; 2] = ["negative", "positive"];
+
+pub fn vocabulary() -> String {
+    PIECES.map(|(piece, _)| piece).join("\n") + "\n"
+}
+
+/// `good` gives logits -2, 2: three tokens, two of them nothing.
+pub fn manifest() -> Manifest {
+    Manifest {
+        name: "moods".into(),
+        version: "1.0.0".into(),
+        task: Task::SingleLabel,
+        pair: false,
+        labels: LABELS.map(str::to_owned).into(),
+        tokenizer: tokenizer::Settings::uncased(),
+        max_tokens: 32,
+        windows: Windows::Truncate,
+        decision: Settings::default(),
+        measured: vec![],
+        licence: Licence { base_model: "none".into(), data: "none".into() },
+        created_by: "test".into(),
+    }
+}
+
+pub fn bundle(manifest: &Manifest) -> Vec<u8> {
+    let two = Golden {
+        text: "good".into(),
+        pair: manifest.pair.then(|| "good".into()),
+        // with a pair: two thirds of five tokens, and rounding that is not ours to predict
+        logits: [-2f32, 2.].map(f32::to_bits)[..manifest.labels.len()].into(),
+    };
+    let golden = if manifest.pair || manifest.labels.len() != 2 { vec![] } else { vec![two] };
+    with_golden(manifest, &golden)
+}
+
+pub fn with_golden(manifest: &Manifest, golden: &[Golden]) -> Vec<u8> {
+    write(manifest, &onnx(manifest.labels.len()), &[], vocabulary().as_bytes(), golden).unwrap()
+}
+
+/// Gather, then the mean over the tokens.
+fn onnx(classes: usize) -> Vec<u8> {
+    let rows = PIECES.iter().flat_map(|(_, row)| &row[2 - classes..]).copied().collect();
+    let embeddings = TensorProto {
+        name: "embeddings".into(),
+        dims: vec![PIECES.len() as i64, classes as i64],
+        data_type: tensor_proto::DataType::Float as i32,
+        float_data: rows,
+        ..Default::default()
+    };
+    let node = |operator: &str, inputs: &[&str], output: &str, attribute| NodeProto {
+        op_type: operator.into(),
+        name: operator.into(),
+        input: inputs.iter().map(|&name| name.into()).collect(),
+        output: vec![output.into()],
+        attribute,
+        ..Default::default()
+    };
+    let integer = |name: &str, i| AttributeProto {
+        name: name.into(),
+        r#type: attribute_proto::AttributeType::Int as i32,
+        i,
+        ..Default::default()
+    };
+    let axes = AttributeProto {
+        name: "axes".into(),
+        r#type: attribute_proto::AttributeType::Ints as i32,
+        ints: vec![1],
+        ..Default::default()
+    };
+    let graph = GraphProto {
+        name: "moods".into(),
+        node: vec![
+            node("Gather", &["embeddings", "input_ids"], "tokens", vec![]),
+            node("ReduceMean", &["tokens"], "logits", vec![axes, integer("keepdims", 0)]),
+        ],
+        initializer: vec![embeddings],
+        input: vec![value("input_ids", tensor_proto::DataType::Int64, &[Err("batch"), Err("sequence")])],
+        output: vec![value("logits", tensor_proto::DataType::Float, &[Err("batch"), Ok(classes as i64)])],
+        ..Default::default()
+    };
+    let opset = OperatorSetIdProto { domain: String::new(), version: 17 };
+    ModelProto { ir_version: 8, opset_import: vec![opset], graph: Some(graph), ..Default::default() }
+        .encode_to_vec()
+}
+
+fn value(name: &str, element: tensor_proto::DataType, shape: &[Result<i64, &str>]) -> ValueInfoProto {
+    let dim = |dim: &Result<i64, &str>| Dimension {
+        denotation: String::new(),
+        value: Some(match dim {
+            Ok(size) => dimension::Value::DimValue(*size),
+            Err(symbol) => dimension::Value::DimParam((*symbol).into()),
+        }),
+    };
+    let tensor = type_proto::Tensor {
+        elem_type: element as i32,
+        shape: Some(TensorShapeProto { dim: shape.iter().map(dim).collect() }),
+    };
+    ValueInfoProto {
+        name: name.into(),
+        r#type: Some(TypeProto {
+            denotation: String::new(),
+            value: Some(type_proto::Value::TensorType(tensor)),
+        }),
+        doc_string: String::new(),
+    }
+}

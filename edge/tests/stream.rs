@@ -1,0 +1,246 @@
+//! The real binary as part of a system: pipes, signals, bad input, input without end.
+#![cfg(unix)]
+mod common;
+
+use serde_json::Value;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Nothing here takes a second; a loaded machine may.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Edge {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<String>,
+    _folder: tempfile::TempDir,
+}
+
+impl Edge {
+    fn start() -> Self {
+        let (mut command, folder) = command();
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines() {
+                if sender.send(line.unwrap()).is_err() {
+                    break;
+                }
+            }
+        });
+        Edge { child, stdin, lines, _folder: folder }
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        self.stdin.as_mut().unwrap().write_all(bytes).unwrap();
+    }
+
+    fn receive(&self) -> Value {
+        serde_json::from_str(&self.lines.recv_timeout(PATIENCE).expect("a record")).unwrap()
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        wait(&mut self.child)
+    }
+
+    /// Peak of resident memory, KiB.
+    #[cfg(target_os = "linux")]
+    fn peak(&self) -> i64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command() -> (Command, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let path: PathBuf = folder.path().join("moods.bundle");
+    std::fs::write(&path, common::bundle(&common::manifest())).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_goldcrest-edge"));
+    command.args(["--format", "jsonl", "--bundle"]).arg(path).stderr(Stdio::piped());
+    (command, folder)
+}
+
+fn wait(child: &mut Child) -> ExitStatus {
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    panic!("still running after {PATIENCE:?}");
+}
+
+/// All records for an input that ends.
+fn records(input: &[u8]) -> Vec<Value> {
+    let mut edge = Edge::start();
+    let mut stdin = edge.stdin.take().unwrap();
+    let input = input.to_vec();
+    let writer = thread::spawn(move || stdin.write_all(&input).unwrap());
+    let mut records = vec![];
+    while let Ok(line) = edge.lines.recv_timeout(PATIENCE) {
+        records.push(serde_json::from_str(&line).unwrap());
+    }
+    writer.join().unwrap();
+    assert!(edge.wait().success());
+    records
+}
+
+#[test]
+fn nothing_in_nothing_out() {
+    assert_eq!(records(b""), Vec::<Value>::new());
+}
+
+#[test]
+fn each_line_gives_its_record_at_once() {
+    let mut edge = Edge::start();
+    for n in 1..=3 {
+        edge.send(b"good");
+        edge.send(b" day\n");
+        assert_eq!(edge.receive()["n"], n);
+    }
+    // two and a half messages in one piece: two records, then the rest
+    edge.send(b"good\nbad\nba");
+    assert_eq!((edge.receive()["n"].clone(), edge.receive()["n"].clone()), (4.into(), 5.into()));
+    edge.send(b"d");
+    edge.stdin = None;
+    assert_eq!(edge.receive()["label"], "negative");
+    assert!(edge.wait().success());
+}
+
+#[test]
+fn every_kind_of_line_has_one_record() {
+    let input = b"good\n\nba\xffd\n\0go\0od\0\r\n\xc3\xa4\n\xe2\x82\n\x07\n \t \nlast";
+    let records = records(input);
+    assert_eq!(records.len(), 9);
+    for (n, record) in (1..).zip(&records) {
+        assert_eq!(record["n"], n);
+    }
+    let tokens: Vec<_> = records.iter().map(|record| record["tokens"].as_u64()).collect();
+    assert_eq!(tokens, [Some(3), Some(2), None, Some(3), Some(3), None, Some(2), Some(2), Some(3)]);
+    assert_eq!(records[2]["error"], "byte 2 is not valid UTF-8");
+    assert_eq!(records[5]["error"], "byte 0 is not valid UTF-8");
+    assert_eq!(records[3]["label"], "positive");
+}
+
+#[test]
+fn a_hundred_thousand_messages_keep_their_order() {
+    let count = 100_000;
+    let input: String = (0..count).map(|i| if i % 3 == 0 { "good day\n" } else { "bad\n" }).collect();
+    let records = records(input.as_bytes());
+    assert_eq!(records.len(), count);
+    for (i, record) in records.iter().enumerate() {
+        let label = if i % 3 == 0 { "positive" } else { "negative" };
+        assert_eq!((record["n"].as_u64(), record["label"].as_str()), (Some(i as u64 + 1), Some(label)));
+    }
+}
+
+#[test]
+fn whoever_stops_reading_is_no_error() {
+    let (mut command, _folder) = command();
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let writer = thread::spawn(move || while stdin.write_all(b"good\n").is_ok() {});
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line).unwrap();
+    assert!(line.starts_with("{\"n\":1,"));
+    let status = wait(&mut child);
+    writer.join().unwrap();
+    let mut errors = String::new();
+    child.stderr.unwrap().read_to_string(&mut errors).unwrap();
+    assert_eq!((status.code(), errors.as_str()), (Some(0), ""));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_an_error() {
+    let (mut command, _folder) = command();
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut child = command.stdin(Stdio::piped()).stdout(full).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"good\n").unwrap();
+    assert_eq!(wait(&mut child).code(), Some(1));
+    let mut errors = String::new();
+    child.stderr.unwrap().read_to_string(&mut errors).unwrap();
+    assert!(errors.contains("cannot write: No space left"), "{errors}");
+}
+
+#[test]
+fn a_signal_while_waiting_ends_it() {
+    for signal in ["-TERM", "-INT"] {
+        let mut edge = Edge::start();
+        edge.send(b"good\nbad\nunfini");
+        assert_eq!((edge.receive()["n"].clone(), edge.receive()["n"].clone()), (1.into(), 2.into()));
+        edge.signal(signal);
+        assert_eq!(edge.wait().code(), Some(0));
+        assert!(edge.lines.recv_timeout(PATIENCE).is_err(), "a record for what had no end");
+    }
+}
+
+#[test]
+fn a_signal_in_full_flow_leaves_whole_records() {
+    let mut edge = Edge::start();
+    let mut stdin = edge.stdin.take().unwrap();
+    let writer = thread::spawn(move || while stdin.write_all(b"good day\nbad\n").is_ok() {});
+    assert_eq!(edge.receive()["n"], 1);
+    edge.signal("-TERM");
+    let mut n = 1;
+    while let Ok(line) = edge.lines.recv_timeout(PATIENCE) {
+        n += 1;
+        let record: Value = serde_json::from_str(&line).expect("a whole record");
+        assert_eq!(record["n"], n);
+    }
+    assert_eq!(edge.wait().code(), Some(0));
+    writer.join().unwrap();
+}
+
+/// A line of 100 MB: one record, the same as for its beginning, and no memory for its length.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_line_of_any_length_takes_constant_memory() {
+    let mut edge = Edge::start();
+    edge.send(b"good\n");
+    edge.receive();
+    let before = edge.peak();
+    let block = "good \u{e4}\u{1f980} day ".repeat(1 << 16);
+    let mut sent = 0;
+    while sent < 100 << 20 {
+        edge.send(block.as_bytes());
+        sent += block.len();
+    }
+    // a word without end
+    edge.send(b"\n");
+    let record = edge.receive();
+    assert_eq!((record["n"].as_u64(), record["tokens"].as_u64()), (Some(2), Some(32)));
+    for _ in 0..16 {
+        edge.send(&[b'x'; 1 << 20]);
+    }
+    edge.send(b"\n");
+    assert_eq!(edge.receive()["tokens"], 3);
+    // and one that is wrong at its end
+    edge.send("good".repeat(1 << 20).as_bytes());
+    edge.send(b"\xff\ngood\n");
+    assert_eq!(edge.receive()["error"], "byte 4194304 is not valid UTF-8");
+    assert_eq!(edge.receive()["label"], "positive");
+    let grown = edge.peak() - before;
+    assert!(grown < 1024, "{grown} KiB more than after a short message");
+}

@@ -1,0 +1,83 @@
+use goldcrest::bert::{Batch, Checkpoint, Classifier, TokenizerFiles, Tokens, ops};
+use goldcrest::data::SplitMix;
+use goldcrest::train::{AdamW, Gradients, norm};
+use std::path::PathBuf;
+use std::time::Instant;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Timed steps, after two to warm up
+    #[arg(long, default_value_t = 8)]
+    steps: usize,
+    /// Start from this checkpoint instead of random weights of MiniLM-L6's shape
+    #[arg(long)]
+    base: Option<PathBuf>,
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    #[arg(long, default_value_t = 32)]
+    batch: usize,
+    #[arg(long, default_value_t = 32)]
+    tokens: usize,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Forward, backward, clipping and AdamW on random ids, with dropout.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    super::use_threads(Some(args.threads));
+    let model = Classifier::new(start(args)?, 1)?;
+    let mut random = SplitMix::new(1, 0);
+    let mut adam = AdamW::default();
+    let mut times = Vec::new();
+    for step in 0..args.steps + 2 {
+        let mut text = || Tokens {
+            ids: (0..args.tokens).map(|_| 1000 + random.below(29_000) as u32).collect(),
+            type_ids: vec![0; args.tokens],
+        };
+        let texts: Vec<Tokens> = (0..args.batch).map(|_| text()).collect();
+        let classes = (0..args.batch).map(|i| (i % 2) as u32).collect();
+        let begin = Instant::now();
+        let batch = Batch::new(texts.iter(), 0);
+        let output = model.forward(&batch, Some(step as u32))?;
+        let loss =
+            ops::loss(&output.logits, ops::Loss::CrossEntropy { classes, smoothing: 0.0, weights: None })?;
+        let mut found = loss.backward()?;
+        let weights = model.weights();
+        let gradients: Gradients =
+            weights.iter().filter_map(|(n, w)| Some((n.clone(), found.remove(w.as_tensor())?))).collect();
+        let clip = 1f64.min(1.0 / (norm(&gradients)? + 1e-6));
+        adam.update(weights, &gradients, |_| 1e-5, 0.01, clip)?;
+        times.push(begin.elapsed().as_secs_f64() * 1e3);
+    }
+    let mut times = times.split_off(2);
+    times.sort_by(f64::total_cmp);
+    let median = times[times.len() / 2];
+    if args.json {
+        println!(
+            "{}",
+            serde_json::json!({"ms_per_step": median, "minimum_ms": times[0], "threads": args.threads})
+        );
+    } else {
+        println!("{median:.1} ms a step, at least {:.1}", times[0]);
+    }
+    Ok(())
+}
+
+fn start(args: &Args) -> anyhow::Result<Checkpoint> {
+    if let Some(path) = &args.base {
+        return Ok(Checkpoint::load(path)?);
+    }
+    let config = serde_json::from_value(serde_json::json!({
+        "vocab_size": 30522, "hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12,
+        "intermediate_size": 1536,
+    }))?;
+    let tokenizer = TokenizerFiles {
+        vocab: String::new(),
+        lowercase: true,
+        strip_accents: None,
+        chinese_chars: true,
+        max_length: 512,
+    };
+    Ok(Checkpoint { config, tensors: Default::default(), tokenizer })
+}

@@ -1,0 +1,64 @@
+use super::data_args::DataArgs;
+use goldcrest::data::{Dataset, Labels, Task};
+use goldcrest::evaluate::{BundleRun, Comparison, Gate, Inputs, Outputs, run_bundle};
+use goldcrest_edge::bundle::{Bundle, map};
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Example:
+  goldcrest compare runs/voice/voice.fp32.bundle runs/voice/voice.bundle messages.csv --max-drop 0.5")]
+pub struct Args {
+    /// The bundle in full precision
+    fp32: PathBuf,
+    /// The bundle in int8
+    int8: PathBuf,
+    #[command(flatten)]
+    data: DataArgs,
+    /// Fail when int8 loses more points of the main figure
+    #[arg(long)]
+    max_drop: Option<f64>,
+    /// Fail when int8 loses more points of F1 in any class
+    #[arg(long)]
+    max_drop_per_class: Option<f64>,
+    /// Print Markdown
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let bytes = map(&args.int8)?;
+    let bundle = Bundle::read(&bytes).map_err(|e| anyhow::anyhow!("{}: {e}", args.int8.display()))?;
+    let manifest = bundle.manifest();
+    let (task, labels) = match manifest.task {
+        goldcrest_edge::decision::Task::SingleLabel => (Task::SingleLabel, Some(manifest.labels.clone())),
+        goldcrest_edge::decision::Task::MultiLabel => (Task::MultiLabel, Some(manifest.labels.clone())),
+        goldcrest_edge::decision::Task::Regression => (Task::Regression, None),
+    };
+    let data = Dataset::read(&[args.data.source()?], Some(task), labels.map(Labels::ordered).transpose()?)?;
+    let measure = |path: &Path| run_bundle(path, &data, &mut || ());
+    let (fp32, int8) = (measure(&args.fp32)?, measure(&args.int8)?);
+    let comparison = Comparison::new(&Inputs {
+        data: &data,
+        metric: None,
+        fp32: outputs(&fp32),
+        int8: outputs(&int8),
+        host: None,
+    })?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&comparison)?);
+    } else if args.markdown {
+        print!("{}", comparison.markdown());
+    } else {
+        print!("{}", comparison.text());
+    }
+    Gate { max_drop: args.max_drop, max_drop_per_class: args.max_drop_per_class }.check(&comparison)?;
+    Ok(())
+}
+
+fn outputs(run: &BundleRun) -> Outputs<'_> {
+    Outputs { logits: &run.logits, thresholds: None, bytes: Some(run.bytes), latency: Some(run.latency) }
+}

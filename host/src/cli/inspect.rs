@@ -1,0 +1,61 @@
+use super::data_args::DataArgs;
+use goldcrest::bert::Checkpoint;
+use goldcrest::data::Dataset;
+use goldcrest::recipe::Recipe;
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  goldcrest inspect base/all-MiniLM-L6-v2
+  goldcrest inspect messages.csv
+  goldcrest inspect host/recipes/voice-commands.toml
+For bundles: goldcrest-edge inspect --bundle FILE")]
+pub struct Args {
+    #[command(flatten)]
+    what: DataArgs,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let path = &args.what.data;
+    if path.is_dir() {
+        return checkpoint(&Checkpoint::load(path)?);
+    }
+    if path.extension().is_some_and(|e| e == "toml") {
+        println!("{}", serde_json::to_string_pretty(&Recipe::load(path)?)?);
+        return Ok(());
+    }
+    let data = Dataset::read(&[args.what.source()?], None, None)?;
+    println!("{}", data.files[0].reading);
+    println!("{} rows, {}{}", data.len(), data.task, if data.is_paired() { ", pairs" } else { "" });
+    for (label, count) in data.labels.names().iter().zip(data.class_counts()) {
+        println!("{count:>8}  {label}");
+    }
+    for warning in data.warnings() {
+        println!("warning: {warning}");
+    }
+    Ok(())
+}
+
+fn checkpoint(checkpoint: &Checkpoint) -> anyhow::Result<()> {
+    let config = &checkpoint.config;
+    println!(
+        "{} parameters, {} pieces, hidden {}",
+        checkpoint.parameters(),
+        config.vocab_size,
+        config.hidden_size
+    );
+    if let Some(rank) = config.embedding_rank() {
+        println!("word embeddings of rank {rank}");
+    }
+    for (i, layer) in config.layers().iter().enumerate() {
+        let (heads, size, wide) = (layer.heads, layer.head_size, layer.intermediate);
+        println!("layer {i}: {heads} heads of {size}, feed-forward {wide}");
+    }
+    let head = checkpoint.tensors.contains_key("classifier.weight");
+    match config.problem_type {
+        Some(problem) if head => println!("{problem:?}: {}", config.labels().join(", ")),
+        _ if head => println!("labels: {}", config.labels().join(", ")),
+        _ => println!("no classifier: a pretrained encoder"),
+    }
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! Commands of the host. Results go to stdout, progress and diagnostics to stderr.
+mod bench_train;
+mod compare;
+mod data_args;
+mod export;
+mod inspect;
+mod pack;
+mod predict;
+mod progress;
+mod run;
+mod sweep;
+
+use clap::{Parser, Subcommand};
+use goldcrest::recipe::Until;
+use std::process::ExitCode;
+
+/// From labelled texts to one small file that classifies text on a board: fine-tune, distil, quantize, export, pack,
+/// prove.
+///
+/// Exit codes: 0 done, 1 failed, 2 wrong usage.
+#[derive(Parser)]
+#[command(name = "goldcrest", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything a recipe names, up to a checked bundle; finished steps are reused, interrupted ones continued
+    Run(run::Args),
+    /// The recipe's fine-tuned teacher only
+    Train(run::Args),
+    /// The recipe up to its distilled student
+    Distill(run::Args),
+    /// Write a checkpoint's int8 ONNX model, and say what rounding did to each matrix
+    Quantize(export::QuantizeArgs),
+    /// Write a checkpoint as ONNX
+    Export(export::ExportArgs),
+    /// Make a bundle from a checkpoint, without training or measuring
+    Pack(pack::Args),
+    /// Compare two bundles on labelled texts, through the device's own code
+    Compare(compare::Args),
+    /// Run several recipes and print one table of size, accuracy and speed
+    Sweep(sweep::Args),
+    /// Classify texts with a checkpoint in full precision
+    Predict(predict::Args),
+    /// Show what a checkpoint, a recipe or a data file holds
+    Inspect(inspect::Args),
+    /// Time training steps on random texts
+    #[command(hide = true)]
+    BenchTrain(bench_train::Args),
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  goldcrest run host/recipes/voice-commands.toml
+  goldcrest inspect messages.csv
+  goldcrest compare runs/voice/voice.fp32.bundle runs/voice/voice.bundle messages.csv --markdown
+  echo 'turn on the light' | goldcrest predict runs/voice/student
+  goldcrest export runs/voice/student --int8 -o model.onnx";
+
+/// The command line contradicts itself: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(args) => run::run(&args, Until::Pack),
+        Command::Train(args) => run::run(&args, Until::Train),
+        Command::Distill(args) => run::run(&args, Until::Distill),
+        Command::Quantize(args) => export::quantize(&args),
+        Command::Export(args) => export::export(&args),
+        Command::Pack(args) => pack::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Sweep(args) => sweep::run(&args),
+        Command::Predict(args) => predict::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::BenchTrain(args) => bench_train::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("goldcrest: {error:#}");
+            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+        }
+    }
+}
+
+/// Whoever reads our output has seen enough, as in `goldcrest predict … | head`.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.into_iter().any(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// Sets the threads of all parallel work.
+fn use_threads(threads: Option<usize>) {
+    if let Some(n) = threads {
+        // fails only when it was set before
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(n).build_global();
+    }
+}

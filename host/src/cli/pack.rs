@@ -1,0 +1,84 @@
+use anyhow::Context;
+use goldcrest::bert::{Checkpoint, ProblemType};
+use goldcrest::{export, quantize};
+use goldcrest_edge::bundle::{Licence, Manifest, Windows};
+use goldcrest_edge::decision::Task;
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Example:
+  goldcrest pack runs/voice/student -o voice.bundle --name voice --golden messages.txt")]
+pub struct Args {
+    /// A checkpoint folder
+    checkpoint: PathBuf,
+    /// The bundle to write
+    #[arg(short, long)]
+    output: PathBuf,
+    /// Name of the model; the file's name when not given
+    #[arg(long)]
+    name: Option<String>,
+    /// Semantic version of the model
+    #[arg(long, default_value = "0.1.0")]
+    model_version: String,
+    /// Keep full precision
+    #[arg(long)]
+    fp32: bool,
+    /// The model compares two texts
+    #[arg(long)]
+    pair: bool,
+    /// Longest input in word pieces
+    #[arg(long, default_value_t = 128)]
+    max_tokens: u32,
+    /// Messages for the device's self-test, one a line (a pair with a tab between)
+    #[arg(long)]
+    golden: Option<PathBuf>,
+    /// Licence of the base model
+    #[arg(long, default_value = "unstated")]
+    base_licence: String,
+    /// Licence of the data
+    #[arg(long, default_value = "unstated")]
+    data_licence: String,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let checkpoint = Checkpoint::load(&args.checkpoint)?;
+    let config = &checkpoint.config;
+    let stem = args.output.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+    let manifest = Manifest {
+        name: args.name.clone().unwrap_or(stem),
+        version: args.model_version.clone(),
+        task: match config.problem_type {
+            Some(ProblemType::MultiLabelClassification) => Task::MultiLabel,
+            Some(ProblemType::Regression) => Task::Regression,
+            _ if config.num_labels() == 1 => Task::Regression,
+            _ => Task::SingleLabel,
+        },
+        pair: args.pair,
+        labels: config.labels(),
+        tokenizer: checkpoint.tokenizer.settings(),
+        max_tokens: args.max_tokens.min(config.max_position_embeddings as u32),
+        windows: Windows::Truncate,
+        decision: Default::default(),
+        measured: Vec::new(),
+        licence: Licence { base_model: args.base_licence.clone(), data: args.data_licence.clone() },
+        created_by: concat!("goldcrest ", env!("CARGO_PKG_VERSION")).into(),
+    };
+    let golden = match &args.golden {
+        Some(path) => std::fs::read_to_string(path).with_context(|| path.display().to_string())?,
+        None => String::new(),
+    };
+    let golden: Vec<(String, Option<String>)> = golden
+        .lines()
+        .map(|line| match line.split_once('\t') {
+            Some((a, b)) if args.pair => (a.into(), Some(b.into())),
+            _ => (line.into(), None),
+        })
+        .collect();
+    let onnx =
+        if args.fp32 { export::fp32(&checkpoint)? } else { export::int8(&quantize::quantize(&checkpoint)?) };
+    let bytes = export::pack(&manifest, onnx, &checkpoint.tokenizer.vocab, &golden)?;
+    goldcrest_edge::bundle::save(&args.output, &bytes).with_context(|| args.output.display().to_string())?;
+    println!("{} {} bytes", args.output.display(), bytes.len());
+    Ok(())
+}

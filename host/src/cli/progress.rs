@@ -1,0 +1,77 @@
+use goldcrest::recipe::Progress;
+use goldcrest::train::Event;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::IsTerminal;
+
+/// Shows a run on stderr: bars on a terminal, lines of results elsewhere, nothing with `quiet`.
+pub struct Display {
+    quiet: bool,
+    terminal: bool,
+    bar: ProgressBar,
+    loss: f32,
+}
+
+impl Display {
+    pub fn new(quiet: bool) -> Self {
+        let terminal = std::io::stderr().is_terminal() && !quiet;
+        Self { quiet, terminal, bar: ProgressBar::hidden(), loss: f32::NAN }
+    }
+
+    pub fn show(&mut self, progress: Progress) {
+        match progress {
+            Progress::Step { name, reused } => {
+                self.finish();
+                self.line(&if reused { format!("{name}: reused") } else { format!("{name} …") });
+            }
+            Progress::Note(text) => self.line(&format!("  {text}")),
+            Progress::Classified { done, all } => {
+                if done == 1 {
+                    self.start(all as u64, 0, "texts");
+                }
+                self.bar.set_position(done as u64);
+                if done == all {
+                    self.finish();
+                }
+            }
+            Progress::Training(Event::Started { done, steps }) => {
+                if done > 0 {
+                    self.line(&format!("  continues after step {done} of {steps}"));
+                }
+                self.start(steps, done, "steps");
+            }
+            Progress::Training(Event::Step { step, loss }) => {
+                self.loss = if self.loss.is_nan() { loss } else { 0.98 * self.loss + 0.02 * loss };
+                self.bar.set_position(step);
+                self.bar.set_message(format!("loss {:.4}", self.loss));
+            }
+            Progress::Training(Event::Evaluated { step, value, best, .. }) => {
+                let mark = if best { "  best so far" } else { "" };
+                self.line(&format!("  step {step}: dev {:.2}{mark}", value * 100.0));
+            }
+        }
+    }
+
+    fn start(&mut self, length: u64, done: u64, unit: &str) {
+        self.loss = f32::NAN;
+        if self.terminal {
+            let template = format!("  {{bar:32}} {{pos}}/{{len}} {unit}, {{per_sec}}, {{eta}} left  {{msg}}");
+            let style =
+                ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+            self.bar = ProgressBar::new(length).with_style(style).with_position(done);
+            self.bar.reset_eta();
+        }
+    }
+
+    fn finish(&mut self) {
+        self.bar.finish_and_clear();
+        self.bar = ProgressBar::hidden();
+    }
+
+    fn line(&self, text: &str) {
+        if self.terminal {
+            self.bar.suspend(|| eprintln!("{text}"));
+        } else if !self.quiet {
+            eprintln!("{text}");
+        }
+    }
+}

@@ -1,0 +1,238 @@
+use serde::Serialize;
+
+use super::significance::{Interval, bootstrap, mcnemar};
+use crate::data::{Dataset, Target, Task};
+use crate::metrics::{self, ClassScores, Metric, Metrics, MetricsError};
+
+/// Draws of the bootstrap, and their seed: the interval is part of a report that has to come out the same again.
+const ROUNDS: usize = 2000;
+const SEED: u64 = 0;
+
+/// Microseconds a text.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "percentiles are named as such")]
+pub struct Latency {
+    pub p50: f64,
+    pub p90: f64,
+    pub p99: f64,
+}
+
+/// What one model gave on the examples.
+#[derive(Clone, Copy, Debug)]
+pub struct Outputs<'a> {
+    /// `[examples, width]`, row-major, in the order of the data; see [`metrics::width`].
+    pub logits: &'a [f32],
+    /// Multi-label: one a label, probabilities. [`metrics::THRESHOLD`] when `None`.
+    pub thresholds: Option<&'a [f32]>,
+    /// Size of the model's file.
+    pub bytes: Option<u64>,
+    /// Measured on this machine.
+    pub latency: Option<Latency>,
+}
+
+/// What is compared: the outputs of all models on the same examples.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// The examples with their gold targets.
+    pub data: &'a Dataset,
+    /// The figure that decides; [`Metric::of`] the task when `None`.
+    pub metric: Option<Metric>,
+    /// The exported fp32 model.
+    pub fp32: Outputs<'a>,
+    /// The int8 model.
+    pub int8: Outputs<'a>,
+    /// The model as it was trained, to see what the export changed.
+    pub host: Option<Outputs<'a>>,
+}
+
+/// Figures, size and speed of one model.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "as in `Outputs`")]
+pub struct Measured {
+    pub metrics: Metrics,
+    pub bytes: Option<u64>,
+    pub latency: Option<Latency>,
+}
+
+/// Examples that one model alone gets right, and the chance of such a difference; see [`mcnemar`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct McNemar {
+    pub only_fp32: u64,
+    pub only_int8: u64,
+    pub p: f64,
+}
+
+/// One class in both models.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClassComparison {
+    /// Its name.
+    pub label: String,
+    /// In the fp32 model.
+    pub fp32: ClassScores,
+    /// In the int8 model.
+    pub int8: ClassScores,
+    /// int8 minus fp32, in points of F1 (hundredths).
+    pub delta: f64,
+    /// Examples of the class that fp32 finds and int8 does not.
+    pub lost: u64,
+    /// Examples of the class that int8 finds and fp32 does not.
+    pub gained: u64,
+}
+
+/// fp32 and int8 side by side. Serialized it is the JSON report.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Comparison {
+    /// What is predicted.
+    pub task: Task,
+    /// SHA-256 of the examples, hexadecimal.
+    pub data_digest: String,
+    /// Examples.
+    pub rows: usize,
+    /// The figure that decides.
+    pub metric: Metric,
+    /// The fp32 model.
+    pub fp32: Measured,
+    /// The int8 model.
+    pub int8: Measured,
+    /// The model as it was trained.
+    pub host: Option<Measured>,
+    /// int8 minus fp32 of the metric, in points (hundredths).
+    pub delta: f64,
+    /// 95 % interval of `delta`, by paired bootstrap.
+    pub interval: Interval,
+    /// Examples with the same answer in both; none for regression.
+    pub agreeing: Option<u64>,
+    /// Whether one is right more often than the other; none for regression.
+    pub mcnemar: Option<McNemar>,
+    /// Between fp32 and int8.
+    pub largest_logit_difference: f64,
+    /// Between the model as it was trained and fp32.
+    pub largest_export_difference: Option<f64>,
+    /// int8 bytes by fp32 bytes.
+    pub size_ratio: Option<f64>,
+    /// By label id; empty for regression.
+    pub per_class: Vec<ClassComparison>,
+}
+
+/// Why models cannot be compared.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the {model} model: {problem}")]
+pub struct CompareError {
+    /// Whose outputs are at fault.
+    pub model: &'static str,
+    /// What is wrong with them.
+    pub problem: MetricsError,
+}
+
+impl Comparison {
+    /// Compares.
+    ///
+    /// # Errors
+    /// [`CompareError`] for outputs that do not fit the data or are not finite, and a metric that the task lacks.
+    pub fn new(inputs: &Inputs) -> Result<Self, CompareError> {
+        let data = inputs.data;
+        let metric = inputs.metric.unwrap_or(Metric::of(data.task));
+        let by = |model| move |problem| CompareError { model, problem };
+        if !metric.suits(data.task) {
+            return Err(by("fp32")(MetricsError::Unsuited { task: data.task, metric }));
+        }
+        let fp32 = measured(data, &inputs.fp32).map_err(by("fp32"))?;
+        let int8 = measured(data, &inputs.int8).map_err(by("int8"))?;
+        let host = inputs.host.map(|host| measured(data, &host)).transpose().map_err(by("trained"))?;
+        let answers = |outputs: &Outputs| metrics::predict(data, outputs.logits, outputs.thresholds);
+        let answers = Answers {
+            gold: data.examples.iter().map(|example| &example.target).collect(),
+            fp32: answers(&inputs.fp32).map_err(by("fp32"))?,
+            int8: answers(&inputs.int8).map_err(by("int8"))?,
+        };
+        let points = |metrics: &Metrics| metrics.get(metric).unwrap_or_default() * 100.0;
+        let delta = points(&int8.metrics) - points(&fp32.metrics);
+        let classes = data.task != Task::Regression;
+        Ok(Comparison {
+            task: data.task,
+            data_digest: data.digest().iter().map(|byte| format!("{byte:02x}")).collect(),
+            rows: data.len(),
+            metric,
+            delta,
+            interval: answers.interval(data, metric).unwrap_or(Interval { low: delta, high: delta }),
+            agreeing: classes.then(|| answers.count(|_, fp32, int8| fp32 == int8)),
+            mcnemar: classes.then(|| answers.mcnemar()),
+            largest_logit_difference: largest_difference(inputs.fp32.logits, inputs.int8.logits),
+            largest_export_difference: inputs
+                .host
+                .map(|host| largest_difference(inputs.fp32.logits, host.logits)),
+            size_ratio: fp32.bytes.zip(int8.bytes).map(|(fp32, int8)| int8 as f64 / fp32 as f64),
+            per_class: answers.per_class(data, &fp32.metrics, &int8.metrics),
+            fp32,
+            int8,
+            host,
+        })
+    }
+}
+
+fn measured(data: &Dataset, outputs: &Outputs) -> Result<Measured, MetricsError> {
+    let metrics = metrics::measure(data, outputs.logits, outputs.thresholds)?;
+    Ok(Measured { metrics, bytes: outputs.bytes, latency: outputs.latency })
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max)
+}
+
+/// Gold targets and what both models say, example by example.
+struct Answers<'a> {
+    gold: Vec<&'a Target>,
+    fp32: Vec<Target>,
+    int8: Vec<Target>,
+}
+
+impl Answers<'_> {
+    fn iter(&self) -> impl Iterator<Item = (&Target, &Target, &Target)> {
+        self.gold.iter().zip(&self.fp32).zip(&self.int8).map(|((&gold, fp32), int8)| (gold, fp32, int8))
+    }
+
+    fn count(&self, holds: impl Fn(&Target, &Target, &Target) -> bool) -> u64 {
+        self.iter().filter(|&(gold, fp32, int8)| holds(gold, fp32, int8)).count() as u64
+    }
+
+    fn mcnemar(&self) -> McNemar {
+        let only_fp32 = self.count(|gold, fp32, int8| fp32 == gold && int8 != gold);
+        let only_int8 = self.count(|gold, fp32, int8| fp32 != gold && int8 == gold);
+        McNemar { only_fp32, only_int8, p: mcnemar(only_fp32, only_int8) }
+    }
+
+    /// Of the difference in the metric, in points.
+    fn interval(&self, data: &Dataset, metric: Metric) -> Option<Interval> {
+        let points = |draw: &[usize], predicted: &[Target]| {
+            let pairs = draw.iter().map(|&row| (self.gold[row], &predicted[row]));
+            let metrics = metrics::of_pairs(data.task, data.labels.len(), pairs);
+            metrics.and_then(|metrics| metrics.get(metric)).unwrap_or_default() * 100.0
+        };
+        bootstrap(data.len(), ROUNDS, SEED, |draw| points(draw, &self.int8) - points(draw, &self.fp32))
+    }
+
+    fn per_class(&self, data: &Dataset, fp32: &Metrics, int8: &Metrics) -> Vec<ClassComparison> {
+        let scores = fp32.per_class().iter().zip(int8.per_class());
+        (0..)
+            .zip(data.labels.names())
+            .zip(scores)
+            .map(|((id, label), (&fp32, &int8))| ClassComparison {
+                label: label.clone(),
+                fp32,
+                int8,
+                delta: (int8.f1 - fp32.f1) * 100.0,
+                lost: self.count(|gold, fp32, int8| has(gold, id) && has(fp32, id) && !has(int8, id)),
+                gained: self.count(|gold, fp32, int8| has(gold, id) && !has(fp32, id) && has(int8, id)),
+            })
+            .collect()
+    }
+}
+
+fn has(target: &Target, id: u32) -> bool {
+    match target {
+        Target::Class(class) => *class == id,
+        Target::Classes(classes) => classes.contains(&id),
+        Target::Value(_) => false,
+    }
+}

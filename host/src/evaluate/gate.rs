@@ -1,0 +1,116 @@
+use std::fmt;
+
+use super::Comparison;
+use crate::metrics::Metric;
+
+/// How much an int8 model may lose. `None` does not limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Gate {
+    /// Points (hundredths) of the comparison's metric.
+    pub max_drop: Option<f64>,
+    /// Points of F1, for each class.
+    pub max_drop_per_class: Option<f64>,
+}
+
+/// A class that lost F1.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "as in `ClassComparison`")]
+pub struct Suffered {
+    pub label: String,
+    pub support: u64,
+    pub lost: u64,
+    /// Points of F1.
+    pub fp32: f64,
+    pub int8: f64,
+}
+
+impl Suffered {
+    fn drop(&self) -> f64 {
+        self.fp32 - self.int8
+    }
+}
+
+/// Why a gate refuses: the int8 model loses more than is allowed, and where.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub struct Refusal {
+    /// The figure that decides.
+    pub metric: Metric,
+    /// Its values, in points.
+    pub fp32: f64,
+    /// See `fp32`.
+    pub int8: f64,
+    /// The limit it broke, in points; `None` if only classes did.
+    pub max_drop: Option<f64>,
+    /// The limit for classes.
+    pub max_drop_per_class: Option<f64>,
+    /// Classes that lost: all if the metric broke its limit, else those beyond theirs. Worst first.
+    pub suffered: Vec<Suffered>,
+}
+
+impl Gate {
+    /// Accepts, or says why not.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn check(&self, comparison: &Comparison) -> Result<(), Refusal> {
+        // a drop of exactly the limit passes, whatever the rounding
+        let beyond = |drop: f64, limit: Option<f64>| limit.is_some_and(|limit| drop > limit + 1e-9);
+        let broken = beyond(-comparison.delta, self.max_drop);
+        let mut suffered: Vec<Suffered> = comparison
+            .per_class
+            .iter()
+            .filter(|class| (broken && class.delta < 0.0) || beyond(-class.delta, self.max_drop_per_class))
+            .map(|class| Suffered {
+                label: class.label.clone(),
+                support: class.fp32.support,
+                lost: class.lost,
+                fp32: class.fp32.f1 * 100.0,
+                int8: class.int8.f1 * 100.0,
+            })
+            .collect();
+        if !broken && suffered.is_empty() {
+            return Ok(());
+        }
+        suffered.sort_by(|a, b| b.drop().total_cmp(&a.drop()));
+        let points =
+            |metrics: &crate::metrics::Metrics| metrics.get(comparison.metric).unwrap_or_default() * 100.0;
+        Err(Refusal {
+            metric: comparison.metric,
+            fp32: points(&comparison.fp32.metrics),
+            int8: points(&comparison.int8.metrics),
+            max_drop: self.max_drop.filter(|_| broken),
+            max_drop_per_class: self.max_drop_per_class,
+            suffered,
+        })
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 10;
+        let drop = self.fp32 - self.int8;
+        write!(f, "refused: int8 has {} {:.2}, fp32 {:.2}", self.metric, self.int8, self.fp32)?;
+        match (self.max_drop, self.max_drop_per_class) {
+            (Some(limit), _) => write!(f, ", a drop of {drop:.2} where max_drop allows {limit}")?,
+            (None, Some(limit)) => {
+                write!(f, ", but classes lost more F1 than max_drop_per_class allows ({limit})")?
+            }
+            (None, None) => {}
+        }
+        if !self.suffered.is_empty() {
+            write!(f, "\nclasses that suffered (F1 fp32 -> int8):")?;
+        }
+        for class in self.suffered.iter().take(SHOWN) {
+            let Suffered { label, support, lost, fp32, int8 } = class;
+            write!(
+                f,
+                "\n  {label}: {fp32:.2} -> {int8:.2} ({:+.2}), {lost} of its {support} examples lost",
+                int8 - fp32
+            )?;
+        }
+        match self.suffered.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "\n  and {more} more"),
+        }
+    }
+}

@@ -1,0 +1,155 @@
+use super::table::Table;
+use super::{Comparison, Measured};
+use crate::metrics::{Metric, Metrics};
+
+impl Comparison {
+    /// As tables for a terminal.
+    pub fn text(&self) -> String {
+        let mut parts = vec![self.summary().text(), self.notes().join("\n") + "\n"];
+        parts.extend(self.classes().map(|table| table.text()));
+        parts.join("\n")
+    }
+
+    /// As Markdown.
+    pub fn markdown(&self) -> String {
+        let notes: String = self.notes().iter().map(|note| format!("- {note}\n")).collect();
+        let mut parts = vec![self.summary().markdown(), notes];
+        parts.extend(self.classes().map(|table| table.markdown()));
+        parts.join("\n")
+    }
+
+    fn summary(&self) -> Table {
+        let mut table = match &self.host {
+            Some(_) => Table::new([self.title().as_str(), "trained", "fp32", "int8", "int8 - fp32"]),
+            None => Table::new([self.title().as_str(), "fp32", "int8", "int8 - fp32"]),
+        };
+        let mut row = |name: &str, value: &dyn Fn(&Measured) -> Option<f64>, show: Show| {
+            let (Some(fp32), Some(int8)) = (value(&self.fp32), value(&self.int8)) else { return };
+            let host = self.host.as_ref().map(|host| value(host).map_or_else(String::new, |v| show.value(v)));
+            let cells = [show.value(fp32), show.value(int8), show.change(fp32, int8)];
+            table.row([name.to_owned()].into_iter().chain(host).chain(cells));
+        };
+        for metric in [
+            Metric::Accuracy,
+            Metric::MacroF1,
+            Metric::MicroF1,
+            Metric::WeightedF1,
+            Metric::Mcc,
+            Metric::Pearson,
+            Metric::Spearman,
+        ] {
+            // for one label an example, micro-F1 is accuracy again
+            let again = metric == Metric::MicroF1 && matches!(self.fp32.metrics, Metrics::SingleLabel(_));
+            if !again {
+                row(&metric.to_string(), &|side| side.metrics.get(metric), Show::Points);
+            }
+        }
+        row("calibration error", &calibration_error, Show::Points);
+        row("mse", &|side| regression(side).map(|(mse, _)| mse), Show::Plain);
+        row("mae", &|side| regression(side).map(|(_, mae)| mae), Show::Plain);
+        row("size, MB", &|side| side.bytes.map(|bytes| bytes as f64 / 1e6), Show::Ratio(2));
+        row("p50, µs", &|side| side.latency.map(|latency| latency.p50), Show::Ratio(0));
+        row("p90, µs", &|side| side.latency.map(|latency| latency.p90), Show::Ratio(0));
+        row("p99, µs", &|side| side.latency.map(|latency| latency.p99), Show::Ratio(0));
+        table
+    }
+
+    fn title(&self) -> String {
+        format!("{} examples", self.rows)
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let mut notes = vec![format!(
+            "{}: int8 - fp32 is {:+.2} points, 95 % interval {:+.2} to {:+.2} (paired bootstrap)",
+            self.metric, self.delta, self.interval.low, self.interval.high
+        )];
+        if let Some(agreeing) = self.agreeing {
+            let share = 100.0 * agreeing as f64 / self.rows as f64;
+            notes.push(format!("same answer for {agreeing} of {} ({share:.2} %)", self.rows));
+        }
+        if let Some(test) = self.mcnemar {
+            notes.push(format!(
+                "right in fp32 alone {}, in int8 alone {}: McNemar's exact p {:.3}",
+                test.only_fp32, test.only_int8, test.p
+            ));
+        }
+        notes.push(format!("largest logit difference, fp32 to int8: {:.4}", self.largest_logit_difference));
+        if let Some(difference) = self.largest_export_difference {
+            notes.push(format!("largest logit difference, trained to fp32: {difference:.1e}"));
+        }
+        notes.push(format!("data sha256 {}", self.data_digest));
+        notes
+    }
+
+    fn classes(&self) -> Option<Table> {
+        let header = [
+            "label",
+            "examples",
+            "recall fp32",
+            "int8",
+            "precision fp32",
+            "int8",
+            "F1 fp32",
+            "int8",
+            "delta",
+            "lost",
+            "gained",
+        ];
+        let mut table = Table::new(header);
+        for class in &self.per_class {
+            let (fp32, int8) = (class.fp32, class.int8);
+            let points = [fp32.recall, int8.recall, fp32.precision, int8.precision, fp32.f1, int8.f1]
+                .map(|value| Show::Points.value(value));
+            table.row([class.label.clone(), fp32.support.to_string()].into_iter().chain(points).chain([
+                format!("{:+.2}", class.delta),
+                class.lost.to_string(),
+                class.gained.to_string(),
+            ]));
+        }
+        (!self.per_class.is_empty()).then_some(table)
+    }
+}
+
+fn calibration_error(side: &Measured) -> Option<f64> {
+    match &side.metrics {
+        Metrics::SingleLabel(metrics) => Some(metrics.calibration_error),
+        Metrics::MultiLabel(_) | Metrics::Regression(_) => None,
+    }
+}
+
+/// Mean squared and mean absolute error.
+fn regression(side: &Measured) -> Option<(f64, f64)> {
+    match &side.metrics {
+        Metrics::Regression(metrics) => Some((metrics.mse, metrics.mae)),
+        Metrics::SingleLabel(_) | Metrics::MultiLabel(_) => None,
+    }
+}
+
+/// How a figure and its change are written.
+#[derive(Clone, Copy)]
+enum Show {
+    /// A share, as hundredths.
+    Points,
+    /// As it is.
+    Plain,
+    /// So many decimals; the change is a factor.
+    Ratio(usize),
+}
+
+impl Show {
+    fn value(self, value: f64) -> String {
+        match self {
+            Show::Points => format!("{:.2}", value * 100.0),
+            Show::Plain => format!("{value:.4}"),
+            Show::Ratio(decimals) => format!("{value:.decimals$}"),
+        }
+    }
+
+    fn change(self, fp32: f64, int8: f64) -> String {
+        match self {
+            Show::Points => format!("{:+.2}", (int8 - fp32) * 100.0),
+            Show::Plain => format!("{:+.4}", int8 - fp32),
+            Show::Ratio(_) => format!("x {:.2}", int8 / fp32),
+        }
+    }
+}

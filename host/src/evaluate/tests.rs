@@ -1,0 +1,164 @@
+use super::*;
+use crate::data::{Dataset, Example, Labels, Target, Task};
+use crate::metrics::Metric;
+
+fn dataset(task: Task, names: &[&str], targets: Vec<Target>) -> Dataset {
+    let example = |target| Example { text: "x".to_owned(), pair: None, target, file: 0, line: 1 };
+    Dataset {
+        task,
+        labels: Labels::ordered(names.iter().map(|&name| name.to_owned()).collect()).unwrap(),
+        examples: targets.into_iter().map(example).collect(),
+        files: Vec::new(),
+    }
+}
+
+fn outputs(logits: &[f32]) -> Outputs<'_> {
+    Outputs { logits, thresholds: None, bytes: None, latency: None }
+}
+
+fn compare(data: &Dataset, fp32: &[f32], int8: &[f32]) -> Comparison {
+    let inputs = Inputs { data, metric: None, fp32: outputs(fp32), int8: outputs(int8), host: None };
+    Comparison::new(&inputs).unwrap()
+}
+
+/// Logits that give these classes.
+fn one_hot(classes: &[usize], width: usize) -> Vec<f32> {
+    classes
+        .iter()
+        .flat_map(|&class| (0..width).map(move |index| f32::from(u8::from(index == class))))
+        .collect()
+}
+
+/// Ten `on`, ten `off`; fp32 errs in one `on`, int8 in that one and in three `off`.
+fn on_off() -> (Dataset, Vec<f32>, Vec<f32>) {
+    let gold: Vec<usize> = (0..20).map(|row| row / 10).collect();
+    let data = dataset(
+        Task::SingleLabel,
+        &["on", "off"],
+        gold.iter().map(|&class| Target::Class(class as u32)).collect(),
+    );
+    let mut fp32 = gold.clone();
+    fp32[0] = 1;
+    let mut int8 = fp32.clone();
+    (10..13).for_each(|row| int8[row] = 0);
+    (data, one_hot(&fp32, 2), one_hot(&int8, 2))
+}
+
+#[test]
+fn comparison_by_hand() {
+    let (data, fp32, int8) = on_off();
+    let comparison = compare(&data, &fp32, &int8);
+    assert_eq!(comparison.agreeing, Some(17));
+    let test = comparison.mcnemar.unwrap();
+    assert_eq!((test.only_fp32, test.only_int8), (3, 0));
+    assert!((test.p - 0.25).abs() < 1e-12);
+    assert!((comparison.delta + 15.0).abs() < 1e-9);
+    // three rows of twenty: the interval holds -15 and lies below or at 0
+    assert!(comparison.interval.low < -15.0 && comparison.interval.high <= 0.0, "{:?}", comparison.interval);
+    assert_eq!(comparison.largest_logit_difference, 1.0);
+    let off = &comparison.per_class[1];
+    assert_eq!((off.label.as_str(), off.lost, off.gained, off.fp32.support), ("off", 3, 0, 10));
+    assert!((off.delta - (14.0 / 18.0 - 20.0 / 21.0) * 100.0).abs() < 1e-9, "{}", off.delta);
+}
+
+#[test]
+fn gate_names_the_classes_that_suffered() {
+    let (data, fp32, int8) = on_off();
+    let comparison = compare(&data, &fp32, &int8);
+    let gate = |max_drop, max_drop_per_class| Gate { max_drop, max_drop_per_class }.check(&comparison);
+    assert_eq!(gate(None, None), Ok(()));
+    assert_eq!(gate(Some(15.0), None), Ok(()), "exactly the limit");
+    assert_eq!(
+        gate(Some(0.5), None).unwrap_err().to_string(),
+        "refused: int8 has accuracy 80.00, fp32 95.00, a drop of 15.00 where max_drop allows 0.5\n\
+         classes that suffered (F1 fp32 -> int8):\n  \
+         off: 95.24 -> 77.78 (-17.46), 3 of its 10 examples lost\n  \
+         on: 94.74 -> 81.82 (-12.92), 0 of its 10 examples lost"
+    );
+    assert_eq!(
+        gate(Some(20.0), Some(15.0)).unwrap_err().to_string(),
+        "refused: int8 has accuracy 80.00, fp32 95.00, but classes lost more F1 than max_drop_per_class allows (15)\n\
+         classes that suffered (F1 fp32 -> int8):\n  \
+         off: 95.24 -> 77.78 (-17.46), 3 of its 10 examples lost"
+    );
+    assert_eq!(
+        Gate { max_drop: Some(0.0), max_drop_per_class: Some(0.0) }.check(&compare(&data, &fp32, &fp32)),
+        Ok(())
+    );
+}
+
+#[test]
+fn report_in_three_forms() {
+    let (data, fp32, int8) = on_off();
+    let latency = Some(Latency { p50: 900.4, p90: 1000.0, p99: 1500.0 });
+    let comparison = Comparison::new(&Inputs {
+        data: &data,
+        metric: Some(Metric::MacroF1),
+        fp32: Outputs { bytes: Some(8_000_000), latency, ..outputs(&fp32) },
+        int8: Outputs { bytes: Some(2_000_000), latency, ..outputs(&int8) },
+        host: Some(outputs(&fp32)),
+    })
+    .unwrap();
+    let text = comparison.text();
+    let line =
+        |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{text}"));
+    let cells = |start: &str| line(start).split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(cells("accuracy"), ["accuracy", "95.00", "95.00", "80.00", "-15.00"]);
+    assert_eq!(cells("size"), ["size,", "MB", "8.00", "2.00", "x", "0.25"]);
+    assert_eq!(cells("p50"), ["p50,", "µs", "900", "900", "x", "1.00"]);
+    assert!(line("right in").ends_with("fp32 alone 3, in int8 alone 0: McNemar's exact p 0.250"));
+    assert_eq!(cells("off ")[..4], ["off", "10", "100.00", "70.00"]);
+
+    let markdown = comparison.markdown();
+    assert!(markdown.starts_with("| 20 examples "), "{markdown}");
+    assert!(markdown.lines().filter(|line| line.starts_with('|')).all(|line| line.ends_with('|')));
+
+    let json: serde_json::Value = serde_json::from_str(&serde_json::to_string(&comparison).unwrap()).unwrap();
+    assert_eq!(json["metric"], "macro-f1");
+    assert_eq!(json["size_ratio"], 0.25);
+    assert_eq!(json["fp32"]["metrics"]["task"], "single-label");
+    assert_eq!(json["per_class"][1]["lost"], 3);
+    assert_eq!(json["data_digest"].as_str().map(str::len), Some(64));
+}
+
+#[test]
+fn plot_has_two_bars_a_class() {
+    let sets = dataset(Task::MultiLabel, &["a<b", &"long ".repeat(20)], vec![Target::Classes(vec![0])]);
+    let svg = compare(&sets, &[1.0, -1.0], &[-1.0, -1.0]).svg().unwrap();
+    assert_eq!(svg.matches("height=\"12\"").count(), 4);
+    assert!(
+        svg.contains("a&lt;b") && svg.contains("width=\"400.0\"") && svg.contains("width=\"0.0\""),
+        "{svg}"
+    );
+    assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
+}
+
+#[test]
+fn every_task_is_compared() {
+    let sets =
+        dataset(Task::MultiLabel, &["a", "b|c"], vec![Target::Classes(vec![0, 1]), Target::Classes(vec![])]);
+    let comparison = compare(&sets, &[1.0, 1.0, -1.0, -1.0], &[1.0, -1.0, -1.0, -1.0]);
+    assert_eq!((comparison.metric, comparison.agreeing), (Metric::MacroF1, Some(1)));
+    assert!((comparison.delta + 50.0).abs() < 1e-9);
+    assert!(comparison.markdown().contains("b\\|c"));
+    let numbers = dataset(Task::Regression, &[], [1.0, 2.0, 3.0].map(Target::Value).to_vec());
+    let comparison = compare(&numbers, &[1.0, 2.0, 3.0], &[1.0, 2.0, 2.5]);
+    assert_eq!((comparison.metric, comparison.agreeing, comparison.mcnemar), (Metric::Pearson, None, None));
+    assert!(comparison.delta < 0.0 && comparison.per_class.is_empty());
+    assert!(comparison.text().contains("mse"));
+    let refusal = Gate { max_drop: Some(0.0), max_drop_per_class: None }.check(&comparison).unwrap_err();
+    assert!(refusal.suffered.is_empty());
+}
+
+#[test]
+fn outputs_have_to_fit() {
+    let (data, fp32, mut int8) = on_off();
+    let error = |int8: &[f32], metric| {
+        let inputs = Inputs { data: &data, metric, fp32: outputs(&fp32), int8: outputs(int8), host: None };
+        Comparison::new(&inputs).unwrap_err().to_string()
+    };
+    assert_eq!(error(&int8[1..], None), "the int8 model: 39 logits where 40 are needed (20 examples of 2)");
+    assert_eq!(error(&int8, Some(Metric::Pearson)), "the fp32 model: a single-label task has no pearson");
+    int8[6] = f32::INFINITY;
+    assert_eq!(error(&int8, None), "the int8 model: example 4 (from 1) has a logit that is not finite");
+}

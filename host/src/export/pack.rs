@@ -1,0 +1,38 @@
+use super::Onnx;
+use goldcrest_edge::bundle::{self, Golden, Manifest};
+use goldcrest_edge::classifier::{self, Classifier, Options};
+use goldcrest_edge::model::Bytes;
+
+/// Why a bundle cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PackError {
+    /// The parts do not make a bundle.
+    #[error(transparent)]
+    Write(#[from] bundle::WriteError),
+    /// The device's code does not take it.
+    #[error("the packed bundle does not run: {0}")]
+    Classifier(#[from] classifier::Error),
+}
+
+/// The bytes of a bundle. `golden` are texts (or pairs) whose logits the device checks before it trusts the bundle: they
+/// are taken from the bundle itself, run by the device's code.
+///
+/// # Errors
+/// [`PackError`].
+pub fn pack(
+    manifest: &Manifest,
+    onnx: Onnx,
+    vocabulary: &str,
+    golden: &[(String, Option<String>)],
+) -> Result<Vec<u8>, PackError> {
+    let (graph, weights) = onnx.split();
+    let write = |golden: &[Golden]| bundle::write(manifest, &graph, &weights, vocabulary.as_bytes(), golden);
+    let mut classifier = Classifier::new(Bytes::from(write(&[])?), &Options::default())?;
+    let golden = golden.iter().map(|(text, pair)| {
+        let outcome = classifier.classify(text, pair.as_deref())?;
+        let logits = outcome.logits.iter().map(|logit| logit.to_bits()).collect();
+        Ok(Golden { text: text.clone(), pair: pair.clone(), logits })
+    });
+    let golden = golden.collect::<Result<Vec<_>, PackError>>()?;
+    Ok(write(&golden)?)
+}

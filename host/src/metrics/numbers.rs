@@ -1,0 +1,71 @@
+use serde::Serialize;
+
+use crate::data::Target;
+
+/// Figures of a regression.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Regression {
+    /// Examples.
+    pub rows: u64,
+    /// Linear correlation, -1 to 1; 0 if a side is constant.
+    pub pearson: f64,
+    /// Correlation of ranks (ties share their mean rank), -1 to 1; 0 if a side is constant.
+    pub spearman: f64,
+    /// Mean squared error, in squared units of the target.
+    pub mse: f64,
+    /// Mean absolute error, in units of the target.
+    pub mae: f64,
+}
+
+impl Regression {
+    pub(super) fn of<'a>(pairs: impl Iterator<Item = (&'a Target, &'a Target)>) -> Option<Self> {
+        let (gold, predicted): (Vec<f64>, Vec<f64>) = pairs
+            .filter_map(|pair| match pair {
+                (Target::Value(gold), Target::Value(predicted)) => {
+                    Some((f64::from(*gold), f64::from(*predicted)))
+                }
+                _ => None,
+            })
+            .unzip();
+        let rows = gold.len();
+        let mean = |error: fn(f64) -> f64| {
+            gold.iter().zip(&predicted).map(|(gold, predicted)| error(gold - predicted)).sum::<f64>()
+                / rows as f64
+        };
+        (rows > 0).then(|| Regression {
+            rows: rows as u64,
+            pearson: pearson(&gold, &predicted),
+            spearman: pearson(&ranks(&gold), &ranks(&predicted)),
+            mse: mean(|error| error * error),
+            mae: mean(f64::abs),
+        })
+    }
+}
+
+fn pearson(a: &[f64], b: &[f64]) -> f64 {
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let (mean_a, mean_b) = (mean(a), mean(b));
+    let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
+    for (a, b) in a.iter().zip(b) {
+        let (a, b) = (a - mean_a, b - mean_b);
+        ab += a * b;
+        aa += a * a;
+        bb += b * b;
+    }
+    let scale = aa.sqrt() * bb.sqrt();
+    if scale == 0.0 { 0.0 } else { ab / scale }
+}
+
+/// Ranks from 0; equal values share the mean of theirs.
+fn ranks(values: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
+    let mut ranks = vec![0.0; values.len()];
+    let mut start = 0;
+    for tied in order.chunk_by(|&a, &b| values[a] == values[b]) {
+        let rank = start as f64 + (tied.len() - 1) as f64 / 2.0;
+        tied.iter().for_each(|&index| ranks[index] = rank);
+        start += tied.len();
+    }
+    ranks
+}

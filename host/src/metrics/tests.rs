@@ -1,0 +1,146 @@
+//! Small cases by hand; the larger ones against scikit-learn 1.x and SciPy, whose figures are recorded here.
+
+use super::*;
+use crate::data::{Example, Labels};
+
+const ROWS: usize = 60;
+const WIDTH: usize = 4;
+
+fn dataset(task: Task, labels: usize, targets: impl IntoIterator<Item = Target>) -> Dataset {
+    let names = (0..labels).map(|label| label.to_string()).collect();
+    let example = |target| Example { text: "x".to_owned(), pair: None, target, file: 0, line: 1 };
+    Dataset {
+        task,
+        labels: Labels::ordered(names).unwrap(),
+        examples: targets.into_iter().map(example).collect(),
+        files: Vec::new(),
+    }
+}
+
+/// Logits that any language computes: quarters, with ties.
+fn logits() -> Vec<f32> {
+    let logit = |i: usize, c: usize| ((i * 31 + c * 17 + i * c * 7) % 23) as f32 / 4.0 - 2.0;
+    (0..ROWS).flat_map(|i| (0..WIDTH).map(move |c| logit(i, c))).collect()
+}
+
+fn close(found: f64, expected: f64) {
+    assert!((found - expected).abs() < 1e-12, "{found} is not {expected}");
+}
+
+#[test]
+fn single_label_equals_scikit_learn() {
+    let logits = logits();
+    let gold = (0..ROWS).map(|i| {
+        let row = &logits[i * WIDTH..][..WIDTH];
+        Target::Class(if i % 3 > 0 { argmax(row) } else { ((i * i + i / 3) % WIDTH) as u32 })
+    });
+    let Metrics::SingleLabel(m) = measure(&dataset(Task::SingleLabel, WIDTH, gold), &logits, None).unwrap()
+    else {
+        panic!()
+    };
+    close(m.accuracy, 0.7166666666666667);
+    close(m.macro_f1, 0.7242311276794036);
+    close(m.weighted_f1, 0.7056539297918608);
+    close(m.mcc, 0.6422751118880453);
+    close(m.calibration_error, 0.1693655187195113);
+    assert_eq!(m.confusion, [[12, 3, 2, 5], [0, 10, 0, 0], [3, 2, 10, 2], [0, 0, 0, 11]]);
+    close(m.per_class[0].precision, 12.0 / 15.0);
+    close(m.per_class[0].recall, 12.0 / 22.0);
+    close(m.per_class[0].f1, 24.0 / 37.0);
+    assert_eq!(m.per_class[2].support, 17);
+}
+
+#[test]
+fn multi_label_equals_scikit_learn() {
+    let logits = logits();
+    let gold = |i: usize, c: usize| match i % 3 {
+        0 => (i * 5 + c * 3).is_multiple_of(4),
+        _ => (logits[i * WIDTH + c] >= 0.0) != (i + c).is_multiple_of(7),
+    };
+    let targets =
+        (0..ROWS).map(|i| Target::Classes((0..WIDTH).filter(|&c| gold(i, c)).map(|c| c as u32).collect()));
+    let data = dataset(Task::MultiLabel, WIDTH, targets);
+    for (thresholds, [micro, macro_f1, weighted, subset]) in [
+        (None, [0.7407407407407407, 0.74010021407769, 0.7407270612554412, 0.3]),
+        (Some([0.3, 0.5, 0.7, 0.85]), [0.6530612244897959, 0.6398944193061841, 0.6342986425339366, 0.2]),
+    ] {
+        let Metrics::MultiLabel(m) =
+            measure(&data, &logits, thresholds.as_ref().map(|t| t.as_slice())).unwrap()
+        else {
+            panic!()
+        };
+        close(m.micro_f1, micro);
+        close(m.macro_f1, macro_f1);
+        close(m.weighted_f1, weighted);
+        close(m.subset_accuracy, subset);
+    }
+}
+
+#[test]
+fn regression_equals_scipy() {
+    let gold = (0..ROWS).map(|i| Target::Value((i * 37 % 50) as f32 / 8.0));
+    let predicted: Vec<f32> =
+        (0..ROWS).map(|i| ((i * 37 % 50) / 5) as f32 + (i * 11 % 13) as f32 / 4.0).collect();
+    let Metrics::Regression(m) = measure(&dataset(Task::Regression, 0, gold), &predicted, None).unwrap()
+    else {
+        panic!()
+    };
+    close(m.pearson, 0.94843235707857);
+    close(m.spearman, 0.9559246071604806);
+    close(m.mse, 11.000520833333333);
+    close(m.mae, 2.966666666666667);
+}
+
+#[test]
+fn nothing_to_divide_by_is_zero() {
+    let data = dataset(Task::SingleLabel, 3, [0, 0].map(Target::Class));
+    let Metrics::SingleLabel(m) = measure(&data, &[1.0, 0.0, 0.0, 0.0, 1.0, 0.0], None).unwrap() else {
+        panic!()
+    };
+    assert_eq!((m.accuracy, m.mcc), (0.5, 0.0));
+    close(m.macro_f1, (2.0 / 3.0 + 0.0) / 2.0);
+    let constant = dataset(Task::Regression, 0, [1.0, 1.0].map(Target::Value));
+    let Metrics::Regression(m) = measure(&constant, &[1.0, 2.0], None).unwrap() else { panic!() };
+    assert_eq!((m.pearson, m.spearman, m.mse, m.mae), (0.0, 0.0, 0.5, 0.5));
+}
+
+#[test]
+fn calibration_error_by_hand() {
+    // two classes, logits (z, 0) with sigmoid(z) = 0.9: confidence 0.9, half of them right
+    let z = 9.0_f32.ln();
+    close_f32(calibration_error(&[z, 0.0, z, 0.0], 2, [0, 1].into_iter()), 0.4);
+    assert_eq!(calibration_error(&[0.0, 0.0], 2, [0].into_iter()), 0.5);
+    assert_eq!(calibration_error(&[], 2, [].into_iter()), 0.0);
+}
+
+fn close_f32(found: f64, expected: f64) {
+    assert!((found - expected).abs() < 1e-6, "{found} is not {expected}");
+}
+
+#[test]
+fn shapes_are_checked() {
+    let data = dataset(Task::SingleLabel, 2, [0, 1].map(Target::Class));
+    let error = measure(&data, &[0.0; 3], None).unwrap_err();
+    assert_eq!(error.to_string(), "3 logits where 4 are needed (2 examples of 2)");
+    assert!(measure(&data, &[0.0; 4], Some(&[0.5])).is_err());
+    assert_eq!(measure(&dataset(Task::SingleLabel, 2, []), &[], None), Err(MetricsError::Empty));
+    assert_eq!(measure(&data, &[0.0, 1.0, f32::NAN, 0.0], None), Err(MetricsError::NotFinite { row: 2 }));
+}
+
+#[test]
+fn each_task_has_its_figures() {
+    use Metric::*;
+    for task in [Task::SingleLabel, Task::MultiLabel, Task::Regression] {
+        let target = match task {
+            Task::SingleLabel => Target::Class(0),
+            Task::MultiLabel => Target::Classes(vec![0]),
+            Task::Regression => Target::Value(1.0),
+        };
+        let labels = if task == Task::Regression { 0 } else { 1 };
+        let metrics = measure(&dataset(task, labels, [target]), &[1.0], None).unwrap();
+        for metric in [Accuracy, MacroF1, MicroF1, WeightedF1, Mcc, Pearson, Spearman] {
+            assert_eq!(metrics.get(metric).is_some(), metric.suits(task), "{task} {metric}");
+        }
+        assert!(Metric::of(task).suits(task));
+    }
+}

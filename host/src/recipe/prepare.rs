@@ -1,0 +1,76 @@
+//! The data of a recipe: read, split, overlap removed.
+
+use super::run::{Progress, RunError};
+use super::{Files, Recipe};
+use crate::data::{self, Dataset, Labels};
+use crate::metrics::Metric;
+
+/// What the steps of a run work on.
+pub(super) struct Prepared {
+    pub train: Dataset,
+    pub dev: Dataset,
+    pub test: Option<Dataset>,
+    pub metric: Metric,
+}
+
+impl Prepared {
+    pub fn read(recipe: &Recipe, watch: &mut dyn FnMut(Progress)) -> Result<Self, RunError> {
+        let labels = recipe.task.labels.clone().map(Labels::ordered).transpose()?;
+        let sources = |files: &Files| recipe.data.sources(files);
+        let mut train = Dataset::read(&sources(&recipe.data.train), recipe.task.kind, labels)?;
+        let read = |files: &Option<Files>, train: &Dataset| {
+            files.as_ref().map(|files| train.read_like(&sources(files))).transpose()
+        };
+        let test = read(&recipe.data.test, &train)?;
+        let mut note = |text: String| watch(Progress::Note(&text));
+        for file in &train.files {
+            note(format!("{}: {}", file.path.display(), file.reading));
+        }
+        train.warnings().iter().for_each(|w| note(w.to_string()));
+        let dev = match read(&recipe.data.dev, &train)? {
+            Some(dev) => dev,
+            None => {
+                let split = data::split(&train, recipe.data.dev_fraction(), recipe.data.seed)?;
+                note(format!("{} of {} rows are held out as dev", split.held_out.len(), train.len()));
+                train = split.train;
+                split.held_out
+            }
+        };
+        for held_out in [Some(&dev), test.as_ref()].into_iter().flatten() {
+            if let Some(warning) = data::remove_overlap(&mut train, held_out, recipe.data.remove_overlap) {
+                note(warning.to_string());
+            }
+        }
+        let rows = |d: &Dataset| d.len();
+        note(format!(
+            "{} labels, {} rows to learn from, {} to choose on{}",
+            train.labels.len(),
+            rows(&train),
+            rows(&dev),
+            test.as_ref().map_or(String::new(), |t| format!(", {} to measure on", rows(t)))
+        ));
+        let metric = recipe.task.metric.unwrap_or(Metric::of(train.task));
+        Ok(Self { train, dev, test, metric })
+    }
+
+    /// Texts for the bundle's self-test: the recipe's own file, else evenly spread dev texts.
+    pub fn golden(&self, recipe: &Recipe) -> Result<Vec<(String, Option<String>)>, RunError> {
+        let n = recipe.pack.golden;
+        if let Some(path) = &recipe.pack.golden_messages {
+            let text = std::fs::read_to_string(path).map_err(RunError::io(path))?;
+            let line = |line: &str| match line.split_once('\t') {
+                Some((a, b)) if self.dev.is_paired() => (a.to_string(), Some(b.to_string())),
+                _ => (line.to_string(), None),
+            };
+            let golden: Vec<_> = text.lines().take(n).map(line).collect();
+            if self.dev.is_paired() && golden.iter().any(|(_, pair)| pair.is_none()) {
+                let problem = "every line needs two texts with a tab between them".to_string();
+                return Err(RunError::Golden { path: path.clone(), problem });
+            }
+            return Ok(golden);
+        }
+        let stride = (self.dev.len() / n.max(1)).max(1);
+        let texts = self.dev.examples.iter().step_by(stride).take(n);
+        Ok(texts.map(|e| (e.text.clone(), e.pair.clone())).collect())
+    }
+}

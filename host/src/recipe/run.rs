@@ -1,0 +1,437 @@
+//! The steps of a recipe, each reused while what it is made from stays the same.
+
+use super::{Recipe, prepare::Prepared};
+use crate::bert::{Checkpoint, Classifier, ProblemType};
+use crate::data::{Dataset, Task};
+use crate::distill::{Distill, FromTeacher, chosen_layers, cut_layers};
+use crate::evaluate::{BundleRun, Comparison, Gate, Inputs, Outputs, Refusal, run_bundle};
+use crate::metrics::Metric;
+use crate::train::{self, Encoded, Event, Job, Objective, Summary, Supervised, TrainOptions};
+use crate::{export, quantize};
+use goldcrest_edge::bundle::{Licence, Manifest, Measured, Windows};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+
+/// How far to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Until {
+    /// The fine-tuned teacher.
+    Train,
+    /// The student.
+    Distill,
+    /// ONNX files, checked bundle, report.
+    Pack,
+}
+
+/// What happens during a run.
+#[derive(Debug)]
+pub enum Progress<'a> {
+    /// A step begins; `reused` when its output is already there.
+    Step {
+        /// Its name.
+        name: &'static str,
+        /// Nothing has to be done.
+        reused: bool,
+    },
+    /// Something a person should know.
+    Note(&'a str),
+    /// Inside of training.
+    Training(Event<'a>),
+    /// `done` of `all` texts were classified.
+    Classified {
+        /// So many.
+        done: usize,
+        /// Of so many.
+        all: usize,
+    },
+}
+
+/// What a run left.
+#[derive(Debug)]
+pub struct Finished {
+    /// The teacher's dev figure.
+    pub teacher: Summary,
+    /// The student's.
+    pub student: Option<Summary>,
+    /// fp32 against int8, where the run went that far.
+    pub comparison: Option<Comparison>,
+    /// The checked bundle.
+    pub bundle: Option<PathBuf>,
+}
+
+/// Why a run stops.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each holds the error of its room")]
+pub enum RunError {
+    #[error(transparent)]
+    Data(#[from] crate::data::DataError),
+    #[error(transparent)]
+    Bert(#[from] crate::bert::Error),
+    #[error(transparent)]
+    Train(#[from] train::Error),
+    #[error(transparent)]
+    Quantize(#[from] quantize::Error),
+    #[error(transparent)]
+    Pack(#[from] export::PackError),
+    #[error(transparent)]
+    Bundle(#[from] crate::evaluate::BundleError),
+    #[error(transparent)]
+    Compare(#[from] crate::evaluate::CompareError),
+    #[error("{bundle} is not made: {refusal}")]
+    Refused { bundle: PathBuf, refusal: Box<Refusal> },
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error(
+        "base.checkpoint {path} is no folder with config.json: run scripts/fetch-base.sh, or name another checkpoint"
+    )]
+    NoBase { path: PathBuf },
+    #[error("golden_messages {path}: {problem}")]
+    Golden { path: PathBuf, problem: String },
+}
+
+impl RunError {
+    pub(super) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| RunError::Io { path, source }
+    }
+}
+
+type Watch<'a> = &'a mut dyn FnMut(Progress);
+
+/// Runs a recipe up to a step. Finished steps whose inputs did not change are reused; an interrupted training
+/// continues from its last saved state.
+///
+/// # Errors
+/// [`RunError`]; everything already made stays.
+pub fn run(recipe: &Recipe, until: Until, watch: Watch) -> Result<Finished, RunError> {
+    let prepared = Prepared::read(recipe, watch)?;
+    if !recipe.base.checkpoint.join("config.json").is_file() {
+        return Err(RunError::NoBase { path: recipe.base.checkpoint.clone() });
+    }
+    let (teacher_folder, teacher) = train_teacher(recipe, &prepared, watch)?;
+    let mut finished = Finished { teacher, student: None, comparison: None, bundle: None };
+    if until == Until::Train {
+        return Ok(finished);
+    }
+    let mut folder = teacher_folder;
+    if let Some(distill) = &recipe.distill {
+        let (student, summary) = train_student(recipe, distill, &folder, &prepared, watch)?;
+        (folder, finished.student) = (student, Some(summary));
+    }
+    if until == Until::Distill {
+        return Ok(finished);
+    }
+    let (bundle, comparison) = pack(recipe, &folder, &prepared, watch)?;
+    (finished.bundle, finished.comparison) = (Some(bundle), Some(comparison));
+    Ok(finished)
+}
+
+/// The mark of a finished training step.
+#[derive(Serialize, Deserialize)]
+struct Done {
+    fingerprint: String,
+    summary: Summary,
+}
+
+const DONE: &str = "done.json";
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// SHA-256 of everything a step is made from.
+fn fingerprint(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hex(&hash.finalize())
+}
+
+/// SHA-256 over the files of a checkpoint that decide what it computes.
+fn checkpoint_digest(folder: &Path) -> Result<String, RunError> {
+    let mut hash = Sha256::new();
+    for name in ["config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json"] {
+        let path = folder.join(name);
+        if path.exists() {
+            hash.update(std::fs::read(&path).map_err(RunError::io(&path))?);
+        }
+    }
+    Ok(hex(&hash.finalize()))
+}
+
+fn train_teacher(recipe: &Recipe, prepared: &Prepared, watch: Watch) -> Result<(PathBuf, Summary), RunError> {
+    let mut checkpoint = Checkpoint::load(&recipe.base.checkpoint)?;
+    prepared.set_head(&mut checkpoint);
+    if let Some(rate) = recipe.train.dropout {
+        checkpoint.config.hidden_dropout_prob = rate;
+        checkpoint.config.attention_probs_dropout_prob = rate;
+    }
+    let folder = recipe.output.join("teacher");
+    let print = fingerprint(&[
+        "train",
+        &checkpoint_digest(&recipe.base.checkpoint)?,
+        &prepared.digest(),
+        &json(&recipe.train),
+        &recipe.task.max_tokens.to_string(),
+    ]);
+    let summary = once("train", &folder, &print, watch, |watch| {
+        let model = Classifier::new(checkpoint, recipe.train.seed)?;
+        let (train, dev) = prepared.encode(&model, recipe.task.max_tokens, watch)?;
+        let objective = Supervised::new(&train.data, &recipe.train)?;
+        fit(&model, [&train, &dev], prepared.metric, &recipe.train, &objective, &folder, &print, watch)
+    })?;
+    Ok((folder, summary))
+}
+
+fn train_student(
+    recipe: &Recipe,
+    distill: &Distill,
+    teacher_folder: &Path,
+    prepared: &Prepared,
+    watch: Watch,
+) -> Result<(PathBuf, Summary), RunError> {
+    let folder = recipe.output.join("student");
+    let options = distill.training(&recipe.train);
+    let start = match &distill.student {
+        Some(path) => checkpoint_digest(path)?,
+        None => String::new(),
+    };
+    let print = fingerprint(&[
+        "distill",
+        &checkpoint_digest(teacher_folder)?,
+        &start,
+        &prepared.digest(),
+        &json(distill),
+        &json(&options),
+        &recipe.task.max_tokens.to_string(),
+    ]);
+    let summary = once("distill", &folder, &print, watch, |watch| {
+        let teacher = Checkpoint::load(teacher_folder)?;
+        let (student, layers) = match &distill.student {
+            Some(path) => {
+                let mut student = Checkpoint::load(path)?;
+                prepared.set_head(&mut student);
+                let n = student.config.num_hidden_layers.min(teacher.config.num_hidden_layers);
+                let layers =
+                    chosen_layers(&crate::distill::Layers::Count(n), teacher.config.num_hidden_layers)?;
+                (student, layers)
+            }
+            None => {
+                let wanted = distill.layers.clone().unwrap_or(crate::distill::Layers::Count(3));
+                let layers = chosen_layers(&wanted, teacher.config.num_hidden_layers)?;
+                (cut_layers(&teacher, &layers)?, layers)
+            }
+        };
+        let same_vocabulary = student.tokenizer.vocab == teacher.tokenizer.vocab;
+        let teacher = Classifier::new(teacher, 0)?;
+        let model = Classifier::new(student, options.seed)?;
+        let (train, dev) = prepared.encode(&model, recipe.task.max_tokens, watch)?;
+        watch(Progress::Note("asking the teacher about every training text"));
+        let mut distill = distill.clone();
+        let logits = if same_vocabulary {
+            train::predict(&teacher, &train)?
+        } else {
+            watch(Progress::Note(
+                "student and teacher have different vocabularies: hidden states are not compared",
+            ));
+            (distill.hidden_weight, distill.relation_weight) = (0.0, 0.0);
+            train::predict(&teacher, &prepared.encode(&teacher, recipe.task.max_tokens, watch)?.0)?
+        };
+        let hard = Supervised::new(&train.data, &options)?;
+        let objective = FromTeacher::new(&teacher, hard, distill, layers, logits);
+        fit(&model, [&train, &dev], prepared.metric, &options, &objective, &folder, &print, watch)
+    })?;
+    Ok((folder, summary))
+}
+
+/// A training step, unless its output is there.
+fn once(
+    name: &'static str,
+    folder: &Path,
+    fingerprint: &str,
+    watch: Watch,
+    step: impl FnOnce(Watch) -> Result<Summary, RunError>,
+) -> Result<Summary, RunError> {
+    let mark = folder.join(DONE);
+    let done = std::fs::read(&mark).ok().and_then(|bytes| serde_json::from_slice::<Done>(&bytes).ok());
+    if let Some(done) = done.filter(|done| done.fingerprint == fingerprint) {
+        watch(Progress::Step { name, reused: true });
+        return Ok(done.summary);
+    }
+    watch(Progress::Step { name, reused: false });
+    let _ = std::fs::remove_file(&mark);
+    let summary = step(watch)?;
+    let done = Done { fingerprint: fingerprint.into(), summary };
+    save(&mark, json(&done).as_bytes())?;
+    Ok(done.summary)
+}
+
+#[expect(clippy::too_many_arguments, reason = "one place that fills in a Job")]
+fn fit(
+    model: &Classifier,
+    [train, dev]: [&Encoded; 2],
+    metric: Metric,
+    options: &TrainOptions,
+    objective: &dyn Objective,
+    folder: &Path,
+    fingerprint: &str,
+    watch: Watch,
+) -> Result<Summary, RunError> {
+    let job = Job { model, train, dev, metric, options, objective, folder, fingerprint };
+    Ok(train::train(&job, &mut |event| watch(Progress::Training(event)))?)
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string_pretty(value).expect("plain values")
+}
+
+fn save(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
+    goldcrest_edge::bundle::save(path, bytes).map_err(RunError::io(path))
+}
+
+/// Quantizes, exports, packs both precisions, compares them through the device's code, and lets the gate decide.
+fn pack(
+    recipe: &Recipe,
+    folder: &Path,
+    prepared: &Prepared,
+    watch: Watch,
+) -> Result<(PathBuf, Comparison), RunError> {
+    watch(Progress::Step { name: "quantize", reused: false });
+    let checkpoint = Checkpoint::load(folder)?;
+    let quantized = quantize::quantize(&checkpoint)?;
+    watch(Progress::Step { name: "export", reused: false });
+    let path = |suffix: &str| recipe.output.join(format!("{}{suffix}", recipe.pack.name));
+    let (fp32, int8) = (export::fp32(&checkpoint)?, export::int8(&quantized));
+    save(&recipe.output.join("model.fp32.onnx"), &fp32.to_bytes())?;
+    save(&recipe.output.join("model.int8.onnx"), &int8.to_bytes())?;
+
+    watch(Progress::Step { name: "compare", reused: false });
+    let vocabulary = &checkpoint.tokenizer.vocab;
+    let mut manifest = manifest(recipe, &checkpoint, prepared);
+    let (fp32_bundle, candidate) = (path(".fp32.bundle"), path(".refused.bundle"));
+    save(&fp32_bundle, &export::pack(&manifest, fp32, vocabulary, &[])?)?;
+    save(&candidate, &export::pack(&manifest, int8, vocabulary, &[])?)?;
+    let data = prepared.test.as_ref().unwrap_or(&prepared.dev);
+    let all = data.len() * 2;
+    let mut done = 0;
+    let mut classified = || {
+        done += 1;
+        watch(Progress::Classified { done, all });
+    };
+    let fp32_run = run_bundle(&fp32_bundle, data, &mut classified)?;
+    let int8_run = run_bundle(&candidate, data, &mut classified)?;
+    let model = Classifier::new(checkpoint.clone(), 0)?;
+    let trained =
+        train::predict(&model, &Encoded::new(data.clone(), model.tokenizer(), recipe.task.max_tokens)?)?;
+    let trained = Outputs { logits: &trained, thresholds: None, bytes: None, latency: None };
+    let comparison = Comparison::new(&Inputs {
+        data,
+        metric: Some(prepared.metric),
+        fp32: outputs(&fp32_run),
+        int8: outputs(&int8_run),
+        host: Some(trained),
+    })?;
+    save(&recipe.output.join("report.json"), json(&comparison).as_bytes())?;
+    save(&recipe.output.join("report.md"), comparison.markdown().as_bytes())?;
+    let bundle = path(".bundle");
+    let gate = Gate {
+        max_drop: Some(recipe.quantize.max_drop),
+        max_drop_per_class: recipe.quantize.max_drop_per_class,
+    };
+    if let Err(refusal) = gate.check(&comparison) {
+        let _ = std::fs::remove_file(&bundle);
+        return Err(RunError::Refused { bundle, refusal: Box::new(refusal) });
+    }
+
+    watch(Progress::Step { name: "pack", reused: false });
+    manifest.measured = measured(&comparison, data);
+    let golden = prepared.golden(recipe)?;
+    save(&bundle, &export::pack(&manifest, export::int8(&quantized), vocabulary, &golden)?)?;
+    let _ = std::fs::remove_file(&candidate);
+    Ok((bundle, comparison))
+}
+
+fn outputs(run: &BundleRun) -> Outputs<'_> {
+    Outputs { logits: &run.logits, thresholds: None, bytes: Some(run.bytes), latency: Some(run.latency) }
+}
+
+fn measured(comparison: &Comparison, data: &Dataset) -> Vec<Measured> {
+    let metric = comparison.metric;
+    let name =
+        serde_json::to_value(metric).ok().and_then(|v| v.as_str().map(String::from)).unwrap_or_default();
+    let value = |m: &crate::evaluate::Measured| m.metrics.get(metric).unwrap_or(f64::NAN);
+    vec![Measured {
+        metric: name,
+        fp32: value(&comparison.fp32),
+        int8: value(&comparison.int8),
+        rows: data.len() as u64,
+        data_sha256: data.digest(),
+    }]
+}
+
+fn manifest(recipe: &Recipe, checkpoint: &Checkpoint, prepared: &Prepared) -> Manifest {
+    let pack = &recipe.pack;
+    Manifest {
+        name: pack.name.clone(),
+        version: pack.version.clone(),
+        task: prepared.edge_task(),
+        pair: prepared.dev.is_paired(),
+        labels: checkpoint.config.labels(),
+        tokenizer: checkpoint.tokenizer.settings(),
+        max_tokens: recipe.task.max_tokens as u32,
+        windows: Windows::Truncate,
+        decision: Default::default(),
+        measured: Vec::new(),
+        licence: Licence { base_model: pack.base_licence.clone(), data: pack.data_licence.clone() },
+        created_by: concat!("goldcrest ", env!("CARGO_PKG_VERSION")).into(),
+    }
+}
+
+impl Prepared {
+    /// Labels and problem type of the data, for a checkpoint that starts to learn it. A head for other labels goes.
+    fn set_head(&self, checkpoint: &mut Checkpoint) {
+        let (labels, problem) = match self.train.task {
+            Task::SingleLabel => (self.train.labels.names().to_vec(), ProblemType::SingleLabelClassification),
+            Task::MultiLabel => (self.train.labels.names().to_vec(), ProblemType::MultiLabelClassification),
+            Task::Regression => (vec!["score".to_string()], ProblemType::Regression),
+        };
+        if checkpoint.config.labels() != labels {
+            checkpoint.tensors.retain(|name, _| !name.starts_with("classifier."));
+        }
+        checkpoint.config.set_labels(&labels, problem);
+    }
+
+    fn edge_task(&self) -> goldcrest_edge::decision::Task {
+        match self.train.task {
+            Task::SingleLabel => goldcrest_edge::decision::Task::SingleLabel,
+            Task::MultiLabel => goldcrest_edge::decision::Task::MultiLabel,
+            Task::Regression => goldcrest_edge::decision::Task::Regression,
+        }
+    }
+
+    fn digest(&self) -> String {
+        hex(&self.train.digest()) + &hex(&self.dev.digest())
+    }
+
+    fn encode(
+        &self,
+        model: &Classifier,
+        max_tokens: usize,
+        watch: Watch,
+    ) -> Result<(Encoded, Encoded), RunError> {
+        let encode = |data: &Dataset| Encoded::new(data.clone(), model.tokenizer(), max_tokens);
+        let (train, dev) = (encode(&self.train)?, encode(&self.dev)?);
+        if train.truncated > 0 {
+            let note = format!(
+                "{} of {} training texts are longer than {max_tokens} tokens and are cut off (task.max_tokens)",
+                train.truncated,
+                train.tokens.len()
+            );
+            watch(Progress::Note(&note));
+        }
+        Ok((train, dev))
+    }
+}

@@ -1,0 +1,255 @@
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::{Column, Format, Source, Task};
+use crate::distill::Distill;
+use crate::metrics::Metric;
+use crate::train::TrainOptions;
+
+/// A whole run. Every key not given has the default that its field states; an unknown key is an error.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// The folder that everything is written to.
+    pub output: PathBuf,
+    /// The labelled texts.
+    pub data: DataFiles,
+    /// What is predicted.
+    #[serde(default)]
+    pub task: TaskOptions,
+    /// What training starts from.
+    pub base: Base,
+    /// Fine-tuning of the base: the teacher.
+    #[serde(default)]
+    pub train: TrainOptions,
+    /// The student. Without it the teacher itself is quantized.
+    pub distill: Option<Distill>,
+    /// From fp32 to int8.
+    #[serde(default)]
+    pub quantize: Quantize,
+    /// The bundle.
+    pub pack: Pack,
+}
+
+/// `[data]`: files and how to read them. What is not given is detected; see [`Source`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataFiles {
+    /// To learn from.
+    pub train: Files,
+    /// To choose checkpoints and to compare on. Split off from `train` when not given.
+    pub dev: Option<Files>,
+    /// Measured once, at the end.
+    pub test: Option<Files>,
+    /// `auto`, `csv`, `tsv`, `jsonl` or `lines`.
+    #[serde(default)]
+    pub format: Format,
+    /// Column of the text.
+    pub text: Option<Column>,
+    /// Column of the second text.
+    pub pair: Option<Column>,
+    /// Column of the label, the labels or the number.
+    pub label: Option<Column>,
+    /// Whether the first row names the columns.
+    pub header: Option<bool>,
+    /// Whether `"` quotes.
+    pub quoting: Option<bool>,
+    /// Between columns.
+    pub delimiter: Option<char>,
+    /// Between several labels in one column.
+    pub label_separator: Option<String>,
+    /// Share of `train` that becomes dev where no `dev` is given: 0.1.
+    pub dev_fraction: Option<f64>,
+    /// Takes training rows whose text is also in `dev` or `test` out of training: true.
+    #[serde(default = "yes")]
+    pub remove_overlap: bool,
+    /// Seed of the split: 0.
+    #[serde(default)]
+    pub seed: u64,
+}
+
+/// One path or several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected a path or a list of paths")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Files {
+    One(PathBuf),
+    Several(Vec<PathBuf>),
+}
+
+/// `[task]`: what is predicted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TaskOptions {
+    /// `single-label`, `multi-label` or `regression`. Detected when not given.
+    pub kind: Option<Task>,
+    /// All labels in the order of their ids. Those that occur, sorted, when not given.
+    pub labels: Option<Vec<String>>,
+    /// Longest input in word pieces, special tokens included: 128.
+    pub max_tokens: usize,
+    /// What chooses checkpoints and what `max_drop` is about. `accuracy`, `macro-f1` or `pearson`, by the task.
+    pub metric: Option<Metric>,
+}
+
+/// `[base]`: the pretrained model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Base {
+    /// A folder in the Hugging Face layout.
+    pub checkpoint: PathBuf,
+}
+
+/// `[quantize]`: from fp32 to int8, and what it may cost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Quantize {
+    /// Points (hundredths) of the metric that int8 may lose: 0.5.
+    pub max_drop: f64,
+    /// Points of F1 that each class may lose; no limit when not given.
+    pub max_drop_per_class: Option<f64>,
+    /// Bits of the embedding table, 8 or 4: 8.
+    pub embedding_bits: u8,
+}
+
+/// `[pack]`: the bundle.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pack {
+    /// Letters, digits, `-`, `_` and `.`; the file is `NAME.bundle`.
+    pub name: String,
+    /// Semantic: 0.1.0.
+    #[serde(default = "default_version")]
+    pub version: String,
+    /// Licence of the base model, an SPDX expression or a sentence: `unstated`.
+    #[serde(default = "unstated")]
+    pub base_licence: String,
+    /// Licence of the data, likewise.
+    #[serde(default = "unstated")]
+    pub data_licence: String,
+    /// Messages whose logits the board checks before it activates the bundle: 16.
+    #[serde(default = "default_golden")]
+    pub golden: usize,
+    /// A file with those messages, one a line (a pair with a tab between). Dev texts when not given: they can be read in
+    /// the bundle.
+    pub golden_messages: Option<PathBuf>,
+}
+
+fn yes() -> bool {
+    true
+}
+fn default_version() -> String {
+    "0.1.0".to_owned()
+}
+fn unstated() -> String {
+    "unstated".to_owned()
+}
+fn default_golden() -> usize {
+    16
+}
+
+impl Default for TaskOptions {
+    fn default() -> Self {
+        TaskOptions { kind: None, labels: None, max_tokens: 128, metric: None }
+    }
+}
+
+impl Default for Quantize {
+    fn default() -> Self {
+        Quantize { max_drop: 0.5, max_drop_per_class: None, embedding_bits: 8 }
+    }
+}
+
+/// Why a recipe cannot be run.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each field is what its name says, and the message shows it")]
+pub enum RecipeError {
+    #[error("cannot read {path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {problem}")]
+    Toml { path: PathBuf, problem: String },
+    #[error("{path}: `{key}` {problem}")]
+    Invalid { path: PathBuf, key: &'static str, problem: String },
+}
+
+impl Recipe {
+    /// Reads and checks a recipe. Its paths are relative to its folder, and are joined to it here.
+    ///
+    /// # Errors
+    /// [`RecipeError`], with the line for what is not TOML or not a key, with the key for what is out of range.
+    pub fn load(path: &Path) -> Result<Self, RecipeError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| RecipeError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text, path)
+    }
+
+    /// As [`load`](Self::load), for the text of the recipe at `path`.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn parse(text: &str, path: &Path) -> Result<Self, RecipeError> {
+        let mut recipe: Recipe = toml::from_str(text).map_err(|error| {
+            let problem = error.to_string().trim_end().to_owned();
+            RecipeError::Toml { path: path.to_owned(), problem }
+        })?;
+        recipe.check().map_err(|(key, problem)| RecipeError::Invalid {
+            path: path.to_owned(),
+            key,
+            problem,
+        })?;
+        recipe.resolve(path.parent().unwrap_or(Path::new("")));
+        Ok(recipe)
+    }
+
+    fn resolve(&mut self, folder: &Path) {
+        let join = |path: &mut PathBuf| *path = folder.join(&*path);
+        join(&mut self.output);
+        join(&mut self.base.checkpoint);
+        self.pack.golden_messages.iter_mut().for_each(join);
+        self.distill.iter_mut().filter_map(|distill| distill.student.as_mut()).for_each(join);
+        let DataFiles { train, dev, test, .. } = &mut self.data;
+        for files in [Some(train), dev.as_mut(), test.as_mut()].into_iter().flatten() {
+            files.paths_mut().iter_mut().for_each(join);
+        }
+    }
+}
+
+impl Files {
+    /// All of them.
+    pub fn paths(&self) -> &[PathBuf] {
+        match self {
+            Files::One(path) => std::slice::from_ref(path),
+            Files::Several(paths) => paths,
+        }
+    }
+
+    fn paths_mut(&mut self) -> &mut [PathBuf] {
+        match self {
+            Files::One(path) => std::slice::from_mut(path),
+            Files::Several(paths) => paths,
+        }
+    }
+}
+
+impl DataFiles {
+    /// How to read some of the files.
+    pub fn sources(&self, files: &Files) -> Vec<Source> {
+        let source = |path: &PathBuf| Source {
+            path: path.clone(),
+            format: self.format,
+            text: self.text.clone(),
+            pair: self.pair.clone(),
+            label: self.label.clone(),
+            header: self.header,
+            quoting: self.quoting,
+            delimiter: self.delimiter,
+            label_separator: self.label_separator.clone(),
+        };
+        files.paths().iter().map(source).collect()
+    }
+
+    /// Share of `train` that is held out where no `dev` is given.
+    pub fn dev_fraction(&self) -> f64 {
+        self.dev_fraction.unwrap_or(0.1)
+    }
+}

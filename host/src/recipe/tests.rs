@@ -1,0 +1,174 @@
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::data::{Column, Format, Task};
+use crate::metrics::Metric;
+
+const LEAST: &str = r#"
+output = "out"
+[data]
+train = "train.csv"
+[base]
+checkpoint = "../base"
+[pack]
+name = "voice"
+"#;
+
+fn parse(text: &str) -> Result<Recipe, RecipeError> {
+    Recipe::parse(text, Path::new("/recipes/voice.toml"))
+}
+
+#[test]
+fn the_least_recipe_has_defaults_and_paths_beside_it() {
+    let recipe = parse(LEAST).unwrap();
+    assert_eq!(recipe.output, Path::new("/recipes/out"));
+    assert_eq!(recipe.base.checkpoint, Path::new("/recipes/../base"));
+    assert_eq!(recipe.data.train.paths(), [PathBuf::from("/recipes/train.csv")]);
+    assert_eq!(recipe.train, TrainOptions::default());
+    assert_eq!(
+        (recipe.task.max_tokens, recipe.data.dev_fraction(), recipe.data.remove_overlap),
+        (128, 0.1, true)
+    );
+    assert_eq!((recipe.pack.version.as_str(), recipe.pack.golden), ("0.1.0", 16));
+    assert!(recipe.distill.is_none());
+}
+
+#[test]
+fn a_full_recipe_is_read() {
+    let recipe = parse(
+        r#"
+        output = "/tmp/out"
+        [data]
+        train = ["a.csv", "/data/b.csv"]
+        dev = "dev.csv"
+        format = "tsv"
+        text = 2
+        label = "tag"
+        header = true
+        quoting = false
+        delimiter = ";"
+        label_separator = "|"
+        remove_overlap = false
+        seed = 7
+        [task]
+        kind = "multi-label"
+        labels = ["spam", "ham"]
+        max_tokens = 64
+        metric = "micro-f1"
+        [base]
+        checkpoint = "base"
+        [train]
+        epochs = 2.5
+        schedule = "cosine"
+        class_weights = { spam = 4.0 }
+        patience = 3
+        dropout = 0
+        [distill]
+        layers = [0, 2, 5]
+        seed = 9
+        [quantize]
+        max_drop_per_class = 2
+        [pack]
+        name = "voice"
+        version = "1.10.0-rc.1"
+        base_licence = "Apache-2.0"
+        data_licence = "CC0-1.0"
+        "#,
+    )
+    .unwrap();
+    let sources = recipe.data.sources(&recipe.data.train);
+    assert_eq!(sources.len(), 2);
+    assert_eq!(sources[1].path, Path::new("/data/b.csv"));
+    assert_eq!(
+        (sources[0].format, sources[0].quoting, sources[0].delimiter),
+        (Format::Tsv, Some(false), Some(';'))
+    );
+    assert_eq!((&sources[0].text, &sources[0].label), (&Some(Column::from(2)), &Some(Column::from("tag"))));
+    assert_eq!((recipe.task.kind, recipe.task.metric), (Some(Task::MultiLabel), Some(Metric::MicroF1)));
+    let distill = recipe.distill.as_ref().unwrap();
+    assert_eq!(distill.layers, Some(Layers::These(vec![0, 2, 5])));
+    let training = distill.training(&recipe.train);
+    assert_eq!((training.epochs, training.learning_rate, training.seed), (3.0, 2e-4, 9));
+    assert_eq!(
+        (training.patience, training.schedule, training.dropout),
+        (Some(3), Schedule::Cosine, Some(0.0))
+    );
+    assert_eq!(training.class_weights, ClassWeights::Rule(WeightRule::None));
+    // steps are reused when their section is the same: it has to be writable
+    assert_eq!(toml::from_str::<Recipe>(&toml::to_string(&recipe).unwrap()).unwrap(), recipe);
+}
+
+#[test]
+fn mistakes_are_named() {
+    // each with what it adds to the least recipe, after its last section or at its end
+    for (extra, expected) in [
+        ("colour = 1", "unknown field `colour`"),
+        ("[train]\nepoch = 3", "unknown field `epoch`, expected one of `epochs`"),
+        ("[train]\nepochs = \"3\"", "invalid type: string \"3\", expected f64"),
+        ("[train]\nepochs = 0", "`train.epochs` is 0; it has to be above 0"),
+        ("[train]\nepochs = nan", "`train.epochs` is NaN"),
+        ("[train]\nbatch_size = 0", "`train.batch_size` is 0"),
+        ("[train]\nbatch_size = -1", "invalid value: integer `-1`, expected usize"),
+        ("[train]\nwarmup = 10", "`train.warmup` is 10; it has to be 0 to 1"),
+        ("[train]\ndropout = 1.0", "`train.dropout` is 1; it has to be 0 or above, and below 1"),
+        ("[train]\nlayer_decay = 0", "`train.layer_decay` is 0"),
+        ("[train]\npatience = 0", "`train.patience` is 0"),
+        ("[train]\nclass_weights = \"even\"", "expected \"none\", \"balanced\", or a table"),
+        ("[train]\nclass_weights = { a = -1 }", "`train.class_weights` is -1"),
+        (
+            "[train]\nclass_weights = { a = 1 }\n[task]\nlabels = [\"b\"]",
+            "names `a`, which is not in `task.labels`",
+        ),
+        (
+            "[train]\nschedule = \"sine\"",
+            "unknown variant `sine`, expected one of `linear`, `cosine`, `constant`",
+        ),
+        ("[task]\nkind = \"ner\"", "unknown variant `ner`"),
+        ("[task]\nlabels = [\"a\", \"a\"]", "`task.labels` names `a` twice"),
+        ("[task]\nkind = \"regression\"\nlabels = [\"a\"]", "`task.labels` are for classes"),
+        (
+            "[task]\nkind = \"regression\"\nmetric = \"accuracy\"",
+            "`task.metric` is accuracy, which a regression task",
+        ),
+        ("[task]\nmax_tokens = 513", "`task.max_tokens` has to be 3 to 512"),
+        ("[distill]", "`distill.layers` or `distill.student` has to say"),
+        (
+            "[distill]\nlayers = 3\nstudent = \"x\"",
+            "`distill.student` and `distill.layers` exclude each other",
+        ),
+        ("[distill]\nlayers = [2, 0]", "ascending order"),
+        ("[distill]\nlayers = []", "ascending order"),
+        ("[distill]\nlayers = \"all\"", "expected a number of layers or a list of them"),
+        ("[distill]\nlayers = 3\nalpha_hard = 1.5", "`distill.alpha_hard` is 1.5"),
+        ("[quantize]\nmax_drop = -0.5", "`quantize.max_drop` is -0.5"),
+        ("[quantize]\nembedding_bits = 5", "`quantize.embedding_bits` has to be 8 or 4"),
+    ] {
+        let error = parse(&format!("{LEAST}{extra}")).unwrap_err().to_string();
+        assert!(error.starts_with("/recipes/voice.toml: ") && error.contains(expected), "{extra}: {error}");
+    }
+    for (from, to, expected) in [
+        ("\"train.csv\"", "[]", "`data.train` names no file"),
+        ("\"train.csv\"", "3", "expected a path or a list of paths"),
+        ("\"train.csv\"", "\"t\"\ndev = \"d\"\ndev_fraction = 0.2", "remove one of the two"),
+        (
+            "\"train.csv\"",
+            "\"t\"\ndev_fraction = 1",
+            "`data.dev_fraction` is 1; it has to be above 0 and below 1",
+        ),
+        ("\"train.csv\"", "\"t\"\ntext = 1.5", "expected the name of a column or its position"),
+        ("\"voice\"", "\"../voice\"", "`pack.name` has to be letters"),
+        ("\"voice\"", "\"voice\"\nversion = \"1.0\"", "`pack.version` is `1.0`"),
+        ("\"voice\"", "\"voice\"\nversion = \"1.0.x\"", "`pack.version` is `1.0.x`"),
+        ("\"voice\"", "\"voice\"\ndata_licence = \"\"", "`pack.data_licence` is empty"),
+        ("\"voice\"", "\"voice\"\ngolden = 0", "`pack.golden` is 0"),
+        ("output = \"out\"", "", "missing field `output`"),
+        ("checkpoint = \"../base\"", "", "missing field `checkpoint`"),
+    ] {
+        let error = parse(&LEAST.replace(from, to)).unwrap_err().to_string();
+        assert!(error.contains(expected), "{to}: {error}");
+    }
+    let line = parse(&format!("{LEAST}[train]\nepoch = 3")).unwrap_err().to_string();
+    assert!(line.contains("line 10"), "{line}");
+    let absent = Recipe::load(Path::new("/absent.toml")).unwrap_err().to_string();
+    assert!(absent.starts_with("cannot read /absent.toml"), "{absent}");
+}

@@ -1,0 +1,225 @@
+//! Ranges and combinations that TOML cannot say.
+
+use super::{DataFiles, Files, Pack, Quantize, Recipe, TaskOptions};
+use crate::data::Task;
+use crate::distill::{Distill, Layers};
+use crate::train::{ClassWeights, TrainOptions};
+
+/// A key and what is wrong with it.
+type Checked = Result<(), (&'static str, String)>;
+
+/// Errors with `key` unless it holds.
+fn ensure(holds: bool, key: &'static str, problem: impl ToString) -> Checked {
+    if holds { Ok(()) } else { Err((key, problem.to_string())) }
+}
+
+/// A finite number in a range, which `problem` describes.
+fn number(value: f64, holds: impl Fn(f64) -> bool, key: &'static str, problem: &str) -> Checked {
+    ensure(value.is_finite() && holds(value), key, format_args!("is {value}; it has to be {problem}"))
+}
+
+fn positive(value: f64, key: &'static str) -> Checked {
+    number(value, |value| value > 0.0, key, "above 0")
+}
+
+fn not_negative(value: f64, key: &'static str) -> Checked {
+    number(value, |value| value >= 0.0, key, "0 or above")
+}
+
+fn share(value: f64, key: &'static str) -> Checked {
+    number(value, |value| (0.0..=1.0).contains(&value), key, "0 to 1")
+}
+
+/// A share that cannot be the whole.
+fn part(value: f64, key: &'static str) -> Checked {
+    number(value, |value| (0.0..1.0).contains(&value), key, "0 or above, and below 1")
+}
+
+fn count(value: usize, key: &'static str) -> Checked {
+    ensure(value > 0, key, "is 0; it has to be 1 or more")
+}
+
+impl Recipe {
+    pub(super) fn check(&self) -> Checked {
+        self.data.check()?;
+        self.task.check()?;
+        self.train.check()?;
+        self.distill.iter().try_for_each(Distill::check)?;
+        self.quantize.check()?;
+        self.pack.check()?;
+        if let ClassWeights::Named(weights) = &self.train.class_weights {
+            let regression = self.task.kind == Some(Task::Regression);
+            ensure(!regression, "train.class_weights", "are for classes; the task is regression")?;
+            let unknown =
+                |name: &&String| self.task.labels.as_ref().is_some_and(|labels| !labels.contains(name));
+            if let Some(name) = weights.keys().find(unknown) {
+                return Err((
+                    "train.class_weights",
+                    format!("names `{name}`, which is not in `task.labels`"),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl DataFiles {
+    pub(super) fn check(&self) -> Checked {
+        let lists = [
+            ("data.train", Some(&self.train)),
+            ("data.dev", self.dev.as_ref()),
+            ("data.test", self.test.as_ref()),
+        ];
+        for (key, files) in lists {
+            ensure(files.is_none_or(|files: &Files| !files.paths().is_empty()), key, "names no file")?;
+        }
+        if let Some(fraction) = self.dev_fraction {
+            number(fraction, |value| value > 0.0 && value < 1.0, "data.dev_fraction", "above 0 and below 1")?;
+            ensure(
+                self.dev.is_none(),
+                "data.dev_fraction",
+                "is for runs without `data.dev`; remove one of the two",
+            )?;
+        }
+        let separator = self.label_separator.as_deref();
+        ensure(separator != Some(""), "data.label_separator", "is empty")
+    }
+}
+
+impl TaskOptions {
+    pub(super) fn check(&self) -> Checked {
+        // [CLS], [SEP] and something between them; BERT's position table ends at 512
+        ensure((3..=512).contains(&self.max_tokens), "task.max_tokens", "has to be 3 to 512")?;
+        if let (Some(kind), Some(metric)) = (self.kind, self.metric) {
+            ensure(
+                metric.suits(kind),
+                "task.metric",
+                format_args!("is {metric}, which a {kind} task does not have"),
+            )?;
+        }
+        let Some(labels) = &self.labels else { return Ok(()) };
+        ensure(
+            self.kind != Some(Task::Regression),
+            "task.labels",
+            "are for classes; the task is regression",
+        )?;
+        ensure(!labels.is_empty(), "task.labels", "is empty; leave it out to take those that occur")?;
+        for (index, label) in labels.iter().enumerate() {
+            ensure(!label.trim().is_empty(), "task.labels", "has an empty name")?;
+            ensure(label.trim() == label, "task.labels", format_args!("has spaces around `{label}`"))?;
+            ensure(!labels[..index].contains(label), "task.labels", format_args!("names `{label}` twice"))?;
+        }
+        Ok(())
+    }
+}
+
+impl TrainOptions {
+    pub(super) fn check(&self) -> Checked {
+        positive(self.epochs, "train.epochs")?;
+        count(self.batch_size, "train.batch_size")?;
+        count(self.accumulate, "train.accumulate")?;
+        positive(self.learning_rate, "train.learning_rate")?;
+        share(self.warmup, "train.warmup")?;
+        not_negative(self.weight_decay, "train.weight_decay")?;
+        number(
+            self.layer_decay,
+            |value| value > 0.0 && value <= 1.0,
+            "train.layer_decay",
+            "above 0, at most 1",
+        )?;
+        not_negative(self.clip, "train.clip")?;
+        self.dropout.iter().try_for_each(|&dropout| part(dropout, "train.dropout"))?;
+        part(self.label_smoothing, "train.label_smoothing")?;
+        if let ClassWeights::Named(weights) = &self.class_weights {
+            weights.values().try_for_each(|&weight| positive(weight, "train.class_weights"))?;
+        }
+        let counts = [
+            (self.eval_every, "train.eval_every"),
+            (self.patience, "train.patience"),
+            (self.threads, "train.threads"),
+        ];
+        optional_counts(&counts)
+    }
+}
+
+fn optional_counts(counts: &[(Option<usize>, &'static str)]) -> Checked {
+    counts.iter().try_for_each(|&(value, key)| value.map_or(Ok(()), |value| count(value, key)))
+}
+
+impl Distill {
+    pub(super) fn check(&self) -> Checked {
+        match (&self.layers, &self.student) {
+            (Some(Layers::Count(layers)), None) => count(*layers, "distill.layers")?,
+            (Some(Layers::These(layers)), None) => {
+                let ascending = layers.is_sorted_by(|a, b| a < b);
+                ensure(
+                    !layers.is_empty() && ascending,
+                    "distill.layers",
+                    "has to list layers in ascending order",
+                )?;
+            }
+            (None, Some(_)) => {}
+            (Some(_), Some(_)) => {
+                return ensure(
+                    false,
+                    "distill.student",
+                    "and `distill.layers` exclude each other; remove one",
+                );
+            }
+            (None, None) => {
+                return ensure(
+                    false,
+                    "distill.layers",
+                    "or `distill.student` has to say what the student is made from",
+                );
+            }
+        }
+        positive(self.epochs, "distill.epochs")?;
+        positive(self.learning_rate, "distill.learning_rate")?;
+        positive(self.temperature, "distill.temperature")?;
+        share(self.alpha_hard, "distill.alpha_hard")?;
+        not_negative(self.hidden_weight, "distill.hidden_weight")?;
+        not_negative(self.relation_weight, "distill.relation_weight")?;
+        optional_counts(&[
+            (self.batch_size, "distill.batch_size"),
+            (self.eval_every, "distill.eval_every"),
+            (self.patience, "distill.patience"),
+        ])
+    }
+}
+
+impl Quantize {
+    pub(super) fn check(&self) -> Checked {
+        not_negative(self.max_drop, "quantize.max_drop")?;
+        self.max_drop_per_class
+            .iter()
+            .try_for_each(|&drop| not_negative(drop, "quantize.max_drop_per_class"))?;
+        ensure(matches!(self.embedding_bits, 4 | 8), "quantize.embedding_bits", "has to be 8 or 4")
+    }
+}
+
+impl Pack {
+    pub(super) fn check(&self) -> Checked {
+        let file_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let name =
+            !self.name.is_empty() && !self.name.starts_with(['.', '-']) && self.name.chars().all(file_name);
+        ensure(
+            name,
+            "pack.name",
+            "has to be letters, digits, `-`, `_` and `.`, and to start with one of the first three",
+        )?;
+        // MAJOR.MINOR.PATCH, then what a pre-release or build adds
+        let core = self.version.split(['-', '+']).next().unwrap_or_default();
+        let digits =
+            |part: &str| (1..10).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+        let semantic = core.split('.').count() == 3 && core.split('.').all(digits);
+        ensure(
+            semantic,
+            "pack.version",
+            format_args!("is `{}`; it has to be a semantic version such as 1.0.2", self.version),
+        )?;
+        ensure(!self.base_licence.is_empty(), "pack.base_licence", "is empty")?;
+        ensure(!self.data_licence.is_empty(), "pack.data_licence", "is empty")?;
+        count(self.golden, "pack.golden")
+    }
+}

@@ -1,0 +1,269 @@
+use super::state::{self, Position};
+use super::{AdamW, Encoded, Error, Gradients, Objective, Schedule, TrainOptions, adamw, predict};
+use crate::bert::Classifier;
+use crate::bert::ops::mix;
+use crate::data::batches;
+use crate::metrics::{self, Metric, Metrics};
+use serde::{Deserialize, Serialize};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// One training run.
+pub struct Job<'a> {
+    /// Trained in place.
+    pub model: &'a Classifier,
+    /// To learn from.
+    pub train: &'a Encoded,
+    /// To choose the best checkpoint on.
+    pub dev: &'a Encoded,
+    /// By which figure.
+    pub metric: Metric,
+    /// How.
+    pub options: &'a TrainOptions,
+    /// What is minimised.
+    pub objective: &'a dyn Objective,
+    /// Gets the best checkpoint, `metrics.jsonl`, and while it runs `state.safetensors` and `best/`.
+    pub folder: &'a Path,
+    /// Names model, data and options; a saved state is continued only under the same one.
+    pub fingerprint: &'a str,
+}
+
+/// What happens during a run.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// It begins, or continues after `done` updates of `steps`.
+    Started {
+        /// Updates already done.
+        done: u64,
+        /// Updates of the whole run.
+        steps: u64,
+    },
+    /// An update was made.
+    Step {
+        /// Its number, from 1.
+        step: u64,
+        /// Its loss.
+        loss: f32,
+    },
+    /// The dev set was measured.
+    Evaluated {
+        /// After this update.
+        step: u64,
+        /// All figures.
+        metrics: &'a Metrics,
+        /// The one that decides.
+        value: f64,
+        /// It is the best so far.
+        best: bool,
+    },
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The deciding figure of the checkpoint that was kept.
+    pub best: f64,
+    /// The update it was reached at.
+    pub best_step: u64,
+    /// Updates made.
+    pub steps: u64,
+    /// Seconds, of all processes together.
+    pub seconds: f64,
+}
+
+/// Time between saved states.
+const SAVE_EVERY: Duration = Duration::from_secs(30);
+/// Updates between lines of the log.
+const LOG_EVERY: u64 = 20;
+
+/// Trains, keeps the checkpoint that is best on dev, and leaves it in the job's folder and in the model.
+///
+/// # Errors
+/// [`Error`]; what was saved stays and is continued by the next call.
+pub fn train(job: &Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Error> {
+    let options = job.options;
+    let lengths: Vec<usize> = job.train.tokens.iter().map(|t| t.ids.len()).collect();
+    if lengths.is_empty() || job.dev.tokens.is_empty() {
+        return Err(Error::Empty);
+    }
+    std::fs::create_dir_all(job.folder).map_err(Error::io(job.folder))?;
+    let per_epoch = lengths.len().div_ceil(options.batch_size).div_ceil(options.accumulate) as u64;
+    let steps = ((options.epochs * per_epoch as f64).round() as u64).max(1);
+    let eval_every = options.eval_every.map_or(per_epoch, |n| n as u64).clamp(1, steps);
+
+    let state_file = job.folder.join("state.safetensors");
+    let mut adam = AdamW::default();
+    let mut at = state::load(&state_file, job.model, &mut adam, job.fingerprint)?.unwrap_or(Position {
+        fingerprint: job.fingerprint.into(),
+        step: 0,
+        loss_sum: 0.0,
+        loss_count: 0,
+        best: None,
+        since_best: 0,
+        seconds: 0.0,
+    });
+    watch(Event::Started { done: at.step, steps });
+    let mut log = Log::open(job.folder.join("metrics.jsonl"), at.step)?;
+    let (began, before) = (Instant::now(), at.seconds);
+    let mut saved = Instant::now();
+    let mut epoch: Option<(u64, Vec<Vec<u32>>)> = None;
+    let stop = |at: &Position| at.step >= steps || options.patience.is_some_and(|p| at.since_best >= p);
+
+    while !stop(&at) {
+        let number = at.step / per_epoch;
+        if epoch.as_ref().is_none_or(|(n, _)| *n != number) {
+            epoch = Some((number, batches(&lengths, options.batch_size, options.seed, number)));
+        }
+        let order = &epoch.as_ref().expect("set above").1;
+        let first = (at.step % per_epoch) as usize * options.accumulate;
+        let rows = &order[first..(first + options.accumulate).min(order.len())];
+        let loss = update(job, &mut adam, at.step, rows, learning_rate(options, at.step, steps))?;
+        at.step += 1;
+        at.loss_sum += f64::from(loss);
+        at.loss_count += 1;
+        at.seconds = before + began.elapsed().as_secs_f64();
+        watch(Event::Step { step: at.step, loss });
+        if at.step % LOG_EVERY == 0 {
+            let rate = learning_rate(options, at.step - 1, steps);
+            log.write(serde_json::json!({
+                "step": at.step, "epoch": at.step as f64 / per_epoch as f64,
+                "loss": at.loss_sum / at.loss_count as f64, "learning_rate": rate, "seconds": at.seconds,
+            }))?;
+            (at.loss_sum, at.loss_count) = (0.0, 0);
+        }
+        if at.step % eval_every == 0 || at.step == steps {
+            evaluate(job, &mut at, &mut log, watch)?;
+        }
+        if saved.elapsed() > SAVE_EVERY && !stop(&at) {
+            state::save(&state_file, job.model, &adam, &at)?;
+            saved = Instant::now();
+        }
+    }
+    let (best, best_step) = at.best.expect("the last update is followed by an evaluation");
+    keep_best(job)?;
+    let _ = std::fs::remove_file(&state_file);
+    Ok(Summary { best, best_step, steps: at.step, seconds: at.seconds })
+}
+
+/// Learning rate of update `step` (from 0): linear warm-up, then the schedule.
+fn learning_rate(options: &TrainOptions, step: u64, steps: u64) -> f64 {
+    let warmup = (options.warmup * steps as f64).round();
+    let step = step as f64;
+    if step < warmup {
+        return options.learning_rate * (step + 1.0) / warmup;
+    }
+    let left = (steps as f64 - step) / (steps as f64 - warmup).max(1.0);
+    options.learning_rate
+        * match options.schedule {
+            Schedule::Linear => left,
+            Schedule::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * (1.0 - left)).cos()),
+            Schedule::Constant => 1.0,
+        }
+}
+
+/// Learning rate of a weight relative to the head's.
+fn layer_scale(name: &str, layers: usize, decay: f64) -> f64 {
+    let below_head = if let Some(rest) = name.strip_prefix("bert.encoder.layer.") {
+        let index = rest.split('.').next().and_then(|i| i.parse::<usize>().ok()).unwrap_or(0);
+        layers - index
+    } else if name.starts_with("bert.embeddings") {
+        layers + 1
+    } else {
+        0
+    };
+    decay.powi(below_head as i32)
+}
+
+/// One update from some batches; their mean loss.
+fn update(job: &Job, adam: &mut AdamW, step: u64, batches: &[Vec<u32>], rate: f64) -> Result<f32, Error> {
+    let (options, weights) = (job.options, job.model.weights());
+    let pad_id = job.model.config().pad_token_id as u32;
+    let mut total = 0.0;
+    let mut gradients = Gradients::new();
+    for (i, rows) in batches.iter().enumerate() {
+        let batch = job.train.batch(rows, pad_id);
+        let seed = mix(options.seed as u32 ^ mix(step as u32 ^ mix(i as u32 + 1)));
+        let output = job.model.forward(&batch, Some(seed))?;
+        let mut loss = job.objective.loss(job.train, rows, &batch, &output)?;
+        if batches.len() > 1 {
+            loss = (loss / batches.len() as f64)?;
+        }
+        let value = loss.to_scalar::<f32>()?;
+        if !value.is_finite() {
+            return Err(Error::Diverged { step: step + 1, loss: value });
+        }
+        total += value;
+        let mut found = loss.backward()?;
+        for (name, weight) in weights {
+            let Some(gradient) = found.remove(weight.as_tensor()) else { continue };
+            let sum = match gradients.remove(name) {
+                Some(before) => (before + gradient)?,
+                None => gradient,
+            };
+            gradients.insert(name.clone(), sum);
+        }
+    }
+    let norm = adamw::norm(&gradients)?;
+    let clip = if options.clip > 0.0 && norm > options.clip { options.clip / (norm + 1e-6) } else { 1.0 };
+    let layers = job.model.config().num_hidden_layers;
+    let rates = |name: &str| rate * layer_scale(name, layers, options.layer_decay);
+    adam.update(weights, &gradients, rates, options.weight_decay, clip)?;
+    Ok(total)
+}
+
+fn evaluate(job: &Job, at: &mut Position, log: &mut Log, watch: &mut dyn FnMut(Event)) -> Result<(), Error> {
+    let logits = predict(job.model, job.dev)?;
+    let metrics = metrics::measure(&job.dev.data, &logits, None)?;
+    let value = metrics.get(job.metric).unwrap_or(f64::NAN);
+    let best = at.best.is_none_or(|(best, _)| value > best);
+    if best {
+        at.best = Some((value, at.step));
+        at.since_best = 0;
+        job.model.checkpoint()?.save(&job.folder.join("best"))?;
+    } else {
+        at.since_best += 1;
+    }
+    log.write(serde_json::json!({"step": at.step, "dev": value, "best": best, "metrics": metrics}))?;
+    watch(Event::Evaluated { step: at.step, metrics: &metrics, value, best });
+    Ok(())
+}
+
+/// Moves the best checkpoint into the job's folder and loads it.
+fn keep_best(job: &Job) -> Result<(), Error> {
+    let best = job.folder.join("best");
+    job.model.set(&crate::bert::Checkpoint::load(&best)?)?;
+    for entry in std::fs::read_dir(&best).map_err(Error::io(&best))? {
+        let from = entry.map_err(Error::io(&best))?.path();
+        let to = job.folder.join(from.file_name().expect("an entry of a folder"));
+        std::fs::rename(&from, to).map_err(Error::io(&from))?;
+    }
+    std::fs::remove_dir(&best).map_err(Error::io(&best))
+}
+
+/// `metrics.jsonl`.
+struct Log {
+    path: PathBuf,
+    file: std::fs::File,
+}
+
+impl Log {
+    /// Opens it for appending, without what a killed run wrote after the state that is continued.
+    fn open(path: PathBuf, step: u64) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let step_of = |line: &str| {
+            serde_json::from_str::<serde_json::Value>(line)
+                .ok()
+                .and_then(|v| v["step"].as_u64())
+                .unwrap_or(u64::MAX)
+        };
+        let kept: String = text.lines().filter(|l| step_of(l) <= step).flat_map(|l| [l, "\n"]).collect();
+        std::fs::write(&path, kept).map_err(Error::io(&path))?;
+        let file = std::fs::OpenOptions::new().append(true).open(&path).map_err(Error::io(&path))?;
+        Ok(Self { path, file })
+    }
+
+    fn write(&mut self, line: serde_json::Value) -> Result<(), Error> {
+        writeln!(self.file, "{line}").map_err(Error::io(&self.path))
+    }
+}

@@ -1,0 +1,78 @@
+use super::{ClassWeights, Encoded, Error, TrainOptions, WeightRule};
+use crate::bert::ops::{Loss, loss};
+use crate::bert::{Batch, Output};
+use crate::data::{Dataset, Target, Task};
+use candle_core::Tensor;
+
+/// What a training step minimises.
+pub trait Objective {
+    /// The scalar loss of a batch made of `rows` of `encoded`.
+    ///
+    /// # Errors
+    /// When a tensor operation fails.
+    fn loss(&self, encoded: &Encoded, rows: &[u32], batch: &Batch, output: &Output) -> Result<Tensor, Error>;
+}
+
+/// The loss of `BertForSequenceClassification` for the data's task, with label smoothing and class weights.
+#[derive(Debug, Clone)]
+pub struct Supervised {
+    smoothing: f64,
+    weights: Option<Vec<f64>>,
+}
+
+impl Supervised {
+    /// The options' loss on this data.
+    ///
+    /// # Errors
+    /// When class weights name a label that the data lacks.
+    pub fn new(data: &Dataset, options: &TrainOptions) -> Result<Self, Error> {
+        let weights = match &options.class_weights {
+            ClassWeights::Rule(WeightRule::None) => None,
+            ClassWeights::Rule(WeightRule::Balanced) => {
+                let counts = data.class_counts();
+                let (rows, classes) = (data.len() as f64, counts.len() as f64);
+                Some(counts.iter().map(|n| rows / (classes * (*n as f64).max(1.0))).collect())
+            }
+            ClassWeights::Named(named) => {
+                if let Some(name) = named.keys().find(|name| data.labels.id(name).is_none()) {
+                    return Err(Error::ClassWeight(name.clone()));
+                }
+                let weight = |label: &String| named.get(label).copied().unwrap_or(1.0);
+                Some(data.labels.names().iter().map(weight).collect())
+            }
+        };
+        let weights = weights.filter(|_| data.task == Task::SingleLabel);
+        Ok(Self { smoothing: options.label_smoothing, weights })
+    }
+
+    /// The loss on gold targets.
+    pub(crate) fn of_rows(&self, data: &Dataset, rows: &[u32]) -> Loss {
+        let targets = rows.iter().map(|row| &data.examples[*row as usize].target);
+        match data.task {
+            Task::SingleLabel => Loss::CrossEntropy {
+                classes: targets.map(|t| if let Target::Class(c) = t { *c } else { 0 }).collect(),
+                smoothing: self.smoothing,
+                weights: self.weights.clone(),
+            },
+            Task::MultiLabel => {
+                let labels = data.labels.len();
+                let mut values = vec![0.0; rows.len() * labels];
+                for (row, target) in values.chunks_exact_mut(labels).zip(targets) {
+                    if let Target::Classes(classes) = target {
+                        classes.iter().for_each(|c| row[*c as usize] = 1.0);
+                    }
+                }
+                Loss::Binary { targets: values }
+            }
+            Task::Regression => Loss::SquaredError {
+                targets: targets.map(|t| if let Target::Value(v) = t { *v } else { 0.0 }).collect(),
+            },
+        }
+    }
+}
+
+impl Objective for Supervised {
+    fn loss(&self, encoded: &Encoded, rows: &[u32], _: &Batch, output: &Output) -> Result<Tensor, Error> {
+        Ok(loss(&output.logits, self.of_rows(&encoded.data, rows))?)
+    }
+}

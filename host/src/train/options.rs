@@ -1,0 +1,99 @@
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How the learning rate goes on after warm-up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Schedule {
+    /// Down to 0 in a straight line.
+    #[default]
+    Linear,
+    /// Down to 0 in half a cosine.
+    Cosine,
+    /// As it is.
+    Constant,
+}
+
+/// What a mistake in a class costs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected \"none\", \"balanced\", or a table of label names with weights such as { spam = 4.0 }"
+)]
+pub enum ClassWeights {
+    /// `none` or `balanced`.
+    Rule(WeightRule),
+    /// By name; 1 for labels not named.
+    Named(BTreeMap<String, f64>),
+}
+
+/// Class weights without naming classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WeightRule {
+    /// All 1.
+    None,
+    /// Inverse to how often a class occurs; 1 on average over the examples.
+    Balanced,
+}
+
+/// `[train]`: fine-tuning.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainOptions {
+    /// Passes over the data; a fraction ends within one: 3.
+    pub epochs: f64,
+    /// Examples a step: 32.
+    pub batch_size: usize,
+    /// Steps' worth of batches summed before the weights move: 1.
+    pub accumulate: usize,
+    /// The highest: 5e-5.
+    pub learning_rate: f64,
+    /// Share of the steps in which the learning rate rises to it: 0.1.
+    pub warmup: f64,
+    /// `linear`, `cosine` or `constant` after that: linear.
+    pub schedule: Schedule,
+    /// AdamW's, not for biases and norms: 0.01.
+    pub weight_decay: f64,
+    /// Learning rate of each layer relative to the one above it: 1.
+    pub layer_decay: f64,
+    /// Largest norm of the gradient; 0 does not clip: 1.
+    pub clip: f64,
+    /// Instead of the checkpoint's own.
+    pub dropout: Option<f64>,
+    /// Share of the target spread over all labels: 0.
+    pub label_smoothing: f64,
+    /// `"none"`, `"balanced"`, or weights by label name: none.
+    pub class_weights: ClassWeights,
+    /// Steps between evaluations; once an epoch when not given.
+    pub eval_every: Option<usize>,
+    /// Evaluations without improvement after which training stops; never when not given.
+    pub patience: Option<usize>,
+    /// Of order, dropout and new weights: 0.
+    pub seed: u64,
+    /// Threads; all cores when not given.
+    pub threads: Option<usize>,
+}
+
+impl Default for TrainOptions {
+    fn default() -> Self {
+        TrainOptions {
+            epochs: 3.0,
+            batch_size: 32,
+            accumulate: 1,
+            learning_rate: 5e-5,
+            warmup: 0.1,
+            schedule: Schedule::Linear,
+            weight_decay: 0.01,
+            layer_decay: 1.0,
+            clip: 1.0,
+            dropout: None,
+            label_smoothing: 0.0,
+            class_weights: ClassWeights::Rule(WeightRule::None),
+            eval_every: None,
+            patience: None,
+            seed: 0,
+            threads: None,
+        }
+    }
+}

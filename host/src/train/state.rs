@@ -1,0 +1,88 @@
+//! Everything a killed run needs to continue as if nothing had happened.
+
+use super::{AdamW, Error};
+use crate::bert::{Classifier, ops::with_values};
+use candle_core::{Device, Tensor};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+/// Where a run stands after some update.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Position {
+    /// Of the job; a state of another one is not taken.
+    pub fingerprint: String,
+    /// Updates done.
+    pub step: u64,
+    /// Sum of the losses since the last line of the log.
+    pub loss_sum: f64,
+    /// How many.
+    pub loss_count: u64,
+    /// Best figure so far and the step it was reached at.
+    pub best: Option<(f64, u64)>,
+    /// Evaluations since then.
+    pub since_best: usize,
+    /// Seconds of training before this process.
+    pub seconds: f64,
+}
+
+const KEY: &str = "position";
+
+/// Writes weights, moments and position to one file, atomically.
+pub(super) fn save(path: &Path, model: &Classifier, adam: &AdamW, position: &Position) -> Result<(), Error> {
+    let bytes = |x: &[f32]| x.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
+    let mut parts: BTreeMap<String, (Vec<usize>, Vec<u8>)> = BTreeMap::new();
+    for (name, var) in model.weights() {
+        parts.insert(format!("weight.{name}"), (var.dims().to_vec(), with_values(var, bytes)?));
+        if let Some((m, v)) = adam.moments.get(name) {
+            parts.insert(format!("first.{name}"), (vec![m.len()], bytes(m)));
+            parts.insert(format!("second.{name}"), (vec![v.len()], bytes(v)));
+        }
+    }
+    let json = serde_json::to_string(position).expect("plain values");
+    let fail = |source| crate::bert::Error::Safetensors { path: path.into(), source };
+    let views = parts
+        .iter()
+        .map(|(name, (shape, bytes))| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(fail)?;
+    let data = safetensors::serialize(views, Some(HashMap::from([(KEY.into(), json)]))).map_err(fail)?;
+    let temporary = path.with_extension("tmp");
+    std::fs::write(&temporary, data).map_err(Error::io(&temporary))?;
+    std::fs::rename(&temporary, path).map_err(Error::io(path))
+}
+
+/// Restores a state of the job with this fingerprint; `None` where there is no such state.
+pub(super) fn load(
+    path: &Path,
+    model: &Classifier,
+    adam: &mut AdamW,
+    fingerprint: &str,
+) -> Result<Option<Position>, Error> {
+    let Ok(bytes) = std::fs::read(path) else { return Ok(None) };
+    let fail = |source| crate::bert::Error::Safetensors { path: path.into(), source };
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(fail)?;
+    let json = header.metadata().as_ref().and_then(|m| m.get(KEY)).cloned().unwrap_or_default();
+    let Ok(position) = serde_json::from_str::<Position>(&json) else { return Ok(None) };
+    if position.fingerprint != fingerprint {
+        return Ok(None);
+    }
+    let file = SafeTensors::deserialize(&bytes).map_err(fail)?;
+    let values = |name: &str| -> Option<Vec<f32>> {
+        let data = file.tensor(name).ok()?.data().chunks_exact(4);
+        Some(data.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+    };
+    for (name, var) in model.weights() {
+        let weight = values(&format!("weight.{name}")).ok_or_else(|| crate::bert::Error::Missing {
+            name: name.clone(),
+            hint: "the saved state is of another model: delete it",
+        })?;
+        var.set(&Tensor::from_vec(weight, var.shape(), &Device::Cpu)?)?;
+        if let (Some(m), Some(v)) = (values(&format!("first.{name}")), values(&format!("second.{name}"))) {
+            adam.moments.insert(name.clone(), (m, v));
+        }
+    }
+    adam.updates = position.step;
+    Ok(Some(position))
+}
