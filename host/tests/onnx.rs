@@ -124,6 +124,27 @@ fn one_file_and_external_data_are_the_same_model() {
 }
 
 #[test]
+fn what_the_kernels_do_not_take_runs_on_stock_operators() {
+    let shape = Shape {
+        name: "one wide head",
+        vocabulary: 30,
+        hidden: 160,
+        head_size: 160,
+        layers: &[(1, 64)],
+        rank: None,
+        positions: 12,
+        labels: 2,
+    };
+    let checkpoint = checkpoint(&shape, 7);
+    let mut model = load(int8(&shape), &Options::default());
+    let reason = model.describe().stock.unwrap();
+    assert!(reason.contains("heads of 160"), "{reason}");
+    let text = text(&mut Random(1), shape.vocabulary, 12);
+    let naive = Naive { checkpoint: &checkpoint, int8: true };
+    assert!(difference(&logits(&mut model, &text), &naive.logits(&text.0, &text.1)) < 5e-2);
+}
+
+#[test]
 fn wrong_input_is_named() {
     let shape = &SHAPES[0];
     let mut model = load(int8(shape), &Options { max_tokens: 8, ..Default::default() });
@@ -136,6 +157,17 @@ fn wrong_input_is_named() {
     assert!(matches!(model.run(&[1], &[0], &mut out[..1]), Err(Error::Length { what: "logits", .. })));
     // positions bound it where the options allow more
     assert_eq!(load(int8(shape), &Options::default()).max_tokens(), 40);
+}
+
+#[test]
+fn what_cannot_be_quantized_is_named() {
+    let mut bad = checkpoint(&SHAPES[0], 7);
+    bad.tensors.get_mut("classifier.weight").unwrap().data[3] = f32::NAN;
+    let message = quantize(&bad).unwrap_err().to_string();
+    assert!(message.contains("classifier.weight") && message.contains("NaN"), "{message}");
+    bad.tensors.remove("classifier.weight");
+    let message = quantize(&bad).unwrap_err().to_string();
+    assert!(message.contains("classifier.weight") && message.contains("train"), "{message}");
 }
 
 #[test]
