@@ -15,6 +15,7 @@ pub struct Encoder<'a> {
 }
 
 impl<'a> Encoder<'a> {
+    #[inline]
     pub(super) fn new(
         segmenter: Segmenter<'a>,
         max_tokens: usize,
@@ -42,6 +43,11 @@ impl<'a> Encoder<'a> {
 
     /// Ends the text: the encoding is complete.
     pub fn finish(mut self) {
+        self.complete();
+    }
+
+    /// [`Self::finish`], but nothing is moved.
+    pub(super) fn complete(&mut self) {
         self.segmenter.finish(&mut self.assembly);
         self.assembly.finish(self.segmenter.vocabulary().special());
     }
@@ -55,6 +61,7 @@ pub struct Windows<'a, F> {
 }
 
 impl<'a, F: FnMut(&Encoding)> Windows<'a, F> {
+    #[inline]
     pub(super) fn new(
         segmenter: Segmenter<'a>,
         max_tokens: usize,

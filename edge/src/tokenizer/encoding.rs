@@ -103,6 +103,7 @@ impl Length {
 
 impl<'a> Assembly<'a> {
     /// `max_tokens` lies in 2..=MAX_TOKENS.
+    #[inline]
     pub(super) fn new(out: &'a mut Encoding, max_tokens: usize) -> Self {
         out.len = 0;
         out.framing = 0;
@@ -121,8 +122,8 @@ impl<'a> Assembly<'a> {
         self.first = Some(first);
     }
 
-    pub(super) fn finish(self, special: SpecialTokens) {
-        let Self { out, max_tokens, first, current, .. } = self;
+    pub(super) fn finish(&mut self, special: SpecialTokens) {
+        let Self { ref mut out, max_tokens, first, current, .. } = *self;
         let (a, b) = match first {
             None => (current.all.min(max_tokens - 2), 0),
             Some(first) => longest_first(first.judged(), current.judged(), max_tokens - 3),

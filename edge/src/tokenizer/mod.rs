@@ -132,11 +132,12 @@ impl<V: AsRef<[u8]>> Tokenizer<V> {
             encoder.second()?;
             encoder.push(pair);
         }
-        encoder.finish();
+        encoder.complete();
         Ok(())
     }
 
     /// Encodes like [`Self::encode`] what comes in chunks. `out` is complete after [`Encoder::finish`].
+    #[inline]
     pub fn encoder<'a>(&'a self, max_tokens: usize, out: &'a mut Encoding) -> Result<Encoder<'a>, Error> {
         Encoder::new(self.segmenter(), max_tokens, out)
     }
@@ -155,10 +156,12 @@ impl<V: AsRef<[u8]>> Tokenizer<V> {
         Windows::new(self.segmenter(), max_tokens, stride, out, on_window)
     }
 
+    #[inline]
     fn segmenter(&self) -> Segmenter<'_> {
         Segmenter::new(self.view(), self.settings)
     }
 
+    #[inline]
     fn view(&self) -> View<'_> {
         View::new(self.vocab_txt.as_ref(), &self.index)
     }

@@ -1,6 +1,6 @@
 //! Text to pieces, chunk by chunk: special tokens, normalization, splitting at white space and punctuation.
 use super::Settings;
-use super::ascii;
+use super::ascii::{KINDS, Kind};
 use super::capacity::{MAX_SPECIAL_BYTES, MAX_WORD_CHARS};
 use super::encoding::Sink;
 use super::unicode::{Class, combining_class, decompose_without_marks, is_chinese, is_punctuation};
@@ -11,7 +11,6 @@ use super::word::Word;
 pub(super) struct Segmenter<'v> {
     vocabulary: View<'v>,
     settings: Settings,
-    ascii: &'static [u8; 256],
     word: Word,
     /// Non-starters that wait to be put into canonical order: combining class and character.
     ///
@@ -23,11 +22,11 @@ pub(super) struct Segmenter<'v> {
 }
 
 impl<'v> Segmenter<'v> {
+    #[inline]
     pub(super) fn new(vocabulary: View<'v>, settings: Settings) -> Self {
         Self {
             vocabulary,
             settings,
-            ascii: if settings.lowercase { &ascii::UNCASED } else { &ascii::CASED },
             word: Word::new(),
             marks: heapless::Vec::new(),
             pending: heapless::String::new(),
@@ -91,26 +90,26 @@ impl<'v> Segmenter<'v> {
         let bytes = chunk.as_bytes();
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
-            match self.ascii[byte as usize] {
-                ascii::DROP => at += 1,
-                ascii::SPACE => {
+            match KINDS[byte as usize] {
+                Kind::Drop => at += 1,
+                Kind::Space => {
                     self.end_word(sink);
                     at += 1;
                 }
-                ascii::ALONE => {
+                Kind::Alone => {
                     self.end_word(sink);
                     sink.piece(self.vocabulary.ascii(byte));
                     sink.end_of_word();
                     at += 1;
                 }
-                ascii::NOT_ASCII => {
+                Kind::InWord => {
+                    self.order_marks(sink);
+                    at += self.word.push_ascii(&bytes[at..], self.settings.lowercase);
+                }
+                Kind::NotAscii => {
                     let c = chunk[at..].chars().next().unwrap_or_default();
                     self.character(c, sink);
                     at += c.len_utf8();
-                }
-                _ => {
-                    self.order_marks(sink);
-                    at += self.word.push_ascii(&bytes[at..], self.ascii);
                 }
             }
         }
@@ -156,9 +155,14 @@ impl<'v> Segmenter<'v> {
     #[inline]
     fn order_marks(&mut self, sink: &mut impl Sink) {
         if !self.marks.is_empty() {
-            for (_, c) in core::mem::take(&mut self.marks) {
-                self.lowercase(c, sink);
-            }
+            self.pass_marks(sink);
+        }
+    }
+
+    #[cold]
+    fn pass_marks(&mut self, sink: &mut impl Sink) {
+        for (_, c) in core::mem::take(&mut self.marks) {
+            self.lowercase(c, sink);
         }
     }
 

@@ -94,10 +94,12 @@ impl Index {
             let line = 1 + text[..error.valid_up_to()].iter().filter(|&&b| b == b'\n').count();
             Error::NotUtf8 { line }
         })?;
-        let pieces = lines.split_inclusive('\n').count();
-        if pieces == 0 {
-            return Err(Error::Empty);
-        }
+        let newlines = text.iter().filter(|&&b| b == b'\n').count();
+        let pieces = match text.last() {
+            None => return Err(Error::Empty),
+            Some(b'\n') => newlines,
+            Some(_) => newlines + 1,
+        };
         if pieces > MAX_PIECES {
             return Err(Error::TooManyPieces);
         }
@@ -111,9 +113,11 @@ impl Index {
             ascii: [0; 128],
         };
         let mut offset = 0;
-        for (id, line) in lines.split_inclusive('\n').enumerate() {
-            index.insert(text, offset, line.trim_end(), id)?;
-            offset += line.len();
+        // bytes, for lines are short: a search for each newline costs more than the look at each byte
+        for (id, line) in text.split_inclusive(|&b| b == b'\n').enumerate() {
+            let end = offset + line.len();
+            index.insert(text, offset, lines[offset..end].trim_end(), id)?;
+            offset = end;
         }
         index.find_special(text)?;
         Ok(index)
@@ -175,7 +179,7 @@ impl Index {
 
     /// Scales the lower 32 bits of the hash to the number of slots.
     fn home(&self, hash: u64) -> usize {
-        ((hash & 0xFFFF_FFFF) * self.slots.len() as u64 >> 32) as usize
+        (((hash & 0xFFFF_FFFF) * self.slots.len() as u64) >> 32) as usize
     }
 
     fn next(&self, at: usize) -> usize {
@@ -204,6 +208,7 @@ impl<'a> View<'a> {
     }
 
     /// Id of the piece that is the first `len` bytes of `word`.
+    #[inline]
     pub(super) fn find(self, place: Place, word: &[u8], len: usize) -> Option<u32> {
         if len == 0 {
             return None;
@@ -254,38 +259,53 @@ fn split(piece: &str) -> (Place, &str) {
     }
 }
 
-/// Multiplies and folds, eight bytes a step; `bytes` may go on after the first `len`.
+/// Multiplies and folds, eight bytes a step; `bytes` may go on after the first `len`, at least 1.
+#[inline]
 fn hash(place: Place, bytes: &[u8], len: usize) -> u64 {
     const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
+    let mix = |hash: u64, block: u64| {
+        let product = (hash ^ block).wrapping_mul(MULTIPLIER);
+        product ^ product >> 32
+    };
     let mut hash = match place {
         Place::Start => 0x2545_F491_4F6C_DD1D,
         Place::Inside => 0xD6E8_FEB8_6659_FD93,
     };
-    for at in (0..len).step_by(8) {
-        hash = (hash ^ block(bytes, at, len)).wrapping_mul(MULTIPLIER);
-        hash ^= hash >> 32;
+    let mut at = 0;
+    while len - at > 8 {
+        hash = mix(hash, block(bytes, at, 8));
+        at += 8;
     }
-    hash
+    mix(hash, block(bytes, at, len - at))
 }
 
-/// Are the first `len` bytes the same?
-fn same(a: &[u8], b: &[u8], len: usize) -> bool {
-    (0..len).step_by(8).all(|at| block(a, at, len) == block(b, at, len))
-}
-
-/// The eight bytes from `at` as a number, those from `len` on as zero.
+/// Are the first `len` bytes, at least 1, the same?
 #[inline]
-fn block(bytes: &[u8], at: usize, len: usize) -> u64 {
-    let wanted = (len - at).min(8);
-    match bytes[at..].first_chunk::<8>() {
-        Some(chunk) => u64::from_le_bytes(*chunk) & (u64::MAX >> (64 - 8 * wanted)),
-        None => {
-            let mut chunk = [0; 8];
-            let end = bytes.len().min(at + wanted);
-            chunk[..end - at].copy_from_slice(&bytes[at..end]);
-            u64::from_le_bytes(chunk)
+fn same(a: &[u8], b: &[u8], len: usize) -> bool {
+    let mut at = 0;
+    while len - at > 8 {
+        if block(a, at, 8) != block(b, at, 8) {
+            return false;
         }
+        at += 8;
     }
+    block(a, at, len - at) == block(b, at, len - at)
+}
+
+/// The `wanted` bytes from `at`, 1 to 8, as a number.
+#[inline]
+fn block(bytes: &[u8], at: usize, wanted: usize) -> u64 {
+    let bytes = bytes.get(at..).unwrap_or_default();
+    let number = bytes.first_chunk().map_or_else(|| last_block(bytes), |chunk| u64::from_le_bytes(*chunk));
+    number & (u64::MAX >> (64 - 8 * wanted as u32))
+}
+
+/// Fewer than eight bytes and zeros after them.
+#[cold]
+fn last_block(bytes: &[u8]) -> u64 {
+    let mut chunk = [0; 8];
+    chunk[..bytes.len()].copy_from_slice(bytes);
+    u64::from_le_bytes(chunk)
 }
 
 /// Where the lengths of the pieces that begin with the first three of `bytes` are.

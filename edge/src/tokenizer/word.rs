@@ -1,12 +1,12 @@
 //! One word, and WordPiece on it: greedy, longest match first.
-use super::ascii::in_word;
+use super::ascii;
 use super::capacity::{MAX_WORD_BYTES, MAX_WORD_CHARS};
 use super::encoding::Sink;
 use super::vocabulary::{Place, View};
 
 /// The normalized word that is being read.
 pub(super) struct Word {
-    /// Eight more than a word may have, so that the vocabulary can read whole blocks.
+    /// Eight more than a word may have, so that whole blocks can be written and read.
     bytes: [u8; MAX_WORD_BYTES + 8],
     len: usize,
     chars: usize,
@@ -14,6 +14,7 @@ pub(super) struct Word {
 }
 
 impl Word {
+    #[inline]
     pub(super) fn new() -> Self {
         Self { bytes: [0; MAX_WORD_BYTES + 8], len: 0, chars: 0, too_long: false }
     }
@@ -27,27 +28,24 @@ impl Word {
         }
     }
 
-    /// Takes the longest prefix of `text` that `table` maps to ASCII word characters; returns its length.
+    /// Takes the longest prefix of `text` that is ASCII letters and digits; returns its length.
     #[inline]
-    pub(super) fn push_ascii(&mut self, text: &[u8], table: &[u8; 256]) -> usize {
-        let room = MAX_WORD_CHARS - self.chars;
+    pub(super) fn push_ascii(&mut self, text: &[u8], lowercase: bool) -> usize {
         let mut taken = 0;
-        for (to, &from) in self.bytes[self.len..].iter_mut().zip(text.iter().take(room)) {
-            let mapped = table[from as usize];
-            if !in_word(mapped) {
-                break;
+        loop {
+            let (block, len) = ascii::word_block(&text[taken..], lowercase);
+            if self.chars + len > MAX_WORD_CHARS {
+                self.too_long = true;
+            } else {
+                self.bytes[self.len..self.len + 8].copy_from_slice(&block);
+                self.len += len;
+                self.chars += len;
             }
-            *to = mapped;
-            taken += 1;
+            taken += len;
+            if len < 8 {
+                return taken;
+            }
         }
-        self.len += taken;
-        self.chars += taken;
-        if taken == room {
-            let rest = text[taken..].iter().take_while(|&&b| in_word(table[b as usize])).count();
-            self.too_long |= rest > 0;
-            taken += rest;
-        }
-        taken
     }
 
     pub(super) fn mark_too_long(&mut self) {
