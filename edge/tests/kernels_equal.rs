@@ -29,7 +29,7 @@ fn quantized(kernels: Kernels, x: &[f32], inputs: usize) -> Activations {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn quantize_rows(rows in 1usize..6, inputs in 1usize..512, seed: u64, extreme: bool) {

@@ -157,8 +157,8 @@ fn weighted_sums<D: Dot>(
             } else {
                 D::load_part(core::slice::from_raw_parts(at, width))
             };
-            for r in 0..D::QUERIES {
-                acc[r] = D::splat(*left.get_unchecked(r * stride + i)).fma(row, acc[r]);
+            for (r, sum) in acc.iter_mut().enumerate().take(D::QUERIES) {
+                *sum = D::splat(*left.get_unchecked(r * stride + i)).fma(row, *sum);
             }
         }
     }

@@ -27,6 +27,11 @@ pub(super) trait Lanes: Copy {
     fn min(self, b: Self) -> Self;
     /// `if self > b { self } else { b }`: `b` when either is NaN or both are zeros.
     fn max(self, b: Self) -> Self;
+    /// Within `low` to `high`, neither of them zero; NaN, which must not be a signalling one, gives `low`.
+    #[inline(always)]
+    fn clamp(self, low: f32, high: f32) -> Self {
+        self.max(Self::splat(low)).min(Self::splat(high))
+    }
     fn abs(self) -> Self;
     /// Adds the low integer of `n` (a float made by adding [`super::math::ROUND`]) to the exponent: `self * 2^n`.
     fn scale_by_power(self, n: Self) -> Self;
@@ -98,7 +103,7 @@ pub(super) trait Lanes: Copy {
     /// NaN and infinities become the nearest finite number (NaN the lowest).
     #[inline(always)]
     fn finite(self) -> Self {
-        self.max(Self::splat(-f32::MAX)).min(Self::splat(f32::MAX))
+        self.clamp(-f32::MAX, f32::MAX)
     }
 }
 
@@ -117,8 +122,8 @@ pub(super) trait Dot: Lanes {
     /// What is added to an activation in memory; a tile starts from minus this times the sum of the weights.
     const OFFSET: i32;
 
-    /// Where the weight of input `k` and output `column` lies in a panel.
-    fn position(k: usize, column: usize) -> usize;
+    /// Where the weight of input `k` and output `column` lies in a panel of `depth` inputs.
+    fn position(k: usize, column: usize, depth: usize) -> usize;
 
     /// Rounds half to even and stores sixteen activations. Lanes are within ±127.
     ///

@@ -115,7 +115,7 @@ impl Linear {
             for input in 0..inputs {
                 let weight = weights.at(input, output);
                 sum += i32::from(weight);
-                panel[(layout.position)(input, output % layout.columns)] = weight as u8;
+                panel[(layout.position)(input, output % layout.columns, depth)] = weight as u8;
             }
             linear.start[output] = -layout.offset * sum;
             linear.scale[output] = if scales.len() == 1 { scales[0] } else { scales[output] };

@@ -11,7 +11,7 @@ pub(super) const ROUND: f32 = 12_582_912.0;
 /// x = n ln 2 + r (Cody and Waite in two parts), e^r by a minimax polynomial of degree 5.
 #[inline(always)]
 pub(super) fn exp<L: Lanes>(x: L) -> L {
-    let x = x.max(L::splat(-87.0)).min(L::splat(88.0));
+    let x = x.clamp(-87.0, 88.0);
     let shifted = x.fma(L::splat(core::f32::consts::LOG2_E), L::splat(ROUND));
     let n = shifted.sub(L::splat(ROUND));
     let r = n.fma(L::splat(-0.693_359_4), x);
@@ -30,7 +30,7 @@ pub(super) fn exp<L: Lanes>(x: L) -> L {
 /// its end: Φ is 0 and 1 from there on.
 #[inline(always)]
 pub(super) fn gelu<L: Lanes>(x: L) -> L {
-    let z = x.max(L::splat(-5.0)).min(L::splat(5.0));
+    let z = x.clamp(-5.0, 5.0);
     let t = z.mul(z).fma(L::splat(0.08), L::splat(-1.0));
     let mut p = L::splat(-0.001_051_867_5);
     for c in [
@@ -43,7 +43,7 @@ pub(super) fn gelu<L: Lanes>(x: L) -> L {
         0.031_363_755,
         -0.040_387_377,
         0.051_524_736,
-        -0.070_298_404,
+        -0.070_298_4,
         0.141_363_75,
     ] {
         p = p.fma(t, L::splat(c));

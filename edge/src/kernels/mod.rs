@@ -15,6 +15,8 @@
 //! Nothing here allocates after [`Linear::pack`], [`Activations::new`] and [`AttentionScratch::new`].
 #![allow(unsafe_code)]
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 mod activations;
 mod attention;
 mod float;
@@ -175,16 +177,15 @@ impl Kernels {
         x: &mut [f32],
         residual: Option<&[f32]>,
         norm: &Norm<'_>,
-        quantized: Option<&mut Activations>,
+        mut quantized: Option<&mut Activations>,
     ) {
         let width = norm.gamma.len();
         assert!(width > 0 && norm.beta.len() == width, "gamma and beta differ in length");
         assert!(x.len().is_multiple_of(width) && residual.is_none_or(|y| y.len() == x.len()));
-        let quantized = quantized.map(|to| {
+        if let Some(to) = &mut quantized {
             self.check(to.kernels());
             to.reshape(x.len() / width, width);
-            to
-        });
+        }
         // SAFETY: as in `quantize_rows`.
         unsafe { (self.table.layer_norm)(x, residual, norm, quantized) }
     }

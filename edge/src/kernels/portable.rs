@@ -132,7 +132,7 @@ impl Dot for Portable {
     const OFFSET: i32 = 0;
 
     #[inline(always)]
-    fn position(k: usize, column: usize) -> usize {
+    fn position(k: usize, column: usize, _depth: usize) -> usize {
         k * 16 + column
     }
 

@@ -22,10 +22,9 @@ fn absmax<L: Lanes>(x: &[f32]) -> u32 {
 fn write_activations<D: Dot>(x: &[f32], absmax: u32, to: &mut [u8]) -> f32 {
     let absmax = f32::from_bits(absmax.clamp(ABSMAX.0.to_bits(), ABSMAX.1.to_bits()));
     let inverse = D::splat(127.0 / absmax);
-    let limit = D::splat(127.0);
     let blocks = to.chunks_exact_mut(LANES * D::ACTIVATION_BYTES);
     for (i, block) in (0..x.len()).step_by(LANES).zip(blocks) {
-        let q = D::at(x, i).mul(inverse).min(limit).max(D::splat(-127.0));
+        let q = D::at(x, i).mul(inverse).clamp(-127.0, 127.0);
         // SAFETY: `block` is exactly sixteen activations long.
         unsafe { q.store_activations(block.as_mut_ptr()) }
     }
@@ -124,7 +123,8 @@ pub(super) enum Function {
 #[inline(always)]
 pub(super) fn map<L: Lanes>(function: Function, x: &mut [f32]) {
     for i in (0..x.len()).step_by(LANES) {
-        let v = L::at(x, i);
+        // not `finite`: the caller's NaN may be a signalling one
+        let v = L::at(x, i).max(L::splat(-f32::MAX)).min(L::splat(f32::MAX));
         let v = match function {
             Function::Exp => math::exp(v),
             Function::Gelu => math::gelu(v),

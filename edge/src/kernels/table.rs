@@ -1,9 +1,14 @@
 //! The functions of each instruction set, compiled with its processor features.
+#[cfg(target_arch = "aarch64")]
+use super::aarch64;
 use super::activations::Activations;
 use super::attention::{self, AttentionInput, AttentionScratch};
 use super::lanes::Dot;
 use super::linear::{self, Epilogue, Linear};
+use super::portable::Portable;
 use super::rows::{self, Function};
+#[cfg(target_arch = "x86_64")]
+use super::x86_64;
 use super::{Isa, Norm};
 
 /// How weights and activations lie in memory: the constants of [`Dot`].
@@ -13,7 +18,7 @@ pub(super) struct Layout {
     pub step: usize,
     pub activation_bytes: usize,
     pub offset: i32,
-    pub position: fn(usize, usize) -> usize,
+    pub position: fn(usize, usize, usize) -> usize,
 }
 
 impl Layout {
@@ -28,13 +33,15 @@ impl Layout {
     }
 }
 
+type LayerNorm = unsafe fn(&mut [f32], Option<&[f32]>, &Norm<'_>, Option<&mut Activations>);
+
 /// One entry an operator. To call any, the processor must have the features of the table's instruction set.
 pub(super) struct Table {
     pub isa: Isa,
     pub layout: Layout,
     pub quantize: unsafe fn(&[f32], &mut Activations),
     pub linear: unsafe fn(&Linear, &Activations, usize, Epilogue, &mut [f32]),
-    pub layer_norm: unsafe fn(&mut [f32], Option<&[f32]>, &Norm<'_>, Option<&mut Activations>),
+    pub layer_norm: LayerNorm,
     pub attention: unsafe fn(&AttentionInput<'_>, &mut AttentionScratch, &mut [f32]),
     pub dequantize: unsafe fn(&[i8], f32, &mut [f32], bool),
     pub map: unsafe fn(Function, &mut [f32]),
@@ -103,15 +110,21 @@ macro_rules! table {
 /// The table of an instruction set, if this build has kernels for it.
 pub(super) fn of(isa: Isa) -> Option<&'static Table> {
     match isa {
-        Isa::Portable => Some(table!(Portable, super::portable::Portable)),
+        Isa::Portable => Some(table!(Portable, Portable)),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => Some(table!(Avx2, super::x86_64::Avx2<false>, "avx2,fma")),
+        Isa::Avx2 => Some(table!(Avx2, x86_64::Avx2<false>, "avx2,fma")),
         #[cfg(target_arch = "x86_64")]
-        Isa::AvxVnni => Some(table!(AvxVnni, super::x86_64::Avx2<true>, "avx2,fma,avxvnni")),
+        Isa::AvxVnni => Some(table!(AvxVnni, x86_64::Avx2<true>, "avx2,fma,avxvnni")),
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512Vnni => {
-            Some(table!(Avx512Vnni, super::x86_64::Avx512, "avx2,fma,avx512f,avx512bw,avx512vl,avx512vnni"))
+            Some(table!(Avx512Vnni, x86_64::Avx512, "avx2,fma,avx512f,avx512bw,avx512vl,avx512vnni"))
         }
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => Some(table!(Neon, aarch64::Neon<{ aarch64::MULTIPLY }>, "neon")),
+        #[cfg(target_arch = "aarch64")]
+        Isa::NeonDot => Some(table!(NeonDot, aarch64::Neon<{ aarch64::SDOT }>, "neon,dotprod")),
+        #[cfg(target_arch = "aarch64")]
+        Isa::NeonI8mm => Some(table!(NeonI8mm, aarch64::Neon<{ aarch64::MATRIX }>, "neon,i8mm")),
         _ => None,
     }
 }

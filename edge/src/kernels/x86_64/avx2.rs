@@ -181,7 +181,7 @@ impl<const VNNI: bool> Dot for Avx2<VNNI> {
     const OFFSET: i32 = if VNNI { 128 } else { 0 };
 
     #[inline(always)]
-    fn position(k: usize, column: usize) -> usize {
+    fn position(k: usize, column: usize, _depth: usize) -> usize {
         (k / Self::STEP * 16 + column) * Self::STEP + k % Self::STEP
     }
 

@@ -167,7 +167,7 @@ impl Dot for Avx512 {
     const OFFSET: i32 = 128;
 
     #[inline(always)]
-    fn position(k: usize, column: usize) -> usize {
+    fn position(k: usize, column: usize, _depth: usize) -> usize {
         (k / 4 * 48 + column) * 4 + k % 4
     }
 

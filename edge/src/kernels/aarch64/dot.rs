@@ -1,0 +1,201 @@
+//! Integer products of Advanced SIMD. The compiler's own dot product intrinsics are not stable yet: `asm!` stands in.
+use core::arch::aarch64::*;
+use core::arch::asm;
+
+use super::super::lanes::Dot;
+use super::neon::{MATRIX, MULTIPLY, Neon, SDOT, simd};
+
+impl<const INTEGERS: u8> Dot for Neon<INTEGERS> {
+    const COLUMNS: usize = 16;
+    const ROWS: usize = 4;
+    const QUERIES: usize = 4;
+    const STEP: usize = 16;
+    const ACTIVATION_BYTES: usize = 1;
+    const OFFSET: i32 = 0;
+
+    /// Per step of sixteen inputs: SDOT has four inputs of each column side by side, SMMLA eight. SMULL goes through
+    /// four columns at a time, all their inputs, sixteen of each column side by side.
+    #[inline(always)]
+    fn position(k: usize, column: usize, depth: usize) -> usize {
+        match INTEGERS {
+            MULTIPLY => column / 4 * depth * 4 + (k / 16 * 4 + column % 4) * 16 + k % 16,
+            SDOT => (k / 4 * 16 + column) * 4 + k % 4,
+            _ => (k / 8 * 16 + column) * 8 + k % 8,
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_activations(self, to: *mut u8) {
+        let [a, b, c, d] = self.0;
+        simd! {
+            let low = narrow(vcvtnq_s32_f32(a), vcvtnq_s32_f32(b));
+            let high = narrow(vcvtnq_s32_f32(c), vcvtnq_s32_f32(d));
+            let q = vuzp1q_s8(vreinterpretq_s8_s16(low), vreinterpretq_s8_s16(high));
+            vst1q_s8(to.cast(), q);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn tile<const R: usize>(
+        x: *const u8,
+        stride: usize,
+        panel: *const i8,
+        steps: usize,
+        _start: *const i32,
+        acc: *mut i32,
+    ) {
+        let x = x.cast();
+        // SAFETY: the caller's contract is that of each.
+        unsafe {
+            match INTEGERS {
+                MULTIPLY => multiply::<R>(x, stride, panel, steps, acc),
+                SDOT => sdot_tile::<R>(x, stride, panel, steps, acc),
+                _ => matrix::<R>(x, stride, panel, steps, acc),
+            }
+        }
+    }
+}
+
+/// The low halves of eight i32.
+#[inline(always)]
+fn narrow(a: int32x4_t, b: int32x4_t) -> int16x8_t {
+    simd! { vuzp1q_s16(vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(b)) }
+}
+
+/// R rows by four columns at a time, four partial sums each. Two products of ±127 and ±128 fit an i16.
+///
+/// # Safety
+/// As [`Dot::tile`].
+#[inline(always)]
+unsafe fn multiply<const R: usize>(
+    x: *const i8,
+    stride: usize,
+    panel: *const i8,
+    steps: usize,
+    acc: *mut i32,
+) {
+    simd! {
+        for block in 0..4 {
+            let mut w = panel.add(block * steps * 64);
+            let mut sums = [[vdupq_n_s32(0); 4]; R];
+            for k in 0..steps {
+                let columns = [vld1q_s8(w), vld1q_s8(w.add(16)), vld1q_s8(w.add(32)), vld1q_s8(w.add(48))];
+                for (r, row) in sums.iter_mut().enumerate() {
+                    let a = vld1q_s8(x.add(r * stride + k * 16));
+                    for (sum, w) in row.iter_mut().zip(columns) {
+                        let pairs = vmull_s8(vget_low_s8(a), vget_low_s8(w));
+                        *sum = vpadalq_s16(*sum, vmlal_high_s8(pairs, a, w));
+                    }
+                }
+                w = w.add(64);
+            }
+            for (r, &[a, b, c, d]) in sums.iter().enumerate() {
+                let row = vpaddq_s32(vpaddq_s32(a, b), vpaddq_s32(c, d));
+                vst1q_s32(acc.add(r * 16 + block * 4), row);
+            }
+        }
+    }
+}
+
+/// `sum[i] += dot of four of w[i] with four of a's quarter LANE`.
+#[inline(always)]
+fn sdot<const LANE: u8>(sum: &mut int32x4_t, w: int8x16_t, a: int8x16_t) {
+    // SAFETY: register arithmetic of the dot product extension, which `Isa::NeonDot` has asked for.
+    unsafe {
+        asm!("sdot {0:v}.4s, {1:v}.16b, {2:v}.4b[{3}]", inlateout(vreg) *sum, in(vreg) w, in(vreg) a, const LANE,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+}
+
+/// R rows by sixteen columns.
+///
+/// # Safety
+/// As [`Dot::tile`].
+#[inline(always)]
+unsafe fn sdot_tile<const R: usize>(
+    x: *const i8,
+    stride: usize,
+    panel: *const i8,
+    steps: usize,
+    acc: *mut i32,
+) {
+    simd! {
+        let mut w = panel;
+        let mut sums = [[vdupq_n_s32(0); 4]; R];
+        for k in 0..steps {
+            let mut rows = [vdupq_n_s8(0); R];
+            for (r, row) in rows.iter_mut().enumerate() {
+                *row = vld1q_s8(x.add(r * stride + k * 16));
+            }
+            macro_rules! quarter {
+                ($lane:literal) => {
+                    let columns = [vld1q_s8(w), vld1q_s8(w.add(16)), vld1q_s8(w.add(32)), vld1q_s8(w.add(48))];
+                    for (row, a) in sums.iter_mut().zip(rows) {
+                        for (sum, w) in row.iter_mut().zip(columns) {
+                            sdot::<$lane>(sum, w, a);
+                        }
+                    }
+                    w = w.add(64);
+                };
+            }
+            quarter!(0);
+            quarter!(1);
+            quarter!(2);
+            quarter!(3);
+        }
+        for (r, row) in sums.iter().enumerate() {
+            for (j, &sum) in row.iter().enumerate() {
+                vst1q_s32(acc.add(r * 16 + j * 4), sum);
+            }
+        }
+    }
+}
+
+/// Two rows by two columns: `sum += a * w^T`, eight inputs deep.
+#[inline(always)]
+fn smmla(sum: &mut int32x4_t, a: int8x16_t, w: int8x16_t) {
+    // SAFETY: register arithmetic of the matrix extension, which `Isa::NeonI8mm` has asked for.
+    unsafe {
+        asm!("smmla {0:v}.4s, {1:v}.16b, {2:v}.16b", inlateout(vreg) *sum, in(vreg) a, in(vreg) w,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+}
+
+/// R rows, in pairs, by sixteen columns. An odd last row is paired with itself.
+///
+/// # Safety
+/// As [`Dot::tile`].
+#[inline(always)]
+unsafe fn matrix<const R: usize>(x: *const i8, stride: usize, panel: *const i8, steps: usize, acc: *mut i32) {
+    simd! {
+        let mut w = panel;
+        // R is at most four: two pairs by eight pairs of columns
+        let mut sums = [[vdupq_n_s32(0); 8]; 2];
+        for k in 0..steps {
+            let mut pairs = [[vdupq_n_s8(0); 2]; 2];
+            for (p, pair) in pairs.iter_mut().enumerate().take(R.div_ceil(2)) {
+                let a = vreinterpretq_s64_s8(vld1q_s8(x.add(2 * p * stride + k * 16)));
+                let b = vreinterpretq_s64_s8(vld1q_s8(x.add((2 * p + 1).min(R - 1) * stride + k * 16)));
+                pair[0] = vreinterpretq_s8_s64(vzip1q_s64(a, b));
+                pair[1] = vreinterpretq_s8_s64(vzip2q_s64(a, b));
+            }
+            for half in 0..2 {
+                for c in 0..8 {
+                    let w = vld1q_s8(w.add(c * 16));
+                    for p in 0..R.div_ceil(2) {
+                        smmla(&mut sums[p][c], pairs[p][half], w);
+                    }
+                }
+                w = w.add(128);
+            }
+        }
+        for (r, c) in (0..R).flat_map(|r| (0..4).map(move |c| (r, c))) {
+            let a = vreinterpretq_s64_s32(sums[r / 2][2 * c]);
+            let b = vreinterpretq_s64_s32(sums[r / 2][2 * c + 1]);
+            let row = if r % 2 == 0 { vzip1q_s64(a, b) } else { vzip2q_s64(a, b) };
+            vst1q_s32(acc.add(r * 16 + c * 4), vreinterpretq_s32_s64(row));
+        }
+    }
+}
+
+const _: () = assert!(Neon::<MATRIX>::ROWS <= 4);

@@ -1,0 +1,58 @@
+//! The same bits on every machine: a fixed workload whose results are hashed and compared with what is written here,
+//! on every instruction set there is. Run on x86-64 and, emulated or not, on aarch64.
+mod kernels_support;
+
+use goldcrest_edge::kernels::Kernels;
+use kernels_support::encoder::{Encoder, Shape};
+use kernels_support::{Random, available};
+
+/// FNV-1a, 64 bits.
+fn hash(x: &[f32], mut state: u64) -> u64 {
+    for byte in x.iter().flat_map(|v| v.to_bits().to_le_bytes()) {
+        state = (state ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+    }
+    state
+}
+
+const START: u64 = 0xcbf2_9ce4_8422_2325;
+
+#[test]
+fn functions() {
+    for kernels in available() {
+        let mut state = START;
+        for function in [Kernels::exp, Kernels::gelu, Kernels::tanh, Kernels::sigmoid, Kernels::softmax] {
+            for length in [1, 15, 16, 33, 511] {
+                for extreme in [false, true] {
+                    let mut x = Random(length as u64).wild(length, extreme);
+                    function(kernels, &mut x);
+                    state = hash(&x, state);
+                }
+            }
+        }
+        assert_eq!(state, FUNCTIONS, "{}", kernels.isa());
+    }
+}
+
+/// Embeddings to logits: every operator, with widths that are no multiples of sixteen too.
+#[test]
+fn encoders() {
+    let even = Shape { layers: 2, hidden: 64, heads: 2, head_size: 32, ffn: 128 };
+    let odd = Shape { layers: 3, hidden: 90, heads: 5, head_size: 12, ffn: 101 };
+    for kernels in available() {
+        let mut state = START;
+        for shape in [even, odd] {
+            let encoder = Encoder::random(kernels, shape, 70);
+            let mut scratch = encoder.scratch(70);
+            for tokens in [1, 2, 7, 16, 17, 31, 70] {
+                let ids: Vec<usize> = (0..tokens).map(|t| t * 31 + tokens).collect();
+                encoder.run(&ids, &mut scratch);
+                assert!(scratch.logits.iter().all(|l| l.is_finite()));
+                state = hash(&scratch.logits, state);
+            }
+        }
+        assert_eq!(state, ENCODERS, "{}", kernels.isa());
+    }
+}
+
+const FUNCTIONS: u64 = 7641382602523512442;
+const ENCODERS: u64 = 1560750466666517403;
