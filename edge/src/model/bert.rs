@@ -338,9 +338,13 @@ fn rows(part: &Range<usize>, width: usize) -> Range<usize> {
 /// Packs linear layers of the same inputs side by side into one.
 fn pack(kernels: Kernels, parts: &[LinearParts<'_>]) -> Result<Linear, KernelError> {
     let inputs = parts[0].inputs;
-    let outputs = parts.iter().map(|p| p.outputs).sum();
-    let row = |i: usize| parts.iter().flat_map(move |p| &p.weights[i * p.outputs..][..p.outputs]);
-    let weights: Vec<i8> = (0..inputs).flat_map(row).map(|&b| b as i8).collect();
+    let outputs: usize = parts.iter().map(|p| p.outputs).sum();
+    let mut weights: Vec<i8> = Vec::with_capacity(inputs * outputs);
+    for i in 0..inputs {
+        for p in parts {
+            weights.extend(p.weights[i * p.outputs..][..p.outputs].iter().map(|&b| b as i8));
+        }
+    }
     let scales: Vec<f32> = parts.iter().flat_map(|p| p.scales.iter().copied()).collect();
     let bias: Vec<f32> = parts.iter().flat_map(|p| p.bias.iter().copied()).collect();
     Linear::pack(kernels, Weights::input_major(&weights, inputs, outputs)?, &scales, &bias)

@@ -7,6 +7,8 @@
 use bytes::Bytes;
 use tract_onnx::pb::tensor_proto::DataType;
 
+use crate::kernels::AttentionScratch;
+
 use super::graph::{Found, Graph, attribute, expect, inputs};
 
 /// A linear layer: int8 weights [inputs, outputs] in place, the rest copied.
@@ -146,10 +148,13 @@ impl<'a> Graph<'a> {
     /// Splits a value into heads: what was split, number and size of heads.
     fn heads(&self, value: &str, order: &[i64]) -> Found<(&'a str, (usize, usize))> {
         let [x, shape] = self.inputs(self.transpose(value, order)?, "Reshape")?;
-        match self.integers(shape)?[..] {
-            [0, 0, heads @ 1..=4096, size @ 1..=4096] => Ok((x, (heads as usize, size as usize))),
-            _ => Err(format!("`{value}` is not split into heads")),
-        }
+        let (heads, size) = match self.integers(shape)?[..] {
+            [0, 0, heads @ 1..=4096, size @ 1..=4096] => (heads as usize, size as usize),
+            _ => return Err(format!("`{value}` is not split into heads")),
+        };
+        let most = AttentionScratch::MAX_HEAD_SIZE;
+        expect(size <= most, || format!("heads of {size}, the kernels take up to {most}"))?;
+        Ok((x, (heads, size)))
     }
 
     /// `(1 - mask) * far`: without padding it is zero.
@@ -256,10 +261,10 @@ impl<'a> Graph<'a> {
             Ok([product, bias]) => (product, Some(bias)),
             Err(_) => (value, None),
         };
-        let [sum, scale] = self.inputs(product, "Mul")?;
+        let [scaled, scales] = self.inputs(product, "Mul")?;
+        let [sum, x_scale] = self.inputs(scaled, "Mul")?;
         let [q, weights, zero] = self.inputs(self.cast(sum, DataType::Float)?, "MatMulInteger")?;
         expect(self.bytes(zero, DataType::Uint8)? == [128], || format!("`{zero}` is not 128"))?;
-        let [x_scale, scales] = self.inputs(scale, "Mul")?;
         let x = self.quantized(q, x_scale)?;
         let (inputs, outputs) = self.matrix(weights)?;
         let linear = LinearParts {

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod config;
 mod error;
+pub mod ops;
 mod tokenizer_files;
 
 pub use checkpoint::{Array, Checkpoint};

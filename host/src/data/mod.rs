@@ -1,1 +1,30 @@
-//! Readers, label maps, splits, batches.
+//! Labelled texts: readers, label maps, splits, batches.
+//!
+//! [`Source`] says where texts are and how they are written; [`Dataset::read`] turns sources into examples;
+//! [`split`](fn@split) and [`remove_overlap`] keep training and measuring apart; [`batches`] orders a training epoch.
+
+mod batch;
+mod dataset;
+mod delimited;
+mod detect;
+mod encoding;
+mod error;
+mod json;
+mod labels;
+mod random;
+mod rows;
+mod source;
+mod split;
+mod task;
+
+pub use batch::batches;
+pub use dataset::{Dataset, Example, File, Target};
+pub use error::{DataError, Place, Warning};
+pub use labels::Labels;
+pub use random::SplitMix;
+pub use source::{Column, Format, Source};
+pub use split::{Split, remove_overlap, split};
+pub use task::Task;
+
+#[cfg(test)]
+mod tests;

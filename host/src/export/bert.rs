@@ -2,7 +2,7 @@
 //!
 //! Shapes: hidden states [batch, sequence, hidden], heads [batch, heads, sequence, head size]. The int8 graph says
 //! with standard operators what the device's kernels compute, in their order: a text's rows are quantized one by one,
-//! `q = round(x * (127 / absmax))`, `y = sum(q * w) * (x_scale * w_scale) + bias`.
+//! `q = round(x * (127 / absmax))`, `y = sum(q * w) * x_scale * w_scale + bias`.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -204,8 +204,10 @@ impl Writer<'_> {
                 let zero = b.byte("128_uint8", 128);
                 let sum = b.op(at, "MatMulInteger", &[&q, &w, &zero]);
                 let sum = b.cast(&format!("{at}.Cast"), &sum, DataType::Float);
-                let scale = b.node(&format!("{at}.scale"), "Mul", &[&x_scale, &w_scale], vec![]);
-                b.node(&product, "Mul", &[&sum, &scale], vec![])
+                // not by the product of both scales: ONNX Runtime (1.32) fuses that form into MatMulIntegerToFloat
+                // and loses the bias
+                let sum = b.op(at, "Mul", &[&sum, &x_scale]);
+                b.node(&product, "Mul", &[&sum, &w_scale], vec![])
             }
         };
         match bias {

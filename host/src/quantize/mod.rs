@@ -110,3 +110,46 @@ fn is_int8(name: &str) -> bool {
     let float = ["bias", "LayerNorm.weight", "position_embeddings.weight", "token_type_embeddings.weight"];
     !float.iter().any(|end| name.ends_with(end))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_the_nearest_and_each_row_has_its_own_scale() {
+        let data = vec![1.0, -0.5, 0.25, 0.0, 2e-3, -1e-3, 0.0, 0.0];
+        let matrix = Int8Matrix::new(&Array { shape: vec![2, 4], data: data.clone() });
+        // -63.5 goes to the even -64
+        assert_eq!(matrix.values, [127, -64, 32, 0, 127, -64, 0, 0]);
+        assert_eq!(matrix.scales, [1.0 / 127.0, 2e-3 / 127.0]);
+        let back = matrix.dequantized();
+        assert_eq!(back.shape, [2, 4]);
+        for (i, (a, b)) in data.iter().zip(&back.data).enumerate() {
+            assert!((a - b).abs() <= 0.5001 * matrix.scales[i / 4], "{a} became {b}");
+        }
+    }
+
+    #[test]
+    fn a_row_of_zeros_stays_one() {
+        let matrix = Int8Matrix::new(&Array::zeros(&[1, 5]));
+        assert_eq!(matrix.values, [0; 5]);
+        assert!(matrix.scales[0] > 0.0 && matrix.dequantized().data.iter().all(|&v| v == 0.0));
+    }
+
+    #[test]
+    fn matrices_become_int8_and_the_rest_stays() {
+        for int8 in
+            ["bert.embeddings.word_embeddings.weight", "bert.pooler.dense.weight", "classifier.weight"]
+        {
+            assert!(is_int8(int8), "{int8}");
+        }
+        for float in [
+            "bert.embeddings.position_embeddings.weight",
+            "bert.embeddings.token_type_embeddings.weight",
+            "bert.encoder.layer.0.output.LayerNorm.weight",
+            "classifier.bias",
+        ] {
+            assert!(!is_int8(float), "{float}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Training operators with their own fused backward, for f32 on the CPU.
+//!
+//! candle's own LayerNorm and softmax kernels cut the gradient silently, and its unfused graph spends most of a step
+//! in memory traffic; these replace both. Every operator here is checked against finite differences (`tests.rs`).
+//! Results depend on the number of threads only where a matrix product splits its work.
+
+mod attention;
+mod elementwise;
+mod embedding;
+mod gemm;
+mod layer_norm;
+mod linear;
+mod loss;
+#[cfg(test)]
+mod tests;
+
+pub use attention::{Attention, attention};
+pub use elementwise::{dropout, gelu};
+pub use embedding::embedding;
+pub use layer_norm::layer_norm;
+pub use linear::linear;
+pub use loss::{Loss, loss};
+
+use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
+
+/// Elements below which another thread costs more than it brings.
+const PARALLEL_FROM: usize = 16_384;
+
+/// The contiguous values behind a storage and its layout.
+fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    match layout.contiguous_offsets() {
+        Some((from, to)) => Ok(&storage.as_slice::<f32>()?[from..to]),
+        None => bail!("a training operator got a tensor that is not contiguous"),
+    }
+}
+
+/// Calls `f` on the values of a tensor.
+pub(crate) fn with_values<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
+    let tensor = tensor.contiguous()?;
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(cpu) => Ok(f(values(cpu, layout)?)),
+        _ => bail!("training runs on the CPU"),
+    }
+}
+
+/// Runs a loop compiled for the widest vectors this processor has.
+pub(crate) fn vectorized<R>(f: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(f)
+}
+
+/// Sum in a fixed order that vectorises.
+#[inline(always)]
+fn sum(x: &[f32]) -> f32 {
+    const LANES: usize = 32;
+    let mut lanes = [0f32; LANES];
+    let chunks = x.chunks_exact(LANES);
+    let tail: f32 = chunks.remainder().iter().sum();
+    for chunk in chunks {
+        for i in 0..LANES {
+            lanes[i] += chunk[i];
+        }
+    }
+    lanes.iter().sum::<f32>() + tail
+}
+
+/// e^x, relative error below 2e-7 (polynomial of Cephes' `expf`), clamped to the range of normal numbers.
+#[inline(always)]
+fn exp(x: f32) -> f32 {
+    const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to an integer
+    let x = x.clamp(-87.0, 88.0);
+    let n = (x * std::f32::consts::LOG2_E + ROUND) - ROUND;
+    let r = n.mul_add(2.121_944_4e-4, n.mul_add(-0.693_359_4, x));
+    let mut p = 1.987_569_1e-4f32;
+    for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1] {
+        p = p.mul_add(r, c);
+    }
+    let y = p.mul_add(r * r, r) + 1.0;
+    y * f32::from_bits(((n as i32 + 127) << 23) as u32)
+}
+
+/// erf(x) and e^(-x²): Abramowitz and Stegun 7.1.26, absolute error below 1.5e-7.
+#[inline(always)]
+fn erf_and_exp(x: f32) -> (f32, f32) {
+    let a = x.abs();
+    let t = 1.0 / a.mul_add(0.327_591_1, 1.0);
+    let e = exp(-a * a);
+    let mut p = 1.061_405_4f32;
+    for c in [-1.453_152, 1.421_413_7, -0.284_496_74, 0.254_829_6] {
+        p = p.mul_add(t, c);
+    }
+    ((1.0 - p * t * e).copysign(x), e)
+}

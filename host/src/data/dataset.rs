@@ -1,0 +1,343 @@
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::path::PathBuf;
+
+use sha2::{Digest, Sha256};
+
+use super::rows::{self, Cell, Rows};
+use super::{DataError, Labels, Place, Source, Task, Warning, detect};
+
+/// What an example is to be classified as.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    /// The id of the one label.
+    Class(u32),
+    /// The ids of all labels, ascending, each once.
+    Classes(Vec<u32>),
+    /// The number of a regression.
+    Value(f32),
+}
+
+/// One labelled text, or pair of texts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Example {
+    /// The text, as it stands in the file.
+    pub text: String,
+    /// The second text. All examples of a dataset have one or none has.
+    pub pair: Option<String>,
+    /// What it is.
+    pub target: Target,
+    /// Index into [`Dataset::files`].
+    pub file: u32,
+    /// The line in that file, from 1.
+    pub line: u32,
+}
+
+impl Example {
+    /// What two examples share when they are the same to a classifier: text and pair, without case and with single
+    /// spaces.
+    pub fn key(&self) -> String {
+        let mut key = String::with_capacity(self.text.len());
+        for (index, text) in [Some(&self.text), self.pair.as_ref()].into_iter().flatten().enumerate() {
+            if index > 0 {
+                key.push('\u{1f}');
+            }
+            for word in text.split_whitespace() {
+                if !key.is_empty() && !key.ends_with('\u{1f}') {
+                    key.push(' ');
+                }
+                key.push_str(&word.to_lowercase());
+            }
+        }
+        key
+    }
+}
+
+/// A file that examples came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// The file.
+    pub path: PathBuf,
+    /// How it was read, for people: format, header, columns.
+    pub reading: String,
+}
+
+/// Examples of one task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dataset {
+    /// What the targets are.
+    pub task: Task,
+    /// The labels; empty for regression.
+    pub labels: Labels,
+    /// In the order of the files.
+    pub examples: Vec<Example>,
+    /// Where the examples came from.
+    pub files: Vec<File>,
+}
+
+impl Dataset {
+    /// Reads training data. Without a `task` it is taken from the label column: arrays (or a `label_separator`) mean
+    /// multi-label, a column named `score` means regression, else single-label. Without `labels` they are the
+    /// names that occur, sorted.
+    ///
+    /// # Errors
+    /// [`DataError`], which names file and line and what to do.
+    pub fn read(sources: &[Source], task: Option<Task>, labels: Option<Labels>) -> Result<Self, DataError> {
+        let data = Self::read_any(sources, task, labels)?;
+        data.check_variety(sources)?;
+        Ok(data)
+    }
+
+    /// Reads held-out data for `self`: same task, same labels; a label that `self` lacks is an error.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), but a single class is allowed.
+    pub fn read_like(&self, sources: &[Source]) -> Result<Self, DataError> {
+        let data = Self::read_any(sources, Some(self.task), Some(self.labels.clone()))?;
+        match (self.examples.first(), data.examples.first()) {
+            (Some(ours), Some(theirs)) if ours.pair.is_some() != theirs.pair.is_some() => {
+                Err(DataError::PairMix { at: data.place(theirs), expected: ours.pair.is_some() })
+            }
+            _ => Ok(data),
+        }
+    }
+
+    fn read_any(sources: &[Source], task: Option<Task>, labels: Option<Labels>) -> Result<Self, DataError> {
+        let files = sources.iter().map(rows::read).collect::<Result<Vec<Rows>, _>>()?;
+        if files.is_empty() {
+            return Err(DataError::NoRows { path: PathBuf::new() });
+        }
+        let task = match task {
+            Some(task) => task,
+            None => detect_task(&sources[0], &files)?,
+        };
+        let labels = match (task, labels) {
+            (Task::Regression, _) => Labels::default(),
+            (_, Some(labels)) => labels,
+            (_, None) => {
+                Labels::sorted(files.iter().flat_map(|file| &file.rows).flat_map(|row| names(&row.label)))
+            }
+        };
+        let mut data = Dataset { task, labels, examples: Vec::new(), files: Vec::new() };
+        let mut paired = None;
+        for (index, (source, file)) in (0..).zip(sources.iter().zip(files)) {
+            data.files.push(File { path: source.path.clone(), reading: file.reading });
+            data.examples.reserve(file.rows.len());
+            for row in file.rows {
+                let at = || rows::at(source, row.line);
+                let expected = *paired.get_or_insert(row.pair.is_some());
+                if row.pair.is_some() != expected {
+                    return Err(DataError::PairMix { at: at(), expected });
+                }
+                let target = target(task, &data.labels, row.label, at)?;
+                data.examples.push(Example {
+                    text: row.text,
+                    pair: row.pair,
+                    target,
+                    file: index,
+                    line: row.line,
+                });
+            }
+        }
+        Ok(data)
+    }
+
+    /// Training needs two classes, or two numbers.
+    fn check_variety(&self, sources: &[Source]) -> Result<(), DataError> {
+        let first = &self.examples[0].target;
+        let value = match *first {
+            Target::Class(id) => self.labels.name(id).unwrap_or_default().to_owned(),
+            Target::Value(value) => value.to_string(),
+            Target::Classes(_) if !self.labels.is_empty() => return Ok(()),
+            Target::Classes(_) => "none".to_owned(),
+        };
+        if self.examples.iter().any(|example| example.target != *first) {
+            return Ok(());
+        }
+        Err(DataError::SingleClass { path: sources[0].path.clone(), task: self.task, value })
+    }
+
+    /// How many examples there are.
+    pub fn len(&self) -> usize {
+        self.examples.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.examples.is_empty()
+    }
+
+    /// Whether the examples are pairs of texts.
+    pub fn is_paired(&self) -> bool {
+        self.examples.first().is_some_and(|example| example.pair.is_some())
+    }
+
+    /// How many examples each label has, by id. Empty for regression.
+    pub fn class_counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.labels.len()];
+        for example in &self.examples {
+            match &example.target {
+                Target::Class(id) => counts[*id as usize] += 1,
+                Target::Classes(ids) => ids.iter().for_each(|&id| counts[id as usize] += 1),
+                Target::Value(_) => {}
+            }
+        }
+        counts
+    }
+
+    /// Where an example of this dataset stands.
+    pub fn place(&self, example: &Example) -> Place {
+        Place { path: self.files[example.file as usize].path.clone(), line: example.line }
+    }
+
+    /// The examples at `indices`, in that order.
+    pub fn subset(&self, indices: impl IntoIterator<Item = usize>) -> Self {
+        let examples = indices.into_iter().map(|index| self.examples[index].clone()).collect();
+        Dataset { task: self.task, labels: self.labels.clone(), files: self.files.clone(), examples }
+    }
+
+    /// SHA-256 over task, labels and examples in order, each part with its length; not over where they came from.
+    pub fn digest(&self) -> [u8; 32] {
+        fn text(hash: &mut Sha256, text: &str) {
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text);
+        }
+        let mut hash = Sha256::new();
+        text(&mut hash, "goldcrest data 1");
+        text(&mut hash, &self.task.to_string());
+        hash.update((self.labels.len() as u64).to_le_bytes());
+        self.labels.names().iter().for_each(|name| text(&mut hash, name));
+        for example in &self.examples {
+            text(&mut hash, &example.text);
+            match &example.pair {
+                None => hash.update([0]),
+                Some(pair) => {
+                    hash.update([1]);
+                    text(&mut hash, pair);
+                }
+            }
+            match &example.target {
+                Target::Class(id) => hash.update(id.to_le_bytes()),
+                Target::Value(value) => hash.update(value.to_le_bytes()),
+                Target::Classes(ids) => {
+                    hash.update((ids.len() as u64).to_le_bytes());
+                    ids.iter().for_each(|id| hash.update(id.to_le_bytes()));
+                }
+            }
+        }
+        hash.finalize().into()
+    }
+
+    /// What is suspicious within this dataset: repeated rows, one text with several labels, labels without a row,
+    /// hardly fewer labels than rows.
+    pub fn warnings(&self) -> Vec<Warning> {
+        let mut first_of: HashMap<String, &Example> = HashMap::with_capacity(self.len());
+        let mut same: Option<(usize, &Example, &Example)> = None;
+        let mut other: Option<(usize, &Example, &Example)> = None;
+        for example in &self.examples {
+            match first_of.entry(example.key()) {
+                Entry::Vacant(entry) => drop(entry.insert(example)),
+                Entry::Occupied(entry) => {
+                    let first = *entry.get();
+                    let found = if first.target == example.target { &mut same } else { &mut other };
+                    found.get_or_insert((0, first, example)).0 += 1;
+                }
+            }
+        }
+        let mut warnings = Vec::new();
+        if let Some((count, first, again)) = same {
+            warnings.push(Warning::Duplicates { count, first: self.place(first), again: self.place(again) });
+        }
+        if let Some((count, first, again)) = other {
+            warnings.push(Warning::Conflicts { count, first: self.place(first), again: self.place(again) });
+        }
+        if self.labels.len() * 2 > self.len() {
+            warnings.push(Warning::ManyLabels { labels: self.labels.len(), rows: self.len() });
+        }
+        warnings.extend(self.absent());
+        warnings
+    }
+
+    fn absent(&self) -> Option<Warning> {
+        let counts = self.class_counts();
+        let absent: Vec<String> = self
+            .labels
+            .names()
+            .iter()
+            .zip(counts)
+            .filter(|(_, count)| *count == 0)
+            .map(|(name, _)| name.clone())
+            .collect();
+        let path = self.files.first().map(|file| file.path.clone()).unwrap_or_default();
+        (!absent.is_empty()).then_some(Warning::Absent { labels: absent, path })
+    }
+}
+
+/// The label names of a cell.
+fn names(label: &Cell) -> impl Iterator<Item = &str> {
+    let names = match label {
+        Cell::One(name) => std::slice::from_ref(name),
+        Cell::Many(names) => names,
+    };
+    names.iter().map(String::as_str).filter(|name| !name.is_empty())
+}
+
+fn detect_task(source: &Source, files: &[Rows]) -> Result<Task, DataError> {
+    let mut cells = files.iter().flat_map(|file| &file.rows).map(|row| &row.label);
+    let ambiguous = |problem: String| {
+        Err(DataError::Ambiguous { path: source.path.clone(), problem, option: "[task] kind" })
+    };
+    if cells.clone().any(|cell| matches!(cell, Cell::Many(_))) {
+        return Ok(Task::MultiLabel);
+    }
+    let column = files[0].label_name.as_deref().unwrap_or_default();
+    if detect::same(column, detect::SCORE) {
+        return Ok(Task::Regression);
+    }
+    if detect::same(column, detect::LABELS)
+        && cells.clone().flat_map(names).any(|name| name.contains([',', ';', '|']))
+    {
+        return ambiguous(format!(
+            "`{column}` may hold several labels (then also set `label_separator`) or one"
+        ));
+    }
+    let number = |cell: &Cell| names(cell).all(|name| name.parse::<f32>().is_ok());
+    let integer = |cell: &Cell| names(cell).all(|name| name.parse::<i64>().is_ok());
+    if cells.clone().all(number) && !cells.all(integer) {
+        return ambiguous("the labels are numbers with fractions: single-label or regression".to_owned());
+    }
+    Ok(Task::SingleLabel)
+}
+
+fn target(task: Task, labels: &Labels, cell: Cell, at: impl Fn() -> Place) -> Result<Target, DataError> {
+    let id = |label: &str| {
+        labels.id(label).ok_or_else(|| DataError::UnknownLabel {
+            at: at(),
+            label: label.to_owned(),
+            labels: labels.names().to_vec(),
+        })
+    };
+    if task == Task::MultiLabel {
+        let mut ids = names(&cell).map(id).collect::<Result<Vec<u32>, _>>()?;
+        ids.sort_unstable();
+        ids.dedup();
+        return Ok(Target::Classes(ids));
+    }
+    let label = match &cell {
+        Cell::One(label) => label.as_str(),
+        Cell::Many(labels) if labels.len() > 1 => {
+            return Err(DataError::SeveralLabels { at: at(), count: labels.len() });
+        }
+        Cell::Many(labels) => labels.first().map_or("", String::as_str),
+    };
+    if label.is_empty() {
+        return Err(DataError::EmptyLabel { at: at() });
+    }
+    if task == Task::SingleLabel {
+        return Ok(Target::Class(id(label)?));
+    }
+    match label.parse::<f32>() {
+        Ok(value) if value.is_finite() => Ok(Target::Value(value)),
+        _ => Err(DataError::Number { at: at(), found: label.to_owned() }),
+    }
+}

@@ -1,0 +1,147 @@
+//! What a user need not say: the format of a file and the meaning of its columns.
+
+use super::{Column, DataError, Format, Source};
+
+/// Column names that mean one text, a pair of texts, a label. Compared without case.
+const TEXT: [&str; 7] = ["text", "sentence", "utterance", "message", "query", "review", "phrase"];
+const PAIR: [(&str, &str); 8] = [
+    ("text_a", "text_b"),
+    ("text1", "text2"),
+    ("sentence_a", "sentence_b"),
+    ("sentence1", "sentence2"),
+    ("question1", "question2"),
+    ("question", "sentence"),
+    ("premise", "hypothesis"),
+    ("query", "document"),
+];
+const LABEL: [&str; 7] = ["label", "labels", "score", "intent", "class", "category", "sentiment"];
+
+/// The name of a label column that means a number.
+pub(super) const SCORE: &str = "score";
+/// The name of a label column that may hold several labels.
+pub(super) const LABELS: &str = "labels";
+
+pub(super) fn same(a: &str, b: &str) -> bool {
+    a.trim().eq_ignore_ascii_case(b)
+}
+
+/// The format as given, or by extension, or by the first line that is not blank.
+pub(super) fn format(source: &Source, content: &str) -> Result<Format, DataError> {
+    if source.format != Format::Auto {
+        return Ok(source.format);
+    }
+    let first = content.lines().find(|line| !line.trim().is_empty()).unwrap_or("").trim_start();
+    let extension = source.path.extension().and_then(|extension| extension.to_str()).unwrap_or("");
+    let ambiguous =
+        |problem: String| DataError::Ambiguous { path: source.path.clone(), problem, option: "format" };
+    Ok(match extension.to_ascii_lowercase().as_str() {
+        "csv" => Format::Csv,
+        "tsv" | "tab" => Format::Tsv,
+        "jsonl" | "ndjson" => Format::Jsonl,
+        _ if first.starts_with('{') => Format::Jsonl,
+        _ if first.starts_with('[') => {
+            return Err(ambiguous("one JSON array is not read; write one object a line (jsonl)".to_owned()));
+        }
+        _ if first.split('\t').count() > 1 => {
+            // a header, or told about columns: a table; else the way label and text are published without one
+            let table = source.text.is_some() || source.label.is_some() || source.header.is_some();
+            let named = first.split('\t').any(is_known);
+            if table || named { Format::Tsv } else { Format::Lines }
+        }
+        _ if first.split(',').any(is_known) => Format::Csv,
+        _ => return Err(ambiguous("neither the extension nor the first line tells the format".to_owned())),
+    })
+}
+
+/// Whether a header could contain this name.
+pub(super) fn is_known(name: &str) -> bool {
+    let name = name.trim().trim_matches('"');
+    TEXT.iter().chain(&LABEL).any(|known| same(name, known))
+        || PAIR.iter().any(|(a, b)| same(name, a) || same(name, b))
+}
+
+/// The columns of a table, as indices into its names.
+#[derive(Debug, PartialEq)]
+pub(super) struct Columns {
+    pub text: usize,
+    pub pair: Option<usize>,
+    pub label: usize,
+}
+
+/// Finds the columns that `source` names, and detects by `names` those it does not.
+/// `missing` makes the error for a column that is not there.
+pub(super) fn columns(
+    source: &Source,
+    names: &[&str],
+    missing: impl Fn(&Column) -> DataError,
+) -> Result<Columns, DataError> {
+    let find = |column: &Column| {
+        let index = match column {
+            Column::Position(position) => position.checked_sub(1).filter(|&index| index < names.len()),
+            Column::Name(name) => names.iter().position(|other| other.trim() == name.trim()),
+        };
+        index.ok_or_else(|| missing(column))
+    };
+    let label = match &source.label {
+        Some(column) => find(column)?,
+        None => one(source, names, "label", &known(names, &LABEL))?,
+    };
+    let (text, pair) = match (&source.text, &source.pair) {
+        (Some(text), pair) => (find(text)?, pair.as_ref().map(find).transpose()?),
+        (None, Some(pair)) => {
+            let pair = find(pair)?;
+            let mut candidates = known(names, &TEXT);
+            candidates.extend(known(names, &PAIR.map(|(a, _)| a)));
+            candidates.retain(|&index| index != pair && index != label);
+            candidates.dedup();
+            (one(source, names, "text", &candidates)?, Some(pair))
+        }
+        (None, None) => texts(source, names, label)?,
+    };
+    Ok(Columns { text, pair, label })
+}
+
+/// One text or two, by their names alone.
+fn texts(source: &Source, names: &[&str], label: usize) -> Result<(usize, Option<usize>), DataError> {
+    let place = |name: &str| names.iter().position(|other| same(other, name)).filter(|&index| index != label);
+    let pairs: Vec<(usize, usize)> = PAIR.iter().filter_map(|(a, b)| Some((place(a)?, place(b)?))).collect();
+    let in_pair = |index: &usize| pairs.iter().any(|(a, b)| a == index || b == index);
+    let singles: Vec<usize> =
+        known(names, &TEXT).into_iter().filter(|index| *index != label && !in_pair(index)).collect();
+    match (singles.as_slice(), pairs.as_slice()) {
+        (&[], &[(a, b)]) => Ok((a, Some(b))),
+        (singles, []) => Ok((one(source, names, "text", singles)?, None)),
+        (singles, pairs) => {
+            let mut all = singles.to_vec();
+            all.extend(pairs.iter().flat_map(|&(a, b)| [a, b]));
+            Ok((one(source, names, "text", &all)?, None))
+        }
+    }
+}
+
+/// The indices of the names that are in a list.
+fn known(names: &[&str], list: &[&str]) -> Vec<usize> {
+    (0..names.len()).filter(|&index| list.iter().any(|known| same(names[index], known))).collect()
+}
+
+fn one(
+    source: &Source,
+    names: &[&str],
+    option: &'static str,
+    candidates: &[usize],
+) -> Result<usize, DataError> {
+    let list = |indices: &mut dyn Iterator<Item = usize>| {
+        indices.map(|index| format!("`{}`", names[index].trim())).collect::<Vec<_>>().join(", ")
+    };
+    let problem = match candidates {
+        [index] => return Ok(*index),
+        [] if names.iter().all(|name| name.is_empty()) => {
+            format!("without a header the {option} has to be given by position, counted from 1")
+        }
+        [] => format!("no column is known to be the {option}, among {}", list(&mut (0..names.len()))),
+        several => {
+            format!("{} columns could be the {option}: {}", several.len(), list(&mut several.iter().copied()))
+        }
+    };
+    Err(DataError::Ambiguous { path: source.path.clone(), problem, option })
+}

@@ -1,0 +1,118 @@
+use std::fmt;
+use std::path::PathBuf;
+
+use super::Task;
+
+/// A line of a file, counted from 1. A row that spans lines is at its first one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub path: PathBuf,
+    /// Counted from 1.
+    pub line: u32,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.path.display(), self.line)
+    }
+}
+
+/// Why data cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each field is what its name says, and the message shows it")]
+pub enum DataError {
+    #[error("cannot read {path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{at}: byte {byte} of the file is not valid UTF-8: {hint}")]
+    Encoding { at: Place, byte: usize, hint: String },
+    #[error("{path}: {problem}; decide it with `{option}`")]
+    Ambiguous { path: PathBuf, problem: String, option: &'static str },
+    #[error("{path}: `{option}` {problem}")]
+    Option { path: PathBuf, option: &'static str, problem: String },
+    #[error("{at}: there is no column {column}; the columns are {}", quoted(columns))]
+    MissingColumn { at: Place, column: String, columns: Vec<String> },
+    #[error("{at}: {found} fields where {expected} are expected{hint}")]
+    FieldCount { at: Place, found: usize, expected: usize, hint: &'static str },
+    #[error("{at}: {problem}; where `\"` is an ordinary character, set `quoting = false`")]
+    Quote { at: Place, problem: &'static str },
+    #[error("{at}: not JSON: {problem}")]
+    Json { at: Place, problem: String },
+    #[error("{at}: `{key}` is {found}; expected {expected}")]
+    JsonType { at: Place, key: String, found: &'static str, expected: &'static str },
+    #[error("{at}: no tab; a line is `label<TAB>text` (or choose another `format`)")]
+    NoTab { at: Place },
+    #[error("{at}: the text is empty; remove the row or fill it in")]
+    EmptyText { at: Place },
+    #[error("{at}: the label is empty; remove the row or fill it in")]
+    EmptyLabel { at: Place },
+    #[error(
+        "{at}: `{found}` is not a finite number, and the task is regression; if it is a class, set the task's kind to single-label"
+    )]
+    Number { at: Place, found: String },
+    #[error("{at}: {count} labels in a row of a single-label task; set the task's kind to multi-label")]
+    SeveralLabels { at: Place, count: usize },
+    #[error("{at}: unknown label `{label}`; the labels are {}", quoted(labels))]
+    UnknownLabel { at: Place, label: String, labels: Vec<String> },
+    #[error("{at}: {}", if *.expected { "one text where the other rows have two" } else { "two texts where the other rows have one" })]
+    PairMix { at: Place, expected: bool },
+    #[error("{path}: no rows")]
+    NoRows { path: PathBuf },
+    #[error("{path}: every row has the same {} ({value}); there is nothing to learn", if *.task == Task::Regression { "number" } else { "label" })]
+    SingleClass { path: PathBuf, task: Task, value: String },
+    #[error("the label `{label}` is named twice")]
+    LabelTwice { label: String },
+    #[error(
+        "cannot split {rows} rows ({groups} different texts) with a fraction of {fraction}: both sides need at least one text"
+    )]
+    Split { rows: usize, groups: usize, fraction: f64 },
+}
+
+/// At most a dozen names, quoted.
+fn quoted(names: &[String]) -> String {
+    const SHOWN: usize = 12;
+    let mut list: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
+    if names.len() > SHOWN {
+        list.push(format!("and {} more", names.len() - SHOWN));
+    }
+    if list.is_empty() { "none".to_owned() } else { list.join(", ") }
+}
+
+/// What is suspicious in data that can be used. Each names the first place (or pair of places) it was seen at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each field is what its name says, and the message shows it")]
+pub enum Warning {
+    /// Rows whose text occurred before with the same label.
+    Duplicates { count: usize, first: Place, again: Place },
+    /// Texts that occur with different labels.
+    Conflicts { count: usize, first: Place, again: Place },
+    /// Rows of the training data whose text is also in the held-out data.
+    Overlap { count: usize, train: Place, held_out: Place, removed: bool },
+    /// More than half as many labels as rows.
+    ManyLabels { labels: usize, rows: usize },
+    /// Labels of the task without a row.
+    Absent { labels: Vec<String>, path: PathBuf },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Warning::Duplicates { count, first, again } => {
+                write!(f, "{count} rows repeat an earlier text and label, such as {again} ({first})")
+            }
+            Warning::Conflicts { count, first, again } => {
+                write!(f, "{count} texts have different labels, such as {first} and {again}")
+            }
+            Warning::Overlap { count, train, held_out, removed } => {
+                let done = if *removed { "removed from training" } else { "kept in training" };
+                write!(f, "{count} training rows are also held out, such as {train} ({held_out}): {done}")
+            }
+            Warning::ManyLabels { labels, rows } => {
+                write!(f, "{labels} different labels in {rows} rows: are text and label swapped?")
+            }
+            Warning::Absent { labels, path } => {
+                write!(f, "{}: no row of {}", path.display(), quoted(labels))
+            }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+use std::collections::{BTreeSet, HashMap};
+
+use super::DataError;
+
+/// Label names and their ids, `0..len`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Labels {
+    names: Vec<String>,
+    ids: HashMap<String, u32>,
+}
+
+impl Labels {
+    /// Names in the order given.
+    ///
+    /// # Errors
+    /// [`DataError::LabelTwice`].
+    pub fn ordered(names: Vec<String>) -> Result<Self, DataError> {
+        let mut ids = HashMap::with_capacity(names.len());
+        for (id, name) in (0..).zip(&names) {
+            if ids.insert(name.clone(), id).is_some() {
+                return Err(DataError::LabelTwice { label: name.clone() });
+            }
+        }
+        Ok(Labels { names, ids })
+    }
+
+    /// The distinct names, sorted: by value if all are integers, so that the name `10` comes after `9`, else by
+    /// code point. Independent of the order of rows.
+    pub fn sorted<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let distinct: BTreeSet<&str> = names.into_iter().collect();
+        let mut names: Vec<String> = distinct.into_iter().map(str::to_owned).collect();
+        if names.iter().all(|name| name.parse::<i64>().is_ok()) {
+            names.sort_by_key(|name| name.parse::<i64>().ok());
+        }
+        let ids = names.iter().cloned().zip(0..).collect();
+        Labels { names, ids }
+    }
+
+    /// How many labels there are.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether there are none, as in regression.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// All names, by id.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The name of an id below [`len`](Self::len).
+    pub fn name(&self, id: u32) -> Option<&str> {
+        self.names.get(id as usize).map(String::as_str)
+    }
+
+    /// The id of a name.
+    pub fn id(&self, name: &str) -> Option<u32> {
+        self.ids.get(name).copied()
+    }
+}

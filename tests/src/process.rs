@@ -1,0 +1,71 @@
+//! Child processes, bounded in time.
+
+use std::io::{Read, Write};
+use std::process::{Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What a process left.
+pub struct Finished {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// All of standard output.
+    pub stdout: Vec<u8>,
+    /// All of standard error, readable.
+    pub stderr: String,
+}
+
+/// Runs `command` with `input` on standard input and kills it after `limit`.
+///
+/// # Panics
+/// When it cannot be started or does not end in time.
+pub fn run(command: &mut Command, input: &[u8], limit: Duration) -> Finished {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let (mut stdin, mut stdout, mut stderr) = (
+        child.stdin.take().expect("piped"),
+        child.stdout.take().expect("piped"),
+        child.stderr.take().expect("piped"),
+    );
+    let end = Instant::now() + limit;
+    thread::scope(|scope| {
+        // a child that stops reading early is the child's business: its records are counted
+        scope.spawn(move || stdin.write_all(input).ok());
+        let out = scope.spawn(move || read_all(&mut stdout));
+        let err = scope.spawn(move || read_all(&mut stderr));
+        let status = loop {
+            if let Some(status) = child.try_wait().expect("wait for a child") {
+                break Some(status);
+            }
+            if Instant::now() >= end {
+                child.kill().and_then(|()| child.wait()).expect("end a child");
+                break None;
+            }
+            thread::sleep(Duration::from_millis(5));
+        };
+        let stdout = out.join().expect("reader");
+        let stderr = String::from_utf8_lossy(&err.join().expect("reader")).into_owned();
+        let status = status.unwrap_or_else(|| panic!("{command:?}: not done after {limit:?}\n{stderr}"));
+        Finished { status, stdout, stderr }
+    })
+}
+
+/// Like [`run`], for a process that must end with exit code 0: gives its standard output.
+///
+/// # Panics
+/// When it ends otherwise.
+pub fn run_ok(command: &mut Command, input: &[u8], limit: Duration) -> Vec<u8> {
+    let done = run(command, input, limit);
+    assert!(done.status.success(), "{command:?}: {}\n{}", done.status, done.stderr);
+    done.stdout
+}
+
+fn read_all(from: &mut impl Read) -> Vec<u8> {
+    let mut all = Vec::new();
+    from.read_to_end(&mut all).expect("read a child's output");
+    all
+}

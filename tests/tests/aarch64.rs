@@ -1,0 +1,136 @@
+//! The device binary for ARM, under qemu-user, gives the answers of the x86-64 one.
+//!
+//! Binaries: `$GOLDCREST_AARCH64` (paths, separated by colons), otherwise what `scripts/cross-build.sh` left in the
+//! target folder. Bundles: the one embedded, a tiny one made here, and all of `models/`. Emulation is slow: all
+//! messages go through the first binary and the small bundles on the Cortex-A53 and A76, a share of them elsewhere
+//! (all of them everywhere when GOLDCREST_FULL is set).
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use goldcrest_tests::{
+    Record, binary, bundles, compare, messages, records, report, root, run_ok, skip, target_dir, tiny_run,
+};
+
+/// The numeric contract wants `true`.
+const BIT_EQUAL: bool = false;
+/// Allowed difference of a logit while it is `false`.
+const TOLERANCE: f32 = 1e-4;
+/// Where all messages would take too long: every n-th.
+const SHARE: usize = 8;
+const GLIBC: &str = "/usr/aarch64-linux-gnu";
+const LIMIT: Duration = Duration::from_secs(1200);
+
+#[test]
+fn cortex_a53_without_dot_product() {
+    answers_as_on_x86_64("cortex-a53", 1);
+}
+
+#[test]
+fn cortex_a72_without_dot_product() {
+    answers_as_on_x86_64("cortex-a72", SHARE);
+}
+
+#[test]
+fn cortex_a76_with_dot_product() {
+    answers_as_on_x86_64("cortex-a76", 1);
+}
+
+#[test]
+fn max_with_i8mm_and_sve() {
+    answers_as_on_x86_64("max", SHARE);
+}
+
+/// `share`: every so many messages, at best.
+fn answers_as_on_x86_64(cpu: &str, share: usize) {
+    let arm = arm_binaries();
+    if arm.is_empty() {
+        return skip("there is no aarch64 binary: scripts/cross-build.sh");
+    }
+    if Command::new("qemu-aarch64").arg("--version").output().is_err() {
+        return skip("qemu-aarch64 is missing: apt-get install qemu-user");
+    }
+    let small = [None, Some(tiny_bundle().to_path_buf())].map(|bundle| (bundle, share));
+    let models = bundles().into_iter().map(|bundle| (Some(bundle), SHARE));
+    let mut failures = Vec::new();
+    for (bundle, share) in small.into_iter().chain(models) {
+        for (file, share) in arm.iter().zip([share].into_iter().chain(std::iter::repeat(SHARE))) {
+            let share = if env::var_os("GOLDCREST_FULL").is_some() { 1 } else { share };
+            if let Err(why) = same_answers(cpu, file, bundle.as_deref(), &every(share, &messages())) {
+                failures.push(why);
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+fn same_answers(cpu: &str, file: &Path, bundle: Option<&Path>, input: &[u8]) -> Result<(), String> {
+    let model =
+        bundle.and_then(Path::file_name).map_or("embedded model".into(), |name| name.to_string_lossy());
+    let place = format!("{model}, {}, {cpu}", libc_of(file));
+    let expected = classify(Command::new(binary("goldcrest-edge")), bundle, input);
+    let start = Instant::now();
+    let mut qemu = Command::new("qemu-aarch64");
+    qemu.args(["-L", GLIBC, "-cpu", cpu]).arg(file);
+    let got = classify(qemu, bundle, input);
+    let d = compare(&expected, &got).map_err(|why| format!("{place}: {why}"))?;
+    report(&format!(
+        "{place}: {} messages, {} of {} logits differ, {} bits, largest difference {:e} ({:.1} s)",
+        got.len(),
+        d.logits_differing,
+        d.logits,
+        d.bits,
+        d.largest,
+        start.elapsed().as_secs_f32()
+    ));
+    let equal = if BIT_EQUAL { d.bits == 0 } else { d.largest <= TOLERANCE };
+    if d.logits > 0 && equal { Ok(()) } else { Err(format!("{place}: {d:?}")) }
+}
+
+fn tiny_bundle() -> &'static Path {
+    static TINY: OnceLock<PathBuf> = OnceLock::new();
+    TINY.get_or_init(|| tiny_run("aarch64").bundle)
+}
+
+fn arm_binaries() -> Vec<PathBuf> {
+    if let Some(paths) = env::var_os("GOLDCREST_AARCH64") {
+        let paths: Vec<PathBuf> = env::split_paths(&paths).map(|path| root().join(path)).collect();
+        for path in &paths {
+            assert!(path.is_file(), "GOLDCREST_AARCH64: {} is missing", path.display());
+        }
+        return paths;
+    }
+    ["musl", "gnu"]
+        .map(|libc| target_dir().join(format!("aarch64-unknown-linux-{libc}/release/goldcrest-edge")))
+        .into_iter()
+        .filter(|path| path.is_file())
+        .collect()
+}
+
+/// `musl` or `gnu`, for messages.
+fn libc_of(file: &Path) -> String {
+    let triple = file
+        .ancestors()
+        .filter_map(Path::file_name)
+        .map(|n| n.to_string_lossy())
+        .find(|n| n.contains("linux-"));
+    triple.and_then(|t| t.rsplit('-').next().map(String::from)).unwrap_or_else(|| file.display().to_string())
+}
+
+fn every(share: usize, messages: &[u8]) -> Vec<u8> {
+    messages.split_inclusive(|&b| b == b'\n').step_by(share).flatten().copied().collect()
+}
+
+fn classify(mut command: Command, bundle: Option<&Path>, input: &[u8]) -> Vec<Record> {
+    command.args(["classify", "--format", "jsonl", "--logits"]);
+    if let Some(bundle) = bundle {
+        command.arg("--bundle").arg(bundle);
+    }
+    let got = records(&run_ok(&mut command, input, LIMIT));
+    let lines = input.iter().filter(|&&b| b == b'\n').count();
+    assert_eq!(got.len(), lines, "{command:?}: one record a message");
+    got
+}

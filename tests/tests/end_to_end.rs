@@ -1,0 +1,138 @@
+//! From a CSV to labels, with the two binaries as a user calls them, and what must survive on the way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use goldcrest_tests::{
+    TinyRun, binary, messages, records, report, run, run_ok, tiny_recipe, tiny_run, voice_commands,
+};
+use sha2::{Digest, Sha256};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_csv_becomes_a_bundle_that_classifies() {
+    let tiny = tiny();
+    let labels: BTreeSet<String> = voice_commands().into_iter().map(|(_, label)| label).collect();
+
+    // any bytes get a record each, in order
+    let input =
+        [&messages()[..], b"bad \xff\xfe utf-8\n", b"nul \0 inside\n", b"no newline at the end"].concat();
+    let got = records(&run_ok(classify(&tiny.bundle).arg("--logits"), &input, MINUTE));
+    assert_eq!(got.len(), input.split(|&b| b == b'\n').count());
+    for (record, n) in got.iter().zip(1..) {
+        assert_eq!(record.n, n);
+        let Ok(answer) = &record.answer else { continue };
+        assert!(labels.contains(answer.rest["label"].as_str().unwrap()), "{record:?}");
+        assert_eq!(answer.logits.len(), labels.len());
+        assert!((0.0..=1.0).contains(&answer.score), "{record:?}");
+    }
+
+    // it has learnt something: a guess is right once in twelve
+    let (texts, expected): (Vec<String>, Vec<String>) = voice_commands().into_iter().unzip();
+    let got = records(&run_ok(
+        classify(&tiny.bundle).arg("--logits"),
+        (texts.join("\n") + "\n").as_bytes(),
+        MINUTE,
+    ));
+    let right = got
+        .iter()
+        .zip(&expected)
+        .filter(|(r, label)| r.answer.as_ref().is_ok_and(|a| a.rest["label"] == **label));
+    let share = right.count() as f64 / expected.len() as f64;
+    report(&format!("tiny model on its own training data: {:.1} % right", share * 100.0));
+    assert!(share > 0.25, "{share}");
+}
+
+#[test]
+fn a_damaged_bundle_is_refused() {
+    let tiny = tiny();
+    let whole = fs::read(&tiny.bundle).unwrap();
+    let file = tiny.folder.join("damaged.bundle");
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    let cases: [(&str, &[u8], bool); 4] = [
+        ("whole", &whole, true),
+        ("cut short", &whole[..whole.len() - 1], false),
+        ("one bit", &flipped, false),
+        ("empty", b"", false),
+    ];
+    for (what, bytes, good) in cases {
+        fs::write(&file, bytes).unwrap();
+        let done =
+            run(Command::new(binary("goldcrest-edge")).arg("verify").arg("--bundle").arg(&file), b"", MINUTE);
+        assert_eq!(done.status.code(), Some(if good { 0 } else { 1 }), "verify, {what}: {}", done.stderr);
+        assert!(good || !done.stderr.is_empty(), "verify, {what}: no reason is given");
+        let done = run(&mut classify(&file), b"hello\n", MINUTE);
+        assert_eq!(done.status.code(), Some(if good { 0 } else { 1 }), "classify, {what}: {}", done.stderr);
+    }
+}
+
+#[test]
+fn a_killed_run_continues_to_the_same_weights() {
+    let start = Instant::now();
+    let whole = tiny_run("uninterrupted");
+    let duration = start.elapsed();
+    let expected = digests(&whole.folder);
+    assert!(expected.keys().any(|name| name.ends_with("model.safetensors")), "{:?}", expected.keys());
+
+    let (folder, recipe) = tiny_recipe("killed");
+    let mut killed = 0;
+    for share in [0.2, 0.5, 0.8] {
+        let mut child = Command::new(binary("goldcrest"))
+            .arg("run")
+            .arg(&recipe)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        thread::sleep(duration.mul_f64(share));
+        child.kill().unwrap(); // SIGKILL
+        killed += usize::from(child.wait().unwrap().signal() == Some(9));
+    }
+    report(&format!("killed {killed} times; an uninterrupted run takes {:.1} s", duration.as_secs_f32()));
+    assert!(killed > 0, "the run was over before it could be killed");
+    run_ok(Command::new(binary("goldcrest")).arg("run").arg(&recipe), b"", 5 * MINUTE);
+    let got = digests(&folder);
+    assert_eq!(got.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+    for (name, digest) in &expected {
+        assert_eq!(got[name], *digest, "{name} differs after the kills");
+    }
+}
+
+/// The run that these tests share; `scripts/test.sh` looks at its files afterwards.
+fn tiny() -> &'static TinyRun {
+    static TINY: OnceLock<TinyRun> = OnceLock::new();
+    TINY.get_or_init(|| tiny_run("end_to_end"))
+}
+
+fn classify(bundle: &Path) -> Command {
+    let mut command = Command::new(binary("goldcrest-edge"));
+    command.args(["classify", "--format", "jsonl", "--bundle"]).arg(bundle);
+    command
+}
+
+/// SHA-256 of every weights file of the run, by its path inside the folder.
+fn digests(folder: &Path) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut folders: Vec<PathBuf> = vec![folder.join("out")];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(&next).unwrap_or_else(|e| panic!("{}: {e}", next.display())) {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.file_name().is_some_and(|name| name == "model.safetensors") {
+                let digest = Sha256::digest(fs::read(&path).unwrap());
+                let name = path.strip_prefix(folder).unwrap().display().to_string();
+                found.insert(name, digest.iter().map(|b| format!("{b:02x}")).collect());
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,94 @@
+//! The helpers that other tests trust can themselves fail.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use goldcrest_tests::{compare, messages, records, run, scratch, voice_commands, write_tiny_checkpoint};
+
+const RECORDS: &str = r#"{"n":1,"label":"yes","score":0.9,"tokens":7,"logits":["3f800000","bf800000"]}
+{"n":2,"error":"not UTF-8"}
+"#;
+
+#[test]
+fn equal_records_are_equal_and_bits_are_counted() {
+    let expected = records(RECORDS.as_bytes());
+    let same = compare(&expected, &expected).unwrap();
+    assert_eq!((same.logits, same.logits_differing, same.bits, same.largest), (2, 0, 0, 0.0));
+    let got = compare(&expected, &records(RECORDS.replace("3f800000", "3f800003").as_bytes())).unwrap();
+    assert_eq!((got.logits_differing, got.bits), (1, 2));
+    assert!(got.largest > 1e-7 && got.largest < 1e-6, "{got:?}");
+}
+
+#[test]
+fn unequal_records_are_found() {
+    let expected = records(RECORDS.as_bytes());
+    let first_line = RECORDS.split_inclusive('\n').next().unwrap();
+    let changed = [
+        RECORDS.replace("yes", "no"),
+        RECORDS.replace("\"tokens\":7", "\"tokens\":8"),
+        RECORDS.replace("\"n\":2", "\"n\":3"),
+        RECORDS.replace("not UTF-8", "too long"),
+        RECORDS.replace("3f800000", "7fc00000"),
+        RECORDS.replace(",\"bf800000\"", ""),
+        first_line.to_owned(),
+        first_line.to_owned() + first_line,
+    ];
+    for other in changed {
+        assert!(compare(&expected, &records(other.as_bytes())).is_err(), "{other}");
+    }
+}
+
+#[test]
+fn a_child_is_fed_and_read() {
+    let input = vec![b'x'; 1 << 20]; // more than a pipe holds, both ways
+    let done = run(&mut Command::new("cat"), &input, Duration::from_secs(60));
+    assert!(done.status.success() && done.stdout == input);
+}
+
+#[test]
+#[should_panic(expected = "not done after")]
+fn a_child_that_hangs_is_ended() {
+    run(Command::new("sleep").arg("600"), b"", Duration::from_millis(50));
+}
+
+#[test]
+fn the_tiny_checkpoint_is_the_same_each_time() {
+    let folder = scratch("checkpoint");
+    let texts: String = voice_commands().into_iter().map(|(text, _)| text + "\n").collect();
+    for name in ["one", "two"] {
+        write_tiny_checkpoint(&folder.join(name), &texts);
+    }
+    for file in ["config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json"] {
+        assert!(
+            fs::read(folder.join("one").join(file)).unwrap()
+                == fs::read(folder.join("two").join(file)).unwrap(),
+            "{file}"
+        );
+    }
+}
+
+#[test]
+fn the_repository_s_data_is_in_order() {
+    let commands = voice_commands();
+    let mut labels: Vec<&str> = commands.iter().map(|(_, label)| label.as_str()).collect();
+    labels.sort_unstable();
+    labels.dedup();
+    assert_eq!(labels.len(), 12, "{labels:?}");
+    for label in labels {
+        assert!(commands.iter().filter(|(_, l)| l == label).count() >= 60, "{label}");
+    }
+    let mut texts: Vec<String> = commands
+        .iter()
+        .map(|(text, _)| text.to_lowercase().replace(|c: char| !c.is_alphanumeric(), ""))
+        .collect();
+    texts.sort_unstable();
+    let all = texts.len();
+    texts.dedup();
+    assert_eq!(texts.len(), all, "duplicates");
+
+    let messages = messages();
+    assert!(messages.ends_with(b"\n") && std::str::from_utf8(&messages).is_ok());
+    let lines: Vec<&[u8]> = messages.split(|&b| b == b'\n').collect();
+    assert!(lines.len() > 200 && lines.contains(&&b""[..]) && lines.iter().any(|l| l.len() > 1000));
+}
