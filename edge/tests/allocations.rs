@@ -1,6 +1,7 @@
 //! Framing, tokenizer, decision and records allocate nothing once they are made.
 mod common;
 
+use goldcrest_edge::Classifier;
 use goldcrest_edge::classifier::{Classify, Error, Input, Outcome};
 use goldcrest_edge::decision::{Decider, Settings, Task};
 use goldcrest_edge::stream::{Format, Interrupt, Lines, Options, Records};
@@ -70,15 +71,19 @@ impl Classify for WithoutModel {
 }
 
 fn allocations(task: Task, options: Options, input: &str) -> usize {
+    let labels = ["\"quoted\" and\\escaped".to_owned(), "plain".to_owned()];
     let classifier = WithoutModel {
         tokenizer: Tokenizer::new(common::vocabulary(), tokenizer::Settings::uncased()).unwrap(),
         encoding: Encoding::new(),
         decider: Decider::new(task, 2, &Settings::default()).unwrap(),
         logits: [0.0; 2],
     };
-    let labels = ["\"quoted\" and\\escaped".to_owned(), "plain".to_owned()];
+    count(classifier, &labels, options, input)
+}
+
+fn count(classifier: impl Classify, labels: &[String], options: Options, input: &str) -> usize {
     let mut out = io::BufWriter::with_capacity(64 << 10, io::sink());
-    let mut records = Records::new(classifier, &labels, &mut out, options);
+    let mut records = Records::new(classifier, labels, &mut out, options);
     let (mut lines, interrupt) = (Lines::default(), Interrupt::default());
     // once, for whatever a thread allocates the first time
     lines.run(&mut "good\n".as_bytes(), &mut records, &interrupt).unwrap();
@@ -98,4 +103,16 @@ fn nothing_is_allocated_a_message() {
             assert_eq!(allocations(task, options, &input), 0, "{task} {options:?}");
         }
     }
+    // and with the model, where a bundle with a fused one is at hand
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/sentiment/sentiment.bundle");
+    let path = std::env::var("GOLDCREST_TEST_BUNDLE").unwrap_or(shipped.into());
+    if !std::path::Path::new(&path).exists() {
+        println!("skipped with a model: {path} is missing; GOLDCREST_TEST_BUNDLE names another");
+        return;
+    }
+    let classifier = Classifier::open(&path, &goldcrest_edge::Options::default()).unwrap();
+    assert_eq!(classifier.model().describe().stock, None, "{path} is not fused");
+    let labels = classifier.manifest().labels.clone();
+    let input = "good day, b\u{e4}d\n\n\u{1f980}\u{4e2d}\ngood\tbad\n".repeat(5) + &"good bad ".repeat(1000);
+    assert_eq!(count(classifier, &labels, jsonl, &input), 0);
 }

@@ -156,9 +156,9 @@ impl Classifier {
         &mut self.run.model
     }
 
-    /// Which parts of the model are fused.
-    pub fn describe_model(&self) -> String {
-        self.run.model.describe().to_string()
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.run.model
     }
 
     /// Classifies one text or, if the model compares two, a pair.

@@ -63,6 +63,7 @@ fn describe(bundle: &Bundle<'_>, golden: usize, classifier: &Classifier) -> Valu
             json!({"metric": m.metric, "fp32": m.fp32, "int8": m.int8, "rows": m.rows, "data_sha256": data})
         })
         .collect();
+    let model = classifier.model().describe();
     json!({
         "name": name,
         "version": version,
@@ -84,7 +85,12 @@ fn describe(bundle: &Bundle<'_>, golden: usize, classifier: &Classifier) -> Valu
         "measured": measured,
         "licence": {"base_model": licence.base_model, "data": licence.data},
         "created_by": created_by,
-        "model": classifier.describe_model(),
+        "model": {
+            "fused": model.fused,
+            "stock": model.stock,
+            "weights_bytes": model.weights,
+            "scratch_bytes": model.scratch,
+        },
         "golden": golden,
         "sections": sections,
         "bytes": bundle.size(),

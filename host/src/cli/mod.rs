@@ -12,6 +12,7 @@ mod sweep;
 
 use clap::{Parser, Subcommand};
 use goldcrest::recipe::Until;
+use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
 /// From labelled texts to one small file that classifies text on a board: fine-tune, distil, quantize, export, pack,
@@ -95,10 +96,21 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     io.into_iter().any(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-/// Sets the threads of all parallel work.
-fn use_threads(threads: Option<usize>) {
-    if let Some(n) = threads {
-        // fails only when it was set before
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(n).build_global();
+/// Starts the program again with candle's own thread pool switched off: it spins between the small operations that are
+/// left to it, and takes the cores from ours. It reads the variable once, before any code of ours could set it.
+pub fn one_thread_for_candle() {
+    const VARIABLE: &str = "RAYON_NUM_THREADS";
+    if std::env::var_os(VARIABLE).is_none()
+        && let Ok(program) = std::env::current_exe()
+    {
+        // comes back only if it failed; then everything works all the same, slower
+        let _ = std::process::Command::new(program).args(std::env::args_os().skip(1)).env(VARIABLE, "1").exec();
     }
+}
+
+/// Sets the threads of all parallel work; all cores when not given.
+fn use_threads(threads: Option<usize>) {
+    let threads = threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
+    // fails only when it was set before
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(1)).build_global();
 }

@@ -26,6 +26,7 @@ pub struct Args {
 
 /// One JSON record a line, as `goldcrest-edge classify --format jsonl` writes them.
 pub fn run(args: &Args) -> anyhow::Result<()> {
+    super::use_threads(None);
     let checkpoint = Checkpoint::load(&args.checkpoint)?;
     let model = Classifier::new(checkpoint, 0)?;
     let (labels, problem) = (model.config().labels(), model.config().problem_type);
