@@ -82,23 +82,24 @@ fn a_killed_run_continues_to_the_same_weights() {
     assert!(expected.keys().any(|name| name.ends_with("model.safetensors")), "{:?}", expected.keys());
 
     let (folder, recipe) = tiny_recipe("killed");
-    let mut killed = 0;
-    for share in [0.2, 0.5, 0.8] {
-        let mut child = Command::new(binary("goldcrest"))
-            .arg("run")
-            .arg(&recipe)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        thread::sleep(duration.mul_f64(share));
+    let (mut killed, mut in_training) = (0, 0);
+    for (share, step) in [(0.3, "teacher"), (0.5, "student"), (0.7, "student")] {
+        let mut child = goldcrest_run(&recipe).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let state = folder.join("out").join(step).join("state.safetensors");
+        let end = Instant::now() + duration.mul_f64(share);
+        while Instant::now() < end && !state.exists() {
+            thread::sleep(Duration::from_millis(2));
+        }
         child.kill().unwrap(); // SIGKILL
         killed += usize::from(child.wait().unwrap().signal() == Some(9));
+        in_training += usize::from(state.exists());
     }
-    report(&format!("killed {killed} times; an uninterrupted run takes {:.1} s", duration.as_secs_f32()));
+    report(&format!(
+        "killed {killed} times, {in_training} times with a saved training state; uninterrupted it takes {:.1} s",
+        duration.as_secs_f32()
+    ));
     assert!(killed > 0, "the run was over before it could be killed");
-    run_ok(Command::new(binary("goldcrest")).arg("run").arg(&recipe), b"", 5 * MINUTE);
+    run_ok(&mut goldcrest_run(&recipe), b"", 5 * MINUTE);
     let got = digests(&folder);
     assert_eq!(got.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
     for (name, digest) in &expected {
@@ -110,6 +111,12 @@ fn a_killed_run_continues_to_the_same_weights() {
 fn tiny() -> &'static TinyRun {
     static TINY: OnceLock<TinyRun> = OnceLock::new();
     TINY.get_or_init(|| tiny_run("end_to_end"))
+}
+
+fn goldcrest_run(recipe: &Path) -> Command {
+    let mut command = Command::new(binary("goldcrest"));
+    command.arg("run").arg(recipe).stdin(Stdio::null());
+    command
 }
 
 fn classify(bundle: &Path) -> Command {
