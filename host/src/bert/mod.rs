@@ -10,5 +10,5 @@ mod tokenizer_files;
 pub use checkpoint::{Array, Checkpoint, PROJECTION, WORD_EMBEDDINGS};
 pub use config::{Config, LayerShape, ProblemType, StudentShape};
 pub use error::Error;
-pub use model::{Batch, Classifier, Output, Tokens};
+pub use model::{Batch, Classifier, Output, Tokens, WordRows};
 pub use tokenizer_files::TokenizerFiles;

@@ -83,6 +83,20 @@ pub struct Output {
     pub hidden: Vec<Tensor>,
     /// The first token after the last layer: [texts, hidden].
     pub cls: Tensor,
+    /// The rows taken from the word embeddings, a leaf of the graph in training: see [`WordRows`].
+    pub words: WordRows,
+}
+
+/// Rows of the word embedding table that a batch used.
+///
+/// The gradient of the table is zero but in these rows, so backward stops here and the dense gradient, the largest
+/// tensor of a small BERT, is never made.
+#[derive(Debug, Clone)]
+pub struct WordRows {
+    /// Row numbers: [texts * sequence].
+    pub ids: Arc<[u32]>,
+    /// Their values: [texts * sequence, width].
+    pub values: Tensor,
 }
 
 /// `BertForSequenceClassification`: encoder, pooler on [CLS], dropout, linear head.
@@ -180,7 +194,12 @@ impl Classifier {
                 batch.sequence, c.max_position_embeddings
             )));
         }
-        let mut words = embedding(self.weight(WORD_EMBEDDINGS), batch.ids.clone())?;
+        let mut rows = embedding(&self.weight(WORD_EMBEDDINGS).detach(), batch.ids.clone())?;
+        if seed.is_some() {
+            rows = Var::from_tensor(&rows)?.into_inner();
+        }
+        let word_rows = WordRows { ids: batch.ids.clone(), values: rows.clone() };
+        let mut words = rows;
         if c.embedding_rank().is_some() {
             words = words.matmul(&self.weight(PROJECTION).t()?)?;
         }
@@ -198,7 +217,7 @@ impl Classifier {
         let cls = if layers.is_empty() { embedding(&x, batch.first_rows())? } else { x };
         let pooled = self.linear("bert.pooler.dense", &cls)?.tanh()?;
         let logits = self.linear("classifier", &drops.apply(pooled, c.head_dropout())?)?;
-        Ok(Output { logits, hidden, cls })
+        Ok(Output { logits, hidden, cls, words: word_rows })
     }
 
     /// One encoder layer; the last one only for the first token of each text.

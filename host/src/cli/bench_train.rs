@@ -1,6 +1,6 @@
 use goldcrest::bert::{Batch, Checkpoint, Classifier, TokenizerFiles, Tokens, ops};
 use goldcrest::data::SplitMix;
-use goldcrest::train::{AdamW, Gradients, norm};
+use goldcrest::train::{AdamW, Gradients};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -42,11 +42,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let output = model.forward(&batch, Some(step as u32))?;
         let loss =
             ops::loss(&output.logits, ops::Loss::CrossEntropy { classes, smoothing: 0.0, weights: None })?;
-        let mut found = loss.backward()?;
         let weights = model.weights();
-        let gradients: Gradients =
-            weights.iter().filter_map(|(n, w)| Some((n.clone(), found.remove(w.as_tensor())?))).collect();
-        let clip = 1f64.min(1.0 / (norm(&gradients)? + 1e-6));
+        let mut gradients = Gradients::default();
+        gradients.add(weights, loss.backward()?, &output.words)?;
+        let clip = 1f64.min(1.0 / (gradients.norm()? + 1e-6));
         adam.update(weights, &gradients, |_| 1e-5, 0.01, clip)?;
         times.push(begin.elapsed().as_secs_f64() * 1e3);
     }

@@ -104,7 +104,8 @@ pub fn one_thread_for_candle() {
         && let Ok(program) = std::env::current_exe()
     {
         // comes back only if it failed; then everything works all the same, slower
-        let _ = std::process::Command::new(program).args(std::env::args_os().skip(1)).env(VARIABLE, "1").exec();
+        let _ =
+            std::process::Command::new(program).args(std::env::args_os().skip(1)).env(VARIABLE, "1").exec();
     }
 }
 

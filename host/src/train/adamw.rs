@@ -1,4 +1,6 @@
 use crate::bert::ops::{vectorized, with_values};
+use crate::bert::{WORD_EMBEDDINGS, WordRows};
+use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor, Var, bail};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -17,8 +19,59 @@ pub struct AdamW {
     pub(super) updates: u64,
 }
 
-/// Gradients by weight name.
-pub type Gradients = BTreeMap<String, Tensor>;
+/// Gradients of all weights.
+#[derive(Debug, Default)]
+pub struct Gradients {
+    /// By weight name.
+    dense: BTreeMap<String, Tensor>,
+    /// Of the word embeddings: by row, in order.
+    rows: BTreeMap<u32, Vec<f32>>,
+}
+
+impl Gradients {
+    /// Adds the gradients of one batch, of which `words` are the rows it used.
+    ///
+    /// # Errors
+    /// When a tensor operation fails.
+    pub fn add(
+        &mut self,
+        weights: &BTreeMap<String, Var>,
+        mut found: GradStore,
+        words: &WordRows,
+    ) -> Result<()> {
+        for (name, weight) in weights {
+            let Some(gradient) = found.remove(weight.as_tensor()) else { continue };
+            let sum = match self.dense.remove(name) {
+                Some(before) => (before + gradient)?,
+                None => gradient,
+            };
+            self.dense.insert(name.clone(), sum);
+        }
+        let Some(gradient) = found.remove(&words.values) else { return Ok(()) };
+        let width = gradient.dim(1)?;
+        with_values(&gradient, |values| {
+            for (id, values) in words.ids.iter().zip(values.chunks_exact(width)) {
+                let row = self.rows.entry(*id).or_insert_with(|| vec![0.0; width]);
+                row.iter_mut().zip(values).for_each(|(r, v)| *r += v);
+            }
+        })
+    }
+
+    /// The Euclidean norm of all of them together.
+    ///
+    /// # Errors
+    /// When a tensor operation fails.
+    pub fn norm(&self) -> Result<f64> {
+        let mut squares: f64 = self.rows.values().map(|row| sum_of_squares(row)).sum();
+        for gradient in self.dense.values() {
+            let parts: Vec<f64> = with_values(gradient, |g| {
+                g.par_chunks(CHUNK).map(|g| vectorized(|| sum_of_squares(g))).collect()
+            })?;
+            squares += parts.iter().sum::<f64>();
+        }
+        Ok(squares.sqrt())
+    }
+}
 
 const BETA1: f32 = 0.9;
 const BETA2: f32 = 0.999;
@@ -67,17 +120,6 @@ fn sum_of_squares(x: &[f32]) -> f64 {
     total
 }
 
-/// The Euclidean norm of all gradients together.
-pub fn norm(gradients: &Gradients) -> Result<f64> {
-    let squares = gradients.values().map(|g| {
-        with_values(g, |g| {
-            let parts: Vec<f64> = g.par_chunks(CHUNK).map(|g| vectorized(|| sum_of_squares(g))).collect();
-            parts.iter().sum::<f64>()
-        })
-    });
-    Ok(squares.sum::<Result<f64>>()?.sqrt())
-}
-
 /// Whether weight decay applies to a weight.
 pub fn decays(name: &str) -> bool {
     !name.ends_with("bias") && !name.contains("LayerNorm")
@@ -97,30 +139,37 @@ impl AdamW {
         let correction = |beta: f32| (1.0 / (1.0 - f64::from(beta).powi(self.updates as i32))) as f32;
         let corrections = (correction(BETA1), correction(BETA2));
         for (name, weight) in weights {
-            let Some(gradient) = gradients.get(name) else { continue };
             let n = weight.elem_count();
-            let moments = self.moments.entry(name.clone()).or_insert_with(|| (vec![0.0; n], vec![0.0; n]));
             let step = Step {
                 rate: rate(name) as f32,
                 decay: if decays(name) { decay as f32 } else { 0.0 },
                 corrections,
                 clip: clip as f32,
             };
-            let row = name.contains("_embeddings.weight").then(|| weight.dims()[1]);
-            with_values(gradient, |gradient| {
-                weight.as_tensor().inplace_op1(&InPlace { moments: Mutex::new(moments), gradient, step, row })
-            })??;
+            let source = match gradients.dense.get(name) {
+                Some(gradient) => Source::Dense(gradient.contiguous()?),
+                None if name == WORD_EMBEDDINGS && !gradients.rows.is_empty() => {
+                    Source::Rows { rows: &gradients.rows, width: weight.dims()[1] }
+                }
+                None => continue,
+            };
+            let moments = self.moments.entry(name.clone()).or_insert_with(|| (vec![0.0; n], vec![0.0; n]));
+            weight.as_tensor().inplace_op1(&InPlace { moments: Mutex::new(moments), source, step })?;
         }
         Ok(())
     }
 }
 
+/// Where the gradient of a weight is.
+enum Source<'a> {
+    Dense(Tensor),
+    Rows { rows: &'a BTreeMap<u32, Vec<f32>>, width: usize },
+}
+
 struct InPlace<'a> {
     moments: Mutex<&'a mut (Vec<f32>, Vec<f32>)>,
-    gradient: &'a [f32],
+    source: Source<'a>,
     step: Step,
-    /// Width of a row that is left alone while it never had a gradient.
-    row: Option<usize>,
 }
 
 impl InplaceOp1 for InPlace<'_> {
@@ -134,26 +183,28 @@ impl InplaceOp1 for InPlace<'_> {
         };
         let mut moments = self.moments.lock().expect("no panic while held");
         let (m, v) = &mut **moments;
-        let chunk = self.row.map_or(CHUNK, |row| row * CHUNK.div_ceil(row));
-        let weights = values[from..to].par_chunks_mut(chunk);
-        let all = weights
-            .zip(m.par_chunks_mut(chunk))
-            .zip(v.par_chunks_mut(chunk))
-            .zip(self.gradient.par_chunks(chunk));
-        all.for_each(|(((p, m), v), g)| {
-            vectorized(|| {
-                let row = self.row.unwrap_or(p.len());
-                let rows = p.chunks_mut(row).zip(m.chunks_mut(row)).zip(v.chunks_mut(row)).zip(g.chunks(row));
-                for (((p, m), v), g) in rows {
-                    let untouched =
-                        self.row.is_some() && [&*m, g].iter().all(|x| x.iter().all(|x| *x == 0.0));
-                    if !untouched {
-                        update(p, m, v, g, self.step);
-                    }
-                }
-            });
-        });
-        Ok(())
+        let p = &mut values[from..to];
+        match &self.source {
+            Source::Dense(gradient) => with_values(gradient, |g| {
+                let weights =
+                    p.par_chunks_mut(CHUNK).zip(m.par_chunks_mut(CHUNK)).zip(v.par_chunks_mut(CHUNK));
+                weights
+                    .zip(g.par_chunks(CHUNK))
+                    .for_each(|(((p, m), v), g)| vectorized(|| update(p, m, v, g, self.step)));
+            }),
+            Source::Rows { rows, width } => {
+                let zeros = vec![0.0; *width];
+                let all =
+                    p.par_chunks_mut(*width).zip(m.par_chunks_mut(*width)).zip(v.par_chunks_mut(*width));
+                all.enumerate().for_each(|(row, ((p, m), v))| match rows.get(&(row as u32)) {
+                    Some(g) => vectorized(|| update(p, m, v, g, self.step)),
+                    // v is above 0 wherever there was a gradient, and stays so for longer than m
+                    None if v.iter().all(|v| *v == 0.0) => {}
+                    None => vectorized(|| update(p, m, v, &zeros, self.step)),
+                });
+                Ok(())
+            }
+        }
     }
 }
 
@@ -173,7 +224,8 @@ mod tests {
         for t in 1..=20 {
             let g: Vec<f32> = (0..3).map(|i| ((t * 7 + i * 3) % 5) as f32 - 2.0).collect();
             let tensor = Tensor::from_slice(&g, 3, &Device::Cpu).unwrap();
-            adam.update(&weights, &[("w.weight".to_string(), tensor)].into(), |_| 0.01, 0.1, 0.5).unwrap();
+            let dense = [("w.weight".to_string(), tensor)].into();
+            adam.update(&weights, &Gradients { dense, ..Default::default() }, |_| 0.01, 0.1, 0.5).unwrap();
             for i in 0..3 {
                 let g = f64::from(g[i]) * 0.5;
                 m[i] = 0.9 * m[i] + 0.1 * g;
@@ -190,20 +242,26 @@ mod tests {
 
     #[test]
     fn unseen_embedding_rows_keep_their_values() {
-        let name = "bert.embeddings.word_embeddings.weight".to_string();
+        let name = WORD_EMBEDDINGS.to_string();
         let var = Var::new(&[[1f32, 2.0], [3.0, 4.0]], &Device::Cpu).unwrap();
         let weights: BTreeMap<String, Var> = [(name.clone(), var)].into();
-        let g = Tensor::new(&[[0f32, 0.0], [1.0, -1.0]], &Device::Cpu).unwrap();
-        AdamW::default().update(&weights, &[(name.clone(), g)].into(), |_| 0.1, 0.1, 1.0).unwrap();
+        let mut adam = AdamW::default();
+        let some = Gradients { rows: [(1, vec![1.0, -1.0])].into(), ..Default::default() };
+        adam.update(&weights, &some, |_| 0.1, 0.1, 1.0).unwrap();
         let after = weights[&name].to_vec2::<f32>().unwrap();
         assert_eq!(after[0], [1.0, 2.0]);
-        assert!(after[1][0] < 3.0 && after[1][1] > 4.0 - 0.05);
+        assert!(after[1][0] < 3.0 && after[1][1] > 4.0);
+        // a row that had a gradient once goes on moving
+        let other = Gradients { rows: [(0, vec![0.0, 0.0])].into(), ..Default::default() };
+        adam.update(&weights, &other, |_| 0.1, 0.1, 1.0).unwrap();
+        assert!(weights[&name].to_vec2::<f32>().unwrap()[1][0] < after[1][0]);
     }
 
     #[test]
     fn norm_of_all() {
         let g = |x: &[f32]| Tensor::from_slice(x, x.len(), &Device::Cpu).unwrap();
-        let gradients = [("a".to_string(), g(&[3.0])), ("b".to_string(), g(&[0.0, 4.0]))].into();
-        assert!((norm(&gradients).unwrap() - 5.0).abs() < 1e-12);
+        let dense = [("a".to_string(), g(&[2.0])), ("b".to_string(), g(&[0.0, 4.0]))].into();
+        let gradients = Gradients { dense, rows: [(7, vec![2.0, 1.0])].into() };
+        assert!((gradients.norm().unwrap() - 5.0).abs() < 1e-12);
     }
 }

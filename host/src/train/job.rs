@@ -1,5 +1,5 @@
 use super::state::{self, Position};
-use super::{AdamW, Encoded, Error, Gradients, Objective, Schedule, TrainOptions, adamw, predict};
+use super::{AdamW, Encoded, Error, Gradients, Objective, Schedule, TrainOptions, predict};
 use crate::bert::Classifier;
 use crate::bert::ops::mix;
 use crate::data::batches;
@@ -72,8 +72,10 @@ pub struct Summary {
     pub seconds: f64,
 }
 
-/// Time between saved states.
+/// Least time between saved states.
 const SAVE_EVERY: Duration = Duration::from_secs(30);
+/// Training lasts at least this many times as long as saving its states: disks can be slow.
+const SAVE_SHARE: u32 = 20;
 /// Updates between lines of the log.
 const LOG_EVERY: u64 = 20;
 
@@ -106,7 +108,7 @@ pub fn train(job: &Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Error> 
     watch(Event::Started { done: at.step, steps });
     let mut log = Log::open(job.folder.join("metrics.jsonl"), at.step)?;
     let (began, before) = (Instant::now(), at.seconds);
-    let mut saved = Instant::now();
+    let (mut saved, mut save_every) = (Instant::now(), SAVE_EVERY);
     let mut epoch: Option<(u64, Vec<Vec<u32>>)> = None;
     let stop = |at: &Position| at.step >= steps || options.patience.is_some_and(|p| at.since_best >= p);
 
@@ -135,9 +137,10 @@ pub fn train(job: &Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Error> 
         if at.step % eval_every == 0 || at.step == steps {
             evaluate(job, &mut at, &mut log, watch)?;
         }
-        if saved.elapsed() > SAVE_EVERY && !stop(&at) {
+        if saved.elapsed() > save_every && !stop(&at) {
+            let start = Instant::now();
             state::save(&state_file, job.model, &adam, &at)?;
-            saved = Instant::now();
+            (saved, save_every) = (Instant::now(), SAVE_EVERY.max(start.elapsed() * SAVE_SHARE));
         }
     }
     let (best, best_step) = at.best.expect("the last update is followed by an evaluation");
@@ -180,7 +183,7 @@ fn update(job: &Job, adam: &mut AdamW, step: u64, batches: &[Vec<u32>], rate: f6
     let (options, weights) = (job.options, job.model.weights());
     let pad_id = job.model.config().pad_token_id as u32;
     let mut total = 0.0;
-    let mut gradients = Gradients::new();
+    let mut gradients = Gradients::default();
     for (i, rows) in batches.iter().enumerate() {
         let batch = job.train.batch(rows, pad_id);
         let seed = mix(options.seed as u32 ^ mix(step as u32 ^ mix(i as u32 + 1)));
@@ -194,17 +197,9 @@ fn update(job: &Job, adam: &mut AdamW, step: u64, batches: &[Vec<u32>], rate: f6
             return Err(Error::Diverged { step: step + 1, loss: value });
         }
         total += value;
-        let mut found = loss.backward()?;
-        for (name, weight) in weights {
-            let Some(gradient) = found.remove(weight.as_tensor()) else { continue };
-            let sum = match gradients.remove(name) {
-                Some(before) => (before + gradient)?,
-                None => gradient,
-            };
-            gradients.insert(name.clone(), sum);
-        }
+        gradients.add(weights, loss.backward()?, &output.words)?;
     }
-    let norm = adamw::norm(&gradients)?;
+    let norm = gradients.norm()?;
     let clip = if options.clip > 0.0 && norm > options.clip { options.clip / (norm + 1e-6) } else { 1.0 };
     let layers = job.model.config().num_hidden_layers;
     let rates = |name: &str| rate * layer_scale(name, layers, options.layer_decay);

@@ -11,7 +11,7 @@ mod objective;
 mod options;
 mod state;
 
-pub use adamw::{AdamW, Gradients, norm};
+pub use adamw::{AdamW, Gradients};
 pub use encoded::{Encoded, predict};
 pub use error::Error;
 pub use job::{Event, Job, Summary, train};
