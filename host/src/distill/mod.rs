@@ -3,7 +3,9 @@
 mod objective;
 mod options;
 mod student;
+mod vocabulary;
 
 pub use objective::FromTeacher;
 pub use options::{Distill, Layers};
 pub use student::{chosen_layers, cut_layers};
+pub use vocabulary::{Pruned, prune_vocabulary};

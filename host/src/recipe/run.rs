@@ -3,7 +3,7 @@
 use super::{Recipe, prepare::Prepared};
 use crate::bert::{Checkpoint, Classifier, ProblemType};
 use crate::data::{Dataset, Task};
-use crate::distill::{Distill, FromTeacher, chosen_layers, cut_layers};
+use crate::distill::{Distill, FromTeacher, chosen_layers, cut_layers, prune_vocabulary};
 use crate::evaluate::{BundleRun, Comparison, Gate, Inputs, Outputs, Refusal, run_bundle};
 use crate::metrics::Metric;
 use crate::train::{self, Encoded, Event, Job, Objective, Summary, Supervised, TrainOptions};
@@ -300,7 +300,20 @@ fn pack(
     watch: Watch,
 ) -> Result<(PathBuf, Comparison), RunError> {
     watch(Progress::Step { name: "quantize", reused: false });
-    let checkpoint = Checkpoint::load(folder)?;
+    let mut checkpoint = Checkpoint::load(folder)?;
+    if let Some(budget) = recipe.pack.vocabulary {
+        let texts = Encoded::new(prepared.train.clone(), &checkpoint.tokenizer, recipe.task.max_tokens)?;
+        let pruned = prune_vocabulary(&checkpoint, &texts, budget);
+        let note = format!(
+            "{} of {} word pieces are kept: {:.2} % of the training texts' tokens stay whole",
+            pruned.kept,
+            checkpoint.config.vocab_size,
+            pruned.coverage * 100.0
+        );
+        watch(Progress::Note(&note));
+        checkpoint = pruned.checkpoint;
+        checkpoint.save(&recipe.output.join("pruned"))?;
+    }
     let quantized = quantize::quantize(&checkpoint)?;
     watch(Progress::Step { name: "export", reused: false });
     let path = |suffix: &str| recipe.output.join(format!("{}{suffix}", recipe.pack.name));

@@ -130,6 +130,8 @@ pub struct Pack {
     /// Messages whose logits the board checks before it activates the bundle: 16.
     #[serde(default = "default_golden")]
     pub golden: usize,
+    /// Word pieces of the bundle: the single characters and those that the training texts need most; all when not given.
+    pub vocabulary: Option<usize>,
     /// A file with those messages, one a line (a pair with a tab between). Dev texts when not given: they can be read in
     /// the bundle.
     pub golden_messages: Option<PathBuf>,
