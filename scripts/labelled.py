@@ -1,7 +1,12 @@
-"""Reads labelled texts for the checks: .csv and .tsv with a header, .jsonl, .txt as label<TAB>text without a header."""
+"""Reads labelled texts for the checks: .csv and .tsv with a header, .jsonl, .txt as label<TAB>text without a header.
+
+Run with a file, it prints the texts, one a line.
+"""
 import csv
 import json
 import pathlib
+import struct
+import sys
 
 TEXT = ("text", "text_a", "sentence", "sentence1")
 PAIR = ("text_b", "sentence2")
@@ -35,8 +40,6 @@ def read(path):
 
 def records(path):
     """Our classify --format jsonl --logits, as a list of (label, [logits]); logits are the hex digits of the f32 bits."""
-    import struct
-
     result = []
     for line in open(path, encoding="utf-8"):
         record = json.loads(line)
@@ -46,3 +49,7 @@ def records(path):
         logits = [struct.unpack(">f", bytes.fromhex(bits))[0] for bits in record["logits"]]
         result.append((record.get("label"), logits))
     return result
+
+
+if __name__ == "__main__":
+    print(*(text for text, *_ in read(sys.argv[1])), sep="\n")

@@ -46,19 +46,22 @@ step_python() {
         fi
         touch "$TARGET/venv/ready"
     fi
-    # one line a message: ONNX Runtime has no answer for an empty or undecodable one to compare with
-    "$TARGET/release/goldcrest-edge" classify --bundle "$run/out/tiny.bundle" --format jsonl --logits \
-        <tests/data/messages.txt >"$run/ours.jsonl"
-    local model
-    for model in "$run"/out/*.onnx; do
-        "$python" scripts/check-onnx.py "$model" "$run/out/student/tokenizer.json" tests/data/messages.txt --ours "$run/ours.jsonl"
-    done
-    if [ -n "${GOLDCREST_PYTHON:-}" ]; then
-        "$GOLDCREST_PYTHON" scripts/reference-forward.py --check
-        "$GOLDCREST_PYTHON" scripts/check-transformers.py "$run/out/student" host/recipes/data/voice_commands.csv
-    else
+    local bin=$TARGET/release texts=tests/data/messages.txt student=$run/out/student
+    check_onnx() { # PRECISION OURS TOLERANCE
+        "$python" scripts/check-onnx.py "$run/out/model.$1.onnx" "$student/tokenizer.json" "$texts" --max-tokens 48 --ours "$2" --tolerance "$3"
+    }
+    "$bin/goldcrest-edge" classify --bundle "$run/out/tiny.bundle" --format jsonl --logits <"$texts" >"$run/int8.jsonl"
+    check_onnx int8 "$run/int8.jsonl" 0.01
+    "$bin/goldcrest" predict "$student" --max-tokens 48 --logits <"$texts" >"$run/fp32.jsonl"
+    check_onnx fp32 "$run/fp32.jsonl" 0.0001
+    if [ -z "${GOLDCREST_PYTHON:-}" ]; then
         say "skipped: GOLDCREST_PYTHON names no Python with torch and transformers"
+        return
     fi
+    "$GOLDCREST_PYTHON" scripts/reference-forward.py --check
+    local data=host/recipes/data/voice_commands.csv
+    "$python" scripts/labelled.py $data | "$bin/goldcrest" predict "$student" --logits >"$run/voice.jsonl"
+    "$GOLDCREST_PYTHON" scripts/check-transformers.py "$student" $data --ours "$run/voice.jsonl" --tolerance 0.0001
 }
 
 step_readme() { scripts/test-readme.sh; }
