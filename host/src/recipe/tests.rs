@@ -2,7 +2,9 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::data::{Column, Format, Task};
+use crate::distill::Layers;
 use crate::metrics::Metric;
+use crate::train::{ClassWeights, Schedule, TrainOptions, WeightRule};
 
 const LEAST: &str = r#"
 output = "out"

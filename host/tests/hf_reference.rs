@@ -1,0 +1,118 @@
+//! Logits, losses and gradients of the training model against recorded ones of Hugging Face's
+//! `BertForSequenceClassification` (`scripts/reference-forward.py` records them).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use goldcrest::bert::ops::{Loss, loss};
+use goldcrest::bert::{Batch, Checkpoint, Classifier, ProblemType, Tokens};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Recorded {
+    input_ids: Vec<Vec<u32>>,
+    attention_mask: Vec<Vec<u8>>,
+    token_type_ids: Vec<Vec<u8>>,
+    labels: serde_json::Value,
+    logits: Vec<Vec<f32>>,
+    loss: f64,
+    gradient_norms: BTreeMap<String, f64>,
+}
+
+/// The recorded folder with a vocabulary, which these models have no use for.
+fn load(case: &Path) -> Checkpoint {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        std::fs::copy(case.join(name), folder.path().join(name)).unwrap();
+    }
+    let vocab: String = (0..64).map(|i| format!("piece{i}\n")).collect();
+    std::fs::write(folder.path().join("vocab.txt"), vocab).unwrap();
+    let mut checkpoint = Checkpoint::load(folder.path()).unwrap();
+    // the records are of evaluation mode; gradients need training mode here
+    checkpoint.config.hidden_dropout_prob = 0.0;
+    checkpoint.config.attention_probs_dropout_prob = 0.0;
+    checkpoint
+}
+
+fn recorded_loss(problem: ProblemType, labels: &serde_json::Value) -> Loss {
+    let floats = |v: &serde_json::Value| -> Vec<f32> {
+        let rows = v.as_array().unwrap().iter();
+        rows.flat_map(|r| r.as_array().cloned().unwrap_or_else(|| vec![r.clone()]))
+            .map(|x| x.as_f64().unwrap() as f32)
+            .collect()
+    };
+    match problem {
+        ProblemType::SingleLabelClassification => Loss::CrossEntropy {
+            classes: floats(labels).into_iter().map(|x| x as u32).collect(),
+            smoothing: 0.0,
+            weights: None,
+        },
+        ProblemType::MultiLabelClassification => Loss::Binary { targets: floats(labels) },
+        ProblemType::Regression => Loss::SquaredError { targets: floats(labels) },
+    }
+}
+
+fn norm(values: impl Iterator<Item = f32>) -> f64 {
+    values.map(|x| f64::from(x).powi(2)).sum::<f64>().sqrt()
+}
+
+#[test]
+fn equals_transformers() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/hf_reference");
+    let mut cases = 0;
+    for case in std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()) {
+        cases += 1;
+        let name = case.file_name().unwrap().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(case.join("io.json")).unwrap();
+        let recorded: Recorded = serde_json::from_str(&text).unwrap();
+        let checkpoint = load(&case);
+        let problem = checkpoint.config.problem_type.unwrap();
+        let model = Classifier::new(checkpoint, 0).unwrap();
+
+        let rows = recorded.input_ids.iter().zip(&recorded.token_type_ids).zip(&recorded.attention_mask);
+        let texts: Vec<Tokens> = rows
+            .map(|((ids, types), mask)| {
+                let n = mask.iter().filter(|m| **m == 1).count();
+                Tokens { ids: ids[..n].to_vec(), type_ids: types[..n].to_vec() }
+            })
+            .collect();
+        let batch = Batch::new(texts.iter(), 0);
+        for seed in [None, Some(1)] {
+            let logits = model.forward(&batch, seed).unwrap().logits.to_vec2::<f32>().unwrap();
+            for (ours, theirs) in logits.iter().flatten().zip(recorded.logits.iter().flatten()) {
+                assert!((ours - theirs).abs() < 1e-5, "{name}: logit {ours}, Transformers has {theirs}");
+            }
+        }
+
+        let output = model.forward(&batch, Some(1)).unwrap();
+        let loss = loss(&output.logits, recorded_loss(problem, &recorded.labels)).unwrap();
+        let value = f64::from(loss.to_scalar::<f32>().unwrap());
+        assert!(
+            (value - recorded.loss).abs() < 1e-5 * (1.0 + value),
+            "{name}: loss {value}, {}",
+            recorded.loss
+        );
+
+        let gradients = loss.backward().unwrap();
+        for (weight, var) in model.weights() {
+            let wanted = recorded.gradient_norms[weight];
+            let found = if weight == "bert.embeddings.word_embeddings.weight" {
+                let values = gradients.get(&output.words.values).unwrap().to_vec2::<f32>().unwrap();
+                let mut rows: BTreeMap<u32, Vec<f32>> = BTreeMap::new();
+                for (id, values) in output.words.ids.iter().zip(values) {
+                    let row = rows.entry(*id).or_insert_with(|| vec![0.0; values.len()]);
+                    row.iter_mut().zip(values).for_each(|(r, v)| *r += v);
+                }
+                norm(rows.into_values().flatten())
+            } else {
+                let gradient = gradients.get(var.as_tensor());
+                let gradient = gradient.unwrap_or_else(|| panic!("{name}: {weight} receives no gradient"));
+                norm(gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter())
+            };
+            // of a key bias it is zero but for rounding
+            let close = (found - wanted).abs() < 1e-4 * wanted + 1e-6;
+            assert!(close, "{name}: gradient of {weight} has norm {found}, Transformers {wanted}");
+        }
+    }
+    assert_eq!(cases, 7, "recorded cases");
+}

@@ -1,0 +1,161 @@
+//! A whole training run on a tiny model: it learns, repeats itself, and continues after an interruption.
+
+use std::cell::Cell;
+use std::path::Path;
+
+use goldcrest::bert::{Batch, Checkpoint, Classifier, Config, Output, TokenizerFiles};
+use goldcrest::data::{Dataset, Example, Labels, Target, Task};
+use goldcrest::distill::{Distill, FromTeacher, cut_layers};
+use goldcrest::metrics::Metric;
+use goldcrest::train::{
+    Encoded, Error, Event, Job, Objective, Summary, Supervised, TrainOptions, predict, train,
+};
+
+const WORDS: [&str; 8] = ["red", "green", "blue", "fast", "slow", "high", "low", "warm"];
+
+fn checkpoint() -> Checkpoint {
+    let vocab: String =
+        ["[PAD]", "[UNK]", "[CLS]", "[SEP]"].iter().chain(&WORDS).map(|w| format!("{w}\n")).collect();
+    let mut config: Config = serde_json::from_value(serde_json::json!({
+        "vocab_size": 12, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
+    }))
+    .unwrap();
+    config.set_labels(&["no".into(), "yes".into()], goldcrest::bert::ProblemType::SingleLabelClassification);
+    let tokenizer =
+        TokenizerFiles { vocab, lowercase: true, strip_accents: None, chinese_chars: true, max_length: 16 };
+    Checkpoint { config, tensors: Default::default(), tokenizer }
+}
+
+/// Four words each; `yes` where "warm" is among them.
+fn data(rows: usize, from: usize) -> Dataset {
+    let examples = (from..from + rows).map(|i| {
+        let words: Vec<&str> = (0..4).map(|k| WORDS[(i * 7 + k * k * 3 + i / 5 * k) % 8]).collect();
+        let target = Target::Class(u32::from(words.contains(&"warm")));
+        Example { text: words.join(" "), pair: None, target, file: 0, line: 1 }
+    });
+    let labels = Labels::ordered(vec!["no".into(), "yes".into()]).unwrap();
+    Dataset { task: Task::SingleLabel, labels, examples: examples.collect(), files: vec![] }
+}
+
+fn options() -> TrainOptions {
+    TrainOptions {
+        epochs: 10.0,
+        batch_size: 8,
+        learning_rate: 5e-3,
+        eval_every: Some(10),
+        seed: 3,
+        ..Default::default()
+    }
+}
+
+/// Fails after some updates, as a kill between two states would.
+struct Interrupted<'a>(&'a dyn Objective, Cell<usize>);
+
+impl Objective for Interrupted<'_> {
+    fn loss(&self, e: &Encoded, rows: &[u32], b: &Batch, o: &Output) -> Result<candle_core::Tensor, Error> {
+        self.1.set(self.1.get() - 1);
+        if self.1.get() == 0 { Err(Error::Empty) } else { self.0.loss(e, rows, b, o) }
+    }
+}
+
+fn run(
+    objective: Option<&dyn Objective>,
+    options: &TrainOptions,
+    folder: &Path,
+) -> Result<(Summary, Classifier), Error> {
+    let model = Classifier::new(checkpoint(), 1)?;
+    let (train_data, dev) = (data(96, 0), data(40, 1000));
+    let supervised = Supervised::new(&train_data, options)?;
+    let encode = |data| Encoded::new(data, model.tokenizer(), 16);
+    let job = Job {
+        model: &model,
+        train: &encode(train_data)?,
+        dev: &encode(dev)?,
+        metric: Metric::Accuracy,
+        options,
+        objective: objective.unwrap_or(&supervised),
+        folder,
+        fingerprint: "test",
+    };
+    let summary = train(&job, &mut |_: Event| ())?;
+    Ok((summary, model))
+}
+
+fn weights(folder: &Path) -> Vec<u8> {
+    std::fs::read(folder.join("model.safetensors")).unwrap()
+}
+
+#[test]
+fn learns_and_repeats_itself() {
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (summary, _) = run(None, &options(), a.path()).unwrap();
+    assert!(summary.best > 0.9, "{summary:?}");
+    run(None, &options(), b.path()).unwrap();
+    assert_eq!(weights(a.path()), weights(b.path()));
+    let log = std::fs::read_to_string(a.path().join("metrics.jsonl")).unwrap();
+    assert!(
+        log.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok())
+            && log.contains("\"dev\"")
+    );
+    assert!(!a.path().join("state.safetensors").exists() && !a.path().join("best").exists());
+}
+
+#[test]
+fn an_interrupted_run_starts_over_to_the_same_weights() {
+    let (whole, cut) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    run(None, &options(), whole.path()).unwrap();
+    let supervised = Supervised::new(&data(96, 0), &options()).unwrap();
+    let interrupted = Interrupted(&supervised, Cell::new(57));
+    assert!(run(Some(&interrupted), &options(), cut.path()).is_err());
+    run(None, &options(), cut.path()).unwrap();
+    assert_eq!(weights(whole.path()), weights(cut.path()));
+}
+
+#[test]
+fn accumulated_batches_equal_one_large_batch() {
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let without_dropout =
+        |batch_size, accumulate| TrainOptions { epochs: 1.0, batch_size, accumulate, ..options() };
+    let (first, second) = (without_dropout(8, 2), without_dropout(8, 2));
+    run(None, &first, a.path()).unwrap();
+    let (summary, _) = run(None, &second, b.path()).unwrap();
+    assert_eq!(summary.steps, 6, "96 rows in batches of 8, two an update");
+    assert_eq!(weights(a.path()), weights(b.path()));
+}
+
+#[test]
+fn patience_ends_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let hopeless = TrainOptions { learning_rate: 1e-12, patience: Some(2), ..options() };
+    let (summary, _) = run(None, &hopeless, folder.path()).unwrap();
+    assert_eq!((summary.best_step, summary.steps), (10, 30));
+}
+
+#[test]
+fn a_student_learns_from_its_teacher() {
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (_, teacher) = run(None, &options(), a.path()).unwrap();
+    let student = Classifier::new(cut_layers(&teacher.checkpoint().unwrap(), &[1]).unwrap(), 0).unwrap();
+    let encode = |data| Encoded::new(data, teacher.tokenizer(), 16).unwrap();
+    let (train_data, dev) = (encode(data(96, 0)), encode(data(40, 1000)));
+    let distill: Distill = serde_json::from_value(serde_json::json!({
+        "layers": [1], "epochs": 10, "learning_rate": 5e-3, "alpha_hard": 0.0, "hidden_weight": 1.0, "relation_weight": 1.0,
+    }))
+    .unwrap();
+    let options = distill.training(&options());
+    let hard = Supervised::new(&train_data.data, &options).unwrap();
+    let logits = predict(&teacher, &train_data).unwrap();
+    let objective = FromTeacher::new(&teacher, hard, distill, vec![1], logits);
+    let job = Job {
+        model: &student,
+        train: &train_data,
+        dev: &dev,
+        metric: Metric::Accuracy,
+        options: &options,
+        objective: &objective,
+        folder: b.path(),
+        fingerprint: "student",
+    };
+    let summary = train(&job, &mut |_| ()).unwrap();
+    assert!(summary.best > 0.85, "{summary:?}");
+}
