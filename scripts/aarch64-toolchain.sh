@@ -23,7 +23,7 @@ mkdir -p "$(dirname "$DIR")"
 exec 9>"$DIR.lock"
 flock 9 # two builds at once make it once
 if [ -e "$DIR" ]; then
-    "$DIR/bin/rustc" --version >&2 || die "$DIR is not a working toolchain: delete it and try again"
+    "$DIR/bin/rustc" --version >/dev/null || die "$DIR is not a working toolchain: delete it and try again"
     printf '%s\n' "$DIR"
     exit 0
 fi
