@@ -99,6 +99,7 @@ fn a_killed_run_continues_to_the_same_weights() {
         duration.as_secs_f32()
     ));
     assert!(killed > 0, "the run was over before it could be killed");
+    assert!(in_training > 0, "no kill met a saved training state");
     run_ok(&mut goldcrest_run(&recipe), b"", 5 * MINUTE);
     let got = digests(&folder);
     assert_eq!(got.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());

@@ -128,8 +128,8 @@ impl Drops {
 }
 
 impl Classifier {
-    /// A model with the weights of a checkpoint; a missing pooler or head is initialised as Transformers does it
-    /// (normal, deviation 0.02; bias 0), from `seed`.
+    /// A model with the weights of a checkpoint; what is missing (of a pretrained encoder, the head) is
+    /// initialised as Transformers does it (normal, deviation 0.02; biases 0; norms 1), from `seed`.
     pub fn new(checkpoint: Checkpoint, seed: u64) -> Result<Self, Error> {
         checkpoint.config.check()?;
         let Checkpoint { config, mut tensors, tokenizer } = checkpoint;
@@ -139,6 +139,10 @@ impl Classifier {
                 Some(array) if array.shape == shape => array,
                 Some(array) => return Err(Error::Shape { name, found: array.shape, wanted: shape }),
                 None if name.ends_with("bias") => Array::zeros(&shape),
+                None if name.ends_with("LayerNorm.weight") => {
+                    let n = shape[0];
+                    Array { shape: shape.clone(), data: vec![1.0; n] }
+                }
                 None => normal(&shape, 0.02, seed ^ fingerprint(&name)),
             };
             let tensor = Tensor::from_vec(array.data, shape, &Device::Cpu)?;

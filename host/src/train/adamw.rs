@@ -65,7 +65,7 @@ impl Gradients {
         let mut squares: f64 = self.rows.values().map(|row| sum_of_squares(row)).sum();
         for gradient in self.dense.values() {
             let parts: Vec<f64> = with_values(gradient, |g| {
-                g.par_chunks(CHUNK).map(|g| vectorized(|| sum_of_squares(g))).collect()
+                g.par_chunks(CHUNK).map(|g| vectorized!(|| sum_of_squares(g))).collect()
             })?;
             squares += parts.iter().sum::<f64>();
         }
@@ -190,17 +190,17 @@ impl InplaceOp1 for InPlace<'_> {
                     p.par_chunks_mut(CHUNK).zip(m.par_chunks_mut(CHUNK)).zip(v.par_chunks_mut(CHUNK));
                 weights
                     .zip(g.par_chunks(CHUNK))
-                    .for_each(|(((p, m), v), g)| vectorized(|| update(p, m, v, g, self.step)));
+                    .for_each(|(((p, m), v), g)| vectorized!(|| update(p, m, v, g, self.step)));
             }),
             Source::Rows { rows, width } => {
                 let zeros = vec![0.0; *width];
                 let all =
                     p.par_chunks_mut(*width).zip(m.par_chunks_mut(*width)).zip(v.par_chunks_mut(*width));
                 all.enumerate().for_each(|(row, ((p, m), v))| match rows.get(&(row as u32)) {
-                    Some(g) => vectorized(|| update(p, m, v, g, self.step)),
+                    Some(g) => vectorized!(|| update(p, m, v, g, self.step)),
                     // v is above 0 wherever there was a gradient, and stays so for longer than m
                     None if v.iter().all(|v| *v == 0.0) => {}
-                    None => vectorized(|| update(p, m, v, &zeros, self.step)),
+                    None => vectorized!(|| update(p, m, v, &zeros, self.step)),
                 });
                 Ok(())
             }

@@ -72,8 +72,6 @@ pub struct Summary {
     pub seconds: f64,
 }
 
-/// Least time between saved states.
-const SAVE_EVERY: Duration = Duration::from_secs(30);
 /// Training lasts at least this many times as long as saving its states: disks can be slow.
 const SAVE_SHARE: u32 = 20;
 /// Updates between lines of the log.
@@ -108,7 +106,8 @@ pub fn train(job: &Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Error> 
     watch(Event::Started { done: at.step, steps });
     let mut log = Log::open(job.folder.join("metrics.jsonl"), at.step)?;
     let (began, before) = (Instant::now(), at.seconds);
-    let (mut saved, mut save_every) = (Instant::now(), SAVE_EVERY);
+    let least = Duration::try_from_secs_f64(options.save_every).unwrap_or(Duration::MAX);
+    let (mut saved, mut save_every) = (Instant::now(), least);
     let mut epoch: Option<(u64, Vec<Vec<u32>>)> = None;
     let stop = |at: &Position| at.step >= steps || options.patience.is_some_and(|p| at.since_best >= p);
 
@@ -140,12 +139,11 @@ pub fn train(job: &Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Error> 
         if saved.elapsed() > save_every && !stop(&at) {
             let start = Instant::now();
             state::save(&state_file, job.model, &adam, &at)?;
-            (saved, save_every) = (Instant::now(), SAVE_EVERY.max(start.elapsed() * SAVE_SHARE));
+            (saved, save_every) = (Instant::now(), least.max(start.elapsed() * SAVE_SHARE));
         }
     }
     let (best, best_step) = at.best.expect("the last update is followed by an evaluation");
-    keep_best(job)?;
-    let _ = std::fs::remove_file(&state_file);
+    keep_best(job, &state_file)?;
     Ok(Summary { best, best_step, steps: at.step, seconds: at.seconds })
 }
 
@@ -224,16 +222,19 @@ fn evaluate(job: &Job, at: &mut Position, log: &mut Log, watch: &mut dyn FnMut(E
     Ok(())
 }
 
-/// Moves the best checkpoint into the job's folder and loads it.
-fn keep_best(job: &Job) -> Result<(), Error> {
-    let best = job.folder.join("best");
-    job.model.set(&crate::bert::Checkpoint::load(&best)?)?;
-    for entry in std::fs::read_dir(&best).map_err(Error::io(&best))? {
-        let from = entry.map_err(Error::io(&best))?.path();
-        let to = job.folder.join(from.file_name().expect("an entry of a folder"));
-        std::fs::rename(&from, to).map_err(Error::io(&from))?;
+/// Loads the best checkpoint and writes it to the job's folder. It stays where it was until the run's state is gone: a
+/// kill in between loses nothing.
+fn keep_best(job: &Job, state_file: &Path) -> Result<(), Error> {
+    let folder = job.folder.join("best");
+    let best = crate::bert::Checkpoint::load(&folder)?;
+    job.model.set(&best)?;
+    best.save(job.folder)?;
+    match std::fs::remove_file(state_file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::io(state_file)(error));
+        }
+        _ => std::fs::remove_dir_all(&folder).map_err(Error::io(&folder)),
     }
-    std::fs::remove_dir(&best).map_err(Error::io(&best))
 }
 
 /// `metrics.jsonl`.

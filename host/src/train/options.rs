@@ -73,6 +73,10 @@ pub struct TrainOptions {
     pub seed: u64,
     /// Threads; all cores when not given.
     pub threads: Option<usize>,
+    /// Least seconds between saved states, which an interrupted run continues from: 30. It decides nothing about the
+    /// result, so it is not part of what identifies a run.
+    #[serde(skip_serializing)]
+    pub save_every: f64,
 }
 
 impl Default for TrainOptions {
@@ -94,6 +98,7 @@ impl Default for TrainOptions {
             patience: None,
             seed: 0,
             threads: None,
+            save_every: 30.0,
         }
     }
 }

@@ -79,7 +79,7 @@ impl Op {
             return y.copy_from_slice(x);
         }
         let offset = (text * self.spec.heads + head) * x.len();
-        vectorized(|| drop_into(x, y, offset, self.spec.dropout, self.spec.seed));
+        vectorized!(|| drop_into(x, y, offset, self.spec.dropout, self.spec.seed));
     }
 }
 
@@ -111,7 +111,7 @@ impl CustomOp3 for Op {
                     let view = |x| Matrix::new(x, s, d, width);
                     let q = Matrix::new(&q[text * m * width + head * d..], m, d, width);
                     multiply(&mut scratch, s, q, view(&k[at..]).t(), false, 1);
-                    vectorized(|| softmax(&scratch, &mask[text * s..][..s], p, self.scale()));
+                    vectorized!(|| softmax(&scratch, &mask[text * s..][..s], p, self.scale()));
                     self.dropped(text, head, p, &mut scratch);
                     let p = Matrix::new(&scratch, m, s, s);
                     multiply(&mut out[head * d..], width, p, view(&v[at..]), false, 1);
@@ -160,7 +160,7 @@ impl Op {
                     multiply(&mut dv[to..], width, Matrix::new(&dropped, m, s, s).t(), g, false, 1);
                     multiply(&mut dropped, s, g, v.t(), false, 1);
                     self.dropped(text, head, &dropped, &mut ds);
-                    vectorized(|| softmax_backward(p, &mut ds, s, self.scale()));
+                    vectorized!(|| softmax_backward(p, &mut ds, s, self.scale()));
                     let ds = Matrix::new(&ds, m, s, s);
                     multiply(&mut dq[to..], width, ds, k, false, 1);
                     multiply(&mut dk[to..], width, ds.t(), q, false, 1);

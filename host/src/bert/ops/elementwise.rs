@@ -45,13 +45,13 @@ impl CustomOp1 for Gelu {
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let x = values(storage, layout)?;
         let mut y = vec![0.0; x.len()];
-        map_chunks(x, &mut y, |_, x, y| vectorized(|| gelu_forward(x, y)));
+        map_chunks(x, &mut y, |_, x, y| vectorized!(|| gelu_forward(x, y)));
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }
 
     fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let mut dx = with_values(grad, <[f32]>::to_vec)?;
-        with_values(x, |x| map_chunks(x, &mut dx, |_, x, y| vectorized(|| gelu_backward(x, y))))?;
+        with_values(x, |x| map_chunks(x, &mut dx, |_, x, y| vectorized!(|| gelu_backward(x, y))))?;
         Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
     }
 }
@@ -91,7 +91,7 @@ pub(super) fn drop_into(x: &[f32], y: &mut [f32], offset: usize, rate: f32, seed
 impl Dropout {
     fn apply(&self, x: &[f32]) -> Vec<f32> {
         let mut y = vec![0.0; x.len()];
-        map_chunks(x, &mut y, |offset, x, y| vectorized(|| drop_into(x, y, offset, self.rate, self.seed)));
+        map_chunks(x, &mut y, |offset, x, y| vectorized!(|| drop_into(x, y, offset, self.rate, self.seed)));
         y
     }
 }

@@ -76,11 +76,11 @@ impl CustomOp3 for LayerNorm {
         let mut y = vec![0.0; x.len()];
         let chunk = ROWS * w.len();
         if x.len() < PARALLEL_FROM {
-            vectorized(|| forward(x, w, b, &mut y, self.eps));
+            vectorized!(|| forward(x, w, b, &mut y, self.eps));
         } else {
             x.par_chunks(chunk)
                 .zip(y.par_chunks_mut(chunk))
-                .for_each(|(x, y)| vectorized(|| forward(x, w, b, y, self.eps)));
+                .for_each(|(x, y)| vectorized!(|| forward(x, w, b, y, self.eps)));
         }
         Ok((CpuStorage::F32(y), xl.shape().clone()))
     }
@@ -102,7 +102,7 @@ impl CustomOp3 for LayerNorm {
                         .par_chunks(chunk)
                         .zip(gs.par_chunks(chunk))
                         .zip(dx.par_chunks_mut(chunk))
-                        .map(|((x, g), dx)| vectorized(|| backward(x, ws, g, dx, self.eps)))
+                        .map(|((x, g), dx)| vectorized!(|| backward(x, ws, g, dx, self.eps)))
                         .collect();
                     let (mut dw, mut db) = (vec![0.0; ws.len()], vec![0.0; ws.len()]);
                     for (part_w, part_b) in parts {

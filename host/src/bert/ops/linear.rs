@@ -53,7 +53,7 @@ impl CustomOp3 for Linear {
                     multiply(&mut dx, inputs, g, Matrix::new(ws, outputs, inputs, inputs), false, threads());
                     let mut dw = vec![0.0; outputs * inputs];
                     multiply(&mut dw, inputs, g.t(), Matrix::new(xs, rows, inputs, inputs), false, threads());
-                    (dx, dw, vectorized(|| column_sums(gs, outputs)))
+                    (dx, dw, vectorized!(|| column_sums(gs, outputs)))
                 })
             })
         })???;

@@ -45,10 +45,17 @@ pub(crate) fn with_values<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Re
     }
 }
 
-/// Runs a loop compiled for the widest vectors this processor has.
-pub(crate) fn vectorized<R>(f: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(f)
+/// `vectorized!(|| loop)`: runs a loop compiled for the widest vectors this processor has. A macro, because the closure has
+/// to be inlined into the function that is compiled for them; what it calls is `#[inline(always)]` for the same reason.
+macro_rules! vectorized {
+    (|| $body:expr) => {
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || $body,
+        )
+    };
 }
+pub(crate) use vectorized;
 
 /// Sum in a fixed order that vectorises.
 #[inline(always)]
