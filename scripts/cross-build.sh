@@ -66,7 +66,7 @@ build() { # LIBC CARGO-ARGUMENTS...
             default "CFLAGS_$name" "-U_FORTIFY_SOURCE -fno-stack-protector -isystem $tool/usr/include/aarch64-linux-musl"
         fi
     fi
-    (cd "$ROOT" && CARGO_TARGET_DIR=$TARGET "${cargo[@]}" "$@") || die "cargo failed for $triple"
+    (cd "$ROOT" && CARGO_TARGET_DIR=$TARGET CARGO_PROFILE_RELEASE_STRIP=symbols "${cargo[@]}" "$@") || die "cargo failed for $triple"
     describe "$libc" "$TARGET/$triple/release/goldcrest-edge"
 }
 

@@ -16,10 +16,6 @@ use goldcrest_tests::{
     tiny_run,
 };
 
-/// The numeric contract wants `true`.
-const BIT_EQUAL: bool = false;
-/// Allowed difference of a logit while it is `false`.
-const TOLERANCE: f32 = 1e-4;
 /// Where all messages would take too long: every n-th.
 const SHARE: usize = 8;
 const GLIBC: &str = "/usr/aarch64-linux-gnu";
@@ -92,8 +88,8 @@ fn same_answers(cpu: &str, file: &Path, bundle: Option<&Path>, input: &[u8]) -> 
         d.largest,
         start.elapsed().as_secs_f32()
     ));
-    let equal = if BIT_EQUAL { d.bits == 0 } else { d.largest <= TOLERANCE };
-    if d.logits > 0 && equal { Ok(()) } else { Err(format!("{place}: {d:?}")) }
+    // the numeric contract: every bit
+    if d.logits > 0 && d.bits == 0 { Ok(()) } else { Err(format!("{place}: {d:?}")) }
 }
 
 fn has_embedded_model() -> bool {
