@@ -229,12 +229,10 @@ fn keep_best(job: &Job, state_file: &Path) -> Result<(), Error> {
     let best = crate::bert::Checkpoint::load(&folder)?;
     job.model.set(&best)?;
     best.save(job.folder)?;
-    match std::fs::remove_file(state_file) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Error::io(state_file)(error));
-        }
-        _ => std::fs::remove_dir_all(&folder).map_err(Error::io(&folder)),
+    if state_file.exists() {
+        std::fs::remove_file(state_file).map_err(Error::io(state_file))?;
     }
+    std::fs::remove_dir_all(&folder).map_err(Error::io(&folder))
 }
 
 /// `metrics.jsonl`.
