@@ -128,7 +128,7 @@ pub fn synthetic_vocab() -> String {
 /// The vocabulary of all-MiniLM-L6-v2 where it is; the reason is printed where it is not.
 pub fn real_vocab() -> Option<String> {
     let base =
-        env::var_os("GOLDCREST_BASE").map_or_else(|| repository("../base/all-MiniLM-L6-v2"), PathBuf::from);
+        env::var_os("GOLDCREST_BASE").map_or_else(|| repository("base/all-MiniLM-L6-v2"), PathBuf::from);
     let path = base.join("vocab.txt");
     let text = std::fs::read_to_string(&path).ok();
     if text.is_none() {

@@ -14,7 +14,9 @@ pub struct Pruned {
 }
 
 /// Keeps about `budget` pieces: the special ones, every single character (alone and as `##` continuation), and of the
-/// others those that occur most often in `texts`. More than the budget are kept where the first two kinds need it.
+/// others those that occur most often in `texts`, then those that come first in the vocabulary: BERT's are roughly in order
+/// of frequency, and what a device reads has words that no training text had. More than the budget are kept where the
+/// first two kinds need it.
 ///
 /// Because the single characters stay, a word that could be spelled before can be spelled after, in more pieces. Pieces
 /// with a character that has no piece of its own stay for the same reason.
@@ -38,7 +40,8 @@ pub fn prune_vocabulary(checkpoint: &Checkpoint, texts: &Encoded, budget: usize)
     };
     let mut keep: Vec<bool> = pieces.iter().map(|piece| needed(piece)).collect();
     let mut left = budget.saturating_sub(keep.iter().filter(|k| **k).count());
-    let mut order: Vec<usize> = (0..pieces.len()).filter(|id| !keep[*id] && counts[*id] > 0).collect();
+    let mut order: Vec<usize> =
+        (0..pieces.len()).filter(|id| !keep[*id] && !pieces[*id].starts_with("[unused")).collect();
     order.sort_by_key(|id| (std::cmp::Reverse(counts[*id]), *id));
     for id in order {
         if left == 0 {
