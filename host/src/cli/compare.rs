@@ -1,6 +1,6 @@
 use super::data_args::DataArgs;
 use goldcrest::data::{Dataset, Labels, Task};
-use goldcrest::evaluate::{BundleRun, Comparison, Gate, Inputs, Outputs, run_bundle};
+use goldcrest::evaluate::{Comparison, Gate, Inputs, run_bundle};
 use goldcrest_edge::bundle::{Bundle, map};
 use std::path::{Path, PathBuf};
 
@@ -44,8 +44,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let comparison = Comparison::new(&Inputs {
         data: &data,
         metric: None,
-        fp32: outputs(&fp32),
-        int8: outputs(&int8),
+        fp32: fp32.outputs(),
+        int8: int8.outputs(),
         host: None,
     })?;
     if args.json {
@@ -57,8 +57,4 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
     Gate { max_drop: args.max_drop, max_drop_per_class: args.max_drop_per_class }.check(&comparison)?;
     Ok(())
-}
-
-fn outputs(run: &BundleRun) -> Outputs<'_> {
-    Outputs { logits: &run.logits, thresholds: None, bytes: Some(run.bytes), latency: Some(run.latency) }
 }

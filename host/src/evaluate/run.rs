@@ -1,4 +1,4 @@
-use super::Latency;
+use super::{Latency, Outputs};
 use crate::data::Dataset;
 use goldcrest_edge::classifier::{self, Classifier, Options};
 use std::path::Path;
@@ -13,6 +13,18 @@ pub struct BundleRun {
     pub latency: Latency,
     /// Size of the file.
     pub bytes: u64,
+}
+
+impl BundleRun {
+    /// As the comparison takes it.
+    pub fn outputs(&self) -> Outputs<'_> {
+        Outputs {
+            logits: &self.logits,
+            thresholds: None,
+            bytes: Some(self.bytes),
+            latency: Some(self.latency),
+        }
+    }
 }
 
 /// Why a bundle could not be run on the data.

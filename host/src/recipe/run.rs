@@ -4,7 +4,7 @@ use super::{Recipe, prepare::Prepared};
 use crate::bert::{Checkpoint, Classifier, ProblemType};
 use crate::data::{Dataset, Task};
 use crate::distill::{Distill, FromTeacher, chosen_layers, cut_layers, prune_vocabulary};
-use crate::evaluate::{BundleRun, Comparison, Gate, Inputs, Outputs, Refusal, run_bundle};
+use crate::evaluate::{Comparison, Gate, Inputs, Outputs, Refusal, run_bundle};
 use crate::metrics::Metric;
 use crate::train::{self, Encoded, Event, Job, Objective, Summary, Supervised, TrainOptions};
 use crate::{export, quantize};
@@ -343,8 +343,8 @@ fn pack(
     let comparison = Comparison::new(&Inputs {
         data,
         metric: Some(prepared.metric),
-        fp32: outputs(&fp32_run),
-        int8: outputs(&int8_run),
+        fp32: fp32_run.outputs(),
+        int8: int8_run.outputs(),
         host: Some(trained),
     })?;
     save(&recipe.output.join("report.json"), json(&comparison).as_bytes())?;
@@ -365,10 +365,6 @@ fn pack(
     save(&bundle, &export::pack(&manifest, export::int8(&quantized), vocabulary, &golden)?)?;
     let _ = std::fs::remove_file(&candidate);
     Ok((bundle, comparison))
-}
-
-fn outputs(run: &BundleRun) -> Outputs<'_> {
-    Outputs { logits: &run.logits, thresholds: None, bytes: Some(run.bytes), latency: Some(run.latency) }
 }
 
 fn measured(comparison: &Comparison, data: &Dataset) -> Vec<Measured> {
