@@ -142,10 +142,15 @@ fn a_student_learns_from_its_teacher() {
         "layers": [1], "epochs": 10, "learning_rate": 5e-3, "alpha_hard": 0.0, "hidden_weight": 1.0, "relation_weight": 1.0,
     }))
     .unwrap();
-    let options = distill.training(&options());
-    let hard = Supervised::new(&train_data.data, &options).unwrap();
-    let logits = predict(&teacher, &train_data).unwrap();
-    let objective = FromTeacher::new(&teacher, hard, distill, vec![1], logits);
+    let options = distill.training(&distill.stages()[0], &options());
+    let answers = predict(&teacher, &train_data, &mut |_| ()).unwrap();
+    let objective = FromTeacher {
+        answers: &answers,
+        hard: Supervised::new(&train_data.data, &options).unwrap(),
+        gold: train_data.tokens.len() / 2,
+        options: &distill,
+        teacher: Some((&teacher, vec![1])),
+    };
     let job = Job {
         model: &student,
         train: &train_data,

@@ -25,7 +25,7 @@ impl Display {
             }
             Progress::Note(text) => self.line(&format!("  {text}")),
             Progress::Classified { done, all } => {
-                if done == 1 {
+                if self.bar.length() != Some(all as u64) {
                     self.start(all as u64, 0, "texts");
                 }
                 self.bar.set_position(done as u64);

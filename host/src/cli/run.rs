@@ -28,9 +28,10 @@ pub fn run(args: &Args, until: Until) -> anyhow::Result<()> {
 }
 
 fn print_text(recipe: &Recipe, finished: &Finished) {
-    println!("teacher  {:.2} on dev after {} steps", finished.teacher.best * 100.0, finished.teacher.steps);
-    if let Some(student) = &finished.student {
-        println!("student  {:.2} on dev after {} steps", student.best * 100.0, student.steps);
+    for (name, summaries) in [("teacher", &finished.teachers), ("student", &finished.students)] {
+        for summary in summaries {
+            println!("{name}  {:.2} on dev after {} steps", summary.best * 100.0, summary.steps);
+        }
     }
     if let Some(comparison) = &finished.comparison {
         println!("\n{}", comparison.text());
@@ -43,8 +44,8 @@ fn print_text(recipe: &Recipe, finished: &Finished) {
 
 fn print_json(finished: &Finished) {
     let json = serde_json::json!({
-        "teacher": finished.teacher,
-        "student": finished.student,
+        "teachers": finished.teachers,
+        "students": finished.students,
         "comparison": finished.comparison,
         "bundle": finished.bundle,
     });

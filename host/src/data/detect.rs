@@ -83,6 +83,7 @@ pub(super) fn columns(
         index.ok_or_else(|| missing(column))
     };
     let label = match &source.label {
+        _ if source.unlabelled => usize::MAX,
         Some(column) => find(column)?,
         None => one(source, names, "label", &known(names, &LABEL))?,
     };
@@ -98,7 +99,7 @@ pub(super) fn columns(
         }
         (None, None) => texts(source, names, label)?,
     };
-    Ok(Columns { text, pair, label })
+    Ok(Columns { text, pair, label: if source.unlabelled { text } else { label } })
 }
 
 /// One text or two, by their names alone.

@@ -16,6 +16,7 @@ mod rows;
 mod source;
 mod split;
 mod task;
+mod unlabelled;
 
 pub use batch::batches;
 pub use dataset::{Dataset, Example, File, Target};
@@ -25,6 +26,7 @@ pub use random::SplitMix;
 pub use source::{Column, Format, Source};
 pub use split::{Split, remove_overlap, split};
 pub use task::Task;
+pub use unlabelled::unlabelled;
 
 #[cfg(test)]
 mod tests;

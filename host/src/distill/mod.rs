@@ -1,11 +1,15 @@
-//! Students: construction from a teacher's layers, and what they learn from it.
+//! Students: how they are cut out of a teacher, the texts they learn from, and what they learn.
 
+mod cut;
+mod importance;
 mod objective;
 mod options;
-mod student;
+mod transfer;
 mod vocabulary;
 
+pub use cut::{chosen_layers, cut_layers, cut_widths, factorise_embeddings};
+pub use importance::{Importance, LayerImportance, importance};
 pub use objective::FromTeacher;
-pub use options::{Distill, Layers};
-pub use student::{chosen_layers, cut_layers};
-pub use vocabulary::{Pruned, prune_vocabulary};
+pub use options::{Distill, Layers, Stage};
+pub use transfer::{Augment, TransferSet};
+pub use vocabulary::{Pruned, piece_counts, prune_vocabulary};

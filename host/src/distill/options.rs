@@ -3,31 +3,51 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// `[distill]`: a smaller model that learns from the trained one.
+///
+/// The student is cut out of the teacher, in one stage or in several: each stage cuts the model that the one before left
+/// and lets it learn again. What is learned from is the transfer set: the training texts, texts without labels, and
+/// texts made of both, all labelled once by the teacher.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Distill {
-    /// The teacher's layers that the student is made of: how many, evenly spread, or which, from 0.
+    /// Layers of the teacher that the student is made of: how many, or which, from 0.
     pub layers: Option<Layers>,
-    /// Or a checkpoint folder to start from.
+    /// Attention heads a layer; the most important ones stay.
+    pub heads: Option<usize>,
+    /// Width of the feed-forward part; the most important columns stay.
+    pub intermediate: Option<usize>,
+    /// Rank of the word embeddings.
+    pub embedding_rank: Option<usize>,
+    /// Word pieces: the single characters and those that the texts need most.
+    pub vocabulary: Option<usize>,
+    /// Instead of one cut, several, one after another.
+    pub stages: Vec<Stage>,
+    /// A checkpoint folder to start from instead of the teacher.
     pub student: Option<PathBuf>,
-    /// Passes over the data: 3.
-    #[serde(default = "default_epochs")]
+    /// Teachers, fine-tuned alike with other seeds; their answers are averaged: 1.
+    pub teachers: usize,
+    /// Files of texts without labels, or whose labels are not used: plain text with one a line, or as `[data]`.
+    pub unlabelled: Vec<PathBuf>,
+    /// Texts with some words replaced by words of similar meaning, for each training text: 1.
+    pub replaced: f64,
+    /// Texts made of two training texts, for each training text: 0.5. Not for pairs.
+    pub spliced: f64,
+    /// Passes over all of these texts: 3.
     pub epochs: f64,
     /// The highest learning rate: 2e-4.
-    #[serde(default = "default_distill_rate")]
     pub learning_rate: f64,
     /// Softens both distributions: 2.
-    #[serde(default = "default_temperature")]
     pub temperature: f64,
     /// Share of the loss on the gold labels, the rest on the teacher's: 0.1.
-    #[serde(default = "default_alpha_hard")]
     pub alpha_hard: f64,
-    /// Weight of the squared difference of hidden states: 1.
-    #[serde(default = "default_hidden_weight")]
+    /// Weight of the squared difference of the \[CLS\] vectors after the last layer: 1.
+    pub cls_weight: f64,
+    /// Weight of the squared difference of the tokens' vectors after each layer: 0. Doubles the time.
     pub hidden_weight: f64,
     /// Weight of the difference of relations between the texts of a batch: 0.
-    #[serde(default)]
     pub relation_weight: f64,
+    /// The student's: 0.
+    pub dropout: f64,
     /// As in `[train]`, and taken from there when not given.
     pub batch_size: Option<usize>,
     /// Likewise.
@@ -36,6 +56,58 @@ pub struct Distill {
     pub patience: Option<usize>,
     /// Likewise.
     pub seed: Option<u64>,
+}
+
+impl Default for Distill {
+    fn default() -> Self {
+        Distill {
+            layers: None,
+            heads: None,
+            intermediate: None,
+            embedding_rank: None,
+            vocabulary: None,
+            stages: Vec::new(),
+            student: None,
+            teachers: 1,
+            unlabelled: Vec::new(),
+            replaced: 1.0,
+            spliced: 0.5,
+            epochs: 3.0,
+            learning_rate: 2e-4,
+            temperature: 2.0,
+            alpha_hard: 0.1,
+            cls_weight: 1.0,
+            hidden_weight: 0.0,
+            relation_weight: 0.0,
+            dropout: 0.0,
+            batch_size: None,
+            eval_every: None,
+            patience: None,
+            seed: None,
+        }
+    }
+}
+
+/// `[[distill.stages]]`: one cut and what is learned after it. A size that is not given stays.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Stage {
+    /// As in `[distill]`, of the model that the stage before left; so are the next four.
+    pub layers: Option<Layers>,
+    /// Attention heads a layer.
+    pub heads: Option<usize>,
+    /// Width of the feed-forward part.
+    pub intermediate: Option<usize>,
+    /// Rank of the word embeddings.
+    pub embedding_rank: Option<usize>,
+    /// Word pieces.
+    pub vocabulary: Option<usize>,
+    /// As in `[distill]`, and taken from there when not given.
+    pub epochs: Option<f64>,
+    /// Likewise.
+    pub learning_rate: Option<f64>,
+    /// Whether the student learns from the teachers' answers averaged with those of the stage before: false.
+    pub together: bool,
 }
 
 /// A number of layers, or the layers by index.
@@ -47,29 +119,28 @@ pub enum Layers {
     These(Vec<usize>),
 }
 
-fn default_epochs() -> f64 {
-    3.0
-}
-fn default_distill_rate() -> f64 {
-    2e-4
-}
-fn default_temperature() -> f64 {
-    2.0
-}
-fn default_alpha_hard() -> f64 {
-    0.1
-}
-fn default_hidden_weight() -> f64 {
-    1.0
-}
-
 impl Distill {
-    /// The options that the student is trained with: those of `[train]` where `[distill]` has none of its own. Class
-    /// weights, label smoothing and layer decay are the teacher's alone.
-    pub fn training(&self, train: &TrainOptions) -> TrainOptions {
+    /// The stages as written, or the one that `[distill]` itself describes.
+    pub fn stages(&self) -> Vec<Stage> {
+        if !self.stages.is_empty() {
+            return self.stages.clone();
+        }
+        vec![Stage {
+            layers: self.layers.clone(),
+            heads: self.heads,
+            intermediate: self.intermediate,
+            embedding_rank: self.embedding_rank,
+            vocabulary: self.vocabulary,
+            ..Stage::default()
+        }]
+    }
+
+    /// The options that a stage's student is trained with: those of `[train]` where `[distill]` has none of its own.
+    /// Class weights, label smoothing and layer decay are the teacher's alone.
+    pub fn training(&self, stage: &Stage, train: &TrainOptions) -> TrainOptions {
         TrainOptions {
-            epochs: self.epochs,
-            learning_rate: self.learning_rate,
+            epochs: stage.epochs.unwrap_or(self.epochs),
+            learning_rate: stage.learning_rate.unwrap_or(self.learning_rate),
             batch_size: self.batch_size.unwrap_or(train.batch_size),
             eval_every: self.eval_every.or(train.eval_every),
             patience: self.patience.or(train.patience),

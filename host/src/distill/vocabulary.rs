@@ -13,20 +13,37 @@ pub struct Pruned {
     pub coverage: f64,
 }
 
+impl Pruned {
+    /// A sentence for people; `before` is the number of pieces before.
+    pub fn describe(&self, before: usize) -> String {
+        let coverage = self.coverage * 100.0;
+        format!(
+            "{} of {before} word pieces are kept: {coverage:.2} % of the texts' tokens stay whole",
+            self.kept
+        )
+    }
+}
+
+/// How often each piece of the vocabulary occurs; what stands from text `gold` on counts as much as `rest` says.
+pub fn piece_counts(texts: &Encoded, pieces: usize, gold: usize, rest: f64) -> Vec<f64> {
+    let mut counts = vec![0.0; pieces];
+    for (row, text) in texts.tokens.iter().enumerate() {
+        let weight = if row < gold { 1.0 } else { rest };
+        text.ids.iter().for_each(|id| counts[*id as usize] += weight);
+    }
+    counts
+}
+
 /// Keeps about `budget` pieces: the special ones, every single character (alone and as `##` continuation), and of the
-/// others those that occur most often in `texts`, then those that come first in the vocabulary: BERT's are roughly in order
+/// others those with the highest [`counts`](piece_counts), then those that come first in the vocabulary: BERT's are roughly in order
 /// of frequency, and what a device reads has words that no training text had. More than the budget are kept where the
 /// first two kinds need it.
 ///
 /// Because the single characters stay, a word that could be spelled before can be spelled after, in more pieces. Pieces
 /// with a character that has no piece of its own stay for the same reason.
-pub fn prune_vocabulary(checkpoint: &Checkpoint, texts: &Encoded, budget: usize) -> Pruned {
+pub fn prune_vocabulary(checkpoint: &Checkpoint, counts: &[f64], budget: usize) -> Pruned {
     let pieces: Vec<&str> = checkpoint.tokenizer.pieces().collect();
     let known: HashSet<&str> = pieces.iter().copied().collect();
-    let mut counts = vec![0u64; pieces.len()];
-    for id in texts.tokens.iter().flat_map(|t| &t.ids) {
-        counts[*id as usize] += 1;
-    }
     let alone = |c: char| known.contains(c.to_string().as_str()) && known.contains(format!("##{c}").as_str());
     let needed = |piece: &str| {
         if ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].contains(&piece) {
@@ -42,7 +59,7 @@ pub fn prune_vocabulary(checkpoint: &Checkpoint, texts: &Encoded, budget: usize)
     let mut left = budget.saturating_sub(keep.iter().filter(|k| **k).count());
     let mut order: Vec<usize> =
         (0..pieces.len()).filter(|id| !keep[*id] && !pieces[*id].starts_with("[unused")).collect();
-    order.sort_by_key(|id| (std::cmp::Reverse(counts[*id]), *id));
+    order.sort_by(|a, b| counts[*b].total_cmp(&counts[*a]).then(a.cmp(b)));
     for id in order {
         if left == 0 {
             break;
@@ -60,9 +77,9 @@ pub fn prune_vocabulary(checkpoint: &Checkpoint, texts: &Encoded, budget: usize)
     pruned.tokenizer.vocab = ids.iter().flat_map(|id| [pieces[*id], "\n"]).collect();
     pruned.config.vocab_size = ids.len();
     pruned.config.pad_token_id = ids.iter().position(|id| pieces[*id] == "[PAD]").unwrap_or(0);
-    let total: u64 = counts.iter().sum();
-    let covered: u64 = ids.iter().map(|id| counts[*id]).sum();
-    Pruned { checkpoint: pruned, kept: ids.len(), coverage: covered as f64 / total.max(1) as f64 }
+    let total: f64 = counts.iter().sum();
+    let covered: f64 = ids.iter().map(|id| counts[*id]).sum();
+    Pruned { checkpoint: pruned, kept: ids.len(), coverage: covered / total.max(1.0) }
 }
 
 #[cfg(test)]
@@ -111,7 +128,7 @@ mod tests {
         let vocab = "[PAD]\n[unused0]\n[UNK]\n[CLS]\n[SEP]\na\nb\n##a\n##b\nab\n##ab\nabab\nbb\naé\n";
         let whole = checkpoint(vocab);
         let texts = encode("abab abab bb ab ba", &whole);
-        let pruned = prune_vocabulary(&whole, &texts, 10);
+        let pruned = prune_vocabulary(&whole, &piece_counts(&texts, 14, 1, 0.0), 10);
         let kept: Vec<&str> = pruned.checkpoint.tokenizer.pieces().collect();
         // é has no piece of its own, so what holds it stays; one place is left for the most frequent
         assert_eq!(kept, ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b", "##a", "##b", "abab", "aé"]);

@@ -6,6 +6,7 @@
 mod prepare;
 mod run;
 mod schema;
+mod students;
 mod validate;
 
 pub use run::{Finished, Progress, RunError, Until, run};

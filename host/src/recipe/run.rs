@@ -1,9 +1,9 @@
 //! The steps of a recipe, each reused while what it is made from stays the same.
 
-use super::{Recipe, prepare::Prepared};
+use super::{Recipe, prepare::Prepared, students::distil};
 use crate::bert::{Checkpoint, Classifier, ProblemType};
 use crate::data::{Dataset, Task};
-use crate::distill::{Distill, FromTeacher, chosen_layers, cut_layers, prune_vocabulary};
+use crate::distill::{piece_counts, prune_vocabulary};
 use crate::evaluate::{Comparison, Gate, Inputs, Outputs, Refusal, run_bundle};
 use crate::metrics::Metric;
 use crate::train::{self, Encoded, Event, Job, Objective, Summary, Supervised, TrainOptions};
@@ -30,7 +30,7 @@ pub enum Progress<'a> {
     /// A step begins; `reused` when its output is already there.
     Step {
         /// Its name.
-        name: &'static str,
+        name: &'a str,
         /// Nothing has to be done.
         reused: bool,
     },
@@ -50,10 +50,10 @@ pub enum Progress<'a> {
 /// What a run left.
 #[derive(Debug)]
 pub struct Finished {
-    /// The teacher's dev figure.
-    pub teacher: Summary,
-    /// The student's.
-    pub student: Option<Summary>,
+    /// The teachers' dev figures.
+    pub teachers: Vec<Summary>,
+    /// The students', stage by stage; the last one is packed.
+    pub students: Vec<Summary>,
     /// fp32 against int8, where the run went that far.
     pub comparison: Option<Comparison>,
     /// The checked bundle.
@@ -97,7 +97,7 @@ impl RunError {
     }
 }
 
-type Watch<'a> = &'a mut dyn FnMut(Progress);
+pub(super) type Watch<'a> = &'a mut dyn FnMut(Progress);
 
 /// Runs a recipe up to a step. Finished steps whose inputs did not change are reused; an interrupted training
 /// continues from its last saved state.
@@ -109,15 +109,17 @@ pub fn run(recipe: &Recipe, until: Until, watch: Watch) -> Result<Finished, RunE
     if !recipe.base.checkpoint.join("config.json").is_file() {
         return Err(RunError::NoBase { path: recipe.base.checkpoint.clone() });
     }
-    let (teacher_folder, teacher) = train_teacher(recipe, &prepared, watch)?;
-    let mut finished = Finished { teacher, student: None, comparison: None, bundle: None };
+    let teachers = train_teachers(recipe, &prepared, watch)?;
+    let (folders, teachers): (Vec<PathBuf>, Vec<Summary>) = teachers.into_iter().unzip();
+    let mut finished = Finished { teachers, students: Vec::new(), comparison: None, bundle: None };
     if until == Until::Train {
         return Ok(finished);
     }
-    let mut folder = teacher_folder;
+    let mut folder = folders[0].clone();
     if let Some(distill) = &recipe.distill {
-        let (student, summary) = train_student(recipe, distill, &folder, &prepared, watch)?;
-        (folder, finished.student) = (student, Some(summary));
+        for (student, summary) in distil(recipe, distill, &folders, &prepared, watch)? {
+            (folder, _) = (student, finished.students.push(summary));
+        }
     }
     if until == Until::Distill {
         return Ok(finished);
@@ -136,12 +138,12 @@ struct Done {
 
 const DONE: &str = "done.json";
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// SHA-256 of everything a step is made from.
-fn fingerprint(parts: &[&str]) -> String {
+pub(super) fn fingerprint(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_le_bytes());
@@ -151,7 +153,7 @@ fn fingerprint(parts: &[&str]) -> String {
 }
 
 /// SHA-256 over the files of a checkpoint that decide what it computes.
-fn checkpoint_digest(folder: &Path) -> Result<String, RunError> {
+pub(super) fn checkpoint_digest(folder: &Path) -> Result<String, RunError> {
     let mut hash = Sha256::new();
     for name in ["config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json"] {
         let path = folder.join(name);
@@ -162,94 +164,44 @@ fn checkpoint_digest(folder: &Path) -> Result<String, RunError> {
     Ok(hex(&hash.finalize()))
 }
 
-fn train_teacher(recipe: &Recipe, prepared: &Prepared, watch: Watch) -> Result<(PathBuf, Summary), RunError> {
-    let mut checkpoint = Checkpoint::load(&recipe.base.checkpoint)?;
-    prepared.set_head(&mut checkpoint);
-    if let Some(rate) = recipe.train.dropout {
-        checkpoint.config.hidden_dropout_prob = rate;
-        checkpoint.config.attention_probs_dropout_prob = rate;
-    }
-    let folder = recipe.output.join("teacher");
-    let print = fingerprint(&[
-        "train",
-        &checkpoint_digest(&recipe.base.checkpoint)?,
-        &prepared.digest(),
-        &json(&recipe.train),
-        &recipe.task.max_tokens.to_string(),
-    ]);
-    let summary = once("train", &folder, &print, watch, |watch| {
-        let model = Classifier::new(checkpoint, recipe.train.seed)?;
-        let (train, dev) = prepared.encode(&model, recipe.task.max_tokens, watch)?;
-        let objective = Supervised::new(&train.data, &recipe.train)?;
-        fit(&model, [&train, &dev], prepared.metric, &recipe.train, &objective, &folder, &print, watch)
-    })?;
-    Ok((folder, summary))
-}
-
-fn train_student(
+/// Fine-tunes the base, as often as there are teachers, each time with another seed.
+fn train_teachers(
     recipe: &Recipe,
-    distill: &Distill,
-    teacher_folder: &Path,
     prepared: &Prepared,
     watch: Watch,
-) -> Result<(PathBuf, Summary), RunError> {
-    let folder = recipe.output.join("student");
-    let options = distill.training(&recipe.train);
-    let start = match &distill.student {
-        Some(path) => checkpoint_digest(path)?,
-        None => String::new(),
-    };
-    let print = fingerprint(&[
-        "distill",
-        &checkpoint_digest(teacher_folder)?,
-        &start,
-        &prepared.digest(),
-        &json(distill),
-        &json(&options),
-        &recipe.task.max_tokens.to_string(),
-    ]);
-    let summary = once("distill", &folder, &print, watch, |watch| {
-        let teacher = Checkpoint::load(teacher_folder)?;
-        let (student, layers) = match &distill.student {
-            Some(path) => {
-                let mut student = Checkpoint::load(path)?;
-                prepared.set_head(&mut student);
-                let n = student.config.num_hidden_layers.min(teacher.config.num_hidden_layers);
-                let layers =
-                    chosen_layers(&crate::distill::Layers::Count(n), teacher.config.num_hidden_layers)?;
-                (student, layers)
-            }
-            None => {
-                let wanted = distill.layers.clone().unwrap_or(crate::distill::Layers::Count(3));
-                let layers = chosen_layers(&wanted, teacher.config.num_hidden_layers)?;
-                (cut_layers(&teacher, &layers)?, layers)
-            }
+) -> Result<Vec<(PathBuf, Summary)>, RunError> {
+    let count = recipe.distill.as_ref().map_or(1, |d| d.teachers);
+    let base = checkpoint_digest(&recipe.base.checkpoint)?;
+    let mut teachers = Vec::with_capacity(count);
+    for number in 0..count {
+        let (name, folder) = match number {
+            0 => ("train".to_string(), "teacher".to_string()),
+            _ => (format!("train teacher {} of {count}", number + 1), format!("teacher-{}", number + 1)),
         };
-        let same_vocabulary = student.tokenizer.vocab == teacher.tokenizer.vocab;
-        let teacher = Classifier::new(teacher, 0)?;
-        let model = Classifier::new(student, options.seed)?;
-        let (train, dev) = prepared.encode(&model, recipe.task.max_tokens, watch)?;
-        watch(Progress::Note("asking the teacher about every training text"));
-        let mut distill = distill.clone();
-        let logits = if same_vocabulary {
-            train::predict(&teacher, &train)?
-        } else {
-            watch(Progress::Note(
-                "student and teacher have different vocabularies: hidden states are not compared",
-            ));
-            (distill.hidden_weight, distill.relation_weight) = (0.0, 0.0);
-            train::predict(&teacher, &prepared.encode(&teacher, recipe.task.max_tokens, watch)?.0)?
-        };
-        let hard = Supervised::new(&train.data, &options)?;
-        let objective = FromTeacher::new(&teacher, hard, distill, layers, logits);
-        fit(&model, [&train, &dev], prepared.metric, &options, &objective, &folder, &print, watch)
-    })?;
-    Ok((folder, summary))
+        let mut checkpoint = Checkpoint::load(&recipe.base.checkpoint)?;
+        prepared.set_head(&mut checkpoint);
+        if let Some(rate) = recipe.train.dropout {
+            checkpoint.config.hidden_dropout_prob = rate;
+            checkpoint.config.attention_probs_dropout_prob = rate;
+        }
+        let options = TrainOptions { seed: recipe.train.seed + number as u64, ..recipe.train.clone() };
+        let folder = recipe.output.join(folder);
+        let max_tokens = recipe.task.max_tokens.to_string();
+        let print = fingerprint(&["train", &base, &prepared.digest(), &json(&options), &max_tokens]);
+        let summary = once(&name, &folder, &print, watch, |watch| {
+            let model = Classifier::new(checkpoint, options.seed)?;
+            let (train, dev) = prepared.encode(&model, recipe.task.max_tokens, watch)?;
+            let objective = Supervised::new(&train.data, &options)?;
+            fit(&model, [&train, &dev], prepared.metric, &options, &objective, &folder, &print, watch)
+        })?;
+        teachers.push((folder, summary));
+    }
+    Ok(teachers)
 }
 
 /// A training step, unless its output is there.
-fn once(
-    name: &'static str,
+pub(super) fn once(
+    name: &str,
     folder: &Path,
     fingerprint: &str,
     watch: Watch,
@@ -270,7 +222,7 @@ fn once(
 }
 
 #[expect(clippy::too_many_arguments, reason = "one place that fills in a Job")]
-fn fit(
+pub(super) fn fit(
     model: &Classifier,
     [train, dev]: [&Encoded; 2],
     metric: Metric,
@@ -284,7 +236,7 @@ fn fit(
     Ok(train::train(&job, &mut |event| watch(Progress::Training(event)))?)
 }
 
-fn json(value: &impl Serialize) -> String {
+pub(super) fn json(value: &impl Serialize) -> String {
     serde_json::to_string_pretty(value).expect("plain values")
 }
 
@@ -303,14 +255,10 @@ fn pack(
     let mut checkpoint = Checkpoint::load(folder)?;
     if let Some(budget) = recipe.pack.vocabulary {
         let texts = Encoded::new(prepared.train.clone(), &checkpoint.tokenizer, recipe.task.max_tokens)?;
-        let pruned = prune_vocabulary(&checkpoint, &texts, budget);
-        let note = format!(
-            "{} of {} word pieces are kept: {:.2} % of the training texts' tokens stay whole",
-            pruned.kept,
-            checkpoint.config.vocab_size,
-            pruned.coverage * 100.0
-        );
-        watch(Progress::Note(&note));
+        let before = checkpoint.config.vocab_size;
+        let counts = piece_counts(&texts, before, texts.tokens.len(), 0.0);
+        let pruned = prune_vocabulary(&checkpoint, &counts, budget);
+        watch(Progress::Note(&pruned.describe(before)));
         checkpoint = pruned.checkpoint;
         checkpoint.save(&recipe.output.join("pruned"))?;
     }
@@ -337,8 +285,8 @@ fn pack(
     let fp32_run = run_bundle(&fp32_bundle, data, &mut classified)?;
     let int8_run = run_bundle(&candidate, data, &mut classified)?;
     let model = Classifier::new(checkpoint.clone(), 0)?;
-    let trained =
-        train::predict(&model, &Encoded::new(data.clone(), model.tokenizer(), recipe.task.max_tokens)?)?;
+    let trained = Encoded::new(data.clone(), model.tokenizer(), recipe.task.max_tokens)?;
+    let trained = train::predict(&model, &trained, &mut |_| ())?.logits;
     let trained = Outputs { logits: &trained, thresholds: None, bytes: None, latency: None };
     let comparison = Comparison::new(&Inputs {
         data,
@@ -401,7 +349,7 @@ fn manifest(recipe: &Recipe, checkpoint: &Checkpoint, prepared: &Prepared) -> Ma
 
 impl Prepared {
     /// Labels and problem type of the data, for a checkpoint that starts to learn it. A head for other labels goes.
-    fn set_head(&self, checkpoint: &mut Checkpoint) {
+    pub(super) fn set_head(&self, checkpoint: &mut Checkpoint) {
         let (labels, problem) = match self.train.task {
             Task::SingleLabel => (self.train.labels.names().to_vec(), ProblemType::SingleLabelClassification),
             Task::MultiLabel => (self.train.labels.names().to_vec(), ProblemType::MultiLabelClassification),
@@ -421,7 +369,7 @@ impl Prepared {
         }
     }
 
-    fn digest(&self) -> String {
+    pub(super) fn digest(&self) -> String {
         hex(&self.train.digest()) + &hex(&self.dev.digest())
     }
 

@@ -208,7 +208,9 @@ impl Recipe {
         join(&mut self.output);
         join(&mut self.base.checkpoint);
         self.pack.golden_messages.iter_mut().for_each(join);
-        self.distill.iter_mut().filter_map(|distill| distill.student.as_mut()).for_each(join);
+        if let Some(distill) = &mut self.distill {
+            distill.student.iter_mut().chain(&mut distill.unlabelled).for_each(join);
+        }
         let DataFiles { train, dev, test, .. } = &mut self.data;
         for files in [Some(train), dev.as_mut(), test.as_mut()].into_iter().flatten() {
             files.paths_mut().iter_mut().for_each(join);
@@ -246,6 +248,7 @@ impl DataFiles {
             quoting: self.quoting,
             delimiter: self.delimiter,
             label_separator: self.label_separator.clone(),
+            ..Source::default()
         };
         files.paths().iter().map(source).collect()
     }

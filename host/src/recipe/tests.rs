@@ -89,7 +89,7 @@ fn a_full_recipe_is_read() {
     assert_eq!((recipe.task.kind, recipe.task.metric), (Some(Task::MultiLabel), Some(Metric::MicroF1)));
     let distill = recipe.distill.as_ref().unwrap();
     assert_eq!(distill.layers, Some(Layers::These(vec![0, 2, 5])));
-    let training = distill.training(&recipe.train);
+    let training = distill.training(&distill.stages()[0], &recipe.train);
     assert_eq!((training.epochs, training.learning_rate, training.seed), (3.0, 2e-4, 9));
     assert_eq!(
         (training.patience, training.schedule, training.dropout),
@@ -133,11 +133,10 @@ fn mistakes_are_named() {
             "`task.metric` is accuracy, which a regression task",
         ),
         ("[task]\nmax_tokens = 513", "`task.max_tokens` has to be 3 to 512"),
-        ("[distill]", "`distill.layers` or `distill.student` has to say"),
-        (
-            "[distill]\nlayers = 3\nstudent = \"x\"",
-            "`distill.student` and `distill.layers` exclude each other",
-        ),
+        ("[distill]", "`distill.layers` or another size, or `distill.student`, has to say"),
+        ("[distill]\nlayers = 3\n[[distill.stages]]\nheads = 2", "`distill.stages` go together with no size"),
+        ("[[distill.stages]]\nlayers = 3\nheads = 0", "`distill.heads` is 0"),
+        ("[[distill.stages]]\nlayer = 3", "unknown field `layer`"),
         ("[distill]\nlayers = [2, 0]", "ascending order"),
         ("[distill]\nlayers = []", "ascending order"),
         ("[distill]\nlayers = \"all\"", "expected a number of layers or a list of them"),

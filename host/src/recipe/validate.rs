@@ -2,7 +2,7 @@
 
 use super::{DataFiles, Files, Pack, Quantize, Recipe, TaskOptions};
 use crate::data::Task;
-use crate::distill::{Distill, Layers};
+use crate::distill::{Distill, Layers, Stage};
 use crate::train::{ClassWeights, TrainOptions};
 
 /// A key and what is wrong with it.
@@ -149,43 +149,52 @@ fn optional_counts(counts: &[(Option<usize>, &'static str)]) -> Checked {
 
 impl Distill {
     pub(super) fn check(&self) -> Checked {
-        match (&self.layers, &self.student) {
-            (Some(Layers::Count(layers)), None) => count(*layers, "distill.layers")?,
-            (Some(Layers::These(layers)), None) => {
-                let ascending = layers.is_sorted_by(|a, b| a < b);
-                ensure(
-                    !layers.is_empty() && ascending,
-                    "distill.layers",
-                    "has to list layers in ascending order",
-                )?;
-            }
-            (None, Some(_)) => {}
-            (Some(_), Some(_)) => {
-                return ensure(
-                    false,
-                    "distill.student",
-                    "and `distill.layers` exclude each other; remove one",
-                );
-            }
-            (None, None) => {
-                return ensure(
-                    false,
-                    "distill.layers",
-                    "or `distill.student` has to say what the student is made from",
-                );
-            }
+        let own = Distill { stages: Vec::new(), ..self.clone() }.stages().remove(0);
+        if !self.stages.is_empty() {
+            let problem = "go together with no size in `[distill]` itself; put it into the first stage";
+            ensure(own == Stage::default(), "distill.stages", problem)?;
+        } else if own == Stage::default() && self.student.is_none() {
+            let problem = "or another size, or `distill.student`, has to say what the student is";
+            return ensure(false, "distill.layers", problem);
         }
+        self.stages().iter().try_for_each(Stage::check)?;
+        count(self.teachers, "distill.teachers")?;
+        number(self.replaced, |x| (0.0..=1000.0).contains(&x), "distill.replaced", "0 to 1000")?;
+        number(self.spliced, |x| (0.0..=1000.0).contains(&x), "distill.spliced", "0 to 1000")?;
         positive(self.epochs, "distill.epochs")?;
         positive(self.learning_rate, "distill.learning_rate")?;
         positive(self.temperature, "distill.temperature")?;
         share(self.alpha_hard, "distill.alpha_hard")?;
+        not_negative(self.cls_weight, "distill.cls_weight")?;
         not_negative(self.hidden_weight, "distill.hidden_weight")?;
         not_negative(self.relation_weight, "distill.relation_weight")?;
+        part(self.dropout, "distill.dropout")?;
         optional_counts(&[
             (self.batch_size, "distill.batch_size"),
             (self.eval_every, "distill.eval_every"),
             (self.patience, "distill.patience"),
         ])
+    }
+}
+
+impl Stage {
+    fn check(&self) -> Checked {
+        match &self.layers {
+            Some(Layers::Count(layers)) => count(*layers, "distill.layers")?,
+            Some(Layers::These(layers)) => {
+                let ascending = !layers.is_empty() && layers.is_sorted_by(|a, b| a < b);
+                ensure(ascending, "distill.layers", "has to list layers in ascending order")?;
+            }
+            None => {}
+        }
+        optional_counts(&[
+            (self.heads, "distill.heads"),
+            (self.intermediate, "distill.intermediate"),
+            (self.embedding_rank, "distill.embedding_rank"),
+            (self.vocabulary, "distill.vocabulary"),
+        ])?;
+        self.epochs.iter().try_for_each(|&epochs| positive(epochs, "distill.stages.epochs"))?;
+        self.learning_rate.iter().try_for_each(|&rate| positive(rate, "distill.stages.learning_rate"))
     }
 }
 

@@ -1,5 +1,5 @@
 use super::Error;
-use crate::bert::{Batch, Classifier, TokenizerFiles, Tokens, ops::with_values};
+use crate::bert::{Batch, TokenizerFiles, Tokens};
 use crate::data::Dataset;
 use goldcrest_edge::tokenizer::{Encoding, Tokenizer};
 
@@ -36,28 +36,4 @@ impl Encoded {
     pub fn batch(&self, rows: &[u32], pad_id: u32) -> Batch {
         Batch::new(rows.iter().map(|row| &self.tokens[*row as usize]), pad_id)
     }
-}
-
-/// Texts a batch when only predicting.
-const PREDICT: usize = 64;
-
-/// Logits of every example in evaluation mode: [examples, labels], row-major, in the order of the data.
-///
-/// # Errors
-/// When a tensor operation fails.
-pub fn predict(model: &Classifier, encoded: &Encoded) -> Result<Vec<f32>, Error> {
-    let width = model.config().num_labels();
-    let mut order: Vec<u32> = (0..encoded.tokens.len() as u32).collect();
-    order.sort_by_key(|row| encoded.tokens[*row as usize].ids.len());
-    let mut logits = vec![0.0; order.len() * width];
-    for rows in order.chunks(PREDICT) {
-        let batch = encoded.batch(rows, model.config().pad_token_id as u32);
-        let output = model.forward(&batch, None)?;
-        with_values(&output.logits, |values| {
-            for (row, values) in rows.iter().zip(values.chunks_exact(width)) {
-                logits[*row as usize * width..][..width].copy_from_slice(values);
-            }
-        })?;
-    }
-    Ok(logits)
 }

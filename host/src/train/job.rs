@@ -206,7 +206,7 @@ fn update(job: &Job, adam: &mut AdamW, step: u64, batches: &[Vec<u32>], rate: f6
 }
 
 fn evaluate(job: &Job, at: &mut Position, log: &mut Log, watch: &mut dyn FnMut(Event)) -> Result<(), Error> {
-    let logits = predict(job.model, job.dev)?;
+    let logits = predict(job.model, job.dev, &mut |_| ())?.logits;
     let metrics = metrics::measure(&job.dev.data, &logits, None)?;
     let value = metrics.get(job.metric).unwrap_or(f64::NAN);
     let best = at.best.is_none_or(|(best, _)| value > best);

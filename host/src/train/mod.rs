@@ -4,6 +4,7 @@
 //! and threads: a killed one continues from its last saved state and ends with the same weights.
 
 mod adamw;
+mod answers;
 mod encoded;
 mod error;
 mod job;
@@ -12,7 +13,8 @@ mod options;
 mod state;
 
 pub use adamw::{AdamW, Gradients};
-pub use encoded::{Encoded, predict};
+pub use answers::{Answers, predict};
+pub use encoded::Encoded;
 pub use error::Error;
 pub use job::{Event, Job, Summary, train};
 pub use objective::{Objective, Supervised};

@@ -1,0 +1,38 @@
+use super::{DataError, Source, encoding, rows};
+use std::path::Path;
+
+/// Reads texts whose labels are not there or not wanted: CSV, TSV and JSON Lines by the names of their text columns, any
+/// other file as one text a line.
+///
+/// With `paired`, every row has two texts (in plain text with a tab between); without it, the two texts of a row count as
+/// two.
+///
+/// # Errors
+/// [`DataError`], which names file and line.
+pub fn unlabelled(path: &Path, paired: bool) -> Result<Vec<(String, Option<String>)>, DataError> {
+    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
+    let table = ["csv", "tsv", "tab", "jsonl", "ndjson"].contains(&extension.as_str());
+    let found: Vec<(u32, String, Option<String>)> = if table {
+        let source = Source { unlabelled: true, ..Source::new(path) };
+        rows::read(&source)?.rows.into_iter().map(|row| (row.line, row.text, row.pair)).collect()
+    } else {
+        let content = encoding::read(path)?;
+        let row = |(number, line): (u32, &str)| match line.split_once('\t') {
+            Some((text, pair)) if paired => (number, text.to_owned(), Some(pair.to_owned())),
+            _ => (number, line.to_owned(), None),
+        };
+        (1..).zip(content.lines()).filter(|(_, line)| !line.trim().is_empty()).map(row).collect()
+    };
+    let mut texts = Vec::with_capacity(found.len());
+    for (line, text, pair) in found {
+        match (paired, pair) {
+            (true, Some(pair)) => texts.push((text, Some(pair))),
+            (true, None) => {
+                let at = super::Place { path: path.to_owned(), line };
+                return Err(DataError::PairMix { at, expected: true });
+            }
+            (false, pair) => texts.extend(std::iter::once(text).chain(pair).map(|text| (text, None))),
+        }
+    }
+    Ok(texts)
+}

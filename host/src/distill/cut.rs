@@ -1,0 +1,198 @@
+//! A student cut out of a larger model: fewer layers, heads, feed-forward columns, and embeddings of lower rank.
+
+use super::{Importance, Layers};
+use crate::bert::{Array, Checkpoint, Error, LayerShape, PROJECTION, StudentShape, WORD_EMBEDDINGS};
+
+/// The layers that a student is made of, of a model that has `all`.
+///
+/// A number is spread evenly and ends with the last layer: 3 of 6 are 1, 3, 5.
+///
+/// # Errors
+/// When there are more than the model has, or a layer that it lacks.
+pub fn chosen_layers(layers: &Layers, all: usize) -> Result<Vec<usize>, Error> {
+    let chosen: Vec<usize> = match layers {
+        Layers::Count(n) => (1..=*n).map(|i| (i * all).div_ceil((*n).max(1)).saturating_sub(1)).collect(),
+        Layers::These(list) => list.clone(),
+    };
+    if chosen.len() > all || chosen.iter().any(|l| *l >= all) {
+        return Err(Error::Config(format!("distill.layers asks for {layers:?} of {all} layers")));
+    }
+    Ok(chosen)
+}
+
+/// A student with some of the model's layers, its embeddings, pooler and head.
+///
+/// # Errors
+/// When a layer is missing.
+pub fn cut_layers(model: &Checkpoint, layers: &[usize]) -> Result<Checkpoint, Error> {
+    let mut student = model.clone();
+    student.config.num_hidden_layers = layers.len();
+    if let Some(shape) = &mut student.config.goldcrest {
+        let of = |values: &[usize]| layers.iter().map(|l| values[*l]).collect();
+        (shape.heads, shape.intermediate) = (of(&shape.heads), of(&shape.intermediate));
+    }
+    student.tensors.retain(|name, _| !name.starts_with("bert.encoder."));
+    for (to, from) in layers.iter().enumerate() {
+        let prefix = format!("bert.encoder.layer.{from}.");
+        for (name, array) in &model.tensors {
+            if let Some(rest) = name.strip_prefix(&prefix) {
+                student.tensors.insert(format!("bert.encoder.layer.{to}.{rest}"), array.clone());
+            }
+        }
+    }
+    Ok(student)
+}
+
+/// Keeps the most important heads and feed-forward columns of every layer, at most so many.
+pub fn cut_widths(
+    model: &Checkpoint,
+    importance: &Importance,
+    heads: Option<usize>,
+    intermediate: Option<usize>,
+) -> Checkpoint {
+    let mut student = model.clone();
+    let shapes = model.config.layers();
+    let mut shape = shape_of(model, &shapes);
+    for (i, (layer, of)) in shapes.iter().zip(&importance.layers).enumerate() {
+        let name = |part: &str| format!("bert.encoder.layer.{i}.{part}");
+        let mut edit = |part: &str, f: &dyn Fn(&Array) -> Array| {
+            let array =
+                student.tensors.get_mut(&name(part)).expect("a checkpoint has all tensors of its layers");
+            *array = f(array);
+        };
+        let kept = most_important(&of.heads, heads.unwrap_or(layer.heads));
+        if kept.len() < layer.heads {
+            let size = layer.head_size;
+            let units: Vec<usize> = kept.iter().flat_map(|h| h * size..(h + 1) * size).collect();
+            for part in ["query", "key", "value"] {
+                edit(&format!("attention.self.{part}.weight"), &|w| rows(w, &units));
+                edit(&format!("attention.self.{part}.bias"), &|b| columns(b, &units));
+            }
+            edit("attention.output.dense.weight", &|w| columns(w, &units));
+            shape.heads[i] = kept.len();
+        }
+        let kept = most_important(&of.intermediate, intermediate.unwrap_or(layer.intermediate));
+        if kept.len() < layer.intermediate {
+            edit("intermediate.dense.weight", &|w| rows(w, &kept));
+            edit("intermediate.dense.bias", &|b| columns(b, &kept));
+            edit("output.dense.weight", &|w| columns(w, &kept));
+            shape.intermediate[i] = kept.len();
+        }
+    }
+    student.config.goldcrest = Some(shape);
+    student
+}
+
+/// The shape that a model has, whether it is written down or not.
+fn shape_of(model: &Checkpoint, layers: &[LayerShape]) -> StudentShape {
+    model.config.goldcrest.clone().unwrap_or(StudentShape {
+        head_size: model.config.hidden_size / model.config.num_attention_heads,
+        heads: layers.iter().map(|l| l.heads).collect(),
+        intermediate: layers.iter().map(|l| l.intermediate).collect(),
+        embedding_rank: None,
+    })
+}
+
+/// Indices of the `n` largest values, ascending.
+fn most_important(values: &[f64], n: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|a, b| values[*b].total_cmp(&values[*a]).then(a.cmp(b)));
+    order.truncate(n);
+    order.sort_unstable();
+    order
+}
+
+fn rows(w: &Array, kept: &[usize]) -> Array {
+    let (_, width) = w.dims2();
+    let data = kept.iter().flat_map(|r| &w.data[r * width..][..width]).copied().collect();
+    Array { shape: vec![kept.len(), width], data }
+}
+
+fn columns(w: &Array, kept: &[usize]) -> Array {
+    let (_, width) = w.dims2();
+    let data = w.data.chunks_exact(width).flat_map(|row| kept.iter().map(|c| row[*c])).collect();
+    let shape = if w.shape.len() == 1 { vec![kept.len()] } else { vec![w.shape[0], kept.len()] };
+    Array { shape, data }
+}
+
+/// Factorises the word embeddings to a lower rank: the best approximation where each piece's row counts as often as the
+/// piece occurs (truncated singular value decomposition of the weighted table). `counts` are by piece id.
+pub fn factorise_embeddings(model: &Checkpoint, rank: usize, counts: &[f64]) -> Checkpoint {
+    let table = &model.tensors[WORD_EMBEDDINGS];
+    let (_, width) = table.dims2();
+    if rank >= width {
+        return model.clone();
+    }
+    // the right singular vectors of the weighted table: of its Gram matrix the eigenvectors
+    let mut gram = nalgebra::DMatrix::<f64>::zeros(width, width);
+    for (row, count) in table.data.chunks_exact(width).zip(counts) {
+        // rare pieces count too, and no piece more than a thousand of them
+        let weight = count.clamp(1.0, 900.0);
+        for (i, a) in row.iter().enumerate() {
+            let a = f64::from(*a) * weight;
+            for (j, b) in row.iter().enumerate().take(i + 1) {
+                gram[(i, j)] += a * f64::from(*b);
+            }
+        }
+    }
+    for i in 0..width {
+        for j in i + 1..width {
+            gram[(i, j)] = gram[(j, i)];
+        }
+    }
+    let eigen = gram.symmetric_eigen();
+    let kept = {
+        let mut order: Vec<usize> = (0..width).collect();
+        order.sort_by(|a, b| eigen.eigenvalues[*b].total_cmp(&eigen.eigenvalues[*a]));
+        order.truncate(rank);
+        order
+    };
+    let basis: Vec<Vec<f32>> =
+        kept.iter().map(|k| eigen.eigenvectors.column(*k).iter().map(|x| *x as f32).collect()).collect();
+    let dot = |a: &[f32], b: &[f32]| {
+        a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>() as f32
+    };
+    let narrow =
+        table.data.chunks_exact(width).flat_map(|row| basis.iter().map(move |b| dot(row, b))).collect();
+
+    let mut student = model.clone();
+    let rows = table.shape[0];
+    student.tensors.insert(WORD_EMBEDDINGS.into(), Array { shape: vec![rows, rank], data: narrow });
+    // hidden = projection [hidden, width] · row; an earlier projection is multiplied in
+    let projection = match model.tensors.get(PROJECTION) {
+        None => {
+            let data = (0..width).flat_map(|i| basis.iter().map(move |b| b[i])).collect();
+            Array { shape: vec![width, rank], data }
+        }
+        Some(before) => {
+            let data = before.data.chunks_exact(width).flat_map(|row| basis.iter().map(move |b| dot(row, b)));
+            Array { shape: vec![before.shape[0], rank], data: data.collect() }
+        }
+    };
+    student.tensors.insert(PROJECTION.into(), projection);
+    let mut shape = shape_of(model, &model.config.layers());
+    shape.embedding_rank = Some(rank);
+    student.config.goldcrest = Some(shape);
+    student
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_spread_and_end_with_the_last() {
+        assert_eq!(chosen_layers(&Layers::Count(3), 6).unwrap(), [1, 3, 5]);
+        assert_eq!(chosen_layers(&Layers::Count(4), 6).unwrap(), [1, 2, 4, 5]);
+        assert_eq!(chosen_layers(&Layers::Count(1), 6).unwrap(), [5]);
+        assert_eq!(chosen_layers(&Layers::Count(6), 6).unwrap(), [0, 1, 2, 3, 4, 5]);
+        assert!(chosen_layers(&Layers::Count(7), 6).is_err());
+        assert!(chosen_layers(&Layers::These(vec![0, 6]), 6).is_err());
+    }
+
+    #[test]
+    fn the_largest_stay_in_order() {
+        assert_eq!(most_important(&[0.1, 3.0, 2.0, 3.0], 2), [1, 3]);
+        assert_eq!(most_important(&[1.0, 1.0], 5), [0, 1]);
+    }
+}

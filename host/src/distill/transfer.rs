@@ -1,0 +1,205 @@
+use crate::bert::{Checkpoint, Error, WORD_EMBEDDINGS};
+use crate::data::{Dataset, Example, SplitMix, Target, Task};
+use crate::train::Encoded;
+use candle_core::{Device, Tensor};
+use std::collections::{HashMap, HashSet};
+
+/// The texts that students learn from: those with gold labels first, then others, which only the teacher labels.
+#[derive(Debug, Clone)]
+pub struct TransferSet {
+    /// All texts. The target of a text without a gold label means nothing.
+    pub data: Dataset,
+    /// How many have one.
+    pub gold: usize,
+    /// How many were given, with labels or without; the rest is made of them.
+    pub given: usize,
+}
+
+/// How many texts to make.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Augment {
+    /// With words replaced, for each training text.
+    pub replaced: f64,
+    /// Of two training texts, for each.
+    pub spliced: f64,
+    /// Of what is drawn.
+    pub seed: u64,
+}
+
+/// Words that a word can be replaced by.
+const NEIGHBOURS: usize = 8;
+/// Least cosine similarity of those.
+const SIMILAR: f32 = 0.35;
+/// Shares of the words replaced, one drawn for each text.
+const SHARES: [f64; 3] = [0.15, 0.3, 0.45];
+/// Share of the replaced words that are left out instead.
+const LEFT_OUT: f64 = 0.2;
+/// What stands between two texts joined; a word only where the vocabulary has it.
+const BETWEEN: [&str; 7] = ["", ",", ".", "-", "and", "but", "while"];
+
+impl TransferSet {
+    /// Training data, texts without labels, and texts made of the training data.
+    ///
+    /// Words are replaced by words whose embeddings in `teacher` are near (after Jiao et al., arXiv 1909.10351, section 3.2,
+    /// without the masked language model). Texts that occur twice are taken once, except the training texts themselves;
+    /// texts of `held_out` are not taken.
+    ///
+    /// # Errors
+    /// When the teacher's vocabulary does not make a tokenizer, or a tensor operation fails.
+    pub fn new(
+        train: &Dataset,
+        unlabelled: Vec<(String, Option<String>)>,
+        held_out: &[&Dataset],
+        teacher: &Checkpoint,
+        augment: Augment,
+    ) -> Result<Self, crate::train::Error> {
+        let mut data = train.clone();
+        // what is measured on must not be learned from, not even without its label
+        let apart = held_out.iter().flat_map(|data| &data.examples);
+        let mut seen: HashSet<String> = train.examples.iter().chain(apart).map(Example::key).collect();
+        let nothing = match train.task {
+            Task::SingleLabel => Target::Class(0),
+            Task::MultiLabel => Target::Classes(Vec::new()),
+            Task::Regression => Target::Value(0.0),
+        };
+        let mut add = |data: &mut Dataset, text: String, pair: Option<String>| {
+            let example = Example { text, pair, target: nothing.clone(), file: 0, line: 0 };
+            if seen.insert(example.key()) {
+                data.examples.push(example);
+            }
+        };
+        for (text, pair) in unlabelled {
+            add(&mut data, text, pair);
+        }
+        let given = data.len();
+        let gold = train.len();
+        let words = Words::of(train, teacher)?;
+        let near = words.neighbours(teacher)?;
+        let mut random = SplitMix::new(augment.seed, 1);
+        let count = |share: f64| (share * gold as f64).round() as usize;
+        for i in 0..count(augment.replaced) {
+            let [text, pair] = &words.texts[i % gold];
+            let text = replace(text, &near, &words, &mut random);
+            let pair = train.is_paired().then(|| replace(pair, &near, &words, &mut random));
+            if !text.is_empty() && pair.as_ref().is_none_or(|p| !p.is_empty()) {
+                add(&mut data, text, pair);
+            }
+        }
+        let between: Vec<&str> =
+            BETWEEN.into_iter().filter(|w| w.is_empty() || words.ids.contains_key(*w)).collect();
+        let draws = if train.is_paired() { 0 } else { count(augment.spliced) };
+        for _ in 0..draws {
+            let [a, b] = [random.below(gold), random.below(gold)].map(|i| words.joined(&words.texts[i][0]));
+            add(&mut data, format!("{a} {} {b}", between[random.below(between.len())]), None);
+        }
+        Ok(Self { data, gold, given })
+    }
+}
+
+/// Texts as words of the teacher's vocabulary.
+struct Words<'a> {
+    pieces: Vec<&'a str>,
+    ids: HashMap<&'a str, u32>,
+    /// Piece ids of each text and its pair, without special pieces.
+    texts: Vec<[Vec<u32>; 2]>,
+    /// Ids of whole words made of letters that occur, ascending.
+    candidates: Vec<u32>,
+}
+
+impl<'a> Words<'a> {
+    fn of(train: &Dataset, teacher: &'a Checkpoint) -> Result<Self, crate::train::Error> {
+        let pieces: Vec<&str> = teacher.tokenizer.pieces().collect();
+        let ids: HashMap<&str, u32> = pieces.iter().copied().zip(0..).collect();
+        let special: HashSet<u32> =
+            ["[CLS]", "[SEP]", "[UNK]"].iter().filter_map(|s| ids.get(s)).copied().collect();
+        let encoded =
+            Encoded::new(train.clone(), &teacher.tokenizer, teacher.config.max_position_embeddings)?;
+        let texts: Vec<[Vec<u32>; 2]> = encoded
+            .tokens
+            .iter()
+            .map(|t| {
+                [0, 1].map(|side| {
+                    let of_side =
+                        t.ids.iter().zip(&t.type_ids).filter(|(id, s)| **s == side && !special.contains(*id));
+                    of_side.map(|(id, _)| *id).collect()
+                })
+            })
+            .collect();
+        let occurring: HashSet<u32> = texts.iter().flatten().flatten().copied().collect();
+        let mut candidates: Vec<u32> = occurring
+            .into_iter()
+            .filter(|id| {
+                let piece = pieces[*id as usize];
+                piece.chars().count() > 1 && piece.chars().all(char::is_alphabetic)
+            })
+            .collect();
+        candidates.sort_unstable();
+        Ok(Self { pieces, ids, texts, candidates })
+    }
+
+    /// For each candidate the candidates nearest to it, by id.
+    fn neighbours(&self, teacher: &Checkpoint) -> Result<HashMap<u32, Vec<u32>>, Error> {
+        const ROWS: usize = 512;
+        let table = &teacher.tensors[WORD_EMBEDDINGS];
+        let width = table.shape[1];
+        let mut unit = Vec::with_capacity(self.candidates.len() * width);
+        for id in &self.candidates {
+            let row = &table.data[*id as usize * width..][..width];
+            let norm = row.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-9);
+            unit.extend(row.iter().map(|x| x / norm));
+        }
+        let all = self.candidates.len();
+        let mut near = HashMap::with_capacity(all);
+        if all == 0 {
+            return Ok(near);
+        }
+        let unit = Tensor::from_vec(unit, (all, width), &Device::Cpu)?;
+        let transposed = unit.t()?;
+        for start in (0..all).step_by(ROWS) {
+            let block =
+                unit.narrow(0, start, ROWS.min(all - start))?.matmul(&transposed)?.to_vec2::<f32>()?;
+            for (i, row) in (start..).zip(&block) {
+                let mut similar: Vec<usize> = (0..all).filter(|j| *j != i && row[*j] > SIMILAR).collect();
+                similar.sort_by(|a, b| row[*b].total_cmp(&row[*a]).then(a.cmp(b)));
+                similar.truncate(NEIGHBOURS);
+                near.insert(self.candidates[i], similar.into_iter().map(|j| self.candidates[j]).collect());
+            }
+        }
+        Ok(near)
+    }
+
+    /// Pieces as text again.
+    fn joined(&self, ids: &[u32]) -> String {
+        let mut text = String::new();
+        for id in ids {
+            match self.pieces[*id as usize].strip_prefix("##") {
+                Some(rest) => text.push_str(rest),
+                None => {
+                    if !text.is_empty() {
+                        text.push(' ');
+                    }
+                    text.push_str(self.pieces[*id as usize]);
+                }
+            }
+        }
+        text
+    }
+}
+
+/// Replaces some whole words of a text, and leaves some out.
+fn replace(ids: &[u32], near: &HashMap<u32, Vec<u32>>, words: &Words, random: &mut SplitMix) -> String {
+    let share = SHARES[random.below(SHARES.len())];
+    let mut out = Vec::with_capacity(ids.len());
+    for (i, id) in ids.iter().enumerate() {
+        let whole = ids.get(i + 1).is_none_or(|next| !words.pieces[*next as usize].starts_with("##"));
+        match near.get(id).filter(|others| whole && !others.is_empty()) {
+            Some(others) if random.chance(share) => {
+                if !random.chance(LEFT_OUT) {
+                    out.push(others[random.below(others.len())]);
+                }
+            }
+            _ => out.push(*id),
+        }
+    }
+    words.joined(&out)
+}

@@ -1,0 +1,304 @@
+//! The stages of distillation: each a step that is reused while what it is made from stays the same.
+
+use super::run::{Progress, RunError, Watch, checkpoint_digest, fingerprint, fit, json, once};
+use super::{Recipe, prepare::Prepared};
+use crate::bert::{Checkpoint, Classifier};
+use crate::data::{self, SplitMix, Task};
+use crate::distill::{
+    Augment, Distill, FromTeacher, Layers, Stage, TransferSet, chosen_layers, cut_layers, cut_widths,
+    factorise_embeddings, importance, piece_counts, prune_vocabulary,
+};
+use crate::train::{self, Answers, Encoded, Summary, Supervised};
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+
+/// What a piece in a text without a gold label counts when the vocabulary is pruned.
+const UNLABELLED_PIECE: f64 = 0.15;
+/// Texts that importance is measured on.
+const IMPORTANCE_TEXTS: usize = 1024;
+/// Texts that choices of layers are compared on, and how many choices are tried.
+const SEARCH_TEXTS: usize = 512;
+const MOST_CHOICES: usize = 100;
+
+/// Makes the students of all stages; the last one is the recipe's.
+pub(super) fn distil(
+    recipe: &Recipe,
+    distill: &Distill,
+    teachers: &[PathBuf],
+    prepared: &Prepared,
+    watch: Watch,
+) -> Result<Vec<(PathBuf, Summary)>, RunError> {
+    let stages = distill.stages();
+    let mut course = Course::new(recipe, distill, teachers, prepared)?;
+    let mut students: Vec<(PathBuf, Summary)> = Vec::new();
+    for (number, stage) in (1..).zip(&stages) {
+        let (name, folder) = match stages.len() {
+            1 => ("distill".to_string(), "student".to_string()),
+            all => (format!("distill {number} of {all}"), format!("student-{number}")),
+        };
+        let folder = recipe.output.join(folder);
+        let before = students.last().map_or(course.start(), |(folder, _)| folder).to_path_buf();
+        let options = distill.training(stage, &recipe.train);
+        let shared = json(&Distill { stages: Vec::new(), ..distill.clone() });
+        let print = fingerprint(&[
+            "distill",
+            &course.print,
+            &checkpoint_digest(&before)?,
+            &shared,
+            &json(stage),
+            &json(&options),
+        ]);
+        let summary = once(&name, &folder, &print, watch, |watch| {
+            course.stage(stage, &before, !students.is_empty(), &options, &folder, &print, watch)
+        })?;
+        students.push((folder, summary));
+    }
+    Ok(students)
+}
+
+/// What all stages share; made when the first of them is not there yet.
+struct Course<'a> {
+    recipe: &'a Recipe,
+    distill: &'a Distill,
+    teachers: &'a [PathBuf],
+    prepared: &'a Prepared,
+    print: String,
+    transfer: Option<TransferSet>,
+}
+
+impl<'a> Course<'a> {
+    fn new(
+        recipe: &'a Recipe,
+        distill: &'a Distill,
+        teachers: &'a [PathBuf],
+        prepared: &'a Prepared,
+    ) -> Result<Self, RunError> {
+        let mut parts = vec!["transfer".to_string(), prepared.digest(), recipe.task.max_tokens.to_string()];
+        for teacher in teachers {
+            parts.push(checkpoint_digest(teacher)?);
+        }
+        for path in &distill.unlabelled {
+            parts.push(super::run::hex(&Sha256::digest(std::fs::read(path).map_err(RunError::io(path))?)));
+        }
+        parts.push(format!("{} {}", distill.replaced, distill.spliced));
+        let print = fingerprint(&parts.iter().map(String::as_str).collect::<Vec<_>>());
+        Ok(Self { recipe, distill, teachers, prepared, print, transfer: None })
+    }
+
+    /// The model that the first stage cuts.
+    fn start(&self) -> &Path {
+        self.distill.student.as_deref().unwrap_or(&self.teachers[0])
+    }
+
+    /// The texts.
+    fn transfer(&mut self, watch: Watch) -> Result<&TransferSet, RunError> {
+        if self.transfer.is_none() {
+            let paired = self.prepared.train.is_paired();
+            let mut texts = Vec::new();
+            for path in &self.distill.unlabelled {
+                texts.extend(data::unlabelled(path, paired)?);
+            }
+            let augment = Augment {
+                replaced: self.distill.replaced,
+                spliced: self.distill.spliced,
+                seed: self.distill.seed.unwrap_or(self.recipe.train.seed),
+            };
+            let teacher = Checkpoint::load(&self.teachers[0])?;
+            let held_out: Vec<_> = std::iter::once(&self.prepared.dev).chain(&self.prepared.test).collect();
+            let set = TransferSet::new(&self.prepared.train, texts, &held_out, &teacher, augment)?;
+            watch(Progress::Note(&format!(
+                "{} texts to learn from: {} with labels, {} without",
+                set.data.len(),
+                set.gold,
+                set.data.len() - set.gold
+            )));
+            self.transfer = Some(set);
+        }
+        Ok(self.transfer.as_ref().expect("set above"))
+    }
+
+    /// What a model says about the transfer set: asked once, kept in the output folder.
+    fn answers(&mut self, folder: &Path, watch: Watch) -> Result<Answers, RunError> {
+        let print = fingerprint(&["answers", &self.print, &checkpoint_digest(folder)?]);
+        let file = self.recipe.output.join("answers").join(format!("{}.safetensors", &print[..16]));
+        if let Some(answers) = Answers::load(&file) {
+            return Ok(answers);
+        }
+        let max_tokens = self.recipe.task.max_tokens;
+        let data = self.transfer(watch)?.data.clone();
+        let model = Classifier::new(Checkpoint::load(folder)?, 0)?;
+        let texts = Encoded::new(data, model.tokenizer(), max_tokens)?;
+        let all = texts.tokens.len();
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        watch(Progress::Note(&format!("asking {name} about {all} texts")));
+        let answers = train::predict(&model, &texts, &mut |done| watch(Progress::Classified { done, all }))?;
+        std::fs::create_dir_all(self.recipe.output.join("answers")).map_err(RunError::io(&file))?;
+        answers.save(&file)?;
+        Ok(answers)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "called from one place")]
+    fn stage(
+        &mut self,
+        stage: &Stage,
+        before: &Path,
+        after_another: bool,
+        options: &train::TrainOptions,
+        folder: &Path,
+        print: &str,
+        watch: Watch,
+    ) -> Result<Summary, RunError> {
+        let max_tokens = self.recipe.task.max_tokens;
+        let mut others = Vec::new();
+        for teacher in &self.teachers[1..] {
+            others.push(self.answers(teacher, watch)?);
+        }
+        if stage.together && after_another {
+            others.push(self.answers(before, watch)?);
+        }
+        let mut answers = self.answers(&self.teachers[0].clone(), watch)?;
+        answers.average(&others);
+        drop(others);
+        let prepared = self.prepared;
+        let set = self.transfer(watch)?;
+
+        let mut model = Checkpoint::load(before)?;
+        prepared.set_head(&mut model);
+        let (mut student, layers) = cut(&model, stage, set, &answers, max_tokens, watch)?;
+        student.config.hidden_dropout_prob = self.distill.dropout;
+        student.config.attention_probs_dropout_prob = self.distill.dropout;
+        let student = Classifier::new(student, options.seed)?;
+        watch(Progress::Note(&format!("the student has {}", describe(&student))));
+
+        let set = self.transfer.as_ref().expect("made above");
+        let texts = Encoded::new(set.data.clone(), student.tokenizer(), max_tokens)?;
+        let dev = Encoded::new(prepared.dev.clone(), student.tokenizer(), max_tokens)?;
+        let teacher = match self.distill.hidden_weight > 0.0 && before == self.teachers[0] {
+            true => Some(Classifier::new(Checkpoint::load(before)?, 0)?),
+            false => None,
+        };
+        let teacher = teacher.as_ref().filter(|t| t.tokenizer().vocab == student.tokenizer().vocab);
+        let objective = FromTeacher {
+            answers: &answers,
+            hard: Supervised::new(&texts.data, options)?,
+            gold: set.gold,
+            options: self.distill,
+            teacher: teacher.map(|teacher| (teacher, layers)),
+        };
+        fit(&student, [&texts, &dev], prepared.metric, options, &objective, folder, print, watch)
+    }
+}
+
+/// Cuts a model as a stage says: layers, vocabulary, widths, embeddings. Gives the layers that were kept, too.
+fn cut(
+    model: &Checkpoint,
+    stage: &Stage,
+    set: &TransferSet,
+    answers: &Answers,
+    max_tokens: usize,
+    watch: Watch,
+) -> Result<(Checkpoint, Vec<usize>), RunError> {
+    let all = model.config.num_hidden_layers;
+    let layers = match &stage.layers {
+        None => (0..all).collect(),
+        Some(Layers::Count(n)) if *n < all => best_layers(model, *n, set, answers, max_tokens, watch)?,
+        Some(layers) => chosen_layers(layers, all)?,
+    };
+    let mut student = if layers.len() < all { cut_layers(model, &layers)? } else { model.clone() };
+    if stage.heads.is_some() || stage.intermediate.is_some() {
+        let texts = Encoded::new(set.data.subset(0..set.gold), &student.tokenizer, max_tokens)?;
+        let measured = importance(&Classifier::new(student.clone(), 0)?, &texts, IMPORTANCE_TEXTS, 0)?;
+        student = cut_widths(&student, &measured, stage.heads, stage.intermediate);
+    }
+    let counts = |student: &Checkpoint| -> Result<Vec<f64>, RunError> {
+        let texts = Encoded::new(set.data.subset(0..set.given), &student.tokenizer, max_tokens)?;
+        Ok(piece_counts(&texts, student.config.vocab_size, set.gold, UNLABELLED_PIECE))
+    };
+    if let Some(budget) = stage.vocabulary.filter(|budget| *budget < student.config.vocab_size) {
+        let pruned = prune_vocabulary(&student, &counts(&student)?, budget);
+        watch(Progress::Note(&pruned.describe(student.config.vocab_size)));
+        student = pruned.checkpoint;
+    }
+    if let Some(rank) = stage.embedding_rank {
+        student = factorise_embeddings(&student, rank, &counts(&student)?);
+    }
+    Ok((student, layers))
+}
+
+/// The layers of which a student, before it learns anything, contradicts the teachers least.
+fn best_layers(
+    model: &Checkpoint,
+    n: usize,
+    set: &TransferSet,
+    answers: &Answers,
+    max_tokens: usize,
+    watch: Watch,
+) -> Result<Vec<usize>, RunError> {
+    let all = model.config.num_hidden_layers;
+    let choices = combinations(all, n);
+    if choices.len() > MOST_CHOICES || all > 16 {
+        return Ok(chosen_layers(&Layers::Count(n), all)?);
+    }
+    let mut rows: Vec<usize> = (0..set.gold).collect();
+    SplitMix::new(0, 2).shuffle(&mut rows);
+    rows.truncate(SEARCH_TEXTS);
+    let texts = Encoded::new(set.data.subset(rows.iter().copied()), &model.tokenizer, max_tokens)?;
+    let width = answers.logits.len() / set.data.len();
+    let wanted: Vec<f32> = rows.iter().flat_map(|r| &answers.logits[r * width..][..width]).copied().collect();
+    let mut best = (f64::INFINITY, Vec::new());
+    for layers in choices {
+        let student = Classifier::new(cut_layers(model, &layers)?, 0)?;
+        let found = train::predict(&student, &texts, &mut |_| ())?.logits;
+        let distance = disagreement(&found, &wanted, width, set.data.task);
+        if distance < best.0 {
+            best = (distance, layers);
+        }
+    }
+    watch(Progress::Note(&format!("layers {:?} of {all} agree best with the teacher", best.1)));
+    Ok(best.1)
+}
+
+/// Mean cross entropy (classes) or squared difference (regression) between two models' answers.
+fn disagreement(found: &[f32], wanted: &[f32], width: usize, task: Task) -> f64 {
+    let softmax = |x: &[f32]| -> Vec<f64> {
+        let max = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let e: Vec<f64> = x.iter().map(|x| f64::from(x - max).exp()).collect();
+        let sum: f64 = e.iter().sum();
+        e.iter().map(|e| e / sum).collect()
+    };
+    let rows = found.chunks_exact(width).zip(wanted.chunks_exact(width));
+    let of_row = |(found, wanted): (&[f32], &[f32])| -> f64 {
+        if task == Task::SingleLabel {
+            let (p, q) = (softmax(wanted), softmax(found));
+            -p.iter().zip(&q).map(|(p, q)| p * q.max(1e-9).ln()).sum::<f64>()
+        } else {
+            found.iter().zip(wanted).map(|(a, b)| f64::from((a - b) * (a - b))).sum()
+        }
+    };
+    rows.map(of_row).sum()
+}
+
+/// All ascending choices of `n` out of `0..all`, in lexicographic order.
+fn combinations(all: usize, n: usize) -> Vec<Vec<usize>> {
+    if n == 0 {
+        return vec![Vec::new()];
+    }
+    if all > 16 {
+        return Vec::new();
+    }
+    (0..1u32 << all)
+        .filter(|bits| bits.count_ones() as usize == n)
+        .map(|bits| (0..all).filter(|i| bits >> i & 1 == 1).collect())
+        .collect()
+}
+
+fn describe(student: &Classifier) -> String {
+    let config = student.config();
+    let layers: Vec<String> = config
+        .layers()
+        .iter()
+        .map(|l| format!("{} x {} + {}", l.heads, l.head_size, l.intermediate))
+        .collect();
+    let rank = config.embedding_rank().map(|r| format!(" of rank {r}")).unwrap_or_default();
+    format!("{} layers ({}), {} word pieces{rank}", layers.len(), layers.join(", "), config.vocab_size)
+}

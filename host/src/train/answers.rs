@@ -1,0 +1,83 @@
+use super::{Encoded, Error};
+use crate::bert::{Classifier, ops::with_values};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use std::path::Path;
+
+/// What a model says about texts, in evaluation mode and in the order of the texts; row-major.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Answers {
+    /// [texts, labels]
+    pub logits: Vec<f32>,
+    /// \[CLS\] after the last layer: [texts, hidden].
+    pub cls: Vec<f32>,
+}
+
+/// Texts a batch when only predicting.
+const PREDICT: usize = 64;
+
+/// Asks a model about every example. `done` gets the number of texts after each batch.
+///
+/// # Errors
+/// When a tensor operation fails.
+pub fn predict(model: &Classifier, encoded: &Encoded, done: &mut dyn FnMut(usize)) -> Result<Answers, Error> {
+    let (labels, hidden) = (model.config().num_labels(), model.config().hidden_size);
+    let mut order: Vec<u32> = (0..encoded.tokens.len() as u32).collect();
+    order.sort_by_key(|row| encoded.tokens[*row as usize].ids.len());
+    let mut answers =
+        Answers { logits: vec![0.0; order.len() * labels], cls: vec![0.0; order.len() * hidden] };
+    let mut asked = 0;
+    for rows in order.chunks(PREDICT) {
+        let batch = encoded.batch(rows, model.config().pad_token_id as u32);
+        let output = model.forward(&batch, None)?;
+        for (tensor, all, width) in
+            [(&output.logits, &mut answers.logits, labels), (&output.cls, &mut answers.cls, hidden)]
+        {
+            with_values(tensor, |values| {
+                for (row, values) in rows.iter().zip(values.chunks_exact(width)) {
+                    all[*row as usize * width..][..width].copy_from_slice(values);
+                }
+            })?;
+        }
+        asked += rows.len();
+        done(asked);
+    }
+    Ok(answers)
+}
+
+impl Answers {
+    /// Mean of the logits with another model's; the \[CLS\] vectors stay the first one's.
+    pub fn average(&mut self, others: &[Answers]) {
+        let n = (others.len() + 1) as f32;
+        for (i, x) in self.logits.iter_mut().enumerate() {
+            *x = (*x + others.iter().map(|o| o.logits[i]).sum::<f32>()) / n;
+        }
+    }
+
+    /// Writes both as f32, atomically.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<(), Error> {
+        let bytes = |x: &[f32]| x.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
+        let parts = [("logits", bytes(&self.logits)), ("cls", bytes(&self.cls))];
+        let fail = |source| crate::bert::Error::Safetensors { path: path.into(), source };
+        let views = parts
+            .iter()
+            .map(|(name, data)| Ok((*name, TensorView::new(Dtype::F32, vec![data.len() / 4], data)?)))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(fail)?;
+        let data = safetensors::serialize(views, None).map_err(fail)?;
+        goldcrest_edge::bundle::save(path, &data).map_err(Error::io(path))
+    }
+
+    /// Reads what [`save`](Self::save) wrote; `None` where there is no such file.
+    pub fn load(path: &Path) -> Option<Self> {
+        let bytes = std::fs::read(path).ok()?;
+        let file = SafeTensors::deserialize(&bytes).ok()?;
+        let values = |name: &str| {
+            let data = file.tensor(name).ok()?.data().chunks_exact(4);
+            Some(data.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+        };
+        Some(Self { logits: values("logits")?, cls: values("cls")? })
+    }
+}
