@@ -34,7 +34,7 @@ mod write;
 
 pub use manifest::{Golden, Licence, Manifest, ManifestError, Measured, Windows};
 #[cfg(feature = "runtime")]
-pub use map::{OpenError, map};
+pub use map::{Mapped, OpenError, map};
 pub use read::{Bundle, Error};
 #[cfg(feature = "std")]
 pub use save::save;

@@ -3,6 +3,7 @@ use super::layout::{ALIGNMENT, DIGEST, HEADER, MAGIC, TABLE_ENTRY, TRAILER, alig
 use super::{FORMAT_VERSION, Golden, Manifest, ManifestError, limits, section};
 use alloc::vec::Vec;
 use core::fmt;
+use core::ops::Range;
 use sha2::{Digest, Sha256};
 
 /// Why bytes are not a bundle that can be used.
@@ -82,13 +83,34 @@ pub struct Bundle<'a> {
 impl<'a> Bundle<'a> {
     /// Checks lengths and limits, then the digest, then parses the manifest.
     pub fn read(bytes: &'a [u8]) -> Result<Self, Error> {
+        Self::read_by_parts(bytes, &mut |_| ())
+    }
+
+    /// As [`read`](Self::read); `done` gets each range of bytes that was digested, for memory that can be given back.
+    pub fn read_by_parts(bytes: &'a [u8], done: &mut dyn FnMut(Range<usize>)) -> Result<Self, Error> {
+        const PART: usize = 1 << 20;
+        let header = Header::read(bytes)?;
+        let body = &bytes[..header.body as usize];
+        let mut hash = Sha256::new();
+        for start in (0..body.len()).step_by(PART) {
+            let range = start..body.len().min(start + PART);
+            hash.update(&body[range.clone()]);
+            done(range);
+        }
+        if bytes[body.len()..][..DIGEST as usize] != *hash.finalize() {
+            return Err(Error::Altered);
+        }
+        Self::read_trusted(bytes)
+    }
+
+    /// As [`read`](Self::read), but takes the digest that is written in the bytes for theirs: for a bundle that is part
+    /// of the program, which is as whole as the program.
+    pub fn read_trusted(bytes: &'a [u8]) -> Result<Self, Error> {
         let header = Header::read(bytes)?;
         let sections = header.sections(bytes)?;
         let body = &bytes[..header.body as usize];
-        let digest: [u8; 32] = Sha256::digest(body).into();
-        if bytes[body.len()..][..DIGEST as usize] != digest {
-            return Err(Error::Altered);
-        }
+        let mut digest = [0; 32];
+        digest.copy_from_slice(&bytes[body.len()..][..DIGEST as usize]);
         let manifest = &body[manifest_offset(header.sections) as usize..][..header.manifest as usize];
         let manifest: Manifest = match postcard::take_from_bytes(manifest) {
             Ok((manifest, [])) => manifest,

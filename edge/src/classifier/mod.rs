@@ -114,7 +114,8 @@ struct Run {
 impl Classifier {
     /// Maps and loads the bundle at `path`.
     pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
-        Self::new(bundle::map(path.as_ref())?, options)
+        let mapped = bundle::map(path.as_ref())?;
+        Self::from_bundle(&mapped.read()?, mapped.bytes(), options)
     }
 
     /// Loads a bundle from its bytes.

@@ -40,10 +40,10 @@ pub fn run(args: &Args) -> Result<()> {
     let seconds = Duration::try_from_secs_f64(args.seconds)
         .map_err(|_| Usage("--seconds must be a positive number".into()))?;
     let start = Instant::now();
-    let bytes = args.model.bytes()?;
-    let bundle = args.model.read(&bytes)?;
+    let opened = args.model.open()?;
+    let bundle = args.model.read(&opened)?;
     let mut classifier =
-        Classifier::from_bundle(&bundle, &bytes, &args.model.options()).with_context(|| args.model.name())?;
+        Classifier::from_bundle(&bundle, opened.bytes(), &args.model.options()).with_context(|| args.model.name())?;
     let load = start.elapsed();
     let max_tokens = bundle.manifest().max_tokens as usize;
     let least = if bundle.manifest().pair { 5 } else { 3 };

@@ -18,16 +18,20 @@ pub struct Args {
     json: bool,
 }
 
+/// Bytes of the program, its libraries and its buffers, at most; beside them stand what the model holds on the heap and
+/// the pages of the bundle, which the system may take back.
+const PROGRAM: usize = 8 << 20;
+
 const EXAMPLES: &str = "\
 Examples:
   goldcrest-edge inspect --bundle commands.bundle
   goldcrest-edge inspect --json | jq .labels";
 
 pub fn run(args: &Args) -> Result<()> {
-    let bytes = args.model.bytes()?;
-    let bundle = args.model.read(&bytes)?;
+    let opened = args.model.open()?;
+    let bundle = args.model.read(&opened)?;
     let classifier =
-        Classifier::from_bundle(&bundle, &bytes, &args.model.options()).with_context(|| args.model.name())?;
+        Classifier::from_bundle(&bundle, opened.bytes(), &args.model.options()).with_context(|| args.model.name())?;
     let golden = bundle.golden().with_context(|| args.model.name())?.len();
     let value = describe(&bundle, golden, &classifier);
     let mut out = stdout().lock();
@@ -64,6 +68,7 @@ fn describe(bundle: &Bundle<'_>, golden: usize, classifier: &Classifier) -> Valu
         })
         .collect();
     let model = classifier.model().describe();
+    let heap = model.weights + model.scratch + classifier.tokenizer().index_bytes();
     json!({
         "name": name,
         "version": version,
@@ -90,6 +95,10 @@ fn describe(bundle: &Bundle<'_>, golden: usize, classifier: &Classifier) -> Valu
             "stock": model.stock,
             "weights_bytes": model.weights,
             "scratch_bytes": model.scratch,
+        },
+        "memory": {
+            "heap_bytes": heap,
+            "peak_bytes": PROGRAM + heap + bundle.size() as usize,
         },
         "golden": golden,
         "sections": sections,

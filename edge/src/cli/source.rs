@@ -3,7 +3,7 @@ use super::Usage;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use clap::Args;
-use goldcrest_edge::bundle::{self, Bundle};
+use goldcrest_edge::bundle::{self, Bundle, Mapped};
 use goldcrest_edge::stream::{End, Interrupt, Lines, Sink};
 use goldcrest_edge::{Classifier, Options};
 use std::fs::File;
@@ -27,24 +27,44 @@ impl ModelArgs {
         self.bundle.as_ref().map_or("the embedded model".into(), |path| path.display().to_string())
     }
 
-    pub fn bytes(&self) -> Result<Bytes> {
+    pub fn open(&self) -> Result<Opened> {
         match &self.bundle {
-            Some(path) => Ok(bundle::map(path)?),
-            None => Ok(Bytes::from_static(embedded()?)),
+            Some(path) => Ok(Opened::File(bundle::map(path)?)),
+            None => Ok(Opened::Embedded(Bytes::from_static(embedded()?))),
         }
     }
 
-    pub fn read<'a>(&self, bytes: &'a Bytes) -> Result<Bundle<'a>> {
-        Bundle::read(bytes).with_context(|| self.name())
+    pub fn read<'a>(&self, opened: &'a Opened) -> Result<Bundle<'a>> {
+        let bundle = match opened {
+            Opened::File(mapped) => mapped.read(),
+            Opened::Embedded(bytes) => Bundle::read_trusted(bytes),
+        };
+        bundle.with_context(|| self.name())
     }
 
     pub fn load(&self) -> Result<Classifier> {
-        let bytes = self.bytes()?;
-        Classifier::new(bytes, &self.options()).with_context(|| self.name())
+        let opened = self.open()?;
+        let bundle = self.read(&opened)?;
+        Classifier::from_bundle(&bundle, opened.bytes(), &self.options()).with_context(|| self.name())
     }
 
     pub fn options(&self) -> Options {
         Options { fuse: !self.stock }
+    }
+}
+
+/// A bundle's bytes, not read yet.
+pub enum Opened {
+    File(Mapped),
+    Embedded(Bytes),
+}
+
+impl Opened {
+    pub fn bytes(&self) -> &Bytes {
+        match self {
+            Opened::File(mapped) => mapped.bytes(),
+            Opened::Embedded(bytes) => bytes,
+        }
     }
 }
 

@@ -44,13 +44,13 @@ pub fn run(args: &Args) -> Result<()> {
         Some(path) => {
             let cased = if args.cased { Settings::cased() } else { Settings::uncased() };
             let settings = Settings { special_tokens_in_text: args.special_tokens_in_text, ..cased };
-            (bundle::map(path)?, settings, capacity::MAX_TOKENS, path.display().to_string())
+            (bundle::map(path)?.bytes().clone(), settings, capacity::MAX_TOKENS, path.display().to_string())
         }
         None => {
-            let bytes = args.model.bytes()?;
-            let bundle: Bundle<'_> = args.model.read(&bytes)?;
+            let opened = args.model.open()?;
+            let bundle: Bundle<'_> = args.model.read(&opened)?;
             let manifest = bundle.manifest();
-            let vocabulary = bytes.slice_ref(bundle.vocabulary());
+            let vocabulary = opened.bytes().slice_ref(bundle.vocabulary());
             (vocabulary, manifest.tokenizer, manifest.max_tokens as usize, args.model.name())
         }
     };

@@ -2,6 +2,7 @@
 use super::source::ModelArgs;
 use anyhow::{Context, Result};
 use goldcrest_edge::Classifier;
+use goldcrest_edge::bundle::Bundle;
 use std::io::{Write, stdout};
 
 /// Exits with 0, or with 1 and the reason.
@@ -18,11 +19,12 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let bytes = args.model.bytes()?;
-    let bundle = args.model.read(&bytes)?;
+    let opened = args.model.open()?;
+    // the embedded one too, which is trusted elsewhere
+    let bundle = Bundle::read(opened.bytes()).with_context(|| args.model.name())?;
     let golden = bundle.golden().with_context(|| args.model.name())?;
     let mut classifier =
-        Classifier::from_bundle(&bundle, &bytes, &args.model.options()).with_context(|| args.model.name())?;
+        Classifier::from_bundle(&bundle, opened.bytes(), &args.model.options()).with_context(|| args.model.name())?;
     classifier.self_test(&golden).with_context(|| args.model.name())?;
     if !args.quiet {
         let (manifest, count) = (bundle.manifest(), golden.len());

@@ -23,6 +23,11 @@ impl Activations {
         Activations { kernels, data, scales: vec![0.0; rows], rows: 0, inputs: 0 }
     }
 
+    /// Bytes it holds on the heap.
+    pub fn bytes(&self) -> usize {
+        self.data.bytes().len() + 4 * self.scales.len()
+    }
+
     /// Rows held now.
     pub fn rows(&self) -> usize {
         self.rows

@@ -88,6 +88,11 @@ impl AttentionScratch {
             queries: vec![0.0; MAX_ROWS * head_size],
         }
     }
+
+    /// Bytes it holds on the heap.
+    pub fn bytes(&self) -> usize {
+        4 * (self.keys.len() + self.scores.len() + self.queries.len())
+    }
 }
 
 /// See [`super::Kernels::attention`].

@@ -122,8 +122,10 @@ pub(super) trait Dot: Lanes {
     /// What is added to an activation in memory; a tile starts from minus this times the sum of the weights.
     const OFFSET: i32;
 
-    /// Where the weight of input `k` and output `column` lies in a panel of `depth` inputs.
-    fn position(k: usize, column: usize, depth: usize) -> usize;
+    /// Inputs of a column that lie side by side in a panel: 1, 2, 4, 8 or 16.
+    const GROUP: usize;
+    /// Columns that lie side by side, group by group; then all their inputs, then the next so many columns.
+    const STRIP: usize = Self::COLUMNS;
 
     /// Rounds half to even and stores sixteen activations. Lanes are within ±127.
     ///

@@ -24,6 +24,13 @@ impl<'a> Weights<'a> {
         Weights { data, inputs, outputs, input_stride: outputs, output_stride: 1 }.checked()
     }
 
+    /// As [`input_major`](Self::input_major), for the bytes of a file.
+    pub fn from_bytes(data: &'a [u8], inputs: usize, outputs: usize) -> Result<Self, KernelError> {
+        // SAFETY: i8 and u8 have one size and alignment, and every bit pattern is a value of both.
+        let data = unsafe { core::slice::from_raw_parts(data.as_ptr().cast(), data.len()) };
+        Self::input_major(data, inputs, outputs)
+    }
+
     /// `[outputs, inputs]` row major, as PyTorch and safetensors have it.
     pub fn output_major(data: &'a [i8], inputs: usize, outputs: usize) -> Result<Self, KernelError> {
         Weights { data, inputs, outputs, input_stride: 1, output_stride: inputs }.checked()
@@ -43,6 +50,44 @@ impl<'a> Weights<'a> {
     #[inline(always)]
     fn at(&self, input: usize, output: usize) -> i8 {
         self.data[input * self.input_stride + output * self.output_stride]
+    }
+
+    /// Adds the weights of each output.
+    fn sum_columns(&self, sums: &mut [i32]) {
+        if self.output_stride == 1 {
+            for row in self.data.chunks_exact(self.outputs) {
+                sums.iter_mut().zip(row).for_each(|(sum, w)| *sum += i32::from(*w));
+            }
+        } else {
+            for (sum, column) in sums.iter_mut().zip(self.data.chunks_exact(self.inputs)) {
+                *sum += column.iter().map(|w| i32::from(*w)).sum::<i32>();
+            }
+        }
+    }
+}
+
+/// Lays the weights out: strips of `strip` outputs, each with `depth` inputs, [`Dot::GROUP`] inputs of an output side by side.
+/// What is padding stays as it is, zero.
+fn arrange<const GROUP: usize>(weights: &Weights<'_>, strip: usize, depth: usize, panels: &mut [u8]) {
+    let Weights { data, inputs, outputs, .. } = *weights;
+    for (panel, first) in panels.chunks_exact_mut(strip * depth).zip((0..outputs).step_by(strip)) {
+        let width = strip.min(outputs - first);
+        for (group, k) in panel.chunks_exact_mut(strip * GROUP).zip((0..inputs).step_by(GROUP)) {
+            let (places, _) = group.as_chunks_mut::<GROUP>();
+            let places = &mut places[..width];
+            if weights.output_stride == 1 && k + GROUP <= inputs {
+                let rows: [&[i8]; GROUP] = core::array::from_fn(|i| &data[(k + i) * outputs + first..][..width]);
+                for (column, place) in places.iter_mut().enumerate() {
+                    *place = core::array::from_fn(|i| rows[i][column] as u8);
+                }
+            } else {
+                for (column, place) in places.iter_mut().enumerate() {
+                    for (i, byte) in place.iter_mut().enumerate().take(inputs - k) {
+                        *byte = weights.at(k + i, first + column) as u8;
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -108,16 +153,17 @@ impl Linear {
             bias: vec![0.0; padded],
             start: vec![0; padded],
         };
-        let bytes = linear.panels.bytes_mut();
-        for output in 0..outputs {
-            let panel = &mut bytes[output / layout.columns * depth * layout.columns..];
-            let mut sum = 0;
-            for input in 0..inputs {
-                let weight = weights.at(input, output);
-                sum += i32::from(weight);
-                panel[(layout.position)(input, output % layout.columns, depth)] = weight as u8;
-            }
-            linear.start[output] = -layout.offset * sum;
+        let panels = linear.panels.bytes_mut();
+        match layout.group {
+            1 => arrange::<1>(&weights, layout.strip, depth, panels),
+            2 => arrange::<2>(&weights, layout.strip, depth, panels),
+            4 => arrange::<4>(&weights, layout.strip, depth, panels),
+            8 => arrange::<8>(&weights, layout.strip, depth, panels),
+            _ => arrange::<16>(&weights, layout.strip, depth, panels),
+        }
+        weights.sum_columns(&mut linear.start);
+        for (output, start) in linear.start.iter_mut().enumerate().take(outputs) {
+            *start *= -layout.offset;
             linear.scale[output] = if scales.len() == 1 { scales[0] } else { scales[output] };
             linear.bias[output] = bias.get(output).copied().unwrap_or(0.0);
         }

@@ -130,11 +130,7 @@ impl Dot for Portable {
     const STEP: usize = 1;
     const ACTIVATION_BYTES: usize = 1;
     const OFFSET: i32 = 0;
-
-    #[inline(always)]
-    fn position(k: usize, column: usize, _depth: usize) -> usize {
-        k * 16 + column
-    }
+    const GROUP: usize = 1;
 
     #[inline(always)]
     unsafe fn store_activations(self, to: *mut u8) {

@@ -18,7 +18,8 @@ pub(super) struct Layout {
     pub step: usize,
     pub activation_bytes: usize,
     pub offset: i32,
-    pub position: fn(usize, usize, usize) -> usize,
+    pub group: usize,
+    pub strip: usize,
 }
 
 impl Layout {
@@ -28,7 +29,8 @@ impl Layout {
             step: D::STEP,
             activation_bytes: D::ACTIVATION_BYTES,
             offset: D::OFFSET,
-            position: D::position,
+            group: D::GROUP,
+            strip: D::STRIP,
         }
     }
 }

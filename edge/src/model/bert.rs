@@ -91,11 +91,12 @@ struct Block {
 }
 
 impl Scratch {
-    /// Bytes it holds on the heap, the quantized block aside.
+    /// Bytes it holds on the heap.
     pub fn bytes(&self) -> usize {
-        let Scratch { x, queries, key_values, context, block, .. } = self;
+        let Scratch { x, queries, key_values, context, attention, block } = self;
         let floats = [x, queries, key_values, context, &block.y, &block.wide, &block.row];
-        floats.iter().map(|v| 4 * v.len()).sum()
+        let floats: usize = floats.iter().map(|v| 4 * v.len()).sum();
+        floats + attention.bytes() + block.quantized.bytes() + block.int8_row.len()
     }
 }
 
@@ -339,13 +340,18 @@ fn rows(part: &Range<usize>, width: usize) -> Range<usize> {
 fn pack(kernels: Kernels, parts: &[LinearParts<'_>]) -> Result<Linear, KernelError> {
     let inputs = parts[0].inputs;
     let outputs: usize = parts.iter().map(|p| p.outputs).sum();
-    let mut weights: Vec<i8> = Vec::with_capacity(inputs * outputs);
-    for i in 0..inputs {
-        for p in parts {
-            weights.extend(p.weights[i * p.outputs..][..p.outputs].iter().map(|&b| b as i8));
-        }
-    }
     let scales: Vec<f32> = parts.iter().flat_map(|p| p.scales.iter().copied()).collect();
     let bias: Vec<f32> = parts.iter().flat_map(|p| p.bias.iter().copied()).collect();
-    Linear::pack(kernels, Weights::input_major(&weights, inputs, outputs)?, &scales, &bias)
+    let mut joined = Vec::new();
+    let weights = match parts {
+        [one] => one.weights,
+        several => {
+            joined.reserve_exact(inputs * outputs);
+            for i in 0..inputs {
+                several.iter().for_each(|p| joined.extend_from_slice(&p.weights[i * p.outputs..][..p.outputs]));
+            }
+            &joined
+        }
+    };
+    Linear::pack(kernels, Weights::from_bytes(weights, inputs, outputs)?, &scales, &bias)
 }

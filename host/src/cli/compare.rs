@@ -30,7 +30,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let bytes = map(&args.int8)?;
+    let bytes = map(&args.int8)?.bytes().clone();
     let bundle = Bundle::read(&bytes).map_err(|e| anyhow::anyhow!("{}: {e}", args.int8.display()))?;
     let manifest = bundle.manifest();
     let (task, labels) = match manifest.task {

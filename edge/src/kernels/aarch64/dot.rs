@@ -15,14 +15,12 @@ impl<const INTEGERS: u8> Dot for Neon<INTEGERS> {
 
     /// Per step of sixteen inputs: SDOT has four inputs of each column side by side, SMMLA eight. SMULL goes through
     /// four columns at a time, all their inputs, sixteen of each column side by side.
-    #[inline(always)]
-    fn position(k: usize, column: usize, depth: usize) -> usize {
-        match INTEGERS {
-            MULTIPLY => column / 4 * depth * 4 + (k / 16 * 4 + column % 4) * 16 + k % 16,
-            SDOT => (k / 4 * 16 + column) * 4 + k % 4,
-            _ => (k / 8 * 16 + column) * 8 + k % 8,
-        }
-    }
+    const GROUP: usize = match INTEGERS {
+        MULTIPLY => 16,
+        SDOT => 4,
+        _ => 8,
+    };
+    const STRIP: usize = if INTEGERS == MULTIPLY { 4 } else { Self::COLUMNS };
 
     #[inline(always)]
     unsafe fn store_activations(self, to: *mut u8) {

@@ -179,11 +179,7 @@ impl<const VNNI: bool> Dot for Avx2<VNNI> {
     const STEP: usize = 4 / Self::ACTIVATION_BYTES;
     const ACTIVATION_BYTES: usize = if VNNI { 1 } else { 2 };
     const OFFSET: i32 = if VNNI { 128 } else { 0 };
-
-    #[inline(always)]
-    fn position(k: usize, column: usize, _depth: usize) -> usize {
-        (k / Self::STEP * 16 + column) * Self::STEP + k % Self::STEP
-    }
+    const GROUP: usize = Self::STEP;
 
     #[inline(always)]
     unsafe fn store_activations(self, to: *mut u8) {

@@ -165,11 +165,7 @@ impl Dot for Avx512 {
     const STEP: usize = 4;
     const ACTIVATION_BYTES: usize = 1;
     const OFFSET: i32 = 128;
-
-    #[inline(always)]
-    fn position(k: usize, column: usize, _depth: usize) -> usize {
-        (k / 4 * 48 + column) * 4 + k % 4
-    }
+    const GROUP: usize = 4;
 
     #[inline(always)]
     unsafe fn store_activations(self, to: *mut u8) {

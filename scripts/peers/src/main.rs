@@ -1,0 +1,141 @@
+//! `peers rten MODEL.onnx` answers each line `TOKENS MILLISECONDS` on stdin with the median time of one text in
+//! microseconds; `peers peak` prints what the core can do at most, in products a second.
+
+use rten::{ModelOptions, RunOptions, ThreadPool, ValueOrView};
+use std::error::Error;
+use std::io::{BufRead, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["rten", model] => serve(model),
+        ["peak"] => {
+            println!("{}", peak::json());
+            Ok(())
+        }
+        _ => Err("usage: peers rten MODEL.onnx | peers peak".into()),
+    }
+}
+
+fn serve(path: &str) -> Result<(), Box<dyn Error>> {
+    let mut options = ModelOptions::with_all_ops();
+    options.prepack_weights(true);
+    let model = options.load_file(path)?;
+    let mut run = RunOptions::default();
+    run.thread_pool = Some(Arc::new(ThreadPool::with_num_threads(1)));
+    let output = model.output_ids()[0];
+    let names = ["input_ids", "attention_mask", "token_type_ids"];
+    let inputs: Vec<_> = names.iter().map(|name| model.node_id(name)).collect::<Result<_, _>>()?;
+    println!("ready");
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        let mut fields = line.split_whitespace();
+        let (Some(tokens), Some(milliseconds)) = (fields.next(), fields.next()) else { continue };
+        let (tokens, length) = (tokens.parse::<usize>()?, Duration::from_millis(milliseconds.parse()?));
+        let values = |f: &dyn Fn(usize) -> i32| (0..tokens).map(f).collect::<Vec<i32>>();
+        let data = [values(&|i| 1000 + 37 * i as i32), values(&|_| 1), values(&|_| 0)];
+        let mut times = Vec::new();
+        let begin = Instant::now();
+        while times.len() < 5 || begin.elapsed() < length {
+            let start = Instant::now();
+            let given: Vec<(_, ValueOrView)> = inputs
+                .iter()
+                .zip(&data)
+                .map(|(id, values)| (*id, rten::Value::from_shape(&[1, tokens], values.clone()).unwrap().into()))
+                .collect();
+            model.run(given, &[output], Some(run.clone()))?;
+            times.push(start.elapsed().as_secs_f64() * 1e6);
+        }
+        times.sort_by(f64::total_cmp);
+        println!("{}", times[times.len() / 2]);
+        std::io::stdout().flush()?;
+    }
+    Ok(())
+}
+
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_op_in_unsafe_fn)] // each body is one loop of intrinsics
+mod peak {
+    use std::arch::x86_64::*;
+    use std::time::Instant;
+
+    const ROUNDS: u64 = 20_000_000;
+
+    /// The best of several tries, in products (a multiplication and an addition) a second.
+    pub fn json() -> String {
+        let best = |f: &dyn Fn() -> f64| (0..5).map(|_| f()).fold(0.0, f64::max);
+        let (mut vnni, mut f32_wide) = (0.0, 0.0);
+        if is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512f") {
+            // SAFETY: the features were asked for
+            vnni = best(&|| unsafe { int8() });
+            f32_wide = best(&|| unsafe { floats() });
+        }
+        let avx2 = if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            // SAFETY: likewise
+            (best(&|| unsafe { int16() }), best(&|| unsafe { floats_avx2() }))
+        } else {
+            (0.0, 0.0)
+        };
+        format!(
+            r#"{{"avx512_vnni_int8": {vnni}, "avx512_f32": {f32_wide}, "avx2_int16": {}, "avx2_f32": {}}}"#,
+            avx2.0, avx2.1
+        )
+    }
+
+    /// Ten independent sums, kept in registers: the optimiser must neither merge them nor compute them ahead.
+    macro_rules! registers {
+        ($register:ident, $type:ty, $zero:expr, $step:expr, $products:expr) => {{
+            let step = $step;
+            let mut s: [$type; 10] = [$zero; 10];
+            let begin = Instant::now();
+            for _ in 0..ROUNDS / 10 {
+                for sum in &mut s {
+                    *sum = step(*sum);
+                    // an empty statement that may change the register
+                    std::arch::asm!("/* {0} */", inout($register) *sum);
+                }
+            }
+            std::hint::black_box(s);
+            (ROUNDS * $products) as f64 / begin.elapsed().as_secs_f64()
+        }};
+    }
+
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    unsafe fn int8() -> f64 {
+        let (a, b) = (_mm512_set1_epi8(std::hint::black_box(3)), _mm512_set1_epi8(std::hint::black_box(5)));
+        registers!(zmm_reg, __m512i, _mm512_setzero_si512(), |s| _mm512_dpbusd_epi32(s, a, b), 64)
+    }
+
+    #[target_feature(enable = "avx512f")]
+    unsafe fn floats() -> f64 {
+        let (a, b) = (_mm512_set1_ps(std::hint::black_box(0.5)), _mm512_set1_ps(std::hint::black_box(0.25)));
+        registers!(zmm_reg, __m512, _mm512_setzero_ps(), |s| _mm512_fmadd_ps(a, b, s), 16)
+    }
+
+    #[target_feature(enable = "avx2")]
+    unsafe fn int16() -> f64 {
+        let (a, b) = (_mm256_set1_epi16(std::hint::black_box(3)), _mm256_set1_epi16(std::hint::black_box(5)));
+        let step = |s: __m256i| {
+            let mut product = a;
+            // opaque, or the product would be computed once
+            std::arch::asm!("/* {0} */", inout(ymm_reg) product);
+            _mm256_add_epi32(s, _mm256_madd_epi16(product, b))
+        };
+        registers!(ymm_reg, __m256i, _mm256_setzero_si256(), step, 16)
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn floats_avx2() -> f64 {
+        let (a, b) = (_mm256_set1_ps(std::hint::black_box(0.5)), _mm256_set1_ps(std::hint::black_box(0.25)));
+        registers!(ymm_reg, __m256, _mm256_setzero_ps(), |s| _mm256_fmadd_ps(a, b, s), 8)
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+mod peak {
+    pub fn json() -> String {
+        "{}".into()
+    }
+}
