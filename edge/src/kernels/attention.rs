@@ -114,11 +114,18 @@ pub(super) fn attention<D: Dot>(input: &AttentionInput<'_>, scratch: &mut Attent
                     *to = q * scale;
                 }
             }
-            for j in (0..padded).step_by(LANES) {
+            let mut j = 0;
+            while j < padded {
                 let right = Rows { data: &keys[j..], stride: padded };
-                let block = weighted_sums::<D>(&scratch.queries, head_size, right, head_size, LANES);
-                for (r, sums) in block.into_iter().enumerate().take(D::QUERIES) {
-                    sums.put(scores, r * padded + j);
+                let queries = &scratch.queries;
+                if D::SETS == 2 && j + 2 * LANES <= padded {
+                    let block = weighted_sums::<D, 2>(queries, head_size, right, head_size, 2 * LANES);
+                    put_rows(block, D::QUERIES, &mut scores[j..], padded);
+                    j += 2 * LANES;
+                } else {
+                    let block = weighted_sums::<D, 1>(queries, head_size, right, head_size, LANES);
+                    put_rows(block, D::QUERIES, &mut scores[j..], padded);
+                    j += LANES;
                 }
             }
             let mut inverse = [0.0; MAX_ROWS];
@@ -128,42 +135,81 @@ pub(super) fn attention<D: Dot>(input: &AttentionInput<'_>, scratch: &mut Attent
                     inverse[r] = exp_row::<D>(blocks, last, key_count - blocks.len() * LANES);
                 }
             }
-            for e in (0..head_size).step_by(LANES) {
-                let width = LANES.min(head_size - e);
+            let mut e = 0;
+            while e < head_size {
                 let right = Rows { data: &values.data[from + e..], stride: values.stride };
-                let block = weighted_sums::<D>(scores, padded, right, key_count, width);
-                for (r, sums) in block.into_iter().enumerate().take(rows) {
-                    let to = &mut out[(first + r) * heads * head_size + from + e..][..width];
-                    sums.mul(D::splat(inverse[r])).finite().put(to, 0);
+                let stride = heads * head_size;
+                let out = &mut out[first * stride + from + e..];
+                if D::SETS == 2 && e + 2 * LANES <= head_size {
+                    let block = weighted_sums::<D, 2>(scores, padded, right, key_count, 2 * LANES);
+                    put_contexts(block, &inverse[..rows], out, stride, 2 * LANES);
+                    e += 2 * LANES;
+                } else {
+                    let width = LANES.min(head_size - e);
+                    let block = weighted_sums::<D, 1>(scores, padded, right, key_count, width);
+                    put_contexts(block, &inverse[..rows], out, stride, width);
+                    e += LANES;
                 }
             }
         }
     }
 }
 
-/// For each of [`Dot::QUERIES`] rows: the sum over `i` of `left[row * stride + i] * right[i]`, `width` lanes wide.
+/// Writes the first `rows` rows of a block.
 #[inline(always)]
-fn weighted_sums<D: Dot>(
+fn put_rows<L: Lanes, const SETS: usize>(block: [[L; SETS]; MAX_ROWS], rows: usize, to: &mut [f32], stride: usize) {
+    for (r, sets) in block.into_iter().enumerate().take(rows) {
+        for (set, sums) in sets.into_iter().enumerate() {
+            sums.put(to, r * stride + set * LANES);
+        }
+    }
+}
+
+/// Writes `width` columns of a block, each row times its factor.
+#[inline(always)]
+fn put_contexts<L: Lanes, const SETS: usize>(
+    block: [[L; SETS]; MAX_ROWS],
+    factors: &[f32],
+    to: &mut [f32],
+    stride: usize,
+    width: usize,
+) {
+    for (r, (sets, factor)) in block.into_iter().zip(factors).enumerate() {
+        let to = &mut to[r * stride..][..width];
+        for (set, sums) in sets.into_iter().enumerate() {
+            sums.mul(L::splat(*factor)).finite().put(to, set * LANES);
+        }
+    }
+}
+
+/// For each of [`Dot::QUERIES`] rows: the sum over `i` of `left[row * stride + i] * right[i]`, `width` columns wide: at most
+/// `SETS` lane sets, all of them if there are two.
+#[inline(always)]
+fn weighted_sums<D: Dot, const SETS: usize>(
     left: &[f32],
     stride: usize,
     right: Rows<'_>,
     count: usize,
     width: usize,
-) -> [D; MAX_ROWS] {
+) -> [[D; SETS]; MAX_ROWS] {
     assert!((D::QUERIES - 1) * stride + count <= left.len());
+    assert!(width == SETS * LANES || (SETS == 1 && width < LANES));
     right.check(count, width);
-    let mut acc = [D::splat(0.0); MAX_ROWS];
+    let mut acc = [[D::splat(0.0); SETS]; MAX_ROWS];
     for i in 0..count {
         // SAFETY: both lengths are checked above.
         unsafe {
             let at = right.data.as_ptr().add(i * right.stride);
-            let row = if width == LANES {
-                D::load(&*at.cast())
+            let sets: [D; SETS] = if width == SETS * LANES {
+                core::array::from_fn(|set| D::load(&*at.add(set * LANES).cast()))
             } else {
-                D::load_part(core::slice::from_raw_parts(at, width))
+                [D::load_part(core::slice::from_raw_parts(at, width)); SETS]
             };
-            for (r, sum) in acc.iter_mut().enumerate().take(D::QUERIES) {
-                *sum = D::splat(*left.get_unchecked(r * stride + i)).fma(row, *sum);
+            for (r, sums) in acc.iter_mut().enumerate().take(D::QUERIES) {
+                let factor = D::splat(*left.get_unchecked(r * stride + i));
+                for (sum, set) in sums.iter_mut().zip(sets) {
+                    *sum = factor.fma(set, *sum);
+                }
             }
         }
     }

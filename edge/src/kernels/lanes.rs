@@ -115,6 +115,8 @@ pub(super) trait Dot: Lanes {
     const ROWS: usize;
     /// Query rows that attention works on together, at most [`MAX_ROWS`].
     const QUERIES: usize;
+    /// Lane sets of keys (or of values) that attention works on together, 1 or 2: two share the loads of a query.
+    const SETS: usize = 1;
     /// Inputs a step of a tile consumes: k is padded to a multiple, with zero weights.
     const STEP: usize;
     /// Bytes of an activation in memory.

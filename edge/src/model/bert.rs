@@ -237,6 +237,11 @@ impl Bert {
         kernels.linear(&self.classifier, quantized, Epilogue::None, logits);
     }
 
+    /// The first token after the last layer of the last [`run`](Bert::run).
+    pub fn cls<'a>(&self, scratch: &'a Scratch) -> &'a [f32] {
+        &scratch.x[..self.hidden]
+    }
+
     /// Words + types + positions, normalized into `x`, and quantized into the block. The first token is at `from`.
     fn embed(&self, ids: &[u32], types: &[u8], from: usize, x: &mut [f32], block: &mut Block) {
         let (kernels, hidden, e) = (self.kernels, self.hidden, &self.embeddings);

@@ -45,10 +45,18 @@ impl Fused {
         &self.bert
     }
 
+    fn state(&self) -> Option<&State> {
+        self.plan.op_states[self.node].as_ref().and_then(|s| s.downcast_ref::<State>())
+    }
+
     /// Bytes of working memory.
     pub fn scratch_bytes(&self) -> usize {
-        let state = self.plan.op_states[self.node].as_ref().and_then(|s| s.downcast_ref::<State>());
-        state.map_or(0, |s| s.scratch.bytes())
+        self.state().map_or(0, |s| s.scratch.bytes())
+    }
+
+    /// The first token of the last text after the last layer.
+    pub fn cls(&self) -> Option<&[f32]> {
+        self.state().map(|s| self.bert.cls(&s.scratch))
     }
 
     /// Ids to logits; the caller has checked lengths.

@@ -147,6 +147,15 @@ impl Model {
         }
     }
 
+    /// The \[CLS\] vector after the last layer, of the text that was run last: one value a hidden unit. `None` where stock
+    /// operators run, which do not give it.
+    pub fn cls(&self) -> Option<&[f32]> {
+        match &self.path {
+            Path::Fused(fused) => fused.cls(),
+            Path::Stock { .. } => None,
+        }
+    }
+
     /// As [`run`](Model::run), always through a turn of tract's plan, which allocates: the same bits.
     ///
     /// # Errors

@@ -72,6 +72,8 @@ pub enum RunError {
     Train(#[from] train::Error),
     #[error(transparent)]
     Quantize(#[from] quantize::Error),
+    #[error("asking a teacher: {0}")]
+    Device(#[from] goldcrest_edge::model::Error),
     #[error(transparent)]
     Pack(#[from] export::PackError),
     #[error(transparent)]

@@ -2,13 +2,16 @@
 
 use super::run::{Progress, RunError, Watch, checkpoint_digest, fingerprint, fit, json, once};
 use super::{Recipe, prepare::Prepared};
-use crate::bert::{Checkpoint, Classifier};
+use crate::bert::{Checkpoint, Classifier, Tokens};
 use crate::data::{self, SplitMix, Task};
 use crate::distill::{
     Augment, Distill, FromTeacher, Layers, Stage, TransferSet, chosen_layers, cut_layers, cut_widths,
     factorise_embeddings, importance, piece_counts, prune_vocabulary,
 };
 use crate::train::{self, Answers, Encoded, Summary, Supervised};
+use crate::{export, quantize};
+use goldcrest_edge::model::{self, Bytes, Model};
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
@@ -126,12 +129,12 @@ impl<'a> Course<'a> {
         }
         let max_tokens = self.recipe.task.max_tokens;
         let data = self.transfer(watch)?.data.clone();
-        let model = Classifier::new(Checkpoint::load(folder)?, 0)?;
-        let texts = Encoded::new(data, model.tokenizer(), max_tokens)?;
+        let checkpoint = Checkpoint::load(folder)?;
+        let texts = Encoded::new(data, &checkpoint.tokenizer, max_tokens)?;
         let all = texts.tokens.len();
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         watch(Progress::Note(&format!("asking {name} about {all} texts")));
-        let answers = train::predict(&model, &texts, &mut |done| watch(Progress::Classified { done, all }))?;
+        let answers = ask(&checkpoint, &texts, &mut |done| watch(Progress::Classified { done, all }))?;
         std::fs::create_dir_all(self.recipe.output.join("answers")).map_err(RunError::io(&file))?;
         answers.save(&file)?;
         Ok(answers)
@@ -187,6 +190,42 @@ impl<'a> Course<'a> {
         };
         fit(&student, [&texts, &dev], prepared.metric, options, &objective, folder, print, watch)
     }
+}
+
+/// What a model says about texts, in int8 and through the device's own code: ten times as fast as in f32, and different by
+/// less than teachers differ from each other.
+fn ask(
+    checkpoint: &Checkpoint,
+    texts: &Encoded,
+    done: &mut dyn FnMut(usize),
+) -> Result<Answers, RunError> {
+    const BLOCK: usize = 4096;
+    let (onnx, external) = export::int8(&quantize::quantize(checkpoint)?).split();
+    let external = Bytes::from(external);
+    let (labels, hidden) = (checkpoint.config.num_labels(), checkpoint.config.hidden_size);
+    let mut answers = Answers::default();
+    for block in texts.tokens.chunks(BLOCK) {
+        let share = block.len().div_ceil(rayon::current_num_threads());
+        let of_share = |texts: &[Tokens]| -> Result<Answers, model::Error> {
+            let mut model = Model::load(&onnx, external.clone(), &model::Options::default())?;
+            let mut answers = Answers::default();
+            let mut logits = vec![0.0; labels];
+            for text in texts {
+                model.run(&text.ids, &text.type_ids, &mut logits)?;
+                answers.logits.extend(&logits);
+                answers.cls.extend(model.cls().into_iter().flatten());
+            }
+            Ok(answers)
+        };
+        for part in block.par_chunks(share).map(of_share).collect::<Vec<_>>() {
+            let part = part?;
+            answers.logits.extend(part.logits);
+            answers.cls.extend(part.cls);
+        }
+        done(answers.logits.len() / labels);
+    }
+    debug_assert_eq!(answers.cls.len(), texts.tokens.len() * hidden);
+    Ok(answers)
 }
 
 /// Cuts a model as a stage says: layers, vocabulary, widths, embeddings. Gives the layers that were kept, too.

@@ -162,6 +162,7 @@ impl Dot for Avx512 {
     const COLUMNS: usize = 48;
     const ROWS: usize = 8;
     const QUERIES: usize = 8;
+    const SETS: usize = 2;
     const STEP: usize = 4;
     const ACTIVATION_BYTES: usize = 1;
     const OFFSET: i32 = 128;
