@@ -81,11 +81,10 @@ impl Dropout {
     /// `y = dropout(y) + x`.
     pub fn add(self, x: &[f32], y: &mut [f32]) {
         map(x, y, |offset, x, y| {
-            let values = y.iter_mut().zip(x);
             if self.rate > 0.0 {
-                vectorized!(|| self.each(offset, values, |(y, x), factor| *y = *y * factor + x));
+                vectorized!(|| self.each(offset, y.iter_mut().zip(x), |(y, x), factor| *y = *y * factor + x));
             } else {
-                values.for_each(|(y, x)| *y += x);
+                y.iter_mut().zip(x).for_each(|(y, x)| *y += x);
             }
         });
     }
@@ -93,7 +92,7 @@ impl Dropout {
     /// `y = dropout(x)` where `x[0]` is at position `offset`.
     pub(super) fn copy_from(self, offset: usize, x: &[f32], y: &mut [f32]) {
         if self.rate > 0.0 {
-            vectorized!(|| self.each(offset, x.iter().zip(y), |(x, y), factor| *y = x * factor));
+            vectorized!(|| self.each(offset, x.iter().zip(y.iter_mut()), |(x, y), factor| *y = x * factor));
         } else {
             y.copy_from_slice(x);
         }

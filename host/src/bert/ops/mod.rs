@@ -58,13 +58,26 @@ const PARALLEL_FROM: usize = 16_384;
 /// to be inlined into the function that is compiled for them; what it calls is `#[inline(always)]` for the same reason.
 macro_rules! vectorized {
     (|| $body:expr) => {
-        pulp::Arch::new().dispatch(
+        pulp::Arch::new().dispatch($crate::bert::ops::Loop(
             #[inline(always)]
             || $body,
-        )
+        ))
     };
 }
 pub(crate) use vectorized;
+
+/// What [`vectorized!`] runs. A closure that is given to `pulp` itself is called through `FnOnce`, for which the compiler
+/// makes a function of its own, without wide vectors; through `FnMut` the body is called, and inlined.
+pub(crate) struct Loop<F>(pub F);
+
+impl<R, F: FnMut() -> R> pulp::WithSimd for Loop<F> {
+    type Output = R;
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(mut self, _: S) -> R {
+        (self.0)()
+    }
+}
 
 /// Sum in a fixed order that vectorises.
 #[inline(always)]
