@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use goldcrest::bert::ops::{Loss, loss};
-use goldcrest::bert::{Batch, Checkpoint, Classifier, ProblemType, Tokens};
+use goldcrest::bert::ops::Loss;
+use goldcrest::bert::{
+    Batch, Checkpoint, Classifier, Gradients, Mode, OutputGradient, ProblemType, Tape, Tokens,
+};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -77,37 +79,32 @@ fn equals_transformers() {
             })
             .collect();
         let batch = Batch::new(texts.iter(), 0);
-        for seed in [None, Some(1)] {
-            let logits = model.forward(&batch, seed).unwrap().logits.to_vec2::<f32>().unwrap();
-            for (ours, theirs) in logits.iter().flatten().zip(recorded.logits.iter().flatten()) {
+        let mut tape = Tape::default();
+        for mode in [Mode::Train { seed: 1 }, Mode::Evaluate, Mode::Differentiate] {
+            let logits = &model.forward(&batch, mode, &mut tape).unwrap().logits;
+            for (ours, theirs) in logits.iter().zip(recorded.logits.iter().flatten()) {
                 assert!((ours - theirs).abs() < 1e-5, "{name}: logit {ours}, Transformers has {theirs}");
             }
         }
 
-        let output = model.forward(&batch, Some(1)).unwrap();
-        let loss = loss(&output.logits, recorded_loss(problem, &recorded.labels)).unwrap();
-        let value = f64::from(loss.to_scalar::<f32>().unwrap());
+        let loss = recorded_loss(problem, &recorded.labels);
+        let (value, logits) = loss.value_and_gradient(&tape.output().logits, batch.texts());
         assert!(
             (value - recorded.loss).abs() < 1e-5 * (1.0 + value),
             "{name}: loss {value}, {}",
             recorded.loss
         );
 
-        let gradients = loss.backward().unwrap();
-        for (weight, var) in model.weights() {
+        let mut gradients = Gradients::new(model.weights());
+        model.backward(&mut tape, &OutputGradient { logits, ..Default::default() }, &mut gradients);
+        for weight in model.weights().keys() {
             let wanted = recorded.gradient_norms[weight];
             let found = if weight == "bert.embeddings.word_embeddings.weight" {
-                let values = gradients.get(&output.words.values).unwrap().to_vec2::<f32>().unwrap();
-                let mut rows: BTreeMap<u32, Vec<f32>> = BTreeMap::new();
-                for (id, values) in output.words.ids.iter().zip(values) {
-                    let row = rows.entry(*id).or_insert_with(|| vec![0.0; values.len()]);
-                    row.iter_mut().zip(values).for_each(|(r, v)| *r += v);
-                }
-                norm(rows.into_values().flatten())
+                norm(gradients.rows().flat_map(|(_, row)| row).copied())
             } else {
-                let gradient = gradients.get(var.as_tensor());
+                let gradient = gradients.get(weight);
                 let gradient = gradient.unwrap_or_else(|| panic!("{name}: {weight} receives no gradient"));
-                norm(gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter())
+                norm(gradient.iter().copied())
             };
             // of a key bias it is zero but for rounding
             let close = (found - wanted).abs() < 1e-4 * wanted + 1e-6;

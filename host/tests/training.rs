@@ -3,9 +3,9 @@
 use std::cell::Cell;
 use std::path::Path;
 
-use goldcrest::bert::{Batch, Checkpoint, Classifier, Config, Output, TokenizerFiles};
+use goldcrest::bert::{Batch, Checkpoint, Classifier, Config, Output, OutputGradient, TokenizerFiles};
 use goldcrest::data::{Dataset, Example, Labels, Target, Task};
-use goldcrest::distill::{Distill, FromTeacher, cut_layers};
+use goldcrest::distill::{Distill, FromTeacher, HiddenTeacher, cut_layers};
 use goldcrest::metrics::Metric;
 use goldcrest::train::{
     Encoded, Error, Event, Job, Objective, Summary, Supervised, TrainOptions, predict, train,
@@ -52,7 +52,7 @@ fn options() -> TrainOptions {
 struct Interrupted<'a>(&'a dyn Objective, Cell<usize>);
 
 impl Objective for Interrupted<'_> {
-    fn loss(&self, e: &Encoded, rows: &[u32], b: &Batch, o: &Output) -> Result<candle_core::Tensor, Error> {
+    fn loss(&self, e: &Encoded, rows: &[u32], b: &Batch, o: &Output) -> Result<(f64, OutputGradient), Error> {
         self.1.set(self.1.get() - 1);
         if self.1.get() == 0 { Err(Error::Empty) } else { self.0.loss(e, rows, b, o) }
     }
@@ -63,21 +63,22 @@ fn run(
     options: &TrainOptions,
     folder: &Path,
 ) -> Result<(Summary, Classifier), Error> {
-    let model = Classifier::new(checkpoint(), 1)?;
+    let mut model = Classifier::new(checkpoint(), 1)?;
     let (train_data, dev) = (data(96, 0), data(40, 1000));
     let supervised = Supervised::new(&train_data, options)?;
     let encode = |data| Encoded::new(data, model.tokenizer(), 16);
-    let job = Job {
-        model: &model,
-        train: &encode(train_data)?,
-        dev: &encode(dev)?,
+    let (train_data, dev) = (encode(train_data)?, encode(dev)?);
+    let mut job = Job {
+        model: &mut model,
+        train: &train_data,
+        dev: &dev,
         metric: Metric::Accuracy,
         options,
         objective: objective.unwrap_or(&supervised),
         folder,
         fingerprint: "test",
     };
-    let summary = train(&job, &mut |_: Event| ())?;
+    let summary = train(&mut job, &mut |_: Event| ())?;
     Ok((summary, model))
 }
 
@@ -135,7 +136,7 @@ fn patience_ends_a_run() {
 fn a_student_learns_from_its_teacher() {
     let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (_, teacher) = run(None, &options(), a.path()).unwrap();
-    let student = Classifier::new(cut_layers(&teacher.checkpoint().unwrap(), &[1]).unwrap(), 0).unwrap();
+    let mut student = Classifier::new(cut_layers(&teacher.checkpoint(), &[1]).unwrap(), 0).unwrap();
     let encode = |data| Encoded::new(data, teacher.tokenizer(), 16).unwrap();
     let (train_data, dev) = (encode(data(96, 0)), encode(data(40, 1000)));
     let distill: Distill = serde_json::from_value(serde_json::json!({
@@ -149,10 +150,10 @@ fn a_student_learns_from_its_teacher() {
         hard: Supervised::new(&train_data.data, &options).unwrap(),
         gold: train_data.tokens.len() / 2,
         options: &distill,
-        teacher: Some((&teacher, vec![1])),
+        teacher: Some(HiddenTeacher::new(&teacher, vec![1])),
     };
-    let job = Job {
-        model: &student,
+    let mut job = Job {
+        model: &mut student,
         train: &train_data,
         dev: &dev,
         metric: Metric::Accuracy,
@@ -161,6 +162,6 @@ fn a_student_learns_from_its_teacher() {
         folder: b.path(),
         fingerprint: "student",
     };
-    let summary = train(&job, &mut |_| ()).unwrap();
+    let summary = train(&mut job, &mut |_| ()).unwrap();
     assert!(summary.best > 0.85, "{summary:?}");
 }

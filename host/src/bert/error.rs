@@ -56,9 +56,16 @@ pub enum Error {
         /// Its type.
         dtype: String,
     },
-    /// A tensor operation failed.
-    #[error(transparent)]
-    Candle(#[from] candle_core::Error),
+    /// A text that the model has no embeddings for.
+    #[error("a text has the {what} {id}, but the model has only {rows}: was it encoded for another model?")]
+    Id {
+        /// Of which kind.
+        what: &'static str,
+        /// The number.
+        id: u32,
+        /// Rows of the table.
+        rows: usize,
+    },
     /// The vocabulary file cannot serve.
     #[error("vocab.txt: {0}")]
     Vocabulary(String),

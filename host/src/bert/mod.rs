@@ -1,14 +1,20 @@
 //! The model for training: configuration, checkpoint, encoder, heads, fused operators.
 
+mod batch;
 mod checkpoint;
 mod config;
 mod error;
+mod gradients;
 mod model;
 pub mod ops;
+mod tape;
 mod tokenizer_files;
 
+pub use batch::{Batch, Tokens};
 pub use checkpoint::{Array, Checkpoint, PROJECTION, WORD_EMBEDDINGS};
 pub use config::{Config, LayerShape, ProblemType, StudentShape};
 pub use error::Error;
-pub use model::{Batch, Classifier, Output, Tokens, WordRows};
+pub use gradients::Gradients;
+pub use model::Classifier;
+pub use tape::{Mode, Output, OutputGradient, Tape};
 pub use tokenizer_files::TokenizerFiles;

@@ -1,6 +1,8 @@
-use goldcrest::bert::{Batch, Checkpoint, Classifier, TokenizerFiles, Tokens, ops};
+use goldcrest::bert::{
+    Batch, Checkpoint, Classifier, Gradients, Mode, OutputGradient, Tape, TokenizerFiles, Tokens, ops,
+};
 use goldcrest::data::SplitMix;
-use goldcrest::train::{AdamW, Gradients};
+use goldcrest::train::AdamW;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -26,9 +28,10 @@ pub struct Args {
 /// Forward, backward, clipping and AdamW on random ids, with dropout.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     super::use_threads(Some(args.threads));
-    let model = Classifier::new(start(args)?, 1)?;
+    let mut model = Classifier::new(start(args)?, 1)?;
     let mut random = SplitMix::new(1, 0);
     let mut adam = AdamW::default();
+    let (mut tape, mut gradients) = (Tape::default(), Gradients::new(model.weights()));
     let mut times = Vec::new();
     for step in 0..args.steps + 2 {
         let mut text = || Tokens {
@@ -39,14 +42,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let classes = (0..args.batch).map(|i| (i % 2) as u32).collect();
         let begin = Instant::now();
         let batch = Batch::new(texts.iter(), 0);
-        let output = model.forward(&batch, Some(step as u32))?;
-        let loss =
-            ops::loss(&output.logits, ops::Loss::CrossEntropy { classes, smoothing: 0.0, weights: None })?;
-        let weights = model.weights();
-        let mut gradients = Gradients::default();
-        gradients.add(weights, loss.backward()?, &output.words)?;
-        let clip = 1f64.min(1.0 / (gradients.norm()? + 1e-6));
-        adam.update(weights, &gradients, |_| 1e-5, 0.01, clip)?;
+        let output = model.forward(&batch, Mode::Train { seed: step as u32 }, &mut tape)?;
+        let loss = ops::Loss::CrossEntropy { classes, smoothing: 0.0, weights: None };
+        let (_, logits) = loss.value_and_gradient(&output.logits, args.batch);
+        gradients.clear();
+        model.backward(&mut tape, &OutputGradient { logits, ..Default::default() }, &mut gradients);
+        let clip = 1f64.min(1.0 / (gradients.norm() + 1e-6));
+        adam.update(model.weights_mut(), &gradients, |_| 1e-5, 0.01, clip);
         times.push(begin.elapsed().as_secs_f64() * 1e3);
     }
     let mut times = times.split_off(2);

@@ -1,5 +1,5 @@
 use anyhow::Context;
-use goldcrest::bert::{Batch, Checkpoint, Classifier, ProblemType, Tokens};
+use goldcrest::bert::{Batch, Checkpoint, Classifier, Mode, ProblemType, Tape, Tokens};
 use goldcrest_edge::tokenizer::{Encoding, Tokenizer};
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
@@ -33,6 +33,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let tokenizer = Tokenizer::new(model.tokenizer().vocab.as_bytes(), model.tokenizer().settings())?;
     let max_tokens = args.max_tokens.min(model.config().max_position_embeddings);
     let mut encoding = Box::<Encoding>::default();
+    let mut tape = Tape::default();
     let mut out = std::io::stdout().lock();
     let mut n = 0u64;
     let mut classify = |line: &str| -> anyhow::Result<()> {
@@ -48,8 +49,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         tokenizer.encode(text, pair, max_tokens, &mut encoding)?;
         let tokens = Tokens { ids: encoding.ids().to_vec(), type_ids: encoding.type_ids().to_vec() };
         let batch = Batch::new([&tokens].into_iter(), model.config().pad_token_id as u32);
-        let logits = model.forward(&batch, None)?.logits.flatten_all()?.to_vec1::<f32>()?;
-        let mut record = answer(&logits, &labels, problem);
+        let logits = &model.forward(&batch, Mode::Evaluate, &mut tape)?.logits;
+        let mut record = answer(logits, &labels, problem);
         record["n"] = n.into();
         record["tokens"] = tokens.ids.len().into();
         if args.logits {

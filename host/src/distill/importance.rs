@@ -1,7 +1,6 @@
-use crate::bert::{Classifier, Error, ops::with_values};
+use crate::bert::{Classifier, Error, Gradients, Mode, OutputGradient, Tape};
 use crate::data::{SplitMix, Task};
 use crate::train::Encoded;
-use candle_core::{Device, Tensor};
 
 /// How much the answers hang on each head and each feed-forward column.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +28,7 @@ const BATCH: usize = 4;
 /// gradients, so only those of `attention.output.dense` and `output.dense` are needed.
 ///
 /// # Errors
-/// When a tensor operation fails.
+/// When the model cannot read a text.
 pub fn importance(model: &Classifier, texts: &Encoded, rows: usize, seed: u64) -> Result<Importance, Error> {
     let shapes = model.config().layers();
     let mut layers: Vec<LayerImportance> = shapes
@@ -40,19 +39,21 @@ pub fn importance(model: &Classifier, texts: &Encoded, rows: usize, seed: u64) -
     SplitMix::new(seed, 0).shuffle(&mut order);
     order.truncate(rows);
     order.sort_by_key(|row| texts.tokens[*row as usize].ids.len());
+    let (mut tape, mut gradients) = (Tape::default(), Gradients::new(model.weights()));
     for rows in order.chunks(BATCH) {
         let batch = texts.batch(rows, model.config().pad_token_id as u32);
-        let logits = model.forward(&batch, None)?.logits;
-        let gradients = margin(&logits, texts.data.task)?.backward()?;
+        let output = model.forward(&batch, Mode::Differentiate, &mut tape)?;
+        let logits = margin_gradient(&output.logits, rows.len(), texts.data.task);
+        gradients.clear();
+        model.backward(&mut tape, &OutputGradient { logits, ..Default::default() }, &mut gradients);
         for (i, (shape, sums)) in shapes.iter().zip(&mut layers).enumerate() {
             for (part, of, unit) in [
                 ("attention.output.dense", &mut sums.heads, shape.head_size),
                 ("output.dense", &mut sums.intermediate, 1),
             ] {
-                let weight = &model.weights()[&format!("bert.encoder.layer.{i}.{part}.weight")];
-                let Some(gradient) = gradients.get(weight) else { continue };
-                let columns =
-                    with_values(weight, |w| with_values(gradient, |g| products(w, g, of.len() * unit)))??;
+                let name = format!("bert.encoder.layer.{i}.{part}.weight");
+                let Some(gradient) = gradients.get(&name) else { continue };
+                let columns = products(&model.weights()[&name].data, gradient, of.len() * unit);
                 for (total, unit) in of.iter_mut().zip(columns.chunks_exact(unit)) {
                     *total += unit.iter().sum::<f64>().abs();
                 }
@@ -73,29 +74,26 @@ fn products(w: &[f32], g: &[f32], columns: usize) -> Vec<f64> {
     sums
 }
 
-/// What is differentiated: the highest logit over the second (one label), every logit in the direction of its answer
-/// (several), the value itself (regression); summed over the texts.
-fn margin(logits: &Tensor, task: Task) -> candle_core::Result<Tensor> {
-    let (texts, width) = logits.dims2()?;
-    let signs = with_values(logits, |values| {
-        let mut signs = Vec::with_capacity(values.len());
-        for row in values.chunks_exact(width) {
-            let at = signs.len();
-            match task {
-                Task::MultiLabel => signs.extend(row.iter().map(|x| x.signum())),
-                Task::Regression => signs.extend(row.iter().map(|_| 1.0)),
-                Task::SingleLabel => {
-                    let mut order: Vec<usize> = (0..width).collect();
-                    order.sort_by(|a, b| row[*b].total_cmp(&row[*a]));
-                    signs.resize(at + width, 0f32);
-                    signs[at + order[0]] = 1.0;
-                    if let Some(second) = order.get(1) {
-                        signs[at + second] = -1.0;
-                    }
+/// The gradient by the logits of what is differentiated: the highest logit over the second (one label), every logit in
+/// the direction of its answer (several), the value itself (regression); summed over the texts.
+fn margin_gradient(logits: &[f32], texts: usize, task: Task) -> Vec<f32> {
+    let width = logits.len() / texts;
+    let mut signs = Vec::with_capacity(logits.len());
+    for row in logits.chunks_exact(width) {
+        let at = signs.len();
+        match task {
+            Task::MultiLabel => signs.extend(row.iter().map(|x| x.signum())),
+            Task::Regression => signs.extend(row.iter().map(|_| 1.0)),
+            Task::SingleLabel => {
+                let mut order: Vec<usize> = (0..width).collect();
+                order.sort_by(|a, b| row[*b].total_cmp(&row[*a]));
+                signs.resize(at + width, 0f32);
+                signs[at + order[0]] = 1.0;
+                if let Some(second) = order.get(1) {
+                    signs[at + second] = -1.0;
                 }
             }
         }
-        signs
-    })?;
-    (logits * Tensor::from_vec(signs, (texts, width), &Device::Cpu)?)?.sum_all()
+    }
+    signs
 }

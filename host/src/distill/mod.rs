@@ -9,7 +9,7 @@ mod vocabulary;
 
 pub use cut::{chosen_layers, cut_layers, cut_widths, factorise_embeddings};
 pub use importance::{Importance, LayerImportance, importance};
-pub use objective::FromTeacher;
+pub use objective::{FromTeacher, HiddenTeacher};
 pub use options::{Distill, Layers, Stage};
 pub use transfer::{Augment, TransferSet};
 pub use vocabulary::{Pruned, piece_counts, prune_vocabulary};

@@ -1,9 +1,9 @@
 use super::Distill;
-use crate::bert::ops::{Loss, loss, with_values};
-use crate::bert::{Batch, Classifier, Output};
+use crate::bert::ops::{Loss, Matrix, multiply};
+use crate::bert::{Batch, Classifier, Mode, Output, OutputGradient, Tape};
 use crate::data::Task;
 use crate::train::{Answers, Encoded, Error, Objective, Supervised};
-use candle_core::{D, Device, Tensor};
+use std::cell::RefCell;
 
 /// Learning from a teacher: its softened outputs, a share of gold labels, its \[CLS\] vectors, its hidden states, and the
 /// relations between the texts of a batch.
@@ -21,8 +21,38 @@ pub struct FromTeacher<'a> {
     pub gold: usize,
     /// Weights and temperature.
     pub options: &'a Distill,
-    /// For hidden states, with the teacher's layer for each of the student's; both read the same pieces.
-    pub teacher: Option<(&'a Classifier, Vec<usize>)>,
+    /// For hidden states.
+    pub teacher: Option<HiddenTeacher<'a>>,
+}
+
+/// A teacher whose hidden states are learned from; it reads the same pieces as the student.
+pub struct HiddenTeacher<'a> {
+    model: &'a Classifier,
+    layers: Vec<usize>,
+    tape: RefCell<Tape>,
+}
+
+impl<'a> HiddenTeacher<'a> {
+    /// A model with its layer for each of the student's.
+    pub fn new(model: &'a Classifier, layers: Vec<usize>) -> Self {
+        Self { model, layers, tape: RefCell::default() }
+    }
+}
+
+/// A loss that grows part by part, with its gradient.
+struct Sum {
+    loss: f64,
+    gradient: OutputGradient,
+}
+
+impl Sum {
+    /// Adds to the gradient by the \[CLS\] vectors.
+    fn add_cls(&mut self, gradient: impl Iterator<Item = f32>) {
+        match &mut self.gradient.cls {
+            Some(sum) => sum.iter_mut().zip(gradient).for_each(|(s, g)| *s += g),
+            None => self.gradient.cls = Some(gradient.collect()),
+        }
+    }
 }
 
 impl FromTeacher<'_> {
@@ -37,44 +67,51 @@ impl FromTeacher<'_> {
         }
     }
 
-    /// The loss on those rows that have a gold label, weighted by how many they are; `None` where none has.
-    fn on_gold(
-        &self,
-        encoded: &Encoded,
-        rows: &[u32],
-        logits: &Tensor,
-    ) -> candle_core::Result<Option<Tensor>> {
-        let with_gold = |row: &&u32| (**row as usize) < self.gold;
-        let gold: Vec<u32> = rows.iter().filter(with_gold).copied().collect();
-        if gold.is_empty() {
-            return Ok(None);
+    /// Adds the loss on those rows that have a gold label, weighted by how many they are.
+    fn add_gold(&self, encoded: &Encoded, rows: &[u32], logits: &[f32], sum: &mut Sum) {
+        let with_gold: Vec<usize> = (0..rows.len()).filter(|i| (rows[*i] as usize) < self.gold).collect();
+        if with_gold.is_empty() {
+            return;
         }
-        let share = gold.len() as f64 / rows.len() as f64;
-        let at: Vec<u32> = (0..).zip(rows).filter(|(_, row)| with_gold(row)).map(|(i, _)| i).collect();
-        let at = Tensor::from_vec(at, gold.len(), &Device::Cpu)?;
-        let logits = if gold.len() == rows.len() { logits.clone() } else { logits.index_select(&at, 0)? };
-        Ok(Some((loss(&logits, self.hard.of_rows(&encoded.data, &gold))? * share)?))
+        let width = logits.len() / rows.len();
+        let gold: Vec<u32> = with_gold.iter().map(|i| rows[*i]).collect();
+        let logits: Vec<f32> =
+            with_gold.iter().flat_map(|i| &logits[i * width..][..width]).copied().collect();
+        let (loss, gradient) =
+            self.hard.of_rows(&encoded.data, &gold).value_and_gradient(&logits, gold.len());
+        let weight = self.options.alpha_hard * gold.len() as f64 / rows.len() as f64;
+        sum.loss += weight * loss;
+        for (i, g) in with_gold.iter().zip(gradient.chunks_exact(width)) {
+            let row = &mut sum.gradient.logits[i * width..][..width];
+            row.iter_mut().zip(g).for_each(|(sum, g)| *sum += weight as f32 * g);
+        }
     }
 
-    /// Mean squared difference over all layers but the last, whose \[CLS\] rows have a weight of their own.
-    fn hidden(&self, batch: &Batch, student: &Output) -> Result<Option<Tensor>, Error> {
-        let Some((teacher, layers)) = &self.teacher else { return Ok(None) };
-        let teacher = teacher.forward(batch, None)?;
-        let tokens = batch.token_weights()?;
-        let count = with_values(&tokens, |w| w.iter().sum::<f32>())?;
-        let width = student.cls.dim(D::Minus1)? as f64;
-        let mut total: Option<Tensor> = None;
+    /// Adds the mean squared difference over all layers but the last, whose \[CLS\] rows have a weight of their own.
+    fn add_hidden(&self, batch: &Batch, student: &Output, sum: &mut Sum) -> Result<(), Error> {
+        let Some(HiddenTeacher { model, layers, tape }) = &self.teacher else { return Ok(()) };
+        let mut tape = tape.borrow_mut();
+        let teacher = model.forward(batch, Mode::Evaluate, &mut tape)?;
+        let tokens: Vec<bool> = batch.tokens().collect();
+        let width = student.cls.len() / batch.texts();
+        let values = tokens.iter().filter(|t| **t).count() * width;
+        let weight = self.options.hidden_weight / values as f64;
+        sum.gradient.hidden.resize(student.hidden.len(), None);
         for (i, from) in layers.iter().enumerate().take(layers.len().saturating_sub(1)) {
             // hidden[i + 1] is what layer i gives
             let Some(target) = teacher.hidden.get(from + 1) else { continue };
-            let squares = (&student.hidden[i + 1] - target.detach())?.sqr()?.sum_keepdim(D::Minus1)?;
-            let sum = (squares * &tokens)?.sum_all()?.affine(1.0 / (f64::from(count) * width), 0.0)?;
-            total = Some(match total {
-                Some(total) => (total + sum)?,
-                None => sum,
-            });
+            let mut gradient = vec![0.0; target.len()];
+            let rows = student.hidden[i + 1].chunks_exact(width).zip(target.chunks_exact(width));
+            for (((s, t), g), _) in
+                rows.zip(gradient.chunks_exact_mut(width)).zip(&tokens).filter(|(_, token)| **token)
+            {
+                g.iter_mut().zip(s.iter().zip(t)).for_each(|(g, (s, t))| *g = s - t);
+                sum.loss += weight * g.iter().map(|d| f64::from(d * d)).sum::<f64>();
+                g.iter_mut().for_each(|g| *g *= 2.0 * weight as f32);
+            }
+            sum.gradient.hidden[i + 1] = Some(gradient);
         }
-        Ok(total)
+        Ok(())
     }
 }
 
@@ -83,42 +120,88 @@ fn gather(values: &[f32], rows: &[u32], width: usize) -> Vec<f32> {
     rows.iter().flat_map(|r| &values[*r as usize * width..][..width]).copied().collect()
 }
 
-/// Cosine similarities of all pairs of rows: [rows, rows].
-fn similarities(x: &Tensor) -> candle_core::Result<Tensor> {
-    let norms = (x.sqr()?.sum_keepdim(1)? + 1e-12)?.sqrt()?;
-    let unit = x.broadcast_div(&norms)?;
-    unit.matmul(&unit.t()?)
+/// The mean of `weight * (a - b)²` and its gradient by a.
+fn squared_difference<'a>(a: &'a [f32], b: &'a [f32], weight: f64) -> (f64, impl Iterator<Item = f32> + 'a) {
+    let share = weight / a.len() as f64;
+    let differences = move || a.iter().zip(b).map(|(a, b)| a - b);
+    let loss = differences().map(|d| f64::from(d * d)).sum::<f64>() * share;
+    (loss, differences().map(move |d| d * (2.0 * share) as f32))
+}
+
+/// Rows [rows, width] scaled to length 1, and one over their lengths.
+fn unit_rows(x: &[f32], rows: usize) -> (Vec<f32>, Vec<f32>) {
+    let width = x.len() / rows;
+    let of_row = |row: &[f32]| 1.0 / (row.iter().map(|x| x * x).sum::<f32>() + 1e-12).sqrt();
+    let inverse: Vec<f32> = x.chunks_exact(width).map(of_row).collect();
+    let unit = x.chunks_exact(width).zip(&inverse).flat_map(|(row, i)| row.iter().map(move |x| x * i));
+    (unit.collect(), inverse)
+}
+
+/// Cosine similarities of all pairs of unit rows: [rows, rows].
+fn similarities(unit: &[f32], rows: usize) -> Vec<f32> {
+    let (width, mut out) = (unit.len() / rows, vec![0.0; rows * rows]);
+    let unit = Matrix::new(unit, rows, width, width);
+    multiply(&mut out, rows, unit, unit.t(), false, 1);
+    out
+}
+
+/// `weight` times the mean squared difference between the cosine similarities of the rows of `student` and those of
+/// `teacher`, and its gradient by `student` [rows, width].
+fn relations(student: &[f32], teacher: &[f32], rows: usize, weight: f64) -> (f64, Vec<f32>) {
+    let width = student.len() / rows;
+    let (unit, inverse) = unit_rows(student, rows);
+    let (found, wanted) = (similarities(&unit, rows), similarities(&unit_rows(teacher, rows).0, rows));
+    let (loss, gradient) = squared_difference(&found, &wanted, weight);
+    // each similarity stands twice in the symmetric matrix
+    let gradient: Vec<f32> = gradient.map(|g| 2.0 * g).collect();
+    let mut by_unit = vec![0.0; student.len()];
+    let (by_similarity, units) =
+        (Matrix::new(&gradient, rows, rows, rows), Matrix::new(&unit, rows, width, width));
+    multiply(&mut by_unit, width, by_similarity, units, false, 1);
+    for ((g, unit), inverse) in by_unit.chunks_exact_mut(width).zip(unit.chunks_exact(width)).zip(inverse) {
+        // what points along the row only changes its length
+        let along: f32 = g.iter().zip(unit).map(|(g, u)| g * u).sum();
+        g.iter_mut().zip(unit).for_each(|(g, u)| *g = (*g - u * along) * inverse);
+    }
+    (loss, by_unit)
 }
 
 impl Objective for FromTeacher<'_> {
-    fn loss(&self, encoded: &Encoded, rows: &[u32], batch: &Batch, output: &Output) -> Result<Tensor, Error> {
+    fn loss(
+        &self,
+        encoded: &Encoded,
+        rows: &[u32],
+        batch: &Batch,
+        output: &Output,
+    ) -> Result<(f64, OutputGradient), Error> {
         let o = self.options;
-        let (_, width) = output.logits.dims2()?;
-        let mut total =
-            (loss(&output.logits, self.soft(encoded.data.task, rows, width))? * (1.0 - o.alpha_hard))?;
-        if o.alpha_hard > 0.0
-            && let Some(gold) = self.on_gold(encoded, rows, &output.logits)?
-        {
-            total = (total + (gold * o.alpha_hard)?)?;
+        let width = output.logits.len() / rows.len();
+        let soft = self.soft(encoded.data.task, rows, width);
+        let (loss, logits) = soft.value_and_gradient(&output.logits, rows.len());
+        let mut sum = Sum { loss, gradient: OutputGradient { logits, ..Default::default() } };
+        sum.loss *= 1.0 - o.alpha_hard;
+        sum.gradient.scale(1.0 - o.alpha_hard as f32);
+        if o.alpha_hard > 0.0 {
+            self.add_gold(encoded, rows, &output.logits, &mut sum);
         }
         let width = self.answers.cls.len() / encoded.tokens.len().max(1);
-        let same_width = output.cls.dim(D::Minus1)? == width;
+        let same_width = output.cls.len() == rows.len() * width;
         if (o.cls_weight > 0.0 && same_width) || o.relation_weight > 0.0 {
-            let teacher =
-                Tensor::from_vec(gather(&self.answers.cls, rows, width), (rows.len(), width), &Device::Cpu)?;
+            let teacher = gather(&self.answers.cls, rows, width);
             if o.cls_weight > 0.0 && same_width {
-                total = (total + ((&output.cls - &teacher)?.sqr()?.mean_all()? * o.cls_weight)?)?;
+                let (loss, gradient) = squared_difference(&output.cls, &teacher, o.cls_weight);
+                sum.loss += loss;
+                sum.add_cls(gradient);
             }
             if o.relation_weight > 0.0 {
-                let difference = (similarities(&output.cls)? - similarities(&teacher)?)?;
-                total = (total + (difference.sqr()?.mean_all()? * o.relation_weight)?)?;
+                let (loss, gradient) = relations(&output.cls, &teacher, rows.len(), o.relation_weight);
+                sum.loss += loss;
+                sum.add_cls(gradient.into_iter());
             }
         }
-        if o.hidden_weight > 0.0
-            && let Some(hidden) = self.hidden(batch, output)?
-        {
-            total = (total + (hidden * o.hidden_weight)?)?;
+        if o.hidden_weight > 0.0 {
+            self.add_hidden(batch, output, &mut sum)?;
         }
-        Ok(total)
+        Ok((sum.loss, sum.gradient))
     }
 }

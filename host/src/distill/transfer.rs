@@ -1,7 +1,7 @@
-use crate::bert::{Checkpoint, Error, WORD_EMBEDDINGS};
+use crate::bert::ops::{Matrix, multiply, threads};
+use crate::bert::{Checkpoint, WORD_EMBEDDINGS};
 use crate::data::{Dataset, Example, SplitMix, Target, Task};
 use crate::train::Encoded;
-use candle_core::{Device, Tensor};
 use std::collections::{HashMap, HashSet};
 
 /// The texts that students learn from: those with gold labels first, then others, which only the teacher labels.
@@ -45,7 +45,7 @@ impl TransferSet {
     /// texts of `held_out` are not taken.
     ///
     /// # Errors
-    /// When the teacher's vocabulary does not make a tokenizer, or a tensor operation fails.
+    /// When the teacher's vocabulary does not make a tokenizer.
     pub fn new(
         train: &Dataset,
         unlabelled: Vec<(String, Option<String>)>,
@@ -74,7 +74,7 @@ impl TransferSet {
         let given = data.len();
         let gold = train.len();
         let words = Words::of(train, teacher)?;
-        let near = words.neighbours(teacher)?;
+        let near = words.neighbours(teacher);
         let mut random = SplitMix::new(augment.seed, 1);
         let count = |share: f64| (share * gold as f64).round() as usize;
         for i in 0..count(augment.replaced) {
@@ -138,7 +138,7 @@ impl<'a> Words<'a> {
     }
 
     /// For each candidate the candidates nearest to it, by id.
-    fn neighbours(&self, teacher: &Checkpoint) -> Result<HashMap<u32, Vec<u32>>, Error> {
+    fn neighbours(&self, teacher: &Checkpoint) -> HashMap<u32, Vec<u32>> {
         const ROWS: usize = 512;
         let table = &teacher.tensors[WORD_EMBEDDINGS];
         let width = table.shape[1];
@@ -151,21 +151,21 @@ impl<'a> Words<'a> {
         let all = self.candidates.len();
         let mut near = HashMap::with_capacity(all);
         if all == 0 {
-            return Ok(near);
+            return near;
         }
-        let unit = Tensor::from_vec(unit, (all, width), &Device::Cpu)?;
-        let transposed = unit.t()?;
+        let columns = Matrix::new(&unit, all, width, width).t();
+        let mut similarities = vec![0.0; ROWS * all];
         for start in (0..all).step_by(ROWS) {
-            let block =
-                unit.narrow(0, start, ROWS.min(all - start))?.matmul(&transposed)?.to_vec2::<f32>()?;
-            for (i, row) in (start..).zip(&block) {
+            let rows = Matrix::new(&unit[start * width..], ROWS.min(all - start), width, width);
+            multiply(&mut similarities, all, rows, columns, false, threads());
+            for (i, row) in (start..all).zip(similarities.chunks_exact(all)) {
                 let mut similar: Vec<usize> = (0..all).filter(|j| *j != i && row[*j] > SIMILAR).collect();
                 similar.sort_by(|a, b| row[*b].total_cmp(&row[*a]).then(a.cmp(b)));
                 similar.truncate(NEIGHBOURS);
                 near.insert(self.candidates[i], similar.into_iter().map(|j| self.candidates[j]).collect());
             }
         }
-        Ok(near)
+        near
     }
 
     /// Pieces as text again.

@@ -191,10 +191,10 @@ fn train_teachers(
         let max_tokens = recipe.task.max_tokens.to_string();
         let print = fingerprint(&["train", &base, &prepared.digest(), &json(&options), &max_tokens]);
         let summary = once(&name, &folder, &print, watch, |watch| {
-            let model = Classifier::new(checkpoint, options.seed)?;
+            let mut model = Classifier::new(checkpoint, options.seed)?;
             let (train, dev) = prepared.encode(&model, recipe.task.max_tokens, watch)?;
             let objective = Supervised::new(&train.data, &options)?;
-            fit(&model, [&train, &dev], prepared.metric, &options, &objective, &folder, &print, watch)
+            fit(&mut model, [&train, &dev], prepared.metric, &options, &objective, &folder, &print, watch)
         })?;
         teachers.push((folder, summary));
     }
@@ -225,7 +225,7 @@ pub(super) fn once(
 
 #[expect(clippy::too_many_arguments, reason = "one place that fills in a Job")]
 pub(super) fn fit(
-    model: &Classifier,
+    model: &mut Classifier,
     [train, dev]: [&Encoded; 2],
     metric: Metric,
     options: &TrainOptions,
@@ -234,8 +234,8 @@ pub(super) fn fit(
     fingerprint: &str,
     watch: Watch,
 ) -> Result<Summary, RunError> {
-    let job = Job { model, train, dev, metric, options, objective, folder, fingerprint };
-    Ok(train::train(&job, &mut |event| watch(Progress::Training(event)))?)
+    let mut job = Job { model, train, dev, metric, options, objective, folder, fingerprint };
+    Ok(train::train(&mut job, &mut |event| watch(Progress::Training(event)))?)
 }
 
 pub(super) fn json(value: &impl Serialize) -> String {

@@ -5,8 +5,8 @@ use super::{Recipe, prepare::Prepared};
 use crate::bert::{Checkpoint, Classifier, Tokens};
 use crate::data::{self, SplitMix, Task};
 use crate::distill::{
-    Augment, Distill, FromTeacher, Layers, Stage, TransferSet, chosen_layers, cut_layers, cut_widths,
-    factorise_embeddings, importance, piece_counts, prune_vocabulary,
+    Augment, Distill, FromTeacher, HiddenTeacher, Layers, Stage, TransferSet, chosen_layers, cut_layers,
+    cut_widths, factorise_embeddings, importance, piece_counts, prune_vocabulary,
 };
 use crate::train::{self, Answers, Encoded, Summary, Supervised};
 use crate::{export, quantize};
@@ -170,7 +170,7 @@ impl<'a> Course<'a> {
         let (mut student, layers) = cut(&model, stage, set, &answers, max_tokens, watch)?;
         student.config.hidden_dropout_prob = self.distill.dropout;
         student.config.attention_probs_dropout_prob = self.distill.dropout;
-        let student = Classifier::new(student, options.seed)?;
+        let mut student = Classifier::new(student, options.seed)?;
         watch(Progress::Note(&format!("the student has {}", describe(&student))));
 
         let set = self.transfer.as_ref().expect("made above");
@@ -186,9 +186,9 @@ impl<'a> Course<'a> {
             hard: Supervised::new(&texts.data, options)?,
             gold: set.gold,
             options: self.distill,
-            teacher: teacher.map(|teacher| (teacher, layers)),
+            teacher: teacher.map(|teacher| HiddenTeacher::new(teacher, layers)),
         };
-        fit(&student, [&texts, &dev], prepared.metric, options, &objective, folder, print, watch)
+        fit(&mut student, [&texts, &dev], prepared.metric, options, &objective, folder, print, watch)
     }
 }
 

@@ -1,5 +1,5 @@
 use super::{Encoded, Error};
-use crate::bert::{Classifier, ops::with_values};
+use crate::bert::{Classifier, Mode, Tape};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::path::Path;
 
@@ -18,7 +18,7 @@ const PREDICT: usize = 64;
 /// Asks a model about every example. `done` gets the number of texts after each batch.
 ///
 /// # Errors
-/// When a tensor operation fails.
+/// When the model cannot read a text.
 pub fn predict(model: &Classifier, encoded: &Encoded, done: &mut dyn FnMut(usize)) -> Result<Answers, Error> {
     let (labels, hidden) = (model.config().num_labels(), model.config().hidden_size);
     let mut order: Vec<u32> = (0..encoded.tokens.len() as u32).collect();
@@ -26,17 +26,16 @@ pub fn predict(model: &Classifier, encoded: &Encoded, done: &mut dyn FnMut(usize
     let mut answers =
         Answers { logits: vec![0.0; order.len() * labels], cls: vec![0.0; order.len() * hidden] };
     let mut asked = 0;
+    let mut tape = Tape::default();
     for rows in order.chunks(PREDICT) {
         let batch = encoded.batch(rows, model.config().pad_token_id as u32);
-        let output = model.forward(&batch, None)?;
-        for (tensor, all, width) in
+        let output = model.forward(&batch, Mode::Evaluate, &mut tape)?;
+        for (values, all, width) in
             [(&output.logits, &mut answers.logits, labels), (&output.cls, &mut answers.cls, hidden)]
         {
-            with_values(tensor, |values| {
-                for (row, values) in rows.iter().zip(values.chunks_exact(width)) {
-                    all[*row as usize * width..][..width].copy_from_slice(values);
-                }
-            })?;
+            for (row, values) in rows.iter().zip(values.chunks_exact(width)) {
+                all[*row as usize * width..][..width].copy_from_slice(values);
+            }
         }
         asked += rows.len();
         done(asked);

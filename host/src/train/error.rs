@@ -8,9 +8,6 @@ pub enum Error {
     /// The model or its checkpoint.
     #[error(transparent)]
     Bert(#[from] bert::Error),
-    /// A tensor operation.
-    #[error(transparent)]
-    Candle(#[from] candle_core::Error),
     /// The outputs cannot be measured.
     #[error(transparent)]
     Metrics(#[from] MetricsError),

@@ -1,7 +1,7 @@
 use super::state::{self, Position};
-use super::{AdamW, Encoded, Error, Gradients, Objective, Schedule, TrainOptions, predict};
-use crate::bert::Classifier;
+use super::{AdamW, Encoded, Error, Objective, Schedule, TrainOptions, predict};
 use crate::bert::ops::mix;
+use crate::bert::{Classifier, Gradients, Mode, Tape};
 use crate::data::batches;
 use crate::metrics::{self, Metric, Metrics};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// One training run.
 pub struct Job<'a> {
     /// Trained in place.
-    pub model: &'a Classifier,
+    pub model: &'a mut Classifier,
     /// To learn from.
     pub train: &'a Encoded,
     /// To choose the best checkpoint on.
@@ -81,7 +81,7 @@ const LOG_EVERY: u64 = 20;
 ///
 /// # Errors
 /// [`Error`]; what was saved stays and is continued by the next call.
-pub fn train(job: &Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Error> {
+pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Error> {
     let options = job.options;
     let lengths: Vec<usize> = job.train.tokens.iter().map(|t| t.ids.len()).collect();
     if lengths.is_empty() || job.dev.tokens.is_empty() {
@@ -93,16 +93,17 @@ pub fn train(job: &Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Error> 
     let eval_every = options.eval_every.map_or(per_epoch, |n| n as u64).clamp(1, steps);
 
     let state_file = job.folder.join("state.safetensors");
-    let mut adam = AdamW::default();
-    let mut at = state::load(&state_file, job.model, &mut adam, job.fingerprint)?.unwrap_or(Position {
-        fingerprint: job.fingerprint.into(),
-        step: 0,
-        loss_sum: 0.0,
-        loss_count: 0,
-        best: None,
-        since_best: 0,
-        seconds: 0.0,
-    });
+    let mut memory = Memory::new(job.model);
+    let mut at =
+        state::load(&state_file, job.model, &mut memory.adam, job.fingerprint)?.unwrap_or(Position {
+            fingerprint: job.fingerprint.into(),
+            step: 0,
+            loss_sum: 0.0,
+            loss_count: 0,
+            best: None,
+            since_best: 0,
+            seconds: 0.0,
+        });
     watch(Event::Started { done: at.step, steps });
     let mut log = Log::open(job.folder.join("metrics.jsonl"), at.step)?;
     let (began, before) = (Instant::now(), at.seconds);
@@ -119,7 +120,7 @@ pub fn train(job: &Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Error> 
         let order = &epoch.as_ref().expect("set above").1;
         let first = (at.step % per_epoch) as usize * options.accumulate;
         let rows = &order[first..(first + options.accumulate).min(order.len())];
-        let loss = update(job, &mut adam, at.step, rows, learning_rate(options, at.step, steps))?;
+        let loss = update(job, &mut memory, at.step, rows, learning_rate(options, at.step, steps))?;
         at.step += 1;
         at.loss_sum += f64::from(loss);
         at.loss_count += 1;
@@ -138,7 +139,7 @@ pub fn train(job: &Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Error> 
         }
         if saved.elapsed() > save_every && !stop(&at) {
             let start = Instant::now();
-            state::save(&state_file, job.model, &adam, &at)?;
+            state::save(&state_file, job.model, &memory.adam, &at)?;
             (saved, save_every) = (Instant::now(), least.max(start.elapsed() * SAVE_SHARE));
         }
     }
@@ -176,32 +177,54 @@ fn layer_scale(name: &str, layers: usize, decay: f64) -> f64 {
     decay.powi(below_head as i32)
 }
 
+/// What stays in memory from one update to the next.
+struct Memory {
+    adam: AdamW,
+    tape: Tape,
+    gradients: Gradients,
+}
+
+impl Memory {
+    fn new(model: &Classifier) -> Self {
+        let gradients = Gradients::new(model.weights());
+        Self { adam: AdamW::default(), tape: Tape::default(), gradients }
+    }
+}
+
 /// One update from some batches; their mean loss.
-fn update(job: &Job, adam: &mut AdamW, step: u64, batches: &[Vec<u32>], rate: f64) -> Result<f32, Error> {
-    let (options, weights) = (job.options, job.model.weights());
+fn update(
+    job: &mut Job,
+    memory: &mut Memory,
+    step: u64,
+    batches: &[Vec<u32>],
+    rate: f64,
+) -> Result<f32, Error> {
+    let Memory { adam, tape, gradients } = memory;
+    let options = job.options;
     let pad_id = job.model.config().pad_token_id as u32;
     let mut total = 0.0;
-    let mut gradients = Gradients::default();
+    let share = 1.0 / batches.len() as f32;
+    gradients.clear();
     for (i, rows) in batches.iter().enumerate() {
         let batch = job.train.batch(rows, pad_id);
         let seed = mix(options.seed as u32 ^ mix(step as u32 ^ mix(i as u32 + 1)));
-        let output = job.model.forward(&batch, Some(seed))?;
-        let mut loss = job.objective.loss(job.train, rows, &batch, &output)?;
-        if batches.len() > 1 {
-            loss = (loss / batches.len() as f64)?;
-        }
-        let value = loss.to_scalar::<f32>()?;
+        let output = job.model.forward(&batch, Mode::Train { seed }, tape)?;
+        let (loss, mut gradient) = job.objective.loss(job.train, rows, &batch, output)?;
+        let value = loss as f32 * share;
         if !value.is_finite() {
             return Err(Error::Diverged { step: step + 1, loss: value });
         }
         total += value;
-        gradients.add(weights, loss.backward()?, &output.words)?;
+        if batches.len() > 1 {
+            gradient.scale(share);
+        }
+        job.model.backward(tape, &gradient, gradients);
     }
-    let norm = gradients.norm()?;
+    let norm = gradients.norm();
     let clip = if options.clip > 0.0 && norm > options.clip { options.clip / (norm + 1e-6) } else { 1.0 };
     let layers = job.model.config().num_hidden_layers;
     let rates = |name: &str| rate * layer_scale(name, layers, options.layer_decay);
-    adam.update(weights, &gradients, rates, options.weight_decay, clip)?;
+    adam.update(job.model.weights_mut(), gradients, rates, options.weight_decay, clip);
     Ok(total)
 }
 
@@ -213,7 +236,7 @@ fn evaluate(job: &Job, at: &mut Position, log: &mut Log, watch: &mut dyn FnMut(E
     if best {
         at.best = Some((value, at.step));
         at.since_best = 0;
-        job.model.checkpoint()?.save(&job.folder.join("best"))?;
+        job.model.checkpoint().save(&job.folder.join("best"))?;
     } else {
         at.since_best += 1;
     }
@@ -224,7 +247,7 @@ fn evaluate(job: &Job, at: &mut Position, log: &mut Log, watch: &mut dyn FnMut(E
 
 /// Loads the best checkpoint and writes it to the job's folder. It stays where it was until the run's state is gone: a
 /// kill in between loses nothing.
-fn keep_best(job: &Job, state_file: &Path) -> Result<(), Error> {
+fn keep_best(job: &mut Job, state_file: &Path) -> Result<(), Error> {
     let folder = job.folder.join("best");
     let best = crate::bert::Checkpoint::load(&folder)?;
     job.model.set(&best)?;

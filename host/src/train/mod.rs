@@ -12,7 +12,7 @@ mod objective;
 mod options;
 mod state;
 
-pub use adamw::{AdamW, Gradients};
+pub use adamw::AdamW;
 pub use answers::{Answers, predict};
 pub use encoded::Encoded;
 pub use error::Error;

@@ -1,16 +1,21 @@
 use super::{ClassWeights, Encoded, Error, TrainOptions, WeightRule};
-use crate::bert::ops::{Loss, loss};
-use crate::bert::{Batch, Output};
+use crate::bert::ops::Loss;
+use crate::bert::{Batch, Output, OutputGradient};
 use crate::data::{Dataset, Target, Task};
-use candle_core::Tensor;
 
 /// What a training step minimises.
 pub trait Objective {
-    /// The scalar loss of a batch made of `rows` of `encoded`.
+    /// The loss of a batch made of `rows` of `encoded`, and its gradient by the output.
     ///
     /// # Errors
-    /// When a tensor operation fails.
-    fn loss(&self, encoded: &Encoded, rows: &[u32], batch: &Batch, output: &Output) -> Result<Tensor, Error>;
+    /// When another model that is asked cannot read the batch.
+    fn loss(
+        &self,
+        encoded: &Encoded,
+        rows: &[u32],
+        batch: &Batch,
+        output: &Output,
+    ) -> Result<(f64, OutputGradient), Error>;
 }
 
 /// The loss of `BertForSequenceClassification` for the data's task, with label smoothing and class weights.
@@ -72,7 +77,15 @@ impl Supervised {
 }
 
 impl Objective for Supervised {
-    fn loss(&self, encoded: &Encoded, rows: &[u32], _: &Batch, output: &Output) -> Result<Tensor, Error> {
-        Ok(loss(&output.logits, self.of_rows(&encoded.data, rows))?)
+    fn loss(
+        &self,
+        encoded: &Encoded,
+        rows: &[u32],
+        batch: &Batch,
+        output: &Output,
+    ) -> Result<(f64, OutputGradient), Error> {
+        let loss = self.of_rows(&encoded.data, rows);
+        let (value, logits) = loss.value_and_gradient(&output.logits, batch.texts());
+        Ok((value, OutputGradient { logits, ..Default::default() }))
     }
 }

@@ -1,8 +1,7 @@
 //! Everything a killed run needs to continue as if nothing had happened.
 
 use super::{AdamW, Error};
-use crate::bert::{Classifier, ops::with_values};
-use candle_core::{Device, Tensor};
+use crate::bert::Classifier;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -33,8 +32,8 @@ const KEY: &str = "position";
 pub(super) fn save(path: &Path, model: &Classifier, adam: &AdamW, position: &Position) -> Result<(), Error> {
     let bytes = |x: &[f32]| x.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
     let mut parts: BTreeMap<String, (Vec<usize>, Vec<u8>)> = BTreeMap::new();
-    for (name, var) in model.weights() {
-        parts.insert(format!("weight.{name}"), (var.dims().to_vec(), with_values(var, bytes)?));
+    for (name, weight) in model.weights() {
+        parts.insert(format!("weight.{name}"), (weight.shape.clone(), bytes(&weight.data)));
         if let Some((m, v)) = adam.moments.get(name) {
             parts.insert(format!("first.{name}"), (vec![m.len()], bytes(m)));
             parts.insert(format!("second.{name}"), (vec![v.len()], bytes(v)));
@@ -56,7 +55,7 @@ pub(super) fn save(path: &Path, model: &Classifier, adam: &AdamW, position: &Pos
 /// Restores a state of the job with this fingerprint; `None` where there is no such state.
 pub(super) fn load(
     path: &Path,
-    model: &Classifier,
+    model: &mut Classifier,
     adam: &mut AdamW,
     fingerprint: &str,
 ) -> Result<Option<Position>, Error> {
@@ -73,12 +72,16 @@ pub(super) fn load(
         let data = file.tensor(name).ok()?.data().chunks_exact(4);
         Some(data.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
     };
-    for (name, var) in model.weights() {
-        let weight = values(&format!("weight.{name}")).ok_or_else(|| crate::bert::Error::Missing {
+    for (name, weight) in model.weights_mut() {
+        let saved = values(&format!("weight.{name}")).ok_or_else(|| crate::bert::Error::Missing {
             name: name.clone(),
             hint: "the saved state is of another model: delete it",
         })?;
-        var.set(&Tensor::from_vec(weight, var.shape(), &Device::Cpu)?)?;
+        if saved.len() != weight.data.len() {
+            let (found, wanted) = (vec![saved.len()], weight.shape.clone());
+            return Err(crate::bert::Error::Shape { name: name.clone(), found, wanted }.into());
+        }
+        weight.data = saved;
         if let (Some(m), Some(v)) = (values(&format!("first.{name}")), values(&format!("second.{name}"))) {
             adam.moments.insert(name.clone(), (m, v));
         }

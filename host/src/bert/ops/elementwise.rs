@@ -1,16 +1,18 @@
-use super::{PARALLEL_FROM, erf_and_exp, values, vectorized, with_values};
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use super::{PARALLEL_FROM, erf_and_exp, vectorized};
 use rayon::prelude::*;
 
-struct Gelu;
-
-/// GELU with erf, as BERT has it.
-pub fn gelu(x: &Tensor) -> Result<Tensor> {
-    x.apply_op1(Gelu)
+/// `f(offset, x, y)` over chunks of both, in parallel where that pays.
+fn both(x: &mut [f32], y: &mut [f32], f: impl Fn(usize, &mut [f32], &mut [f32]) + Sync) {
+    if x.len() <= PARALLEL_FROM {
+        f(0, x, y);
+    } else {
+        let chunks = x.par_chunks_mut(PARALLEL_FROM).zip(y.par_chunks_mut(PARALLEL_FROM)).enumerate();
+        chunks.for_each(|(i, (x, y))| f(i * PARALLEL_FROM, x, y));
+    }
 }
 
-/// `f(offset, x, y)` over chunks of both, in parallel where that pays.
-fn map_chunks(x: &[f32], y: &mut [f32], f: impl Fn(usize, &[f32], &mut [f32]) + Sync) {
+/// `f(offset, x, y)` over chunks of `x` to read and of `y` to write.
+fn map(x: &[f32], y: &mut [f32], f: impl Fn(usize, &[f32], &mut [f32]) + Sync) {
     if x.len() <= PARALLEL_FROM {
         f(0, x, y);
     } else {
@@ -19,54 +21,37 @@ fn map_chunks(x: &[f32], y: &mut [f32], f: impl Fn(usize, &[f32], &mut [f32]) + 
     }
 }
 
-#[inline(always)]
-fn gelu_forward(x: &[f32], y: &mut [f32]) {
-    for (x, y) in x.iter().zip(y) {
-        let (erf, _) = erf_and_exp(x * std::f32::consts::FRAC_1_SQRT_2);
-        *y = 0.5 * x * (1.0 + erf);
-    }
+/// GELU with erf, as BERT has it: `y = gelu(x)`, and `x` becomes the derivative there, which is all that backward needs.
+pub fn gelu(x: &mut [f32], y: &mut [f32]) {
+    both(x, y, |_, x, y| vectorized!(|| gelu_chunk(x, y)));
 }
 
-/// `y` holds the gradient from above and becomes the one below.
 #[inline(always)]
-fn gelu_backward(x: &[f32], y: &mut [f32]) {
+fn gelu_chunk(x: &mut [f32], y: &mut [f32]) {
     const DENSITY: f32 = 0.398_942_3; // 1 / sqrt(2 pi)
-    for (x, y) in x.iter().zip(y) {
-        let (erf, e) = erf_and_exp(x * std::f32::consts::FRAC_1_SQRT_2);
-        *y *= 0.5 * (1.0 + erf) + x * e * DENSITY;
+    for (x, y) in x.iter_mut().zip(y) {
+        let (erf, e) = erf_and_exp(*x * std::f32::consts::FRAC_1_SQRT_2);
+        let below = 0.5 * (1.0 + erf);
+        *y = *x * below;
+        *x = below + *x * e * DENSITY;
     }
 }
 
-impl CustomOp1 for Gelu {
-    fn name(&self) -> &'static str {
-        "gelu"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let x = values(storage, layout)?;
-        let mut y = vec![0.0; x.len()];
-        map_chunks(x, &mut y, |_, x, y| vectorized!(|| gelu_forward(x, y)));
-        Ok((CpuStorage::F32(y), layout.shape().clone()))
-    }
-
-    fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let mut dx = with_values(grad, <[f32]>::to_vec)?;
-        with_values(x, |x| map_chunks(x, &mut dx, |_, x, y| vectorized!(|| gelu_backward(x, y))))?;
-        Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
-    }
-}
-
-struct Dropout {
-    rate: f32,
-    seed: u32,
+/// `g *= derivative`.
+pub fn gelu_backward(derivative: &[f32], g: &mut [f32]) {
+    map(derivative, g, |_, d, g| vectorized!(|| g.iter_mut().zip(d).for_each(|(g, d)| *g *= d)));
 }
 
 /// Zeroes a share `rate` of the values and scales the rest by `1 / (1 - rate)`.
 ///
-/// Which ones is a function of `seed` and the position alone, so that backward computes it again
-/// and a resumed run drops the same values.
-pub fn dropout(x: &Tensor, rate: f64, seed: u32) -> Result<Tensor> {
-    if rate == 0.0 { Ok(x.clone()) } else { x.apply_op1(Dropout { rate: rate as f32, seed }) }
+/// Which ones is a function of `seed` and the position alone, so that backward, the same operation on the gradient,
+/// computes it again and a resumed run drops the same values.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Dropout {
+    /// Share of the values; with 0 nothing happens.
+    pub rate: f32,
+    /// Names the mask.
+    pub seed: u32,
 }
 
 /// A 32-bit mixer with full avalanche ("lowbias32" of C. Wellons' hash prospector).
@@ -77,36 +62,50 @@ pub(crate) fn mix(mut x: u32) -> u32 {
     x ^ (x >> 16)
 }
 
-/// Drops from `x` into `y`; `offset` is the position of `x[0]`.
-#[inline(always)]
-pub(super) fn drop_into(x: &[f32], y: &mut [f32], offset: usize, rate: f32, seed: u32) {
-    let threshold = (f64::from(rate) * 4_294_967_296.0) as u32;
-    let scale = 1.0 / (1.0 - rate);
-    for (i, (x, y)) in x.iter().zip(y).enumerate() {
-        let keep = mix((offset as u32).wrapping_add(i as u32) ^ seed) >= threshold;
-        *y = if keep { x * scale } else { 0.0 };
-    }
-}
-
 impl Dropout {
-    fn apply(&self, x: &[f32]) -> Vec<f32> {
-        let mut y = vec![0.0; x.len()];
-        map_chunks(x, &mut y, |offset, x, y| vectorized!(|| drop_into(x, y, offset, self.rate, self.seed)));
-        y
-    }
-}
-
-impl CustomOp1 for Dropout {
-    fn name(&self) -> &'static str {
-        "dropout"
+    /// In place.
+    pub fn apply(self, x: &mut [f32]) {
+        if self.rate > 0.0 {
+            let chunks = x.par_chunks_mut(PARALLEL_FROM).enumerate();
+            chunks.for_each(|(i, x)| {
+                vectorized!(|| self.each(i * PARALLEL_FROM, x.iter_mut(), |x, factor| *x *= factor))
+            });
+        }
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        Ok((CpuStorage::F32(self.apply(values(storage, layout)?)), layout.shape().clone()))
+    /// `y = dropout(x)`.
+    pub fn copy(self, x: &[f32], y: &mut [f32]) {
+        map(x, y, |offset, x, y| self.copy_from(offset, x, y));
     }
 
-    fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let dx = with_values(grad, |g| self.apply(g))?;
-        Ok(Some(Tensor::from_vec(dx, x.shape(), x.device())?))
+    /// `y = dropout(y) + x`.
+    pub fn add(self, x: &[f32], y: &mut [f32]) {
+        map(x, y, |offset, x, y| {
+            if self.rate > 0.0 {
+                vectorized!(|| self.each(offset, y.iter_mut().zip(x), |(y, x), factor| *y = *y * factor + x));
+            } else {
+                y.iter_mut().zip(x).for_each(|(y, x)| *y += x);
+            }
+        });
+    }
+
+    /// `y = dropout(x)` where `x[0]` is at position `offset`.
+    pub(super) fn copy_from(self, offset: usize, x: &[f32], y: &mut [f32]) {
+        if self.rate > 0.0 {
+            vectorized!(|| self.each(offset, x.iter().zip(y.iter_mut()), |(x, y), factor| *y = x * factor));
+        } else {
+            y.copy_from_slice(x);
+        }
+    }
+
+    /// `f(value, factor)` from position `offset` on: the factor is 0 or `1 / (1 - rate)`.
+    #[inline(always)]
+    fn each<T>(self, offset: usize, values: impl Iterator<Item = T>, f: impl Fn(T, f32)) {
+        let threshold = (f64::from(self.rate) * 4_294_967_296.0) as u32;
+        let scale = 1.0 / (1.0 - self.rate);
+        for (i, value) in values.enumerate() {
+            let keep = mix((offset as u32).wrapping_add(i as u32) ^ self.seed) >= threshold;
+            f(value, if keep { scale } else { 0.0 });
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 /// A strided view of a matrix.
 #[derive(Clone, Copy)]
-pub(super) struct Matrix<'a> {
+pub(crate) struct Matrix<'a> {
     data: &'a [f32],
     rows: usize,
     cols: usize,
@@ -35,7 +35,7 @@ fn extent(rows: usize, cols: usize, row_stride: usize) -> usize {
 }
 
 /// `out = a · b` (added to what `out` holds when `accumulate`), rows of `out` at `row_stride`.
-pub(super) fn multiply(
+pub(crate) fn multiply(
     out: &mut [f32],
     row_stride: usize,
     a: Matrix,
@@ -75,6 +75,6 @@ pub(super) fn multiply(
 }
 
 /// Threads for a product of its own (not one of many that already run in parallel).
-pub(super) fn threads() -> usize {
+pub(crate) fn threads() -> usize {
     rayon::current_num_threads()
 }

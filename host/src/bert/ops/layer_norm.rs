@@ -1,123 +1,80 @@
-use super::{PARALLEL_FROM, sum, values, vectorized, with_values};
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+use super::{PARALLEL_FROM, Slot, sum, vectorized};
 use rayon::prelude::*;
-
-struct LayerNorm {
-    eps: f32,
-}
-
-/// LayerNorm over the last dimension: x [.., h], weight [h], bias [h].
-pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
-    x.apply_op3(weight, bias, LayerNorm { eps: eps as f32 })
-}
 
 /// Rows that one task takes: fixed, so that sums over tasks do not depend on the number of threads.
 const ROWS: usize = 256;
 
-#[inline(always)]
-fn mean_and_inverse_deviation(x: &[f32], scratch: &mut [f32], eps: f32) -> (f32, f32) {
-    let n = x.len() as f32;
-    let mean = sum(x) / n;
-    for (s, x) in scratch.iter_mut().zip(x) {
-        *s = (x - mean) * (x - mean);
+/// LayerNorm over rows: weight and bias [h], y [rows, h] from x [rows, h].
+///
+/// `x` becomes what it is before weight and bias, `inverse` [rows] one over the deviation: all that backward needs.
+pub fn layer_norm(x: &mut [f32], weight: &[f32], bias: &[f32], eps: f32, inverse: &mut [f32], y: &mut [f32]) {
+    if x.len() < PARALLEL_FROM {
+        vectorized!(|| forward(x, weight, bias, eps, inverse, y));
+    } else {
+        let chunk = ROWS * weight.len();
+        let rows = x.par_chunks_mut(chunk).zip(y.par_chunks_mut(chunk)).zip(inverse.par_chunks_mut(ROWS));
+        rows.for_each(|((x, y), inverse)| vectorized!(|| forward(x, weight, bias, eps, inverse, y)));
     }
-    (mean, 1.0 / (sum(scratch) / n + eps).sqrt())
 }
 
 #[inline(always)]
-fn forward(x: &[f32], w: &[f32], b: &[f32], y: &mut [f32], eps: f32) {
+fn forward(x: &mut [f32], w: &[f32], b: &[f32], eps: f32, inverse: &mut [f32], y: &mut [f32]) {
     let n = w.len();
-    for (x, y) in x.chunks_exact(n).zip(y.chunks_exact_mut(n)) {
-        let (mean, inverse) = mean_and_inverse_deviation(x, y, eps);
+    for ((x, y), inverse) in x.chunks_exact_mut(n).zip(y.chunks_exact_mut(n)).zip(inverse) {
+        let mean = sum(x) / n as f32;
         for i in 0..n {
-            y[i] = (x[i] - mean) * inverse * w[i] + b[i];
+            y[i] = (x[i] - mean) * (x[i] - mean);
+        }
+        *inverse = 1.0 / (sum(y) / n as f32 + eps).sqrt();
+        for i in 0..n {
+            x[i] = (x[i] - mean) * *inverse;
+            y[i] = x[i] * w[i] + b[i];
         }
     }
 }
 
+/// `g`, the gradient of y, becomes that of x; `normal` and `inverse` are what forward left, `dw` and
+/// `db` the gradients of weight and bias.
+pub fn layer_norm_backward(
+    normal: &[f32],
+    inverse: &[f32],
+    weight: &[f32],
+    g: &mut [f32],
+    [dw, db]: [Slot; 2],
+) {
+    let n = weight.len();
+    let chunk = ROWS * n;
+    let rows = normal.par_chunks(chunk).zip(inverse.par_chunks(ROWS)).zip(g.par_chunks_mut(chunk));
+    let parts: Vec<Vec<f32>> = rows
+        .map(|((normal, inverse), g)| {
+            let mut sums = vec![0.0; 3 * n];
+            vectorized!(|| backward(normal, inverse, weight, g, &mut sums));
+            sums
+        })
+        .collect();
+    let (dw, db) = (dw.sum(), db.sum());
+    for part in parts {
+        dw.iter_mut().zip(&part[..n]).for_each(|(a, b)| *a += b);
+        db.iter_mut().zip(&part[n..]).for_each(|(a, b)| *a += b);
+    }
+}
+
+/// `sums`: of weight, of bias, scratch.
 #[inline(always)]
-fn backward(x: &[f32], w: &[f32], g: &[f32], dx: &mut [f32], eps: f32) -> (Vec<f32>, Vec<f32>) {
+fn backward(normal: &[f32], inverse: &[f32], w: &[f32], g: &mut [f32], sums: &mut [f32]) {
     let n = w.len();
-    let (mut dw, mut db) = (vec![0.0; n], vec![0.0; n]);
-    let (mut gw, mut gwx) = (vec![0.0; n], vec![0.0; n]);
-    for ((x, g), dx) in x.chunks_exact(n).zip(g.chunks_exact(n)).zip(dx.chunks_exact_mut(n)) {
-        let (mean, inverse) = mean_and_inverse_deviation(x, &mut gw, eps);
+    let (dw, rest) = sums.split_at_mut(n);
+    let (db, products) = rest.split_at_mut(n);
+    for ((x, g), inverse) in normal.chunks_exact(n).zip(g.chunks_exact_mut(n)).zip(inverse) {
         for i in 0..n {
-            let normal = (x[i] - mean) * inverse;
-            dw[i] += g[i] * normal;
+            dw[i] += g[i] * x[i];
             db[i] += g[i];
-            gw[i] = g[i] * w[i];
-            gwx[i] = gw[i] * normal;
+            g[i] *= w[i];
+            products[i] = g[i] * x[i];
         }
-        let (m1, m2) = (sum(&gw) / n as f32, sum(&gwx) / n as f32);
+        let (m1, m2) = (sum(g) / n as f32, sum(products) / n as f32);
         for i in 0..n {
-            let normal = (x[i] - mean) * inverse;
-            dx[i] = inverse * (gw[i] - m1 - normal * m2);
+            g[i] = inverse * (g[i] - m1 - x[i] * m2);
         }
-    }
-    (dw, db)
-}
-
-impl CustomOp3 for LayerNorm {
-    fn name(&self) -> &'static str {
-        "layer_norm"
-    }
-
-    fn cpu_fwd(
-        &self,
-        xs: &CpuStorage,
-        xl: &Layout,
-        ws: &CpuStorage,
-        wl: &Layout,
-        bs: &CpuStorage,
-        bl: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (x, w, b) = (values(xs, xl)?, values(ws, wl)?, values(bs, bl)?);
-        let mut y = vec![0.0; x.len()];
-        let chunk = ROWS * w.len();
-        if x.len() < PARALLEL_FROM {
-            vectorized!(|| forward(x, w, b, &mut y, self.eps));
-        } else {
-            x.par_chunks(chunk)
-                .zip(y.par_chunks_mut(chunk))
-                .for_each(|(x, y)| vectorized!(|| forward(x, w, b, y, self.eps)));
-        }
-        Ok((CpuStorage::F32(y), xl.shape().clone()))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        w: &Tensor,
-        b: &Tensor,
-        _y: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (dx, dw, db) = with_values(x, |xs| {
-            with_values(w, |ws| {
-                with_values(grad, |gs| {
-                    let chunk = ROWS * ws.len();
-                    let mut dx = vec![0.0; xs.len()];
-                    let parts: Vec<(Vec<f32>, Vec<f32>)> = xs
-                        .par_chunks(chunk)
-                        .zip(gs.par_chunks(chunk))
-                        .zip(dx.par_chunks_mut(chunk))
-                        .map(|((x, g), dx)| vectorized!(|| backward(x, ws, g, dx, self.eps)))
-                        .collect();
-                    let (mut dw, mut db) = (vec![0.0; ws.len()], vec![0.0; ws.len()]);
-                    for (part_w, part_b) in parts {
-                        dw.iter_mut().zip(part_w).for_each(|(a, b)| *a += b);
-                        db.iter_mut().zip(part_b).for_each(|(a, b)| *a += b);
-                    }
-                    (dx, dw, db)
-                })
-            })
-        })???;
-        let device = x.device();
-        Ok((
-            Some(Tensor::from_vec(dx, x.shape(), device)?),
-            Some(Tensor::from_vec(dw, w.shape(), device)?),
-            Some(Tensor::from_vec(db, b.shape(), device)?),
-        ))
     }
 }

@@ -1,78 +1,44 @@
 use super::gemm::{Matrix, multiply, threads};
-use super::{values, vectorized, with_values};
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
+use super::{Slot, vectorized};
 
-struct Linear;
-
-/// `x wᵀ + b`: x [.., inputs], w [outputs, inputs], b [outputs].
-pub fn linear(x: &Tensor, w: &Tensor, b: &Tensor) -> Result<Tensor> {
-    x.apply_op3(w, b, Linear)
+/// `y = x wᵀ + b`: x [rows, inputs], w [outputs, inputs], b [outputs], y [rows, outputs].
+pub fn linear(x: &[f32], w: &[f32], b: &[f32], y: &mut [f32]) {
+    y.chunks_exact_mut(b.len()).for_each(|row| row.copy_from_slice(b));
+    product(x, w, b.len(), y, true);
 }
 
-impl CustomOp3 for Linear {
-    fn name(&self) -> &'static str {
-        "linear"
-    }
+/// `y = x wᵀ`, added to what `y` holds when `add`: x [rows, inputs], w [outputs, inputs], y [rows, outputs].
+pub fn product(x: &[f32], w: &[f32], outputs: usize, y: &mut [f32], add: bool) {
+    let (rows, inputs) = (y.len() / outputs, w.len() / outputs);
+    let (x, w) = (Matrix::new(x, rows, inputs, inputs), Matrix::new(w, outputs, inputs, inputs));
+    multiply(y, outputs, x, w.t(), add, threads());
+}
 
-    fn cpu_fwd(
-        &self,
-        xs: &CpuStorage,
-        xl: &Layout,
-        ws: &CpuStorage,
-        wl: &Layout,
-        bs: &CpuStorage,
-        bl: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (x, w, b) = (values(xs, xl)?, values(ws, wl)?, values(bs, bl)?);
-        let (outputs, inputs) = wl.shape().dims2()?;
-        let rows = x.len() / inputs;
-        let mut y = Vec::with_capacity(rows * outputs);
-        (0..rows).for_each(|_| y.extend_from_slice(b));
-        let (x, w) = (Matrix::new(x, rows, inputs, inputs), Matrix::new(w, outputs, inputs, inputs));
-        multiply(&mut y, outputs, x, w.t(), true, threads());
-        let mut dims = xl.dims().to_vec();
-        *dims.last_mut().expect("x has a last dimension") = outputs;
-        Ok((CpuStorage::F32(y), dims.into()))
-    }
+/// Gradient of the input, `g w`: g [rows, outputs], w [outputs, inputs], dx [rows, inputs].
+pub fn input_gradient(g: &[f32], w: &[f32], outputs: usize, dx: Slot) {
+    let (rows, inputs) = (g.len() / outputs, w.len() / outputs);
+    let (g, w) = (Matrix::new(g, rows, outputs, outputs), Matrix::new(w, outputs, inputs, inputs));
+    multiply(dx.values, inputs, g, w, dx.add, threads());
+}
 
-    fn bwd(
-        &self,
-        x: &Tensor,
-        w: &Tensor,
-        b: &Tensor,
-        _y: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (outputs, inputs) = w.dims2()?;
-        let (dx, dw, db) = with_values(x, |xs| {
-            with_values(w, |ws| {
-                with_values(grad, |gs| {
-                    let rows = xs.len() / inputs;
-                    let g = Matrix::new(gs, rows, outputs, outputs);
-                    let mut dx = vec![0.0; rows * inputs];
-                    multiply(&mut dx, inputs, g, Matrix::new(ws, outputs, inputs, inputs), false, threads());
-                    let mut dw = vec![0.0; outputs * inputs];
-                    multiply(&mut dw, inputs, g.t(), Matrix::new(xs, rows, inputs, inputs), false, threads());
-                    (dx, dw, vectorized!(|| column_sums(gs, outputs)))
-                })
-            })
-        })???;
-        let device = x.device();
-        Ok((
-            Some(Tensor::from_vec(dx, x.shape(), device)?),
-            Some(Tensor::from_vec(dw, w.shape(), device)?),
-            Some(Tensor::from_vec(db, b.shape(), device)?),
-        ))
-    }
+/// Gradient of the weight, `gᵀ x`: g [rows, outputs], x [rows, inputs], dw [outputs, inputs].
+pub fn weight_gradient(g: &[f32], x: &[f32], outputs: usize, dw: Slot) {
+    let (rows, inputs) = (g.len() / outputs, dw.values.len() / outputs);
+    let (g, x) = (Matrix::new(g, rows, outputs, outputs), Matrix::new(x, rows, inputs, inputs));
+    multiply(dw.values, inputs, g.t(), x, dw.add, threads());
+}
+
+/// Gradient of the bias, the sums over rows: g [rows, outputs], db [outputs].
+pub fn bias_gradient(g: &[f32], db: Slot) {
+    let sums = db.sum();
+    vectorized!(|| add_rows(g, sums));
 }
 
 #[inline(always)]
-fn column_sums(g: &[f32], columns: usize) -> Vec<f32> {
-    let mut sums = vec![0.0; columns];
-    for row in g.chunks_exact(columns) {
+fn add_rows(g: &[f32], sums: &mut [f32]) {
+    for row in g.chunks_exact(sums.len()) {
         for (s, g) in sums.iter_mut().zip(row) {
             *s += g;
         }
     }
-    sums
 }

@@ -1,6 +1,3 @@
-use super::{values, with_values};
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
-
 /// A loss over logits [texts, classes] with its targets; the mean over the batch, as PyTorch has it.
 ///
 /// Logits are few, so everything is computed in f64, term by term.
@@ -34,11 +31,6 @@ pub enum Loss {
     },
 }
 
-/// The scalar loss of logits [texts, classes].
-pub fn loss(logits: &Tensor, loss: Loss) -> Result<Tensor> {
-    logits.apply_op1(loss)
-}
-
 /// log softmax of `x / temperature`.
 fn log_softmax(x: &[f32], temperature: f64) -> Vec<f64> {
     let x: Vec<f64> = x.iter().map(|x| f64::from(*x) / temperature).collect();
@@ -48,11 +40,11 @@ fn log_softmax(x: &[f32], temperature: f64) -> Vec<f64> {
 }
 
 impl Loss {
-    /// Loss and its gradient by the logits.
-    fn value_and_gradient(&self, logits: &[f32], classes: usize) -> (f64, Vec<f64>) {
-        let texts = logits.len() / classes;
+    /// The loss and its gradient by the logits [texts, classes].
+    pub fn value_and_gradient(&self, logits: &[f32], texts: usize) -> (f64, Vec<f32>) {
+        let classes = logits.len() / texts;
         let mut total = 0.0;
-        let mut gradient = Vec::with_capacity(logits.len());
+        let mut gradient: Vec<f64> = Vec::with_capacity(logits.len());
         match self {
             Loss::CrossEntropy { classes: targets, smoothing, weights } => {
                 let weight = |c: usize| weights.as_ref().map_or(1.0, |w| w[c]);
@@ -96,26 +88,6 @@ impl Loss {
                 }
             }
         }
-        (total, gradient)
-    }
-}
-
-impl CustomOp1 for Loss {
-    fn name(&self) -> &'static str {
-        "loss"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (_, classes) = layout.shape().dims2()?;
-        let (loss, _) = self.value_and_gradient(values(storage, layout)?, classes);
-        Ok((CpuStorage::F32(vec![loss as f32]), ().into()))
-    }
-
-    fn bwd(&self, logits: &Tensor, _loss: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let (_, classes) = logits.dims2()?;
-        let scale = f64::from(grad.to_scalar::<f32>()?);
-        let dx = with_values(logits, |x| self.value_and_gradient(x, classes).1)?;
-        let dx: Vec<f32> = dx.into_iter().map(|d| (d * scale) as f32).collect();
-        Ok(Some(Tensor::from_vec(dx, logits.shape(), logits.device())?))
+        (total, gradient.into_iter().map(|d| d as f32).collect())
     }
 }

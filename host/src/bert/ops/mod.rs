@@ -1,8 +1,7 @@
-//! Training operators with their own fused backward, for f32 on the CPU.
+//! Training operators, each a forward and a backward function on plain slices of f32, row-major.
 //!
-//! candle's own LayerNorm and softmax kernels cut the gradient silently, and its unfused graph spends most of a step
-//! in memory traffic; these replace both. Every operator here is checked against finite differences (`tests.rs`).
-//! Results depend on the number of threads only where a matrix product splits its work.
+//! Forward leaves in the caller's buffers what backward needs. Every pair is checked against finite differences
+//! (`tests.rs`). Results depend on the number of threads only where a matrix product splits its work.
 
 mod attention;
 mod elementwise;
@@ -14,48 +13,71 @@ mod loss;
 #[cfg(test)]
 mod tests;
 
-pub use attention::{Attention, attention};
+pub use attention::Attention;
 pub(crate) use elementwise::mix;
-pub use elementwise::{dropout, gelu};
-pub use embedding::embedding;
-pub use layer_norm::layer_norm;
-pub use linear::linear;
-pub use loss::{Loss, loss};
+pub use elementwise::{Dropout, gelu, gelu_backward};
+pub use embedding::{embedding, embedding_backward};
+pub(crate) use gemm::{Matrix, multiply, threads};
+pub use layer_norm::{layer_norm, layer_norm_backward};
+pub use linear::{bias_gradient, input_gradient, linear, product, weight_gradient};
+pub use loss::Loss;
 
-use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
+/// Where a gradient goes.
+#[derive(Debug)]
+pub struct Slot<'a> {
+    /// The place.
+    pub values: &'a mut [f32],
+    /// Whether to add to what is there; what is there means nothing otherwise.
+    pub add: bool,
+}
+
+impl<'a> Slot<'a> {
+    /// Overwrites.
+    pub fn new(values: &'a mut [f32]) -> Self {
+        Self { values, add: false }
+    }
+
+    /// Adds.
+    pub fn adding(values: &'a mut [f32]) -> Self {
+        Self { values, add: true }
+    }
+
+    /// The place as something to add to.
+    pub fn sum(self) -> &'a mut [f32] {
+        if !self.add {
+            self.values.fill(0.0);
+        }
+        self.values
+    }
+}
 
 /// Elements below which another thread costs more than it brings.
 const PARALLEL_FROM: usize = 16_384;
-
-/// The contiguous values behind a storage and its layout.
-fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
-    match layout.contiguous_offsets() {
-        Some((from, to)) => Ok(&storage.as_slice::<f32>()?[from..to]),
-        None => bail!("a training operator got a tensor that is not contiguous"),
-    }
-}
-
-/// Calls `f` on the values of a tensor.
-pub(crate) fn with_values<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
-    let tensor = tensor.contiguous()?;
-    let (storage, layout) = tensor.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(cpu) => Ok(f(values(cpu, layout)?)),
-        _ => bail!("training runs on the CPU"),
-    }
-}
 
 /// `vectorized!(|| loop)`: runs a loop compiled for the widest vectors this processor has. A macro, because the closure has
 /// to be inlined into the function that is compiled for them; what it calls is `#[inline(always)]` for the same reason.
 macro_rules! vectorized {
     (|| $body:expr) => {
-        pulp::Arch::new().dispatch(
+        pulp::Arch::new().dispatch($crate::bert::ops::Loop(
             #[inline(always)]
             || $body,
-        )
+        ))
     };
 }
 pub(crate) use vectorized;
+
+/// What [`vectorized!`] runs. A closure that is given to `pulp` itself is called through `FnOnce`, for which the compiler
+/// makes a function of its own, without wide vectors; through `FnMut` the body is called, and inlined.
+pub(crate) struct Loop<F>(pub F);
+
+impl<R, F: FnMut() -> R> pulp::WithSimd for Loop<F> {
+    type Output = R;
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(mut self, _: S) -> R {
+        (self.0)()
+    }
+}
 
 /// Sum in a fixed order that vectorises.
 #[inline(always)]

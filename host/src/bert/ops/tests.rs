@@ -1,8 +1,6 @@
-//! Every operator against f64 finite differences of itself, and its forward against a naive formula.
+//! Every backward against finite differences of its forward, and forwards against naive formulas.
 
 use super::*;
-use candle_core::{Device, Var};
-use std::sync::Arc;
 
 fn random(n: usize, seed: u32) -> Vec<f32> {
     (0..n as u32)
@@ -10,72 +8,163 @@ fn random(n: usize, seed: u32) -> Vec<f32> {
         .collect()
 }
 
-fn var(shape: &[usize], seed: u32) -> Var {
-    let n = shape.iter().product();
-    Var::from_tensor(&Tensor::from_vec(random(n, seed), shape, &Device::Cpu).unwrap()).unwrap()
-}
-
-/// Compares the gradient of `sum(f(inputs) * weights)` with central differences for every input element.
-fn check_gradients(inputs: &[Var], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
-    let evaluate = |tensors: &[Tensor]| -> Result<Tensor> {
-        let y = f(tensors)?;
-        let weights = Tensor::from_vec(random(y.elem_count(), 77), y.shape(), y.device())?;
-        (y * weights)?.sum_all()
+/// Compares the gradients that `backward` gives for an upstream gradient with central differences of
+/// `sum(forward(inputs) * upstream)`, for every element of every input.
+fn check_gradients(
+    inputs: &[Vec<f32>],
+    forward: impl Fn(&[Vec<f32>]) -> Vec<f32>,
+    backward: impl Fn(&[Vec<f32>], &[f32]) -> Vec<Vec<f32>>,
+) {
+    let upstream = random(forward(inputs).len(), 77);
+    let evaluate = |inputs: &[Vec<f32>]| -> f64 {
+        forward(inputs).iter().zip(&upstream).map(|(y, u)| f64::from(*y) * f64::from(*u)).sum()
     };
-    let tensors: Vec<Tensor> = inputs.iter().map(|v| v.as_tensor().clone()).collect();
-    let grads = evaluate(&tensors).unwrap().backward().unwrap();
-    for (which, input) in inputs.iter().enumerate() {
-        let grad = grads.get(input).expect("every input receives a gradient").flatten_all().unwrap();
-        let grad = grad.to_vec1::<f32>().unwrap();
-        let base = input.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        for i in 0..base.len() {
+    let gradients = backward(inputs, &upstream);
+    assert_eq!(gradients.len(), inputs.len(), "every input receives a gradient");
+    for (which, gradient) in gradients.iter().enumerate() {
+        assert_eq!(gradient.len(), inputs[which].len());
+        for i in 0..gradient.len() {
             let at = |delta: f32| {
-                let mut x = base.clone();
-                x[i] += delta;
-                let mut tensors = tensors.clone();
-                tensors[which] = Tensor::from_vec(x, input.shape(), input.device()).unwrap();
-                f64::from(evaluate(&tensors).unwrap().to_scalar::<f32>().unwrap())
+                let mut inputs = inputs.to_vec();
+                inputs[which][i] += delta;
+                evaluate(&inputs)
             };
             let h = 1e-2f32;
             let numeric = (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * f64::from(h));
-            let error = (numeric - f64::from(grad[i])).abs();
+            let error = (numeric - f64::from(gradient[i])).abs();
             assert!(
                 error < 2e-3 * (1.0 + numeric.abs()),
                 "input {which}[{i}]: {} but numerically {numeric}",
-                grad[i]
+                gradient[i]
             );
         }
     }
 }
 
-#[test]
-fn linear_gradients() {
-    check_gradients(&[var(&[5, 7], 1), var(&[3, 7], 2), var(&[3], 3)], |t| linear(&t[0], &t[1], &t[2]));
+/// A gradient of `n` values that `f` writes; `f` must overwrite what was there, or add to it when asked.
+fn gradient(n: usize, f: impl Fn(Slot)) -> Vec<f32> {
+    let (mut fresh, mut sum) = (vec![f32::NAN; n], vec![1.0; n]);
+    f(Slot::new(&mut fresh));
+    f(Slot::adding(&mut sum));
+    assert!(fresh.iter().zip(&sum).all(|(f, s)| (f + 1.0 - s).abs() < 1e-5), "{fresh:?} {sum:?}");
+    fresh
 }
 
 #[test]
+fn linear_gradients() {
+    check_gradients(
+        &[random(35, 1), random(21, 2), random(3, 3)],
+        |t| {
+            let mut y = vec![0.0; 15];
+            linear(&t[0], &t[1], &t[2], &mut y);
+            y
+        },
+        |t, g| {
+            vec![
+                gradient(35, |dx| input_gradient(g, &t[1], 3, dx)),
+                gradient(21, |dw| weight_gradient(g, &t[0], 3, dw)),
+                gradient(3, |db| bias_gradient(g, db)),
+            ]
+        },
+    );
+}
+
+#[test]
+fn linear_values() {
+    let (x, w, b) = (random(35, 1), random(21, 2), random(3, 3));
+    let mut y = vec![f32::NAN; 15];
+    linear(&x, &w, &b, &mut y);
+    for (i, y) in y.iter().enumerate() {
+        let (row, out) = (i / 3, i % 3);
+        let wanted: f32 = (0..7).map(|k| x[row * 7 + k] * w[out * 7 + k]).sum::<f32>() + b[out];
+        assert!((y - wanted).abs() < 1e-5);
+    }
+}
+
+/// Shapes [rows, 37]; with more rows, in more than one task.
+#[test]
 fn layer_norm_gradients() {
-    check_gradients(&[var(&[4, 37], 1), var(&[37], 2), var(&[37], 3)], |t| {
-        layer_norm(&t[0], &t[1], &t[2], 1e-12)
-    });
+    let forward = |t: &[Vec<f32>]| {
+        let (mut x, rows) = (t[0].clone(), t[0].len() / 37);
+        let (mut y, mut inverse) = (vec![0.0; x.len()], vec![0.0; rows]);
+        layer_norm(&mut x, &t[1], &t[2], 1e-12, &mut inverse, &mut y);
+        (x, inverse, y)
+    };
+    let backward = |t: &[Vec<f32>], g: &[f32]| {
+        let (normal, inverse, _) = forward(t);
+        let mut dx = g.to_vec();
+        let (mut dw, mut db) = (vec![f32::NAN; 37], vec![f32::NAN; 37]);
+        let slots = [Slot::new(&mut dw), Slot::new(&mut db)];
+        layer_norm_backward(&normal, &inverse, &t[1], &mut dx, slots);
+        vec![dx, dw, db]
+    };
+    let inputs = [random(4 * 37, 1), random(37, 2), random(37, 3)];
+    check_gradients(&inputs, |t| forward(t).2, backward);
+
+    // many rows give what each row gives by itself
+    let rows = 600;
+    let inputs = [random(rows * 37, 1), random(37, 2), random(37, 3)];
+    let g = random(rows * 37, 4);
+    let together = backward(&inputs, &g);
+    let mut sums = [vec![0.0; 37], vec![0.0; 37]];
+    for row in 0..rows {
+        let one = |x: &[f32]| x[row * 37..][..37].to_vec();
+        let alone = backward(&[one(&inputs[0]), inputs[1].clone(), inputs[2].clone()], &one(&g));
+        assert!(one(&together[0]).iter().zip(&alone[0]).all(|(a, b)| (a - b).abs() < 1e-5));
+        let parts = sums.iter_mut().flatten().zip(alone[1..].iter().flatten());
+        parts.for_each(|(sum, part)| *sum += part);
+    }
+    assert!(sums.iter().flatten().zip(together[1..].iter().flatten()).all(|(a, b)| (a - b).abs() < 1e-3));
 }
 
 #[test]
 fn gelu_gradients_and_values() {
-    check_gradients(&[var(&[3, 11], 4)], |t| gelu(&(&t[0] * 3.0)?));
-    let x = var(&[1, 101], 5);
-    let ours = gelu(&x).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    let candles = x.gelu_erf().unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
-    for (a, b) in ours.iter().zip(candles) {
-        assert!((a - b).abs() < 1e-6, "{a} {b}");
+    let forward = |t: &[Vec<f32>]| {
+        let (mut derivative, mut y) = (t[0].clone(), vec![0.0; t[0].len()]);
+        gelu(&mut derivative, &mut y);
+        (derivative, y)
+    };
+    let x: Vec<f32> = random(33, 4).iter().map(|x| 3.0 * x).collect();
+    check_gradients(
+        &[x],
+        |t| forward(t).1,
+        |t, g| {
+            let mut dx = g.to_vec();
+            gelu_backward(&forward(t).0, &mut dx);
+            vec![dx]
+        },
+    );
+    // of Python's math.erf
+    let known = [(-3.0, -0.004049694), (-1.0, -0.15865526), (-0.3, -0.11462659), (0.0, 0.0)];
+    let known = known.into_iter().chain([(0.5, 0.34573123), (1.0, 0.84134475), (2.5, 2.4844758)]);
+    for (x, wanted) in known {
+        let (_, y) = forward(&[vec![x]]);
+        assert!((y[0] - wanted).abs() < 1e-6, "{x}: {} should be {wanted}", y[0]);
     }
 }
 
 #[test]
 fn dropout_gradients_and_rate() {
-    check_gradients(&[var(&[4, 9], 6)], |t| dropout(&t[0], 0.3, 9));
-    let ones = Tensor::ones(100_000, candle_core::DType::F32, &Device::Cpu).unwrap();
-    let kept = dropout(&ones, 0.1, 5).unwrap().to_vec1::<f32>().unwrap();
+    let drop = Dropout { rate: 0.3, seed: 9 };
+    let applied = |x: &[f32]| {
+        let mut y = x.to_vec();
+        drop.apply(&mut y);
+        y
+    };
+    check_gradients(&[random(36, 6)], |t| applied(&t[0]), |_, g| vec![applied(g)]);
+
+    // long enough for several tasks: all forms drop the same
+    let (x, other) = (random(100_000, 1), random(100_000, 2));
+    let dropped = applied(&x);
+    let mut y = vec![0.0; x.len()];
+    drop.copy(&x, &mut y);
+    assert_eq!(y, dropped);
+    y.copy_from_slice(&x);
+    drop.add(&other, &mut y);
+    assert!(y.iter().zip(dropped.iter().zip(&other)).all(|(y, (d, o))| (y - (d + o)).abs() < 1e-6));
+
+    let mut kept = vec![1.0; 100_000];
+    Dropout { rate: 0.1, seed: 5 }.apply(&mut kept);
     let zeros = kept.iter().filter(|x| **x == 0.0).count();
     assert!((9_500..10_500).contains(&zeros), "{zeros} of 100000 dropped");
     assert!(kept.iter().all(|x| *x == 0.0 || (x - 1.0 / 0.9).abs() < 1e-6));
@@ -83,35 +172,56 @@ fn dropout_gradients_and_rate() {
 
 #[test]
 fn embedding_gradients() {
-    let ids: Arc<[u32]> = [3, 0, 3, 1].into();
-    check_gradients(&[var(&[5, 6], 7)], |t| embedding(&t[0], ids.clone()));
-    assert!(embedding(&var(&[5, 6], 7), [5].into()).is_err());
+    let ids = [3, 0, 3, 1];
+    check_gradients(
+        &[random(30, 7)],
+        |t| {
+            let mut y = vec![0.0; 24];
+            embedding(&t[0], &ids, 6, &mut y, false);
+            embedding(&t[0], &ids, 6, &mut y, true);
+            y.iter().map(|y| y / 2.0).collect()
+        },
+        |_, g| vec![gradient(30, |table| embedding_backward(g, &ids, 6, table))],
+    );
 }
 
-fn attention_spec(dropout: f32) -> Attention {
-    let mask: Arc<[f32]> = [0.0, 0.0, 0.0, -1e9, 0.0, 0.0, 0.0, 0.0].into();
-    Attention { sequence: 4, queries: 4, heads: 3, head_size: 2, mask, dropout, seed: 3 }
+fn spec(queries: usize, rate: f32) -> Attention<'static> {
+    let mask = &[0.0, 0.0, 0.0, -1e9, 0.0, 0.0, 0.0, 0.0];
+    let dropout = Dropout { rate, seed: 3 };
+    Attention { sequence: 4, queries, heads: 3, head_size: 2, mask, dropout }
+}
+
+/// Probabilities and result.
+fn attention(spec: Attention, t: &[Vec<f32>]) -> (Vec<f32>, Vec<f32>) {
+    let mut out = vec![f32::NAN; t[0].len()];
+    let mut probabilities = vec![f32::NAN; 2 * spec.heads * spec.queries * spec.sequence];
+    spec.forward(&t[0], &t[1], &t[2], &mut probabilities, &mut out);
+    (probabilities, out)
 }
 
 #[test]
 fn attention_gradients() {
-    let qkv = [var(&[8, 6], 8), var(&[8, 6], 9), var(&[8, 6], 10)];
-    for dropout in [0.0, 0.3] {
-        check_gradients(&qkv, |t| attention(&t[0], &t[1], &t[2], attention_spec(dropout)));
+    for (queries, rate) in [(4, 0.0), (4, 0.3), (1, 0.0), (1, 0.3)] {
+        let spec = spec(queries, rate);
+        check_gradients(
+            &[random(2 * queries * 6, 8), random(48, 9), random(48, 10)],
+            |t| attention(spec, t).1,
+            |t, g| {
+                let (probabilities, _) = attention(spec, t);
+                let mut d: Vec<Vec<f32>> = t.iter().map(|x| vec![f32::NAN; x.len()]).collect();
+                let [dq, dk, dv] = &mut d[..] else { unreachable!() };
+                spec.backward([&t[0], &t[1], &t[2]], &probabilities, g, [dq, dk, dv]);
+                d
+            },
+        );
     }
-    let first_only = [var(&[2, 6], 8), var(&[8, 6], 9), var(&[8, 6], 10)];
-    check_gradients(&first_only, |t| {
-        attention(&t[0], &t[1], &t[2], Attention { queries: 1, ..attention_spec(0.3) })
-    });
 }
 
 #[test]
 fn attention_values() {
     let [q, k, v] = [8, 9, 10].map(|s| random(48, s));
-    let tensor = |x: &[f32]| Tensor::from_vec(x.to_vec(), (8, 6), &Device::Cpu).unwrap();
-    let spec = attention_spec(0.0);
-    let out = attention(&tensor(&q), &tensor(&k), &tensor(&v), spec.clone()).unwrap();
-    let out = out.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let spec = spec(4, 0.0);
+    let (_, out) = attention(spec, &[q.clone(), k.clone(), v.clone()]);
     for (text, head, i) in (0..2).flat_map(|t| (0..3).flat_map(move |h| (0..4).map(move |i| (t, h, i)))) {
         let at = |x: &[f32], row: usize, e: usize| f64::from(x[(text * 4 + row) * 6 + head * 2 + e]);
         let scores: Vec<f64> = (0..4)
@@ -130,7 +240,7 @@ fn attention_values() {
 
 #[test]
 fn loss_gradients() {
-    let logits = [var(&[4, 3], 11)];
+    let logits = [random(12, 11)];
     let targets = random(12, 12).iter().map(|x| x.abs()).collect::<Vec<_>>();
     let losses = [
         Loss::CrossEntropy { classes: vec![0, 2, 1, 2], smoothing: 0.0, weights: None },
@@ -139,7 +249,14 @@ fn loss_gradients() {
         Loss::SquaredError { targets: targets.clone() },
         Loss::Distillation { teacher: targets, temperature: 2.0 },
     ];
-    for l in losses {
-        check_gradients(&logits, |t| loss(&t[0], l.clone()));
+    for loss in losses {
+        check_gradients(
+            &logits,
+            |t| vec![loss.value_and_gradient(&t[0], 4).0 as f32],
+            |t, g| {
+                let (_, gradient) = loss.value_and_gradient(&t[0], 4);
+                vec![gradient.iter().map(|d| d * g[0]).collect()]
+            },
+        );
     }
 }
