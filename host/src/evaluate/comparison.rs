@@ -113,6 +113,8 @@ pub struct Comparison {
     pub size_ratio: Option<f64>,
     /// By label id; empty for regression.
     pub per_class: Vec<ClassComparison>,
+    /// The decision of the bundle, where it was fitted.
+    pub fitted: Option<super::Fitted>,
 }
 
 /// Why models cannot be compared.
@@ -164,6 +166,7 @@ impl Comparison {
                 .map(|host| largest_difference(inputs.fp32.logits, host.logits)),
             size_ratio: fp32.bytes.zip(int8.bytes).map(|(fp32, int8)| int8 as f64 / fp32 as f64),
             per_class: answers.per_class(data, &fp32.metrics, &int8.metrics),
+            fitted: None,
             fp32,
             int8,
             host,

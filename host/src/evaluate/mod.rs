@@ -3,6 +3,7 @@
 //! [`Comparison::new`] takes the outputs of both on the same sentences; a [`Gate`] accepts or refuses it.
 
 mod comparison;
+mod fit;
 mod gate;
 mod plot;
 mod render;
@@ -13,8 +14,9 @@ mod table;
 pub use comparison::{
     ClassComparison, CompareError, Comparison, Inputs, Latency, McNemar, Measured, Outputs,
 };
+pub use fit::{DecisionOptions, Fitted, describe_decision, fit_decision};
 pub use gate::{Gate, Refusal, Suffered};
-pub use run::{BundleError, BundleRun, run_bundle};
+pub use run::{BundleError, BundleRun, run_bundle, run_texts};
 pub use significance::{Interval, bootstrap, mcnemar};
 
 #[cfg(test)]

@@ -18,9 +18,14 @@ pub struct BundleRun {
 impl BundleRun {
     /// As the comparison takes it.
     pub fn outputs(&self) -> Outputs<'_> {
+        self.outputs_with(None)
+    }
+
+    /// With thresholds for the labels of a multi-label task.
+    pub fn outputs_with<'a>(&'a self, thresholds: Option<&'a [f32]>) -> Outputs<'a> {
         Outputs {
             logits: &self.logits,
-            thresholds: None,
+            thresholds,
             bytes: Some(self.bytes),
             latency: Some(self.latency),
         }
@@ -83,4 +88,24 @@ pub fn run_bundle(path: &Path, data: &Dataset, progress: &mut dyn FnMut()) -> Re
         |p: f64| micros.get(((micros.len() as f64 - 1.0) * p).round() as usize).copied().unwrap_or(0.0);
     let latency = Latency { p50: percentile(0.5), p90: percentile(0.9), p99: percentile(0.99) };
     Ok(BundleRun { logits, latency, bytes: std::fs::metadata(path).map_or(0, |m| m.len()) })
+}
+
+/// The logits of texts without labels, as the device gives them: `[texts, labels]`.
+///
+/// # Errors
+/// [`BundleError`].
+pub fn run_texts(
+    path: &Path,
+    texts: &[(String, Option<String>)],
+    progress: &mut dyn FnMut(),
+) -> Result<Vec<f32>, BundleError> {
+    let load = |source| BundleError::Load { path: path.into(), source };
+    let mut classifier = Classifier::open(path, &Options::default()).map_err(load)?;
+    let mut logits = Vec::new();
+    for ((text, pair), row) in texts.iter().zip(1..) {
+        let outcome = classifier.classify(text, pair.as_deref());
+        logits.extend_from_slice(outcome.map_err(|source| BundleError::Row { row, source })?.logits);
+        progress();
+    }
+    Ok(logits)
 }

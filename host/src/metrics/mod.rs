@@ -166,7 +166,7 @@ pub fn predict(
 }
 
 /// The index of the first largest value.
-fn argmax(row: &[f32]) -> u32 {
+pub(crate) fn argmax(row: &[f32]) -> u32 {
     let mut best = 0;
     for (index, value) in row.iter().enumerate() {
         if *value > row[best] {

@@ -10,6 +10,7 @@ pub(super) struct Prepared {
     pub train: Dataset,
     pub dev: Dataset,
     pub test: Option<Dataset>,
+    pub out_of_scope: Vec<(String, Option<String>)>,
     pub metric: Metric,
 }
 
@@ -49,8 +50,12 @@ impl Prepared {
             rows(&dev),
             test.as_ref().map_or(String::new(), |t| format!(", {} to measure on", rows(t)))
         ));
+        let mut out_of_scope = Vec::new();
+        for path in recipe.data.out_of_scope.iter().flat_map(Files::paths) {
+            out_of_scope.extend(data::unlabelled(path, train.is_paired())?);
+        }
         let metric = recipe.task.metric.unwrap_or(Metric::of(train.task));
-        Ok(Self { train, dev, test, metric })
+        Ok(Self { train, dev, test, out_of_scope, metric })
     }
 
     /// Texts for the bundle's self-test: the recipe's own file, else evenly spread dev texts.

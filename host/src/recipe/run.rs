@@ -4,7 +4,7 @@ use super::{Recipe, prepare::Prepared, students::distil};
 use crate::bert::{Checkpoint, Classifier, ProblemType};
 use crate::data::{Dataset, Task};
 use crate::distill::{piece_counts, prune_vocabulary};
-use crate::evaluate::{Comparison, Gate, Inputs, Outputs, Refusal, run_bundle};
+use crate::evaluate::{Comparison, Gate, Inputs, Outputs, Refusal, describe_decision, fit_decision, run_bundle, run_texts};
 use crate::metrics::Metric;
 use crate::train::{self, Encoded, Event, Job, Objective, Summary, Supervised, TrainOptions};
 use crate::{export, quantize};
@@ -278,7 +278,7 @@ fn pack(
     save(&fp32_bundle, &export::pack(&manifest, fp32, vocabulary, &[])?)?;
     save(&candidate, &export::pack(&manifest, int8, vocabulary, &[])?)?;
     let data = prepared.test.as_ref().unwrap_or(&prepared.dev);
-    let all = data.len() * 2;
+    let all = data.len() * 2 + prepared.test.as_ref().map_or(0, |_| prepared.dev.len()) + prepared.out_of_scope.len();
     let mut done = 0;
     let mut classified = || {
         done += 1;
@@ -286,17 +286,26 @@ fn pack(
     };
     let fp32_run = run_bundle(&fp32_bundle, data, &mut classified)?;
     let int8_run = run_bundle(&candidate, data, &mut classified)?;
+    // what is decided by is fitted on dev, whatever is measured on
+    let on_dev = match prepared.test {
+        Some(_) => run_bundle(&candidate, &prepared.dev, &mut classified)?.logits,
+        None => int8_run.logits.clone(),
+    };
+    manifest.decision = fit_decision(&prepared.dev, &on_dev, &recipe.decision);
+    let out_of_scope = run_texts(&candidate, &prepared.out_of_scope, &mut classified)?;
+    let thresholds = Some(manifest.decision.thresholds.as_slice()).filter(|t| !t.is_empty());
     let model = Classifier::new(checkpoint.clone(), 0)?;
     let trained = Encoded::new(data.clone(), model.tokenizer(), recipe.task.max_tokens)?;
     let trained = train::predict(&model, &trained, &mut |_| ())?.logits;
-    let trained = Outputs { logits: &trained, thresholds: None, bytes: None, latency: None };
-    let comparison = Comparison::new(&Inputs {
+    let trained = Outputs { logits: &trained, thresholds, bytes: None, latency: None };
+    let mut comparison = Comparison::new(&Inputs {
         data,
         metric: Some(prepared.metric),
-        fp32: fp32_run.outputs(),
-        int8: int8_run.outputs(),
+        fp32: fp32_run.outputs_with(thresholds),
+        int8: int8_run.outputs_with(thresholds),
         host: Some(trained),
     })?;
+    comparison.fitted = Some(describe_decision(&manifest.decision, data, &int8_run.logits, Some(&out_of_scope)));
     save(&recipe.output.join("report.json"), json(&comparison).as_bytes())?;
     save(&recipe.output.join("report.md"), comparison.markdown().as_bytes())?;
     let bundle = path(".bundle");

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Column, Format, Source, Task};
 use crate::distill::Distill;
+use crate::evaluate::DecisionOptions;
 use crate::metrics::Metric;
 use crate::train::TrainOptions;
 
@@ -28,6 +29,9 @@ pub struct Recipe {
     /// From fp32 to int8.
     #[serde(default)]
     pub quantize: Quantize,
+    /// From logits to answers.
+    #[serde(default)]
+    pub decision: DecisionOptions,
     /// The bundle.
     pub pack: Pack,
 }
@@ -42,6 +46,8 @@ pub struct DataFiles {
     pub dev: Option<Files>,
     /// Measured once, at the end.
     pub test: Option<Files>,
+    /// Texts that no label fits, with or without labels: how many of them the bundle leaves without an answer is measured.
+    pub out_of_scope: Option<Files>,
     /// `auto`, `csv`, `tsv`, `jsonl` or `lines`.
     #[serde(default)]
     pub format: Format,
@@ -211,8 +217,8 @@ impl Recipe {
         if let Some(distill) = &mut self.distill {
             distill.student.iter_mut().chain(&mut distill.unlabelled).for_each(join);
         }
-        let DataFiles { train, dev, test, .. } = &mut self.data;
-        for files in [Some(train), dev.as_mut(), test.as_mut()].into_iter().flatten() {
+        let DataFiles { train, dev, test, out_of_scope, .. } = &mut self.data;
+        for files in [Some(train), dev.as_mut(), test.as_mut(), out_of_scope.as_mut()].into_iter().flatten() {
             files.paths_mut().iter_mut().for_each(join);
         }
     }

@@ -47,6 +47,14 @@ impl Recipe {
         self.distill.iter().try_for_each(Distill::check)?;
         self.quantize.check()?;
         self.pack.check()?;
+        let (reject, error) = (self.decision.false_reject, self.decision.max_error);
+        reject.iter().try_for_each(|&x| part(x, "decision.false_reject"))?;
+        error.iter().try_for_each(|&x| part(x, "decision.max_error"))?;
+        ensure(
+            reject.is_none() || error.is_none(),
+            "decision.max_error",
+            "and `decision.false_reject` exclude each other; remove one",
+        )?;
         if let ClassWeights::Named(weights) = &self.train.class_weights {
             let regression = self.task.kind == Some(Task::Regression);
             ensure(!regression, "train.class_weights", "are for classes; the task is regression")?;

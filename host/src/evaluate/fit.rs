@@ -1,0 +1,261 @@
+//! Numbers of the decision, fitted on held-out texts after quantization: the device uses them as they are.
+
+use crate::data::{Dataset, Target, Task};
+use crate::metrics::{self, argmax, calibration_error};
+use goldcrest_edge::decision::Settings;
+use serde::{Deserialize, Serialize};
+
+/// `[decision]`: what is fitted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DecisionOptions {
+    /// Single label: divides logits so that probabilities say how often they are right: true.
+    pub temperature: bool,
+    /// Multi-label: a threshold for each label, the best for its F1: true.
+    pub thresholds: bool,
+    /// Single label: the share of held-out texts that may go without an answer; the least certain ones do.
+    pub false_reject: Option<f64>,
+    /// Single label: the share of given answers that may be wrong; as many texts go without one as that needs.
+    pub max_error: Option<f64>,
+}
+
+impl Default for DecisionOptions {
+    fn default() -> Self {
+        DecisionOptions { temperature: true, thresholds: true, false_reject: None, max_error: None }
+    }
+}
+
+/// What was fitted and what it changed, on the texts that the report is about.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Fitted {
+    /// For the bundle.
+    pub temperature: f32,
+    /// Likewise.
+    pub thresholds: Vec<f32>,
+    /// Likewise.
+    pub abstain_below: Option<f32>,
+    /// Expected calibration error before; single label alone.
+    pub calibration_before: Option<f64>,
+    /// And after.
+    pub calibration_after: Option<f64>,
+    /// With `abstain_below`: share of the texts that get an answer.
+    pub coverage: Option<f64>,
+    /// With `abstain_below`: share of those answers that are wrong.
+    pub error: Option<f64>,
+    /// With texts out of scope: share of them that get no answer.
+    pub out_of_scope_recall: Option<f64>,
+}
+
+/// Fits the decision to int8 logits `[examples, width]` of held-out data.
+pub fn fit_decision(data: &Dataset, logits: &[f32], options: &DecisionOptions) -> Settings {
+    let width = metrics::width(data);
+    let mut settings = Settings::default();
+    match data.task {
+        Task::SingleLabel => {
+            let gold = classes(data);
+            if options.temperature {
+                settings.temperature = temperature(logits, width, &gold);
+            }
+            let mut scored: Vec<(f32, bool)> = scores(logits, width, settings.temperature)
+                .zip(&gold)
+                .map(|((class, score), gold)| (score, class == *gold))
+                .collect();
+            scored.sort_by(|a, b| a.0.total_cmp(&b.0));
+            settings.abstain_below = match (options.false_reject, options.max_error) {
+                (Some(share), _) => Some(scored[((scored.len() as f64 * share) as usize).min(scored.len() - 1)].0),
+                (None, Some(most)) => Some(least_certain(&scored, most)),
+                (None, None) => None,
+            };
+        }
+        Task::MultiLabel if options.thresholds => settings.thresholds = thresholds(data, logits, width),
+        Task::MultiLabel | Task::Regression => {}
+    }
+    settings
+}
+
+/// What settings do on `data`, and to the logits of texts out of scope.
+pub fn describe_decision(settings: &Settings, data: &Dataset, logits: &[f32], out_of_scope: Option<&[f32]>) -> Fitted {
+    let width = metrics::width(data);
+    let mut fitted = Fitted {
+        temperature: settings.temperature,
+        thresholds: settings.thresholds.clone(),
+        abstain_below: settings.abstain_below,
+        calibration_before: None,
+        calibration_after: None,
+        coverage: None,
+        error: None,
+        out_of_scope_recall: None,
+    };
+    if data.task != Task::SingleLabel {
+        return fitted;
+    }
+    let gold = classes(data);
+    let error = |logits: &[f32]| calibration_error(logits, width, gold.iter().copied());
+    let scaled: Vec<f32> = logits.iter().map(|x| x / settings.temperature).collect();
+    (fitted.calibration_before, fitted.calibration_after) = (Some(error(logits)), Some(error(&scaled)));
+    if let Some(least) = settings.abstain_below {
+        let answered: Vec<bool> = scores(logits, width, settings.temperature)
+            .zip(&gold)
+            .filter(|((_, score), _)| *score >= least)
+            .map(|((class, _), gold)| class == *gold)
+            .collect();
+        let wrong = answered.iter().filter(|right| !**right).count();
+        fitted.coverage = Some(answered.len() as f64 / gold.len().max(1) as f64);
+        fitted.error = Some(wrong as f64 / answered.len().max(1) as f64);
+        fitted.out_of_scope_recall = out_of_scope.filter(|logits| !logits.is_empty()).map(|logits| {
+            let silent = scores(logits, width, settings.temperature).filter(|(_, score)| *score < least).count();
+            silent as f64 / (logits.len() / width) as f64
+        });
+    }
+    fitted
+}
+
+impl Fitted {
+    /// Sentences for people.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        let points = |x: f64| format!("{:.2}", x * 100.0);
+        if let (Some(before), Some(after)) = (self.calibration_before, self.calibration_after) {
+            let (before, after) = (points(before), points(after));
+            notes.push(format!("temperature {:.3}: calibration error {before} before, {after} after", self.temperature));
+        }
+        if !self.thresholds.is_empty() {
+            let list: Vec<String> = self.thresholds.iter().map(|t| format!("{t:.2}")).collect();
+            notes.push(format!("thresholds by label: {}", list.join(" ")));
+        }
+        if let (Some(least), Some(coverage), Some(error)) = (self.abstain_below, self.coverage, self.error) {
+            let (coverage, error) = (points(coverage), points(error));
+            notes.push(format!("no answer below {least:.3}: {coverage} % are answered, {error} % of those wrongly"));
+        }
+        if let Some(recall) = self.out_of_scope_recall {
+            notes.push(format!("out of scope: {} % get no answer", points(recall)));
+        }
+        notes
+    }
+}
+
+fn classes(data: &Dataset) -> Vec<u32> {
+    data.examples
+        .iter()
+        .map(|example| match example.target {
+            Target::Class(class) => class,
+            Target::Classes(_) | Target::Value(_) => 0,
+        })
+        .collect()
+}
+
+/// The best class of each row and its probability.
+fn scores(logits: &[f32], width: usize, temperature: f32) -> impl Iterator<Item = (u32, f32)> {
+    logits.chunks_exact(width.max(1)).map(move |row| {
+        let best = argmax(row);
+        let sum: f32 = row.iter().map(|x| ((x - row[best as usize]) / temperature).exp()).sum();
+        (best, 1.0 / sum)
+    })
+}
+
+/// The temperature with the least negative log likelihood (Guo et al. 2017), by golden section over its logarithm: the
+/// likelihood has one minimum.
+fn temperature(logits: &[f32], width: usize, gold: &[u32]) -> f32 {
+    const RATIO: f64 = 0.618_033_988_749_894_9;
+    let loss = |log: f64| -> f64 {
+        let t = log.exp();
+        let rows = logits.chunks_exact(width).zip(gold);
+        rows.map(|(row, gold)| {
+            let largest = f64::from(row[argmax(row) as usize]);
+            let sum: f64 = row.iter().map(|x| ((f64::from(*x) - largest) / t).exp()).sum();
+            sum.ln() - (f64::from(row[*gold as usize]) - largest) / t
+        })
+        .sum()
+    };
+    let (mut low, mut high) = (0.05f64.ln(), 20f64.ln());
+    for _ in 0..60 {
+        let (a, b) = (high - RATIO * (high - low), low + RATIO * (high - low));
+        if loss(a) < loss(b) { high = b } else { low = a }
+    }
+    ((low + high) / 2.0).exp() as f32
+}
+
+/// The lowest score from which on at most a share `most` of the answers is wrong; `scored` is ascending.
+fn least_certain(scored: &[(f32, bool)], most: f64) -> f32 {
+    let mut wrong = scored.iter().filter(|(_, right)| !right).count();
+    for (i, (score, right)) in scored.iter().enumerate() {
+        if wrong as f64 <= most * (scored.len() - i) as f64 {
+            return *score;
+        }
+        wrong -= usize::from(!right);
+    }
+    1.0
+}
+
+/// Labels with fewer examples than this get the threshold that is best for all labels together.
+const ENOUGH: usize = 10;
+
+/// For each label the probability from which on giving it is best for its F1.
+fn thresholds(data: &Dataset, logits: &[f32], width: usize) -> Vec<f32> {
+    let columns: Vec<Vec<(f32, bool)>> = (0..width)
+        .map(|label| {
+            let rows = logits.chunks_exact(width).zip(&data.examples);
+            rows.map(|(row, example)| {
+                let has = matches!(&example.target, Target::Classes(c) if c.contains(&(label as u32)));
+                (1.0 / (1.0 + (-row[label]).exp()), has)
+            })
+            .collect()
+        })
+        .collect();
+    let all: Vec<(f32, bool)> = columns.iter().flatten().copied().collect();
+    let common = best_threshold(all);
+    columns
+        .into_iter()
+        .map(|column| {
+            let enough = column.iter().filter(|(_, has)| *has).count() >= ENOUGH;
+            if enough { best_threshold(column) } else { common }
+        })
+        .collect()
+}
+
+fn best_threshold(mut column: Vec<(f32, bool)>) -> f32 {
+    column.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let positives = column.iter().filter(|(_, has)| *has).count();
+    let (mut best, mut right) = ((0.0, metrics::THRESHOLD), 0usize);
+    for (i, (score, has)) in column.iter().enumerate() {
+        right += usize::from(*has);
+        // the threshold lies halfway to the next score; equal scores go together
+        let next = column.get(i + 1).map_or(0.0, |(next, _)| *next);
+        let f1 = 2.0 * right as f64 / (i + 1 + positives) as f64;
+        if next < *score && f1 > best.0 {
+            best = (f1, (score + next) / 2.0);
+        }
+    }
+    best.1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_temperature_undoes_scaled_logits() {
+        // probabilities 0.8 and 0.6 that are right, scaled by 3
+        let mut logits = Vec::new();
+        let mut gold = Vec::new();
+        for (p, right) in [(0.8f32, 8), (0.6, 6)] {
+            for i in 0..10 {
+                logits.extend([3.0 * (p / (1.0 - p)).ln(), 0.0]);
+                gold.push(u32::from(i >= right));
+            }
+        }
+        let t = temperature(&logits, 2, &gold);
+        assert!((t - 3.0).abs() < 1e-3, "{t}");
+    }
+
+    #[test]
+    fn thresholds_and_abstention_by_hand() {
+        // giving the label from 0.35 on: 2 right of 3, of 2: F1 0.8; from 0.65: 1 of 1, F1 0.67
+        let column = vec![(0.9, true), (0.4, false), (0.3, true), (0.2, false)];
+        assert!((best_threshold(column) - 0.25).abs() < 1e-6);
+        let scored = [(0.5, false), (0.6, true), (0.7, false), (0.9, true), (0.95, true)];
+        assert_eq!(least_certain(&scored, 0.25), 0.6);
+        assert_eq!(least_certain(&scored, 0.0), 0.9);
+        assert_eq!(least_certain(&scored, 0.5), 0.5);
+    }
+}
