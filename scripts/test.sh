@@ -46,7 +46,7 @@ step_python() {
         fi
         touch "$TARGET/venv/ready"
     fi
-    local bin=$TARGET/release texts=tests/data/messages.txt student=$run/out/student
+    local bin=$TARGET/release texts=tests/data/messages.txt student=$run/out/student-2
     check_onnx() { # PRECISION OURS TOLERANCE
         "$python" scripts/check-onnx.py "$run/out/model.$1.onnx" "$student/tokenizer.json" "$texts" --max-tokens 48 --ours "$2" --tolerance "$3"
     }

@@ -83,7 +83,7 @@ fn a_killed_run_continues_to_the_same_weights() {
 
     let (folder, recipe) = tiny_recipe("killed");
     let (mut killed, mut in_training) = (0, 0);
-    for (share, step) in [(0.3, "teacher"), (0.5, "student"), (0.7, "student")] {
+    for (share, step) in [(0.3, "teacher"), (0.5, "student-1"), (0.7, "student-2")] {
         let mut child = goldcrest_run(&recipe).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let state = folder.join("out").join(step).join("state.safetensors");
         let end = Instant::now() + duration.mul_f64(share);

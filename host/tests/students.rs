@@ -1,0 +1,125 @@
+//! Students cut out of a model compute what they are cut for.
+
+use goldcrest::bert::{Batch, Checkpoint, Classifier, Config, Mode, ProblemType, Tape, TokenizerFiles, Tokens};
+use goldcrest::data::{Dataset, Example, Labels, Target, Task, unlabelled};
+use goldcrest::distill::{Augment, TransferSet, cut_widths, factorise_embeddings, importance};
+use goldcrest::train::Encoded;
+
+const WORDS: [&str; 10] = ["red", "green", "blue", "fast", "slow", "high", "low", "warm", "cold", "##er"];
+
+fn model() -> Checkpoint {
+    let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"];
+    let vocab: String = special.iter().chain(&WORDS).map(|w| format!("{w}\n")).collect();
+    let mut config: Config = serde_json::from_value(serde_json::json!({
+        "vocab_size": 14, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 24,
+    }))
+    .unwrap();
+    config.set_labels(&["no".into(), "yes".into()], ProblemType::SingleLabelClassification);
+    let tokenizer =
+        TokenizerFiles { vocab, lowercase: true, strip_accents: None, chinese_chars: true, max_length: 16 };
+    Classifier::new(Checkpoint { config, tensors: Default::default(), tokenizer }, 5).unwrap().checkpoint()
+}
+
+fn data(texts: &[&str]) -> Dataset {
+    let example = |text: &&str| Example {
+        text: text.to_string(),
+        pair: None,
+        target: Target::Class(0),
+        file: 0,
+        line: 1,
+    };
+    Dataset {
+        task: Task::SingleLabel,
+        labels: Labels::ordered(vec!["no".into(), "yes".into()]).unwrap(),
+        examples: texts.iter().map(example).collect(),
+        files: vec![],
+    }
+}
+
+fn logits(model: &Checkpoint) -> Vec<f32> {
+    let model = Classifier::new(model.clone(), 0).unwrap();
+    let tokens = Tokens { ids: vec![2, 5, 9, 13, 7, 3], type_ids: vec![0; 6] };
+    let batch = Batch::new([&tokens].into_iter(), 0);
+    model.forward(&batch, Mode::Evaluate, &mut Tape::default()).unwrap().logits.clone()
+}
+
+fn close(a: &[f32], b: &[f32], tolerance: f32) -> bool {
+    a.iter().zip(b).all(|(a, b)| (a - b).abs() < tolerance)
+}
+
+#[test]
+fn what_is_dead_is_cut_first_and_changes_nothing() {
+    let mut whole = model();
+    for (layer, head, column) in [(0, 2, 3), (1, 0, 11)] {
+        // one head and seven columns that reach nothing
+        let mut clear = |part: &str, width: usize, dead: std::ops::Range<usize>| {
+            let name = format!("bert.encoder.layer.{layer}.{part}.weight");
+            let weight = whole.tensors.get_mut(&name).unwrap();
+            weight.data.chunks_exact_mut(width).for_each(|row| row[dead.clone()].fill(0.0));
+        };
+        clear("attention.output.dense", 16, head * 4..head * 4 + 4);
+        clear("output.dense", 24, column..column + 7);
+    }
+    let texts = data(&["red fast warm", "slower blue", "cold high low green"]);
+    let texts = Encoded::new(texts, &whole.tokenizer, 16).unwrap();
+    let found = importance(&Classifier::new(whole.clone(), 0).unwrap(), &texts, 3, 0).unwrap();
+    for (layer, head) in [(0, 2), (1, 0)] {
+        let dead: Vec<usize> = (0..4).filter(|h| found.layers[layer].heads[*h] == 0.0).collect();
+        assert_eq!(dead, [head], "layer {layer}: {:?}", found.layers[layer].heads);
+    }
+    let cut = cut_widths(&whole, &found, Some(3), Some(17));
+    let shape = cut.config.goldcrest.clone().unwrap();
+    assert_eq!((shape.heads, shape.intermediate), (vec![3, 3], vec![17, 17]));
+    assert!(close(&logits(&whole), &logits(&cut), 1e-6));
+    let more = cut_widths(&whole, &found, Some(2), None);
+    assert!(!close(&logits(&whole), &logits(&more), 1e-9));
+}
+
+#[test]
+fn embeddings_of_full_rank_are_the_same() {
+    let whole = model();
+    let counts = vec![1.0; 14];
+    // 14 pieces span 14 of the 16 dimensions at most
+    let narrow = factorise_embeddings(&whole, 14, &counts);
+    assert_eq!(narrow.config.embedding_rank(), Some(14));
+    assert!(close(&logits(&whole), &logits(&narrow), 1e-5));
+    let again = factorise_embeddings(&narrow, 13, &counts);
+    assert_eq!(again.tensors["bert.embeddings.word_embeddings.weight"].shape, [14, 13]);
+    assert!(!close(&logits(&whole), &logits(&again), 1e-9));
+    assert_eq!(factorise_embeddings(&whole, 16, &counts), whole);
+}
+
+#[test]
+fn a_transfer_set_keeps_the_gold_texts_first_and_what_is_measured_on_out() {
+    let (train, dev) = (data(&["red fast warm", "slower blue", "red fast warm"]), data(&["Cold high"]));
+    let given = ["cold  HIGH", "low low", "red fast warm"].map(|text| (text.to_string(), None)).to_vec();
+    let augment = Augment { replaced: 4.0, spliced: 2.0, seed: 1 };
+    let set = TransferSet::new(&train, given.clone(), &[&dev], &model(), augment).unwrap();
+    assert_eq!((set.gold, set.given), (3, 4));
+    let texts: Vec<&str> = set.data.examples.iter().map(|e| e.text.as_str()).collect();
+    assert_eq!(texts[..4], ["red fast warm", "slower blue", "red fast warm", "low low"]);
+    assert!(!texts.iter().any(|text| text.eq_ignore_ascii_case("cold high")), "{texts:?}");
+    assert!(texts[4..].iter().any(|text| text.contains("slower blue")), "continuations are joined: {texts:?}");
+    let again = TransferSet::new(&train, given, &[&dev], &model(), augment).unwrap();
+    assert_eq!(set.data, again.data);
+}
+
+#[test]
+fn texts_without_labels_are_read_from_tables_and_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    };
+    let texts = |path: &std::path::Path, paired| unlabelled(path, paired).unwrap();
+    let one = |text: &str| (text.to_string(), None);
+    assert_eq!(texts(&file("a.csv", "id,text\n1,\"hello, you\"\n2,bye\n"), false), [one("hello, you"), one("bye")]);
+    assert_eq!(texts(&file("b.jsonl", "{\"text\": \"hi\", \"label\": 3}\n"), false), [one("hi")]);
+    assert_eq!(texts(&file("c.txt", "first\n\nsecond\tline\n"), false), [one("first"), one("second\tline")]);
+    let pairs = file("d.tsv", "text_a\ttext_b\nx\ty\n");
+    assert_eq!(texts(&pairs, false), [one("x"), one("y")]);
+    assert_eq!(texts(&pairs, true), [("x".to_string(), Some("y".to_string()))]);
+    let error = unlabelled(&file("e.txt", "alone\n"), true).unwrap_err().to_string();
+    assert!(error.contains("e.txt") && error.contains('1'), "{error}");
+}
