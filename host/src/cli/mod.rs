@@ -12,7 +12,6 @@ mod sweep;
 
 use clap::{Parser, Subcommand};
 use goldcrest::recipe::Until;
-use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
 /// From labelled texts to one small file that classifies text on a board: fine-tune, distil, quantize, export, pack,
@@ -94,19 +93,6 @@ pub fn main() -> ExitCode {
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let io = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
     io.into_iter().any(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
-}
-
-/// Starts the program again with candle's own thread pool switched off: it spins between the small operations that are
-/// left to it, and takes the cores from ours. It reads the variable once, before any code of ours could set it.
-pub fn one_thread_for_candle() {
-    const VARIABLE: &str = "RAYON_NUM_THREADS";
-    if std::env::var_os(VARIABLE).is_none()
-        && let Ok(program) = std::env::current_exe()
-    {
-        // comes back only if it failed; then everything works all the same, slower
-        let _ =
-            std::process::Command::new(program).args(std::env::args_os().skip(1)).env(VARIABLE, "1").exec();
-    }
 }
 
 /// Sets the threads of all parallel work; all cores when not given.
