@@ -7,6 +7,7 @@ mod error;
 mod gradients;
 mod model;
 pub mod ops;
+mod output;
 mod tape;
 mod tokenizer_files;
 
@@ -16,5 +17,6 @@ pub use config::{Config, LayerShape, ProblemType, StudentShape};
 pub use error::Error;
 pub use gradients::Gradients;
 pub use model::Classifier;
-pub use tape::{Mode, Output, OutputGradient, Tape};
+pub use output::{Mode, Output, OutputGradient};
+pub use tape::Tape;
 pub use tokenizer_files::TokenizerFiles;
