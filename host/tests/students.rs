@@ -1,6 +1,8 @@
 //! Students cut out of a model compute what they are cut for.
 
-use goldcrest::bert::{Batch, Checkpoint, Classifier, Config, Mode, ProblemType, Tape, TokenizerFiles, Tokens};
+use goldcrest::bert::{
+    Batch, Checkpoint, Classifier, Config, Mode, ProblemType, Tape, TokenizerFiles, Tokens,
+};
 use goldcrest::data::{Dataset, Example, Labels, Target, Task, unlabelled};
 use goldcrest::distill::{Augment, TransferSet, cut_widths, factorise_embeddings, importance};
 use goldcrest::train::Encoded;
@@ -99,7 +101,10 @@ fn a_transfer_set_keeps_the_gold_texts_first_and_what_is_measured_on_out() {
     let texts: Vec<&str> = set.data.examples.iter().map(|e| e.text.as_str()).collect();
     assert_eq!(texts[..4], ["red fast warm", "slower blue", "red fast warm", "low low"]);
     assert!(!texts.iter().any(|text| text.eq_ignore_ascii_case("cold high")), "{texts:?}");
-    assert!(texts[4..].iter().any(|text| text.contains("slower blue")), "continuations are joined: {texts:?}");
+    assert!(
+        texts[4..].iter().any(|text| text.contains("slower blue")),
+        "continuations are joined: {texts:?}"
+    );
     let again = TransferSet::new(&train, given, &[&dev], &model(), augment).unwrap();
     assert_eq!(set.data, again.data);
 }
@@ -114,7 +119,10 @@ fn texts_without_labels_are_read_from_tables_and_lines() {
     };
     let texts = |path: &std::path::Path, paired| unlabelled(path, paired).unwrap();
     let one = |text: &str| (text.to_string(), None);
-    assert_eq!(texts(&file("a.csv", "id,text\n1,\"hello, you\"\n2,bye\n"), false), [one("hello, you"), one("bye")]);
+    assert_eq!(
+        texts(&file("a.csv", "id,text\n1,\"hello, you\"\n2,bye\n"), false),
+        [one("hello, you"), one("bye")]
+    );
     assert_eq!(texts(&file("b.jsonl", "{\"text\": \"hi\", \"label\": 3}\n"), false), [one("hi")]);
     assert_eq!(texts(&file("c.txt", "first\n\nsecond\tline\n"), false), [one("first"), one("second\tline")]);
     let pairs = file("d.tsv", "text_a\ttext_b\nx\ty\n");

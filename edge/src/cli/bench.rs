@@ -42,8 +42,8 @@ pub fn run(args: &Args) -> Result<()> {
     let start = Instant::now();
     let opened = args.model.open()?;
     let bundle = args.model.read(&opened)?;
-    let mut classifier =
-        Classifier::from_bundle(&bundle, opened.bytes(), &args.model.options()).with_context(|| args.model.name())?;
+    let mut classifier = Classifier::from_bundle(&bundle, opened.bytes(), &args.model.options())
+        .with_context(|| args.model.name())?;
     let load = start.elapsed();
     let max_tokens = bundle.manifest().max_tokens as usize;
     let least = if bundle.manifest().pair { 5 } else { 3 };

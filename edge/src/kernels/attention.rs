@@ -157,7 +157,12 @@ pub(super) fn attention<D: Dot>(input: &AttentionInput<'_>, scratch: &mut Attent
 
 /// Writes the first `rows` rows of a block.
 #[inline(always)]
-fn put_rows<L: Lanes, const SETS: usize>(block: [[L; SETS]; MAX_ROWS], rows: usize, to: &mut [f32], stride: usize) {
+fn put_rows<L: Lanes, const SETS: usize>(
+    block: [[L; SETS]; MAX_ROWS],
+    rows: usize,
+    to: &mut [f32],
+    stride: usize,
+) {
     for (r, sets) in block.into_iter().enumerate().take(rows) {
         for (set, sums) in sets.into_iter().enumerate() {
             sums.put(to, r * stride + set * LANES);

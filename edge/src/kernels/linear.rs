@@ -76,7 +76,8 @@ fn arrange<const GROUP: usize>(weights: &Weights<'_>, strip: usize, depth: usize
             let (places, _) = group.as_chunks_mut::<GROUP>();
             let places = &mut places[..width];
             if weights.output_stride == 1 && k + GROUP <= inputs {
-                let rows: [&[i8]; GROUP] = core::array::from_fn(|i| &data[(k + i) * outputs + first..][..width]);
+                let rows: [&[i8]; GROUP] =
+                    core::array::from_fn(|i| &data[(k + i) * outputs + first..][..width]);
                 for (column, place) in places.iter_mut().enumerate() {
                     *place = core::array::from_fn(|i| rows[i][column] as u8);
                 }

@@ -353,7 +353,9 @@ fn pack(kernels: Kernels, parts: &[LinearParts<'_>]) -> Result<Linear, KernelErr
         several => {
             joined.reserve_exact(inputs * outputs);
             for i in 0..inputs {
-                several.iter().for_each(|p| joined.extend_from_slice(&p.weights[i * p.outputs..][..p.outputs]));
+                several
+                    .iter()
+                    .for_each(|p| joined.extend_from_slice(&p.weights[i * p.outputs..][..p.outputs]));
             }
             &joined
         }

@@ -62,7 +62,9 @@ pub fn fit_decision(data: &Dataset, logits: &[f32], options: &DecisionOptions) -
                 .collect();
             scored.sort_by(|a, b| a.0.total_cmp(&b.0));
             settings.abstain_below = match (options.false_reject, options.max_error) {
-                (Some(share), _) => Some(scored[((scored.len() as f64 * share) as usize).min(scored.len() - 1)].0),
+                (Some(share), _) => {
+                    Some(scored[((scored.len() as f64 * share) as usize).min(scored.len() - 1)].0)
+                }
                 (None, Some(most)) => Some(least_certain(&scored, most)),
                 (None, None) => None,
             };
@@ -74,7 +76,12 @@ pub fn fit_decision(data: &Dataset, logits: &[f32], options: &DecisionOptions) -
 }
 
 /// What settings do on `data`, and to the logits of texts out of scope.
-pub fn describe_decision(settings: &Settings, data: &Dataset, logits: &[f32], out_of_scope: Option<&[f32]>) -> Fitted {
+pub fn describe_decision(
+    settings: &Settings,
+    data: &Dataset,
+    logits: &[f32],
+    out_of_scope: Option<&[f32]>,
+) -> Fitted {
     let width = metrics::width(data);
     let mut fitted = Fitted {
         temperature: settings.temperature,
@@ -103,7 +110,8 @@ pub fn describe_decision(settings: &Settings, data: &Dataset, logits: &[f32], ou
         fitted.coverage = Some(answered.len() as f64 / gold.len().max(1) as f64);
         fitted.error = Some(wrong as f64 / answered.len().max(1) as f64);
         fitted.out_of_scope_recall = out_of_scope.filter(|logits| !logits.is_empty()).map(|logits| {
-            let silent = scores(logits, width, settings.temperature).filter(|(_, score)| *score < least).count();
+            let silent =
+                scores(logits, width, settings.temperature).filter(|(_, score)| *score < least).count();
             silent as f64 / (logits.len() / width) as f64
         });
     }
@@ -117,7 +125,10 @@ impl Fitted {
         let points = |x: f64| format!("{:.2}", x * 100.0);
         if let (Some(before), Some(after)) = (self.calibration_before, self.calibration_after) {
             let (before, after) = (points(before), points(after));
-            notes.push(format!("temperature {:.3}: calibration error {before} before, {after} after", self.temperature));
+            notes.push(format!(
+                "temperature {:.3}: calibration error {before} before, {after} after",
+                self.temperature
+            ));
         }
         if !self.thresholds.is_empty() {
             let list: Vec<String> = self.thresholds.iter().map(|t| format!("{t:.2}")).collect();
@@ -125,7 +136,9 @@ impl Fitted {
         }
         if let (Some(least), Some(coverage), Some(error)) = (self.abstain_below, self.coverage, self.error) {
             let (coverage, error) = (points(coverage), points(error));
-            notes.push(format!("no answer below {least:.3}: {coverage} % are answered, {error} % of those wrongly"));
+            notes.push(format!(
+                "no answer below {least:.3}: {coverage} % are answered, {error} % of those wrongly"
+            ));
         }
         if let Some(recall) = self.out_of_scope_recall {
             notes.push(format!("out of scope: {} % get no answer", points(recall)));

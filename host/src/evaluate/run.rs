@@ -23,12 +23,7 @@ impl BundleRun {
 
     /// With thresholds for the labels of a multi-label task.
     pub fn outputs_with<'a>(&'a self, thresholds: Option<&'a [f32]>) -> Outputs<'a> {
-        Outputs {
-            logits: &self.logits,
-            thresholds,
-            bytes: Some(self.bytes),
-            latency: Some(self.latency),
-        }
+        Outputs { logits: &self.logits, thresholds, bytes: Some(self.bytes), latency: Some(self.latency) }
     }
 }
 

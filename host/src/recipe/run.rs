@@ -4,7 +4,9 @@ use super::{Recipe, prepare::Prepared, students::distil};
 use crate::bert::{Checkpoint, Classifier, ProblemType};
 use crate::data::{Dataset, Task};
 use crate::distill::{piece_counts, prune_vocabulary};
-use crate::evaluate::{Comparison, Gate, Inputs, Outputs, Refusal, describe_decision, fit_decision, run_bundle, run_texts};
+use crate::evaluate::{
+    Comparison, Gate, Inputs, Outputs, Refusal, describe_decision, fit_decision, run_bundle, run_texts,
+};
 use crate::metrics::Metric;
 use crate::train::{self, Encoded, Event, Job, Objective, Summary, Supervised, TrainOptions};
 use crate::{export, quantize};
@@ -278,7 +280,9 @@ fn pack(
     save(&fp32_bundle, &export::pack(&manifest, fp32, vocabulary, &[])?)?;
     save(&candidate, &export::pack(&manifest, int8, vocabulary, &[])?)?;
     let data = prepared.test.as_ref().unwrap_or(&prepared.dev);
-    let all = data.len() * 2 + prepared.test.as_ref().map_or(0, |_| prepared.dev.len()) + prepared.out_of_scope.len();
+    let all = data.len() * 2
+        + prepared.test.as_ref().map_or(0, |_| prepared.dev.len())
+        + prepared.out_of_scope.len();
     let mut done = 0;
     let mut classified = || {
         done += 1;
@@ -305,7 +309,8 @@ fn pack(
         int8: int8_run.outputs_with(thresholds),
         host: Some(trained),
     })?;
-    comparison.fitted = Some(describe_decision(&manifest.decision, data, &int8_run.logits, Some(&out_of_scope)));
+    comparison.fitted =
+        Some(describe_decision(&manifest.decision, data, &int8_run.logits, Some(&out_of_scope)));
     save(&recipe.output.join("report.json"), json(&comparison).as_bytes())?;
     save(&recipe.output.join("report.md"), comparison.markdown().as_bytes())?;
     let bundle = path(".bundle");

@@ -194,11 +194,7 @@ impl<'a> Course<'a> {
 
 /// What a model says about texts, in int8 and through the device's own code: ten times as fast as in f32, and different by
 /// less than teachers differ from each other.
-fn ask(
-    checkpoint: &Checkpoint,
-    texts: &Encoded,
-    done: &mut dyn FnMut(usize),
-) -> Result<Answers, RunError> {
+fn ask(checkpoint: &Checkpoint, texts: &Encoded, done: &mut dyn FnMut(usize)) -> Result<Answers, RunError> {
     const BLOCK: usize = 4096;
     let (onnx, external) = export::int8(&quantize::quantize(checkpoint)?).split();
     let external = Bytes::from(external);
