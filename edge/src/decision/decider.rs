@@ -209,7 +209,8 @@ mod tests {
             logits in proptest::collection::vec(-30f32..30., 1..MAX_CLASSES), temperature in 0.1f32..10.,
         ) {
             let settings = Settings { temperature, ..Settings::default() };
-            let scaled: std::vec::Vec<f64> = logits.iter().map(|&x| f64::from(x) / f64::from(temperature)).collect();
+            // divided as the decider divides: in f32
+            let scaled: std::vec::Vec<f64> = logits.iter().map(|&x| f64::from(x / temperature)).collect();
             let max = scaled.iter().copied().fold(f64::MIN, f64::max);
             let sum: f64 = scaled.iter().map(|x| (x - max).exp()).sum();
 

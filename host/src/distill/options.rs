@@ -106,6 +106,9 @@ pub struct Stage {
     pub epochs: Option<f64>,
     /// Likewise.
     pub learning_rate: Option<f64>,
+    /// Likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_every: Option<usize>,
     /// Whether the student learns from the teachers' answers averaged with those of the stage before: false.
     pub together: bool,
 }
@@ -142,7 +145,7 @@ impl Distill {
             epochs: stage.epochs.unwrap_or(self.epochs),
             learning_rate: stage.learning_rate.unwrap_or(self.learning_rate),
             batch_size: self.batch_size.unwrap_or(train.batch_size),
-            eval_every: self.eval_every.or(train.eval_every),
+            eval_every: stage.eval_every.or(self.eval_every).or(train.eval_every),
             patience: self.patience.or(train.patience),
             seed: self.seed.unwrap_or(train.seed),
             label_smoothing: 0.0,

@@ -200,6 +200,7 @@ impl Stage {
             (self.intermediate, "distill.intermediate"),
             (self.embedding_rank, "distill.embedding_rank"),
             (self.vocabulary, "distill.vocabulary"),
+            (self.eval_every, "distill.stages.eval_every"),
         ])?;
         self.epochs.iter().try_for_each(|&epochs| positive(epochs, "distill.stages.epochs"))?;
         self.learning_rate.iter().try_for_each(|&rate| positive(rate, "distill.stages.learning_rate"))
