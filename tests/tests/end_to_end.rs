@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use goldcrest_tests::{
-    TinyRun, binary, messages, records, report, run, run_ok, tiny_recipe, tiny_run, voice_commands,
+    TinyRun, binary, bundles, messages, records, report, run, run_ok, tiny_recipe, tiny_run, voice_commands,
 };
 use sha2::{Digest, Sha256};
 
@@ -70,6 +70,22 @@ fn a_damaged_bundle_is_refused() {
         assert!(good || !done.stderr.is_empty(), "verify, {what}: no reason is given");
         let done = run(&mut classify(&file), b"hello\n", MINUTE);
         assert_eq!(done.status.code(), Some(if good { 0 } else { 1 }), "classify, {what}: {}", done.stderr);
+    }
+}
+
+#[test]
+fn a_bundle_takes_no_more_memory_than_inspect_says() {
+    for bundle in bundles().iter().chain([&tiny().bundle]) {
+        let json = |arguments: &[&str]| -> serde_json::Value {
+            let mut command = Command::new(binary("goldcrest-edge"));
+            let output = run_ok(command.args(arguments).arg("--bundle").arg(bundle), b"", MINUTE);
+            serde_json::from_slice(&output).unwrap()
+        };
+        let stated = json(&["inspect", "--json"])["memory"]["peak_bytes"].as_u64().unwrap();
+        let bench = json(&["bench", "--json", "--seconds", "0.05", "--tokens", "8,48"]);
+        let taken = bench["peak_memory_kib"].as_u64().unwrap() * 1024;
+        report(&format!("{}: {taken} bytes at the peak, {stated} stated", bundle.display()));
+        assert!(taken <= stated, "{}: {taken} bytes, {stated} stated", bundle.display());
     }
 }
 

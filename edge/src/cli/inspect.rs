@@ -20,7 +20,7 @@ pub struct Args {
 
 /// Bytes of the program, its libraries and its buffers, at most; beside them stand what the model holds on the heap and
 /// the pages of the bundle, which the system may take back.
-const PROGRAM: usize = 8 << 20;
+const PROGRAM: usize = 12 << 20;
 
 const EXAMPLES: &str = "\
 Examples:

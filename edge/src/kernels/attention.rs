@@ -68,9 +68,10 @@ impl AttentionInput<'_> {
     }
 }
 
-/// Working memory of attention: one head's transposed keys, and scores and queries of a few rows.
+/// Working memory of attention: one head's transposed keys and its values, and scores and queries of a few rows.
 pub struct AttentionScratch {
     keys: Vec<f32>,
+    values: Vec<f32>,
     scores: Vec<f32>,
     queries: Vec<f32>,
 }
@@ -84,6 +85,7 @@ impl AttentionScratch {
         let padded = keys.next_multiple_of(LANES);
         AttentionScratch {
             keys: vec![0.0; padded * head_size],
+            values: vec![0.0; padded * head_size],
             scores: vec![0.0; padded * MAX_ROWS],
             queries: vec![0.0; MAX_ROWS * head_size],
         }
@@ -91,7 +93,7 @@ impl AttentionScratch {
 
     /// Bytes it holds on the heap.
     pub fn bytes(&self) -> usize {
-        4 * (self.keys.len() + self.scores.len() + self.queries.len())
+        4 * (self.keys.len() + self.values.len() + self.scores.len() + self.queries.len())
     }
 }
 
@@ -105,6 +107,16 @@ pub(super) fn attention<D: Dot>(input: &AttentionInput<'_>, scratch: &mut Attent
     for head in 0..heads {
         let from = head * head_size;
         transpose_keys::<D>(input, from, padded, keys);
+        // side by side: in rows as wide as the model they fall into a few sets of the cache, and leave it again
+        let values = match query_count > D::QUERIES {
+            true => {
+                for (j, to) in scratch.values.chunks_exact_mut(head_size).enumerate().take(key_count) {
+                    to.copy_from_slice(values.part(j, from, head_size));
+                }
+                Rows { data: &scratch.values, stride: head_size }
+            }
+            false => Rows { data: &values.data[from..], stride: values.stride },
+        };
         for first in (0..query_count).step_by(D::QUERIES) {
             let rows = D::QUERIES.min(query_count - first);
             for r in 0..D::QUERIES {
@@ -137,7 +149,7 @@ pub(super) fn attention<D: Dot>(input: &AttentionInput<'_>, scratch: &mut Attent
             }
             let mut e = 0;
             while e < head_size {
-                let right = Rows { data: &values.data[from + e..], stride: values.stride };
+                let right = Rows { data: &values.data[e..], stride: values.stride };
                 let stride = heads * head_size;
                 let out = &mut out[first * stride + from + e..];
                 if D::SETS == 2 && e + 2 * LANES <= head_size {

@@ -173,3 +173,18 @@ fn mistakes_are_named() {
     let absent = Recipe::load(Path::new("/absent.toml")).unwrap_err().to_string();
     assert!(absent.starts_with("cannot read /absent.toml"), "{absent}");
 }
+
+#[test]
+fn the_recipes_of_this_repository_are_valid() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
+    let recipes = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let recipes: Vec<_> = recipes.filter(|path| path.extension().is_some_and(|e| e == "toml")).collect();
+    assert!(recipes.len() >= 11, "{recipes:?}");
+    for path in recipes {
+        let recipe = Recipe::load(&path).unwrap();
+        // texts for the board's self-test are our own, whatever the data
+        if let Some(golden) = &recipe.pack.golden_messages {
+            assert!(golden.is_file(), "{}: {} is not there", path.display(), golden.display());
+        }
+    }
+}
