@@ -1,5 +1,5 @@
 //! `peers rten MODEL.onnx` answers each line `TOKENS MILLISECONDS` on stdin with the median time of one text in
-//! microseconds; `peers peak` prints what the core can do at most, in products a second.
+//! microseconds; `peers rten-count MODEL.onnx` runs `TOKENS TEXTS` instead, and measures nothing; `peers peak` prints what the core can do at most, in products a second.
 
 use rten::{ModelOptions, RunOptions, ThreadPool, ValueOrView};
 use std::error::Error;
@@ -10,16 +10,17 @@ use std::time::{Duration, Instant};
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["rten", model] => serve(model),
+        ["rten", model] => serve(model, false),
+        ["rten-count", model] => serve(model, true),
         ["peak"] => {
             println!("{}", peak::json());
             Ok(())
         }
-        _ => Err("usage: peers rten MODEL.onnx | peers peak".into()),
+        _ => Err("usage: peers rten MODEL.onnx | peers rten-count MODEL.onnx | peers peak".into()),
     }
 }
 
-fn serve(path: &str) -> Result<(), Box<dyn Error>> {
+fn serve(path: &str, count: bool) -> Result<(), Box<dyn Error>> {
     let mut options = ModelOptions::with_all_ops();
     options.prepack_weights(true);
     let model = options.load_file(path)?;
@@ -33,12 +34,13 @@ fn serve(path: &str) -> Result<(), Box<dyn Error>> {
         let line = line?;
         let mut fields = line.split_whitespace();
         let (Some(tokens), Some(milliseconds)) = (fields.next(), fields.next()) else { continue };
-        let (tokens, length) = (tokens.parse::<usize>()?, Duration::from_millis(milliseconds.parse()?));
+        let (tokens, amount) = (tokens.parse::<usize>()?, milliseconds.parse::<u64>()?);
+        let (least, length) = if count { (amount as usize, Duration::ZERO) } else { (5, Duration::from_millis(amount)) };
         let values = |f: &dyn Fn(usize) -> i32| (0..tokens).map(f).collect::<Vec<i32>>();
         let data = [values(&|i| 1000 + 37 * i as i32), values(&|_| 1), values(&|_| 0)];
         let mut times = Vec::new();
         let begin = Instant::now();
-        while times.len() < 5 || begin.elapsed() < length {
+        while times.len() < least || begin.elapsed() < length {
             let start = Instant::now();
             let given: Vec<(_, ValueOrView)> = inputs
                 .iter()
