@@ -126,7 +126,7 @@ pub fn factorise_embeddings(model: &Checkpoint, rank: usize, counts: &[f64]) -> 
     // the right singular vectors of the weighted table: of its Gram matrix the eigenvectors
     let mut gram = nalgebra::DMatrix::<f64>::zeros(width, width);
     for (row, count) in table.data.chunks_exact(width).zip(counts) {
-        // rare pieces count too, and no piece more than a thousand of them
+        // rare pieces count too, and no piece more than 900 of them
         let weight = count.clamp(1.0, 900.0);
         for (i, a) in row.iter().enumerate() {
             let a = f64::from(*a) * weight;

@@ -2,6 +2,7 @@
 
 mod cut;
 mod importance;
+mod layers;
 mod objective;
 mod options;
 mod transfer;
@@ -9,6 +10,7 @@ mod vocabulary;
 
 pub use cut::{chosen_layers, cut_layers, cut_widths, factorise_embeddings};
 pub use importance::{Importance, LayerImportance, importance};
+pub use layers::best_layers;
 pub use objective::{FromTeacher, HiddenTeacher};
 pub use options::{Distill, Layers, Stage};
 pub use transfer::{Augment, TransferSet};

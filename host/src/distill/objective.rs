@@ -55,18 +55,18 @@ impl Sum {
     }
 }
 
-impl FromTeacher<'_> {
-    fn soft(&self, task: Task, rows: &[u32], width: usize) -> Loss {
-        let teacher = gather(&self.answers.logits, rows, width);
-        match task {
-            Task::SingleLabel => Loss::Distillation { teacher, temperature: self.options.temperature },
-            Task::MultiLabel => {
-                Loss::Binary { targets: teacher.iter().map(|x| 1.0 / (1.0 + (-x).exp())).collect() }
-            }
-            Task::Regression => Loss::SquaredError { targets: teacher },
+/// The loss on a teacher's logits [texts * labels]; the temperature is for classes.
+pub(super) fn soft_loss(task: Task, teacher: Vec<f32>, temperature: f64) -> Loss {
+    match task {
+        Task::SingleLabel => Loss::Distillation { teacher, temperature },
+        Task::MultiLabel => {
+            Loss::Binary { targets: teacher.iter().map(|x| 1.0 / (1.0 + (-x).exp())).collect() }
         }
+        Task::Regression => Loss::SquaredError { targets: teacher },
     }
+}
 
+impl FromTeacher<'_> {
     /// Adds the loss on those rows that have a gold label, weighted by how many they are.
     fn add_gold(&self, encoded: &Encoded, rows: &[u32], logits: &[f32], sum: &mut Sum) {
         let with_gold: Vec<usize> = (0..rows.len()).filter(|i| (rows[*i] as usize) < self.gold).collect();
@@ -176,7 +176,8 @@ impl Objective for FromTeacher<'_> {
     ) -> Result<(f64, OutputGradient), Error> {
         let o = self.options;
         let width = output.logits.len() / rows.len();
-        let soft = self.soft(encoded.data.task, rows, width);
+        let teacher = gather(&self.answers.logits, rows, width);
+        let soft = soft_loss(encoded.data.task, teacher, o.temperature);
         let (loss, logits) = soft.value_and_gradient(&output.logits, rows.len());
         let mut sum = Sum { loss, gradient: OutputGradient { logits, ..Default::default() } };
         sum.loss *= 1.0 - o.alpha_hard;

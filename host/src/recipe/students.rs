@@ -3,10 +3,10 @@
 use super::run::{Progress, RunError, Watch, checkpoint_digest, fingerprint, fit, json, once};
 use super::{Recipe, prepare::Prepared};
 use crate::bert::{Checkpoint, Classifier, Tokens};
-use crate::data::{self, SplitMix, Task};
+use crate::data;
 use crate::distill::{
-    Augment, Distill, FromTeacher, HiddenTeacher, Layers, Stage, TransferSet, chosen_layers, cut_layers,
-    cut_widths, factorise_embeddings, importance, piece_counts, prune_vocabulary,
+    Augment, Distill, FromTeacher, HiddenTeacher, Layers, Stage, TransferSet, best_layers, chosen_layers,
+    cut_layers, cut_widths, factorise_embeddings, importance, piece_counts, prune_vocabulary,
 };
 use crate::train::{self, Answers, Encoded, Summary, Supervised};
 use crate::{export, quantize};
@@ -19,9 +19,6 @@ use std::path::{Path, PathBuf};
 const UNLABELLED_PIECE: f64 = 0.15;
 /// Texts that importance is measured on.
 const IMPORTANCE_TEXTS: usize = 1024;
-/// Texts that choices of layers are compared on, and how many choices are tried.
-const SEARCH_TEXTS: usize = 512;
-const MOST_CHOICES: usize = 100;
 
 /// Makes the students of all stages; the last one is the recipe's.
 pub(super) fn distil(
@@ -84,6 +81,10 @@ impl<'a> Course<'a> {
             parts.push(super::run::hex(&Sha256::digest(std::fs::read(path).map_err(RunError::io(path))?)));
         }
         parts.push(format!("{} {}", distill.replaced, distill.spliced));
+        // made-up texts are drawn with it; that of [train] is in the teacher's weights already
+        parts.extend(distill.seed.map(|seed| seed.to_string()));
+        // its texts are kept out of the set
+        parts.extend(prepared.test.as_ref().map(|test| super::run::hex(&test.digest())));
         let print = fingerprint(&parts.iter().map(String::as_str).collect::<Vec<_>>());
         Ok(Self { recipe, distill, teachers, prepared, print, transfer: None })
     }
@@ -220,7 +221,10 @@ fn ask(checkpoint: &Checkpoint, texts: &Encoded, done: &mut dyn FnMut(usize)) ->
         }
         done(answers.logits.len() / labels);
     }
-    debug_assert_eq!(answers.cls.len(), texts.tokens.len() * hidden);
+    if answers.cls.len() < texts.tokens.len() * hidden {
+        // a shape that the fused operator does not take: stock operators give no [CLS] vectors
+        return Ok(train::predict(&Classifier::new(checkpoint.clone(), 0)?, texts, done)?);
+    }
     Ok(answers)
 }
 
@@ -236,7 +240,12 @@ fn cut(
     let all = model.config.num_hidden_layers;
     let layers = match &stage.layers {
         None => (0..all).collect(),
-        Some(Layers::Count(n)) if *n < all => best_layers(model, *n, set, answers, max_tokens, watch)?,
+        Some(Layers::Count(n)) if *n < all => {
+            let texts = Encoded::new(set.data.subset(0..set.gold), &model.tokenizer, max_tokens)?;
+            let layers = best_layers(model, *n, &texts, &answers.logits)?;
+            watch(Progress::Note(&format!("layers {layers:?} of {all} agree best with the teacher")));
+            layers
+        }
         Some(layers) => chosen_layers(layers, all)?,
     };
     let mut student = if layers.len() < all { cut_layers(model, &layers)? } else { model.clone() };
@@ -258,73 +267,6 @@ fn cut(
         student = factorise_embeddings(&student, rank, &counts(&student)?);
     }
     Ok((student, layers))
-}
-
-/// The layers of which a student, before it learns anything, contradicts the teachers least.
-fn best_layers(
-    model: &Checkpoint,
-    n: usize,
-    set: &TransferSet,
-    answers: &Answers,
-    max_tokens: usize,
-    watch: Watch,
-) -> Result<Vec<usize>, RunError> {
-    let all = model.config.num_hidden_layers;
-    let choices = combinations(all, n);
-    if choices.len() > MOST_CHOICES || all > 16 {
-        return Ok(chosen_layers(&Layers::Count(n), all)?);
-    }
-    let mut rows: Vec<usize> = (0..set.gold).collect();
-    SplitMix::new(0, 2).shuffle(&mut rows);
-    rows.truncate(SEARCH_TEXTS);
-    let texts = Encoded::new(set.data.subset(rows.iter().copied()), &model.tokenizer, max_tokens)?;
-    let width = answers.logits.len() / set.data.len();
-    let wanted: Vec<f32> = rows.iter().flat_map(|r| &answers.logits[r * width..][..width]).copied().collect();
-    let mut best = (f64::INFINITY, Vec::new());
-    for layers in choices {
-        let student = Classifier::new(cut_layers(model, &layers)?, 0)?;
-        let found = train::predict(&student, &texts, &mut |_| ())?.logits;
-        let distance = disagreement(&found, &wanted, width, set.data.task);
-        if distance < best.0 {
-            best = (distance, layers);
-        }
-    }
-    watch(Progress::Note(&format!("layers {:?} of {all} agree best with the teacher", best.1)));
-    Ok(best.1)
-}
-
-/// Mean cross entropy (classes) or squared difference (regression) between two models' answers.
-fn disagreement(found: &[f32], wanted: &[f32], width: usize, task: Task) -> f64 {
-    let softmax = |x: &[f32]| -> Vec<f64> {
-        let max = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let e: Vec<f64> = x.iter().map(|x| f64::from(x - max).exp()).collect();
-        let sum: f64 = e.iter().sum();
-        e.iter().map(|e| e / sum).collect()
-    };
-    let rows = found.chunks_exact(width).zip(wanted.chunks_exact(width));
-    let of_row = |(found, wanted): (&[f32], &[f32])| -> f64 {
-        if task == Task::SingleLabel {
-            let (p, q) = (softmax(wanted), softmax(found));
-            -p.iter().zip(&q).map(|(p, q)| p * q.max(1e-9).ln()).sum::<f64>()
-        } else {
-            found.iter().zip(wanted).map(|(a, b)| f64::from((a - b) * (a - b))).sum()
-        }
-    };
-    rows.map(of_row).sum()
-}
-
-/// All ascending choices of `n` out of `0..all`, in lexicographic order.
-fn combinations(all: usize, n: usize) -> Vec<Vec<usize>> {
-    if n == 0 {
-        return vec![Vec::new()];
-    }
-    if all > 16 {
-        return Vec::new();
-    }
-    (0..1u32 << all)
-        .filter(|bits| bits.count_ones() as usize == n)
-        .map(|bits| (0..all).filter(|i| bits >> i & 1 == 1).collect())
-        .collect()
 }
 
 fn describe(student: &Classifier) -> String {

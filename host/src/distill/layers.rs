@@ -1,0 +1,53 @@
+use super::objective::soft_loss;
+use super::{Layers, chosen_layers, cut_layers};
+use crate::bert::{Checkpoint, Classifier};
+use crate::data::SplitMix;
+use crate::train::{Encoded, Error, predict};
+
+/// Texts that choices of layers are compared on, and how many choices are tried.
+const TEXTS: usize = 512;
+const MOST_CHOICES: usize = 100;
+const MOST_LAYERS: usize = 16;
+
+/// The `n` layers of which a student, before it learns anything, contradicts the teachers least; evenly spread ones where
+/// there are too many choices. `logits` are the teachers' for `texts` (and perhaps more texts after them).
+///
+/// # Errors
+/// When there are more than the model has.
+pub fn best_layers(
+    model: &Checkpoint,
+    n: usize,
+    texts: &Encoded,
+    logits: &[f32],
+) -> Result<Vec<usize>, Error> {
+    let all = model.config.num_hidden_layers;
+    let spread = chosen_layers(&Layers::Count(n), all)?;
+    // ascending choices of n layers, as bits
+    let chosen = |bits: u32| (0..all).filter(|i| bits >> i & 1 == 1).collect::<Vec<_>>();
+    let choices: Vec<u32> =
+        (0..1u32 << all.min(MOST_LAYERS)).filter(|bits| bits.count_ones() as usize == n).collect();
+    if choices.len() > MOST_CHOICES || all > MOST_LAYERS {
+        return Ok(spread);
+    }
+    let mut rows: Vec<usize> = (0..texts.tokens.len()).collect();
+    SplitMix::new(0, 2).shuffle(&mut rows);
+    rows.truncate(TEXTS);
+    let width = model.config.num_labels();
+    let wanted: Vec<f32> = rows.iter().flat_map(|r| &logits[r * width..][..width]).copied().collect();
+    let loss = soft_loss(texts.data.task, wanted, 1.0);
+    let drawn = Encoded {
+        data: texts.data.subset(rows.iter().copied()),
+        tokens: rows.iter().map(|row| texts.tokens[*row].clone()).collect(),
+        truncated: 0,
+    };
+    let mut best = (f64::INFINITY, spread);
+    for layers in choices.into_iter().map(chosen) {
+        let student = Classifier::new(cut_layers(model, &layers)?, 0)?;
+        let found = predict(&student, &drawn, &mut |_| ())?.logits;
+        let (value, _) = loss.value_and_gradient(&found, rows.len());
+        if value < best.0 {
+            best = (value, layers);
+        }
+    }
+    Ok(best.1)
+}
