@@ -5,7 +5,7 @@ use goldcrest::bert::{
 };
 use goldcrest::data::{Dataset, Example, Labels, Target, Task, unlabelled};
 use goldcrest::distill::{Augment, TransferSet, cut_widths, factorise_embeddings, importance};
-use goldcrest::train::Encoded;
+use goldcrest::train::{Encoded, predict};
 
 const WORDS: [&str; 10] = ["red", "green", "blue", "fast", "slow", "high", "low", "warm", "cold", "##er"];
 
@@ -130,4 +130,21 @@ fn texts_without_labels_are_read_from_tables_and_lines() {
     assert_eq!(texts(&pairs, true), [("x".to_string(), Some("y".to_string()))]);
     let error = unlabelled(&file("e.txt", "alone\n"), true).unwrap_err().to_string();
     assert!(error.contains("e.txt") && error.contains('1'), "{error}");
+}
+
+/// Teachers are asked through the device's code: its [CLS] vectors are those of the f32 model, up to rounding to int8.
+#[test]
+fn the_device_gives_the_cls_vector_of_the_model() {
+    let whole = model();
+    let texts = data(&["red fast warm", "slower blue", "cold high low green"]);
+    let texts = Encoded::new(texts, &whole.tokenizer, 16).unwrap();
+    let expected = predict(&Classifier::new(whole.clone(), 0).unwrap(), &texts, &mut |_| ()).unwrap();
+    let onnx = goldcrest::export::int8(&goldcrest::quantize::quantize(&whole).unwrap()).to_bytes();
+    let options = goldcrest_edge::model::Options::default();
+    let mut device = goldcrest_edge::model::Model::load(&onnx, Default::default(), &options).unwrap();
+    for (text, expected) in texts.tokens.iter().zip(expected.cls.chunks_exact(16)) {
+        device.run(&text.ids, &text.type_ids, &mut [0.0; 2]).unwrap();
+        let found = device.cls().expect("the model is fused");
+        assert!(close(found, expected, 5e-2) && found.len() == 16, "{found:?} {expected:?}");
+    }
 }
