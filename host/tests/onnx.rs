@@ -3,13 +3,13 @@
 mod support;
 
 use goldcrest::export::{self, Onnx};
-use goldcrest::quantize::quantize;
+use goldcrest::quantize::{Bits, quantize};
 use goldcrest_edge::kernels::Isa;
 use goldcrest_edge::model::{Bytes, Error, Model, Options};
 use support::{Naive, Random, SHAPES, Shape, checkpoint, difference, text};
 
 fn int8(shape: &Shape) -> Onnx {
-    export::int8(&quantize(&checkpoint(shape, 7)).unwrap())
+    export::int8(&quantize(&checkpoint(shape, 7), Bits::Eight).unwrap())
 }
 
 fn load(onnx: Onnx, options: &Options) -> Model {
@@ -163,10 +163,10 @@ fn wrong_input_is_named() {
 fn what_cannot_be_quantized_is_named() {
     let mut bad = checkpoint(&SHAPES[0], 7);
     bad.tensors.get_mut("classifier.weight").unwrap().data[3] = f32::NAN;
-    let message = quantize(&bad).unwrap_err().to_string();
+    let message = quantize(&bad, Bits::Eight).unwrap_err().to_string();
     assert!(message.contains("classifier.weight") && message.contains("NaN"), "{message}");
     bad.tensors.remove("classifier.weight");
-    let message = quantize(&bad).unwrap_err().to_string();
+    let message = quantize(&bad, Bits::Eight).unwrap_err().to_string();
     assert!(message.contains("classifier.weight") && message.contains("train"), "{message}");
 }
 

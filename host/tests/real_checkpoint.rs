@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use goldcrest::bert::{Array, Checkpoint};
 use goldcrest::export::{self, Onnx};
-use goldcrest::quantize::quantize;
+use goldcrest::quantize::{Bits, quantize};
 use goldcrest_edge::model::{Bytes, Model, Options};
 use support::{Random, text};
 
@@ -26,7 +26,7 @@ fn a_real_encoder_exports_loads_and_runs() {
             Array { shape, data }
         });
     }
-    let quantized = quantize(&checkpoint).unwrap();
+    let quantized = quantize(&checkpoint, Bits::Eight).unwrap();
     let stock = Options { fuse: false, max_tokens: 128, ..Default::default() };
     let fused = Options { max_tokens: 128, ..Default::default() };
     let mut models = [

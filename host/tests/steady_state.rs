@@ -6,7 +6,7 @@ mod support;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use goldcrest::{export, quantize::quantize};
+use goldcrest::{export, quantize::{Bits, quantize}};
 use goldcrest_edge::model::{Model, Options};
 use support::{Random, SHAPES, checkpoint, text};
 
@@ -35,7 +35,7 @@ static ALLOCATOR: Counting = Counting;
 #[test]
 fn a_text_allocates_nothing() {
     for shape in &SHAPES {
-        let (graph, data) = export::int8(&quantize(&checkpoint(shape, 7)).unwrap()).split();
+        let (graph, data) = export::int8(&quantize(&checkpoint(shape, 7), Bits::Eight).unwrap()).split();
         let mut model = Model::load(&graph, data.into(), &Options::default()).unwrap();
         let mut random = Random(1);
         let texts: Vec<_> = (1..=shape.positions).map(|n| text(&mut random, shape.vocabulary, n)).collect();

@@ -139,7 +139,7 @@ fn the_device_gives_the_cls_vector_of_the_model() {
     let texts = data(&["red fast warm", "slower blue", "cold high low green"]);
     let texts = Encoded::new(texts, &whole.tokenizer, 16).unwrap();
     let expected = predict(&Classifier::new(whole.clone(), 0).unwrap(), &texts, &mut |_| ()).unwrap();
-    let onnx = goldcrest::export::int8(&goldcrest::quantize::quantize(&whole).unwrap()).to_bytes();
+    let onnx = goldcrest::export::int8(&goldcrest::quantize::quantize(&whole, goldcrest::quantize::Bits::Eight).unwrap()).to_bytes();
     let options = goldcrest_edge::model::Options::default();
     let mut device = goldcrest_edge::model::Model::load(&onnx, Default::default(), &options).unwrap();
     for (text, expected) in texts.tokens.iter().zip(expected.cls.chunks_exact(16)) {

@@ -31,14 +31,15 @@ pub(super) struct Bert {
 }
 
 struct Embeddings {
-    /// Int8 [vocabulary, width] and f32 [vocabulary], where the bundle holds them.
+    /// Int8 [vocabulary, width], or two integers a byte, and f32 [vocabulary], where the bundle holds them.
     words: Bytes,
+    packed: bool,
     word_scales: Bytes,
     width: usize,
     projection: Option<Linear>,
     /// f32 [types, hidden].
     types: Vec<f32>,
-    /// f32 [positions, hidden], where the bundle holds them.
+    /// f32 [positions, hidden], where the bundle holds them unless it holds integers.
     positions: Bytes,
     norm: NormParts,
 }
@@ -55,6 +56,21 @@ struct Layer {
     intermediate: Linear,
     output: Linear,
     output_norm: NormParts,
+}
+
+impl Embeddings {
+    /// The integers of a word piece.
+    fn integers(&self, id: usize, to: &mut [i8]) {
+        if !self.packed {
+            to.iter_mut().zip(&self.words[id * self.width..]).for_each(|(to, &b)| *to = b as i8);
+            return;
+        }
+        let half = self.width / 2;
+        let (low, high) = to.split_at_mut(half);
+        for ((low, high), b) in low.iter_mut().zip(high).zip(&self.words[id * half..]) {
+            (*low, *high) = ((b & 15) as i8 - 8, (b >> 4) as i8 - 8);
+        }
+    }
 }
 
 impl Layer {
@@ -103,7 +119,7 @@ impl Scratch {
 impl Bert {
     /// Packs the parts for `kernels`.
     pub fn pack(kernels: Kernels, parts: Parts<'_>) -> Result<Bert, KernelError> {
-        let EmbeddingParts { words, word_scales, width, projection, types, positions, norm } =
+        let EmbeddingParts { words, packed, word_scales, width, projection, types, positions, norm } =
             parts.embeddings;
         let layers = parts.layers.into_iter().map(|layer| Layer::pack(kernels, layer));
         Ok(Bert {
@@ -111,6 +127,7 @@ impl Bert {
             hidden: parts.hidden,
             embeddings: Embeddings {
                 words,
+                packed,
                 word_scales,
                 width,
                 projection: projection.map(|p| pack(kernels, &[p])).transpose()?,
@@ -149,7 +166,7 @@ impl Bert {
         self.kernels
     }
 
-    /// Bytes of packed weights on the heap; the word and position tables stay where they are.
+    /// Bytes of packed weights and the position table on the heap; the word table stays where it is.
     pub fn bytes(&self) -> usize {
         let layer = |l: &Layer| {
             let linears = [&l.query, &l.key_value, &l.attention_output, &l.intermediate, &l.output];
@@ -157,7 +174,8 @@ impl Bert {
         };
         let projection = self.embeddings.projection.as_ref().map_or(0, Linear::bytes);
         let encoder = self.layers.iter().map(layer).sum::<usize>();
-        encoder + projection + self.pooler.bytes() + self.classifier.bytes() + 4 * self.embeddings.types.len()
+        let tables = 4 * self.embeddings.types.len() + self.embeddings.positions.len();
+        encoder + projection + self.pooler.bytes() + self.classifier.bytes() + tables
     }
 
     /// Working memory for texts of up to `max_tokens`.
@@ -252,9 +270,7 @@ impl Bert {
         };
         for (&id, to) in ids.iter().zip(words.chunks_exact_mut(e.width)) {
             let id = id as usize;
-            for (to, &b) in int8_row.iter_mut().zip(&e.words[id * e.width..]) {
-                *to = b as i8;
-            }
+            e.integers(id, int8_row);
             for scale in floats(&e.word_scales[4 * id..][..4]) {
                 kernels.dequantize_row(int8_row, scale, to);
             }

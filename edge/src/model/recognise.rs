@@ -29,8 +29,10 @@ pub(super) struct NormParts {
 
 /// Tables, and what follows the lookup.
 pub(super) struct EmbeddingParts<'a> {
-    /// Int8 [vocabulary, width].
+    /// Int8 [vocabulary, width], or two integers a byte: [vocabulary, width / 2].
     pub words: Bytes,
+    /// Whether there are two integers a byte.
+    pub packed: bool,
     /// f32 [vocabulary].
     pub word_scales: Bytes,
     pub width: usize,
@@ -38,9 +40,17 @@ pub(super) struct EmbeddingParts<'a> {
     pub projection: Option<LinearParts<'a>>,
     /// f32 [types, hidden].
     pub types: Vec<f32>,
-    /// f32 [positions, hidden].
+    /// f32 [positions, hidden], little-endian.
     pub positions: Bytes,
     pub norm: NormParts,
+}
+
+/// A table of integers, its scales, and what is looked up in both.
+struct Lookup<'a> {
+    table: &'a str,
+    packed: bool,
+    scales: &'a str,
+    ids: &'a str,
 }
 
 /// One encoder layer.
@@ -179,8 +189,9 @@ impl<'a> Graph<'a> {
             true => (None, words),
             false => self.linear(words).map(|(linear, rows)| (Some(linear), rows))?,
         };
-        let (table, scales, ids) = self.lookup(rows)?;
-        let (vocabulary, width) = self.matrix(table)?;
+        let Lookup { table, packed, scales, ids } = self.lookup(rows)?;
+        let (vocabulary, mut width) = self.matrix(table)?;
+        width *= if packed { 2 } else { 1 };
         expect(self.matrix(scales)? == (vocabulary, 1), || format!("`{scales}` has not a scale a piece"))?;
         self.floats(scales, vocabulary)?;
         let projection = projection.map(|p| p.sized(width, hidden)).transpose()?;
@@ -189,41 +200,71 @@ impl<'a> Graph<'a> {
         let [type_table, type_ids] = self.inputs(types, "Gather")?;
         self.is_input(type_ids)?;
         let (type_count, type_width) = self.matrix(type_table)?;
-        let (position_table, position_count) = self.positions(positions, ids)?;
-        let (_, position_width) = self.matrix(position_table)?;
-        let fits = type_width == hidden && position_width == hidden;
-        expect(fits, || format!("`{type_table}` and `{position_table}` are not {hidden} wide"))?;
-        self.floats(position_table, position_count * hidden)?;
+        let positions = self.positions(positions, ids, hidden)?;
+        expect(type_width == hidden, || format!("`{type_table}` is not {hidden} wide"))?;
         Ok(Some(EmbeddingParts {
-            words: self.shared(table, DataType::Int8)?,
+            words: self.shared(table, if packed { DataType::Uint8 } else { DataType::Int8 })?,
+            packed,
             word_scales: self.shared(scales, DataType::Float)?,
             width,
             projection,
             types: self.floats(type_table, type_count * hidden)?,
-            positions: self.shared(position_table, DataType::Float)?,
+            positions,
             norm,
         }))
     }
 
-    /// `table[ids] * scales[ids]`: table, scales, ids.
-    fn lookup(&self, value: &str) -> Found<(&'a str, &'a str, &'a str)> {
+    /// `table[ids] * scales[ids]`.
+    fn lookup(&self, value: &str) -> Found<Lookup<'a>> {
         let [row, scale] = self.inputs(value, "Mul")?;
-        let [table, ids] = self.inputs(self.cast(row, DataType::Float)?, "Gather")?;
+        let (row, packed) = match self.cast(row, DataType::Float) {
+            Ok(row) => (row, false),
+            Err(_) => (self.unpacked(row)?, true),
+        };
+        let [table, ids] = self.inputs(row, "Gather")?;
         let [scales, same] = self.inputs(scale, "Gather")?;
         expect(ids == same, || format!("`{value}` looks up two things"))?;
         self.is_input(ids)?;
-        Ok((table, scales, ids))
+        Ok(Lookup { table, packed, scales, ids })
     }
 
-    /// `table[0 .. length of ids]`: the table and its rows.
-    fn positions(&self, value: &str, ids: &str) -> Found<(&'a str, usize)> {
+    /// Rows of bytes whose low halves, then high halves, less 8 make `value`.
+    fn unpacked(&self, value: &str) -> Found<&'a str> {
+        let [halves, eight] = self.inputs(value, "Sub")?;
+        let last = attribute(self.maker(halves, "Concat")?, "axis").is_some_and(|a| a.i == -1);
+        let [low, high] = self.inputs(halves, "Concat")?;
+        let [row, cleared] = self.inputs(low, "Sub")?;
+        let shifted = self.with_scalar(self.unary(high, "Floor")?, "Mul", 0.0625)?;
+        let right = shifted == row && self.with_scalar(cleared, "Mul", 16.0) == Ok(high);
+        let right = right && last && self.scalar(eight) == Ok(8.0);
+        expect(right, || format!("`{value}` does not unpack bytes"))?;
+        self.cast(row, DataType::Float)
+    }
+
+    /// `table[0 .. length of ids]`: the table, f32 [positions, hidden].
+    fn positions(&self, value: &str, ids: &str, hidden: usize) -> Found<Bytes> {
         let [table, start, length, axis] = self.inputs(value, "Slice")?;
         let [shape, from, to] = self.inputs(length, "Slice")?;
         let constants = [(start, 0), (axis, 0), (from, 1), (to, 2)];
         let right = constants.iter().all(|&(name, n)| self.integers(name).is_ok_and(|v| v == [n]));
         let right = right && self.unary(shape, "Shape") == Ok(ids);
         expect(right, || format!("`{value}` is not one position a token"))?;
-        Ok((table, self.matrix(table)?.0))
+        let wide = |width| expect(width == hidden, || format!("`{table}` is not {hidden} wide"));
+        if !self.is(table, "Mul") {
+            let (rows, width) = self.matrix(table)?;
+            wide(width)?;
+            self.floats(table, rows * hidden)?;
+            return self.shared(table, DataType::Float);
+        }
+        let [integers, scales] = self.inputs(table, "Mul")?;
+        let integers = self.cast(integers, DataType::Float)?;
+        let (rows, width) = self.matrix(integers)?;
+        wide(width)?;
+        expect(self.matrix(scales)? == (rows, 1), || format!("`{scales}` has not a scale a position"))?;
+        let (integers, scales) = (self.bytes(integers, DataType::Int8)?, self.floats(scales, rows)?);
+        let row = |(row, scale): (&[u8], &f32)| row.iter().map(|&b| f32::from(b as i8) * scale).collect();
+        let rows = integers.chunks_exact(hidden).zip(&scales).flat_map::<Vec<f32>, _>(row);
+        Ok(rows.flat_map(f32::to_le_bytes).collect::<Vec<u8>>().into())
     }
 
     /// `x[:, 0]`.

@@ -162,6 +162,16 @@ impl Checkpoint {
         self.tokenizer.save(dir)
     }
 
+    /// Leaves out the positions after the first `count`: for a model that reads no longer texts.
+    pub fn cut_positions(&mut self, count: usize) {
+        let name = "bert.embeddings.position_embeddings.weight";
+        if let Some(table) = self.tensors.get_mut(name).filter(|table| table.shape[0] > count) {
+            *table = table.resized(&[count, table.shape[1]]);
+            self.config.max_position_embeddings = count;
+            self.tokenizer.max_length = self.tokenizer.max_length.min(count);
+        }
+    }
+
     /// Number of parameters.
     pub fn parameters(&self) -> usize {
         self.tensors.values().map(|t| t.data.len()).sum()

@@ -26,7 +26,7 @@ pub struct ExportArgs {
 
 pub fn quantize(args: &QuantizeArgs) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::load(&args.checkpoint)?;
-    let quantized = quantize::quantize(&checkpoint)?;
+    let quantized = quantize::quantize(&checkpoint, quantize::Bits::Eight)?;
     println!("{:<60} {:>12} {:>12}", "matrix", "values", "error");
     for (name, matrix) in &quantized.matrices {
         let (exact, rounded) = (&checkpoint.tensors[name].data, matrix.dequantized().data);
@@ -41,7 +41,7 @@ pub fn quantize(args: &QuantizeArgs) -> anyhow::Result<()> {
 pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::load(&args.checkpoint)?;
     let onnx =
-        if args.int8 { export::int8(&quantize::quantize(&checkpoint)?) } else { export::fp32(&checkpoint)? };
+        if args.int8 { export::int8(&quantize::quantize(&checkpoint, quantize::Bits::Eight)?) } else { export::fp32(&checkpoint)? };
     write(&args.output, &onnx.to_bytes())
 }
 

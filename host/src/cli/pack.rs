@@ -27,6 +27,9 @@ pub struct Args {
     /// The model compares two texts
     #[arg(long)]
     pair: bool,
+    /// Bits of the word embeddings' integers, 8 or 4
+    #[arg(long, default_value = "8", value_parser = ["4", "8"])]
+    embedding_bits: String,
     /// Longest input in word pieces
     #[arg(long, default_value_t = 128)]
     max_tokens: u32,
@@ -42,7 +45,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let checkpoint = Checkpoint::load(&args.checkpoint)?;
+    let mut checkpoint = Checkpoint::load(&args.checkpoint)?;
+    checkpoint.cut_positions(args.max_tokens as usize);
     let config = &checkpoint.config;
     let stem = args.output.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     let manifest = Manifest {
@@ -75,8 +79,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             _ => (line.into(), None),
         })
         .collect();
-    let onnx =
-        if args.fp32 { export::fp32(&checkpoint)? } else { export::int8(&quantize::quantize(&checkpoint)?) };
+    let bits = if args.embedding_bits == "4" { quantize::Bits::Four } else { quantize::Bits::Eight };
+    let onnx = match args.fp32 {
+        true => export::fp32(&checkpoint)?,
+        false => export::int8(&quantize::quantize(&checkpoint, bits)?),
+    };
     let bytes = export::pack(&manifest, onnx, &checkpoint.tokenizer.vocab, &golden)?;
     goldcrest_edge::bundle::save(&args.output, &bytes).with_context(|| args.output.display().to_string())?;
     println!("{} {} bytes", args.output.display(), bytes.len());

@@ -1,6 +1,7 @@
 //! A student cut out of a larger model: fewer layers, heads, feed-forward columns, and embeddings of lower rank.
 
 use super::{Importance, Layers};
+use crate::data::SplitMix;
 use crate::bert::{Array, Checkpoint, Error, LayerShape, PROJECTION, StudentShape, WORD_EMBEDDINGS};
 
 /// The layers that a student is made of, of a model that has `all`.
@@ -147,8 +148,9 @@ pub fn factorise_embeddings(model: &Checkpoint, rank: usize, counts: &[f64]) -> 
         order.truncate(rank);
         order
     };
-    let basis: Vec<Vec<f32>> =
-        kept.iter().map(|k| eigen.eigenvectors.column(*k).iter().map(|x| *x as f32).collect()).collect();
+    // turned at random, so that no column is much larger than the others: a row then loses less in few bits
+    let basis = turn(rank) * eigen.eigenvectors.select_columns(&kept).transpose();
+    let basis: Vec<Vec<f32>> = basis.row_iter().map(|row| row.iter().map(|x| *x as f32).collect()).collect();
     let dot = |a: &[f32], b: &[f32]| {
         a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>() as f32
     };
@@ -174,6 +176,14 @@ pub fn factorise_embeddings(model: &Checkpoint, rank: usize, counts: &[f64]) -> 
     shape.embedding_rank = Some(rank);
     student.config.goldcrest = Some(shape);
     student
+}
+
+/// A rotation drawn at random, always the same one.
+fn turn(size: usize) -> nalgebra::DMatrix<f64> {
+    let mut random = SplitMix::new(0, 2);
+    // sums of a few uniform numbers are near enough to normal ones
+    let mut normal = || (0..6).map(|_| random.below(1 << 20) as f64 / f64::from(1 << 20) - 0.5).sum::<f64>();
+    nalgebra::DMatrix::from_fn(size, size, |_, _| normal()).qr().q()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod importance;
 mod layers;
 mod objective;
 mod options;
+mod sizes;
 mod transfer;
 mod vocabulary;
 
@@ -13,5 +14,6 @@ pub use importance::{Importance, LayerImportance, importance};
 pub use layers::best_layers;
 pub use objective::{FromTeacher, HiddenTeacher};
 pub use options::{Distill, Layers, Stage};
+pub use sizes::{Plan, Size};
 pub use transfer::{Augment, TransferSet};
 pub use vocabulary::{Pruned, piece_counts, prune_vocabulary};

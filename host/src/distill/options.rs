@@ -1,3 +1,4 @@
+use super::Size;
 use crate::train::{ClassWeights, TrainOptions, WeightRule};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -22,8 +23,12 @@ pub struct Distill {
     pub vocabulary: Option<usize>,
     /// Instead of one cut, several, one after another.
     pub stages: Vec<Stage>,
-    /// A checkpoint folder to start from instead of the teacher.
-    pub student: Option<PathBuf>,
+    /// Instead of sizes and stages, a ready choice of both: `large`, `medium`, `small`, `tiny`, `nano`, or a size of the bundle
+    /// such as `"3.5 MB"`.
+    pub student: Option<Size>,
+    /// A checkpoint folder or bundle to start from instead of the teacher.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<PathBuf>,
     /// Teachers, fine-tuned alike with other seeds; their answers are averaged: 1.
     pub teachers: usize,
     /// Files of texts without labels, or whose labels are not used: plain text with one a line, or as `[data]`.
@@ -68,6 +73,7 @@ impl Default for Distill {
             vocabulary: None,
             stages: Vec::new(),
             student: None,
+            start: None,
             teachers: 1,
             unlabelled: Vec::new(),
             replaced: 1.0,

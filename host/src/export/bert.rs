@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::bert::{Array, Config, LayerShape};
-use crate::quantize::Int8Matrix;
+use crate::quantize::{Bits, Int8Matrix};
 
 use super::builder::Builder;
 use super::proto::{Attribute, DataType, GraphProto, ValueInfo};
@@ -59,7 +59,7 @@ impl Writer<'_> {
         let sum = self.builder.node(&format!("{at}.words_and_types"), "Add", &[&words, &types], vec![]);
 
         let name = format!("{at}.position_embeddings");
-        let table = self.tensor(&format!("{name}.weight"));
+        let table = self.positions(&name);
         let shape = self.builder.op("input_ids", "Shape", &["input_ids"]);
         let (zero, one) = (self.builder.integers("zero", &[0]), self.builder.integers("one", &[1]));
         let two = self.builder.integers("two", &[2]);
@@ -80,18 +80,55 @@ impl Writer<'_> {
             Matrices::Int8(matrices) => {
                 let m = &matrices[&key];
                 let b = &mut self.builder;
-                let table = b.int8(&format!("{key}_int8"), &[m.rows, m.columns], m.values.iter().copied());
                 let scales = b.floats(&format!("{key}_scale"), &[m.rows, 1], m.scales.iter().copied());
-                let row = b.op(at, "Gather", &[&table, "input_ids"]);
                 let scale = b.node(&format!("{at}.scale"), "Gather", &[&scales, "input_ids"], vec![]);
-                let row = b.cast(&format!("{at}.Cast"), &row, DataType::Float);
-                b.op(at, "Mul", &[&row, &scale])
+                let row = match m.bits {
+                    Bits::Eight => {
+                        let table =
+                            b.int8(&format!("{key}_int8"), &[m.rows, m.columns], m.values.iter().copied());
+                        let row = b.op(at, "Gather", &[&table, "input_ids"]);
+                        b.cast(&format!("{at}.Cast"), &row, DataType::Float)
+                    }
+                    Bits::Four => {
+                        let table =
+                            b.bytes(&format!("{key}_int4"), &[m.rows, m.columns / 2], nibbles(m));
+                        let row = b.op(at, "Gather", &[&table, "input_ids"]);
+                        self.unpack(at, &row)
+                    }
+                };
+                self.builder.op(at, "Mul", &[&row, &scale])
             }
         };
         match config.embedding_rank() {
             Some(_) => self.linear("bert.embeddings.word_embeddings_projection", &words),
             None => words,
         }
+    }
+
+    /// Rows of two integers a byte as f32 rows of twice the width: the low halves of all bytes, then the high ones. In float
+    /// arithmetic, which is exact here: opset 17 has no 4-bit type, and few runtimes shift bytes.
+    fn unpack(&mut self, at: &str, row: &str) -> String {
+        let b = &mut self.builder;
+        let row = b.cast(&format!("{at}.Cast"), row, DataType::Float);
+        let (sixteenth, sixteen, eight) =
+            (b.scalar("1/16.0", 0.0625), b.scalar("16.0", 16.0), b.scalar("8.0", 8.0));
+        let shifted = b.node(&format!("{at}.shifted"), "Mul", &[&row, &sixteenth], vec![]);
+        let high = b.op(at, "Floor", &[&shifted]);
+        let cleared = b.node(&format!("{at}.cleared"), "Mul", &[&high, &sixteen], vec![]);
+        let low = b.node(&format!("{at}.low"), "Sub", &[&row, &cleared], vec![]);
+        let both = b.node(&format!("{at}.Concat"), "Concat", &[&low, &high], vec![Attribute::int("axis", -1)]);
+        b.op(at, "Sub", &[&both, &eight])
+    }
+
+    /// The position table in f32.
+    fn positions(&mut self, at: &str) -> String {
+        let key = format!("{at}.weight");
+        let Matrices::Int8(matrices) = self.matrices else { return self.tensor(&key) };
+        let (m, b) = (&matrices[&key], &mut self.builder);
+        let table = b.int8(&format!("{key}_int8"), &[m.rows, m.columns], m.values.iter().copied());
+        let scales = b.floats(&format!("{key}_scale"), &[m.rows, 1], m.scales.iter().copied());
+        let table = b.cast(&format!("{at}.Cast"), &table, DataType::Float);
+        b.op(at, "Mul", &[&table, &scales])
     }
 
     /// What is added to attention scores: 0 where the mask is 1, -1e9 where it is 0.
@@ -247,6 +284,16 @@ impl Writer<'_> {
         let array = self.tensors[name];
         self.builder.floats(name, &array.shape, array.data.iter().copied())
     }
+}
+
+/// Two integers a byte, 8 added: the left half of a row in the low bits, the right half in the high ones.
+fn nibbles(m: &Int8Matrix) -> Vec<u8> {
+    let nibble = |q: &i8| (q + 8) as u8;
+    let row = |row: &[i8]| -> Vec<u8> {
+        let (low, high) = row.split_at(m.columns / 2);
+        low.iter().zip(high).map(|(low, high)| nibble(low) | nibble(high) << 4).collect()
+    };
+    m.values.chunks_exact(m.columns).flat_map(row).collect()
 }
 
 /// [n, k] to [k, n], as ONNX multiplies.

@@ -56,6 +56,10 @@ impl Builder {
         self.constant(name, DataType::Int8, dims, values.into_iter().map(|v| v as u8).collect())
     }
 
+    pub fn bytes(&mut self, name: &str, dims: &[usize], values: Vec<u8>) -> String {
+        self.constant(name, DataType::Uint8, dims, values)
+    }
+
     pub fn scalar(&mut self, name: &str, value: f32) -> String {
         self.floats(name, &[], [value])
     }

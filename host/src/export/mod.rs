@@ -7,8 +7,10 @@ mod bert;
 mod builder;
 mod pack;
 mod proto;
+mod read;
 
 pub use pack::{PackError, pack};
+pub use read::{ReadError, checkpoint};
 
 use prost::Message;
 

@@ -1,11 +1,12 @@
 //! Post-training quantization by the numeric contract: weights int8, symmetric, within ±127, one scale an output
-//! channel (a row of the word embeddings); activations are quantized at run time, so nothing is calibrated here.
+//! channel (a row of the word and position embeddings); activations are quantized at run time, so nothing is calibrated
+//! here. Word embeddings may have 4 bits instead.
 //!
-//! Position and token type embeddings, LayerNorm and biases stay f32.
+//! Token type embeddings, LayerNorm and biases stay f32.
 
 use std::collections::BTreeMap;
 
-use crate::bert::{self, Array, Checkpoint, Config};
+use crate::bert::{self, Array, Checkpoint, Config, WORD_EMBEDDINGS};
 
 /// Why a checkpoint cannot be quantized or exported.
 #[derive(Debug, thiserror::Error)]
@@ -23,33 +24,42 @@ pub enum Error {
     },
 }
 
-/// An int8 matrix with one scale a row: `weight[r][c] ≈ values[r * columns + c] * scales[r]`.
+/// Bits of an integer weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bits {
+    /// Within ±127.
+    Eight,
+    /// Within ±7.
+    Four,
+}
+
+/// An integer matrix with one scale a row: `weight[r][c] ≈ values[r * columns + c] * scales[r]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Int8Matrix {
+    /// Whether the integers need 8 bits or 4.
+    pub bits: Bits,
     /// Output channels, or pieces of an embedding table.
     pub rows: usize,
     /// Inputs, or the width of an embedding.
     pub columns: usize,
-    /// Row-major integers in ±127.
+    /// Row-major integers in ±127 or ±7.
     pub values: Vec<i8>,
-    /// `absmax / 127` of each row.
+    /// Of each row: `absmax / 127`, or what loses least in 4 bits.
     pub scales: Vec<f32>,
 }
 
 impl Int8Matrix {
     /// Quantizes a row-major matrix: `round(w / scale)`, half to even.
-    pub fn new(weights: &Array) -> Int8Matrix {
+    pub fn new(weights: &Array, bits: Bits) -> Int8Matrix {
         let (rows, columns) = weights.dims2();
         let mut values = Vec::with_capacity(rows * columns);
         let mut scales = Vec::with_capacity(rows);
         for row in weights.data.chunks_exact(columns) {
-            // the floor keeps a row of zeros a row of zeros
-            let absmax = row.iter().fold(1e-12f32, |m, w| m.max(w.abs()));
-            let scale = absmax / 127.0;
-            values.extend(row.iter().map(|w| (w / scale).round_ties_even().clamp(-127.0, 127.0) as i8));
+            let scale = scale(row, bits);
+            values.extend(row.iter().map(|w| integer(*w, scale, bits) as i8));
             scales.push(scale);
         }
-        Int8Matrix { rows, columns, values, scales }
+        Int8Matrix { bits, rows, columns, values, scales }
     }
 
     /// The weights that the integers stand for.
@@ -58,6 +68,38 @@ impl Int8Matrix {
         let data = rows.flat_map(|(row, s)| row.iter().map(move |&q| f32::from(q) * s)).collect();
         Array { shape: vec![self.rows, self.columns], data }
     }
+}
+
+/// The integer that a weight becomes.
+fn integer(w: f32, scale: f32, bits: Bits) -> f32 {
+    let most = bits.most();
+    (w / scale).round_ties_even().clamp(-most, most)
+}
+
+impl Bits {
+    /// The largest integer.
+    fn most(self) -> f32 {
+        match self {
+            Bits::Eight => 127.0,
+            Bits::Four => 7.0,
+        }
+    }
+}
+
+/// The scale of a row: its largest weight becomes the largest integer. Of 4 bits so many are lost that cutting off the
+/// largest weights can lose less: of some scales the one with the least squared error.
+fn scale(row: &[f32], bits: Bits) -> f32 {
+    const TRIED: u32 = 10;
+    // the floor keeps a row of zeros a row of zeros
+    let whole = row.iter().fold(1e-12f32, |m, w| m.max(w.abs())) / bits.most();
+    if bits == Bits::Eight {
+        return whole;
+    }
+    let error = |scale: f32| {
+        row.iter().map(|w| f64::from(w - integer(*w, scale, bits) * scale).powi(2)).sum::<f64>()
+    };
+    let tried = (0..TRIED).map(|i| whole * (1.0 - 0.05 * i as f32));
+    tried.map(|s| (error(s), s)).min_by(|a, b| a.0.total_cmp(&b.0)).map_or(whole, |(_, s)| s)
 }
 
 /// A checkpoint with its matrices in int8. Names are the checkpoint's.
@@ -71,15 +113,17 @@ pub struct Quantized {
     pub tensors: BTreeMap<String, Array>,
 }
 
-/// Quantizes a classifier.
+/// Quantizes a classifier; `embeddings` says how wide the word embeddings' integers are. 4 bits need an even width.
 ///
 /// # Errors
 /// When a tensor is missing, has another shape than the configuration says, or holds NaN or infinity.
-pub fn quantize(checkpoint: &Checkpoint) -> Result<Quantized, Error> {
+pub fn quantize(checkpoint: &Checkpoint, embeddings: Bits) -> Result<Quantized, Error> {
     let (mut matrices, mut tensors) = (BTreeMap::new(), BTreeMap::new());
     for (name, array) in complete(checkpoint)? {
         if is_int8(&name) {
-            matrices.insert(name, Int8Matrix::new(array));
+            let even = array.shape[1].is_multiple_of(2);
+            let bits = if name == WORD_EMBEDDINGS && even { embeddings } else { Bits::Eight };
+            matrices.insert(name, Int8Matrix::new(array, bits));
         } else {
             tensors.insert(name, array.clone());
         }
@@ -105,9 +149,9 @@ pub(crate) fn complete(checkpoint: &Checkpoint) -> Result<BTreeMap<String, &Arra
     Checkpoint::shapes(&checkpoint.config).into_iter().map(find).collect()
 }
 
-/// Matrices that multiply activations, and the word embeddings.
+/// Matrices that multiply activations, word and position embeddings.
 fn is_int8(name: &str) -> bool {
-    let float = ["bias", "LayerNorm.weight", "position_embeddings.weight", "token_type_embeddings.weight"];
+    let float = ["bias", "LayerNorm.weight", "token_type_embeddings.weight"];
     !float.iter().any(|end| name.ends_with(end))
 }
 
@@ -118,7 +162,7 @@ mod tests {
     #[test]
     fn integers_are_the_nearest_and_each_row_has_its_own_scale() {
         let data = vec![1.0, -0.5, 0.25, 0.0, 2e-3, -1e-3, 0.0, 0.0];
-        let matrix = Int8Matrix::new(&Array { shape: vec![2, 4], data: data.clone() });
+        let matrix = Int8Matrix::new(&Array { shape: vec![2, 4], data: data.clone() }, Bits::Eight);
         // -63.5 goes to the even -64
         assert_eq!(matrix.values, [127, -64, 32, 0, 127, -64, 0, 0]);
         assert_eq!(matrix.scales, [1.0 / 127.0, 2e-3 / 127.0]);
@@ -130,21 +174,36 @@ mod tests {
     }
 
     #[test]
+    fn four_bits_lose_less_with_the_largest_cut_off() {
+        let mut data: Vec<f32> = (0..64).map(|i| (i as f32 * 0.7).sin()).collect();
+        data[5] = 2.5;
+        let array = Array { shape: vec![1, 64], data: data.clone() };
+        let matrix = Int8Matrix::new(&array, Bits::Four);
+        assert!(matrix.values.iter().all(|q| (-7..=7).contains(q)));
+        let error = |scale: f32| -> f32 {
+            data.iter().map(|w| (w - (w / scale).round_ties_even().clamp(-7.0, 7.0) * scale).powi(2)).sum()
+        };
+        assert!(error(matrix.scales[0]) < 0.9 * error(2.5 / 7.0), "{}", matrix.scales[0]);
+    }
+
+    #[test]
     fn a_row_of_zeros_stays_one() {
-        let matrix = Int8Matrix::new(&Array::zeros(&[1, 5]));
+        let matrix = Int8Matrix::new(&Array::zeros(&[1, 5]), Bits::Eight);
         assert_eq!(matrix.values, [0; 5]);
         assert!(matrix.scales[0] > 0.0 && matrix.dequantized().data.iter().all(|&v| v == 0.0));
     }
 
     #[test]
     fn matrices_become_int8_and_the_rest_stays() {
-        for int8 in
-            ["bert.embeddings.word_embeddings.weight", "bert.pooler.dense.weight", "classifier.weight"]
-        {
+        for int8 in [
+            "bert.embeddings.word_embeddings.weight",
+            "bert.embeddings.position_embeddings.weight",
+            "bert.pooler.dense.weight",
+            "classifier.weight",
+        ] {
             assert!(is_int8(int8), "{int8}");
         }
         for float in [
-            "bert.embeddings.position_embeddings.weight",
             "bert.embeddings.token_type_embeddings.weight",
             "bert.encoder.layer.0.output.LayerNorm.weight",
             "classifier.bias",

@@ -1,15 +1,16 @@
 //! The steps of a recipe, each reused while what it is made from stays the same.
 
-use super::{Recipe, prepare::Prepared, students::distil};
+use super::{Recipe, base, prepare::Prepared, students::distil};
 use crate::bert::{Checkpoint, Classifier, ProblemType};
 use crate::data::{Dataset, Task};
-use crate::distill::{piece_counts, prune_vocabulary};
+use crate::distill::{Distill, Plan, piece_counts, prune_vocabulary};
 use crate::evaluate::{
     Comparison, Gate, Inputs, Outputs, Refusal, describe_decision, fit_decision, run_bundle, run_texts,
 };
 use crate::metrics::Metric;
 use crate::train::{self, Encoded, Event, Job, Objective, Summary, Supervised, TrainOptions};
-use crate::{export, quantize};
+use crate::quantize::{self, Bits};
+use crate::export;
 use goldcrest_edge::bundle::{Licence, Manifest, Measured, Windows};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -87,9 +88,15 @@ pub enum RunError {
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
     #[error(
-        "base.checkpoint {path} is no folder with config.json: run scripts/fetch-base.sh, or name another checkpoint"
+        "base.checkpoint {path} is no bundle and no folder with config.json: run scripts/fetch-base.sh, or name another checkpoint"
     )]
     NoBase { path: PathBuf },
+    #[error("train.epochs is 0, and base.checkpoint {path} has no classifier for these labels: let it train")]
+    NoHead { path: PathBuf },
+    #[error(transparent)]
+    Base(#[from] export::ReadError),
+    #[error("distill.student {0}")]
+    Size(String),
     #[error("golden_messages {path}: {problem}")]
     Golden { path: PathBuf, problem: String },
 }
@@ -110,9 +117,6 @@ pub(super) type Watch<'a> = &'a mut dyn FnMut(Progress);
 /// [`RunError`]; everything already made stays.
 pub fn run(recipe: &Recipe, until: Until, watch: Watch) -> Result<Finished, RunError> {
     let prepared = Prepared::read(recipe, watch)?;
-    if !recipe.base.checkpoint.join("config.json").is_file() {
-        return Err(RunError::NoBase { path: recipe.base.checkpoint.clone() });
-    }
     let teachers = train_teachers(recipe, &prepared, watch)?;
     let (folders, teachers): (Vec<PathBuf>, Vec<Summary>) = teachers.into_iter().unzip();
     let mut finished = Finished { teachers, students: Vec::new(), comparison: None, bundle: None };
@@ -120,17 +124,28 @@ pub fn run(recipe: &Recipe, until: Until, watch: Watch) -> Result<Finished, RunE
         return Ok(finished);
     }
     let mut folder = folders[0].clone();
+    let mut embedding_bits = recipe.quantize.embedding_bits;
     if let Some(distill) = &recipe.distill {
-        for (student, summary) in distil(recipe, distill, &folders, &prepared, watch)? {
+        let plan = plan(recipe, distill, &folders[0])?;
+        for (student, summary) in distil(recipe, distill, &plan.stages, &folders, &prepared, watch)? {
             (folder, _) = (student, finished.students.push(summary));
         }
+        embedding_bits = embedding_bits.or(Some(plan.embedding_bits));
     }
+    let bits = if embedding_bits == Some(4) { Bits::Four } else { Bits::Eight };
     if until == Until::Distill {
         return Ok(finished);
     }
-    let (bundle, comparison) = pack(recipe, &folder, &prepared, watch)?;
+    let (bundle, comparison) = pack(recipe, &folder, bits, &prepared, watch)?;
     (finished.bundle, finished.comparison) = (Some(bundle), Some(comparison));
     Ok(finished)
+}
+
+/// The stages of a student as written, or those that its size asks for.
+fn plan(recipe: &Recipe, distill: &Distill, teacher: &Path) -> Result<Plan, RunError> {
+    let Some(size) = &distill.student else { return Ok(Plan { stages: distill.stages(), embedding_bits: 8 }) };
+    let from = base::load(distill.start.as_deref().unwrap_or(teacher))?.config;
+    size.plan(&from, recipe.task.max_tokens).map_err(RunError::Size)
 }
 
 /// The mark of a finished training step.
@@ -156,18 +171,6 @@ pub(super) fn fingerprint(parts: &[&str]) -> String {
     hex(&hash.finalize())
 }
 
-/// SHA-256 over the files of a checkpoint that decide what it computes.
-pub(super) fn checkpoint_digest(folder: &Path) -> Result<String, RunError> {
-    let mut hash = Sha256::new();
-    for name in ["config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json"] {
-        let path = folder.join(name);
-        if path.exists() {
-            hash.update(std::fs::read(&path).map_err(RunError::io(&path))?);
-        }
-    }
-    Ok(hex(&hash.finalize()))
-}
-
 /// Fine-tunes the base, as often as there are teachers, each time with another seed.
 fn train_teachers(
     recipe: &Recipe,
@@ -175,14 +178,15 @@ fn train_teachers(
     watch: Watch,
 ) -> Result<Vec<(PathBuf, Summary)>, RunError> {
     let count = recipe.distill.as_ref().map_or(1, |d| d.teachers);
-    let base = checkpoint_digest(&recipe.base.checkpoint)?;
+    let whole = base::load(&recipe.base.checkpoint)?;
+    let base = base::digest(&recipe.base.checkpoint)?;
     let mut teachers = Vec::with_capacity(count);
     for number in 0..count {
         let (name, folder) = match number {
             0 => ("train".to_string(), "teacher".to_string()),
             _ => (format!("train teacher {} of {count}", number + 1), format!("teacher-{}", number + 1)),
         };
-        let mut checkpoint = Checkpoint::load(&recipe.base.checkpoint)?;
+        let mut checkpoint = whole.clone();
         prepared.set_head(&mut checkpoint);
         if let Some(rate) = recipe.train.dropout {
             checkpoint.config.hidden_dropout_prob = rate;
@@ -193,6 +197,9 @@ fn train_teachers(
         let max_tokens = recipe.task.max_tokens.to_string();
         let print = fingerprint(&["train", &base, &prepared.digest(), &json(&options), &max_tokens]);
         let summary = once(&name, &folder, &print, watch, |watch| {
+            if options.epochs == 0.0 && !checkpoint.tensors.contains_key("classifier.weight") {
+                return Err(RunError::NoHead { path: recipe.base.checkpoint.clone() });
+            }
             let mut model = Classifier::new(checkpoint, options.seed)?;
             let (train, dev) = prepared.encode(&model, recipe.task.max_tokens, watch)?;
             let objective = Supervised::new(&train.data, &options)?;
@@ -252,6 +259,7 @@ fn save(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
 fn pack(
     recipe: &Recipe,
     folder: &Path,
+    embeddings: Bits,
     prepared: &Prepared,
     watch: Watch,
 ) -> Result<(PathBuf, Comparison), RunError> {
@@ -266,7 +274,8 @@ fn pack(
         checkpoint = pruned.checkpoint;
         checkpoint.save(&recipe.output.join("pruned"))?;
     }
-    let quantized = quantize::quantize(&checkpoint)?;
+    checkpoint.cut_positions(recipe.task.max_tokens);
+    let quantized = quantize::quantize(&checkpoint, embeddings)?;
     watch(Progress::Step { name: "export", reused: false });
     let path = |suffix: &str| recipe.output.join(format!("{}{suffix}", recipe.pack.name));
     let (fp32, int8) = (export::fp32(&checkpoint)?, export::int8(&quantized));

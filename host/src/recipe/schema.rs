@@ -102,7 +102,7 @@ pub struct TaskOptions {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Base {
-    /// A folder in the Hugging Face layout.
+    /// A folder in the Hugging Face layout, or a bundle made of one.
     pub checkpoint: PathBuf,
 }
 
@@ -114,8 +114,8 @@ pub struct Quantize {
     pub max_drop: f64,
     /// Points of F1 that each class may lose; no limit when not given.
     pub max_drop_per_class: Option<f64>,
-    /// Bits of the embedding table, 8 or 4: 8.
-    pub embedding_bits: u8,
+    /// Bits of the word embeddings' integers, 8 or 4: 8, or what `distill.student` chooses.
+    pub embedding_bits: Option<u8>,
 }
 
 /// `[pack]`: the bundle.
@@ -164,7 +164,7 @@ impl Default for TaskOptions {
 
 impl Default for Quantize {
     fn default() -> Self {
-        Quantize { max_drop: 0.5, max_drop_per_class: None, embedding_bits: 8 }
+        Quantize { max_drop: 0.5, max_drop_per_class: None, embedding_bits: None }
     }
 }
 
@@ -215,7 +215,7 @@ impl Recipe {
         join(&mut self.base.checkpoint);
         self.pack.golden_messages.iter_mut().for_each(join);
         if let Some(distill) = &mut self.distill {
-            distill.student.iter_mut().chain(&mut distill.unlabelled).for_each(join);
+            distill.start.iter_mut().chain(&mut distill.unlabelled).for_each(join);
         }
         let DataFiles { train, dev, test, out_of_scope, .. } = &mut self.data;
         for files in [Some(train), dev.as_mut(), test.as_mut(), out_of_scope.as_mut()].into_iter().flatten() {

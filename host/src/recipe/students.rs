@@ -1,7 +1,7 @@
 //! The stages of distillation: each a step that is reused while what it is made from stays the same.
 
-use super::run::{Progress, RunError, Watch, checkpoint_digest, fingerprint, fit, json, once};
-use super::{Recipe, prepare::Prepared};
+use super::run::{Progress, RunError, Watch, fingerprint, fit, json, once};
+use super::{Recipe, base, prepare::Prepared};
 use crate::bert::{Checkpoint, Classifier, Tokens};
 use crate::data;
 use crate::distill::{
@@ -24,14 +24,14 @@ const IMPORTANCE_TEXTS: usize = 1024;
 pub(super) fn distil(
     recipe: &Recipe,
     distill: &Distill,
+    stages: &[Stage],
     teachers: &[PathBuf],
     prepared: &Prepared,
     watch: Watch,
 ) -> Result<Vec<(PathBuf, Summary)>, RunError> {
-    let stages = distill.stages();
     let mut course = Course::new(recipe, distill, teachers, prepared)?;
     let mut students: Vec<(PathBuf, Summary)> = Vec::new();
-    for (number, stage) in (1..).zip(&stages) {
+    for (number, stage) in (1..).zip(stages) {
         let (name, folder) = match stages.len() {
             1 => ("distill".to_string(), "student".to_string()),
             all => (format!("distill {number} of {all}"), format!("student-{number}")),
@@ -43,7 +43,7 @@ pub(super) fn distil(
         let print = fingerprint(&[
             "distill",
             &course.print,
-            &checkpoint_digest(&before)?,
+            &base::digest(&before)?,
             &shared,
             &json(stage),
             &json(&options),
@@ -75,7 +75,7 @@ impl<'a> Course<'a> {
     ) -> Result<Self, RunError> {
         let mut parts = vec!["transfer".to_string(), prepared.digest(), recipe.task.max_tokens.to_string()];
         for teacher in teachers {
-            parts.push(checkpoint_digest(teacher)?);
+            parts.push(base::digest(teacher)?);
         }
         for path in &distill.unlabelled {
             parts.push(super::run::hex(&Sha256::digest(std::fs::read(path).map_err(RunError::io(path))?)));
@@ -91,7 +91,7 @@ impl<'a> Course<'a> {
 
     /// The model that the first stage cuts.
     fn start(&self) -> &Path {
-        self.distill.student.as_deref().unwrap_or(&self.teachers[0])
+        self.distill.start.as_deref().unwrap_or(&self.teachers[0])
     }
 
     /// The texts.
@@ -123,7 +123,7 @@ impl<'a> Course<'a> {
 
     /// What a model says about the transfer set: asked once, kept in the output folder.
     fn answers(&mut self, folder: &Path, watch: Watch) -> Result<Answers, RunError> {
-        let print = fingerprint(&["answers", &self.print, &checkpoint_digest(folder)?]);
+        let print = fingerprint(&["answers", &self.print, &base::digest(folder)?]);
         let file = self.recipe.output.join("answers").join(format!("{}.safetensors", &print[..16]));
         if let Some(answers) = Answers::load(&file) {
             return Ok(answers);
@@ -166,7 +166,7 @@ impl<'a> Course<'a> {
         let prepared = self.prepared;
         let set = self.transfer(watch)?;
 
-        let mut model = Checkpoint::load(before)?;
+        let mut model = base::load(before)?;
         prepared.set_head(&mut model);
         let (mut student, layers) = cut(&model, stage, set, &answers, max_tokens, watch)?;
         student.config.hidden_dropout_prob = self.distill.dropout;
@@ -178,7 +178,7 @@ impl<'a> Course<'a> {
         let texts = Encoded::new(set.data.clone(), student.tokenizer(), max_tokens)?;
         let dev = Encoded::new(prepared.dev.clone(), student.tokenizer(), max_tokens)?;
         let teacher = match self.distill.hidden_weight > 0.0 && before == self.teachers[0] {
-            true => Some(Classifier::new(Checkpoint::load(before)?, 0)?),
+            true => Some(Classifier::new(base::load(before)?, 0)?),
             false => None,
         };
         let teacher = teacher.as_ref().filter(|t| t.tokenizer().vocab == student.tokenizer().vocab);
@@ -197,7 +197,7 @@ impl<'a> Course<'a> {
 /// less than teachers differ from each other.
 fn ask(checkpoint: &Checkpoint, texts: &Encoded, done: &mut dyn FnMut(usize)) -> Result<Answers, RunError> {
     const BLOCK: usize = 4096;
-    let (onnx, external) = export::int8(&quantize::quantize(checkpoint)?).split();
+    let (onnx, external) = export::int8(&quantize::quantize(checkpoint, quantize::Bits::Eight)?).split();
     let external = Bytes::from(external);
     let (labels, hidden) = (checkpoint.config.num_labels(), checkpoint.config.hidden_size);
     let mut answers = Answers::default();

@@ -123,7 +123,7 @@ impl TaskOptions {
 
 impl TrainOptions {
     pub(super) fn check(&self) -> Checked {
-        positive(self.epochs, "train.epochs")?;
+        not_negative(self.epochs, "train.epochs")?;
         count(self.batch_size, "train.batch_size")?;
         count(self.accumulate, "train.accumulate")?;
         positive(self.learning_rate, "train.learning_rate")?;
@@ -158,10 +158,13 @@ fn optional_counts(counts: &[(Option<usize>, &'static str)]) -> Checked {
 impl Distill {
     pub(super) fn check(&self) -> Checked {
         let own = Distill { stages: Vec::new(), ..self.clone() }.stages().remove(0);
-        if !self.stages.is_empty() {
+        if self.student.is_some() {
+            let problem = "chooses the sizes; remove those in `[distill]` and its stages";
+            ensure(own == Stage::default() && self.stages.is_empty(), "distill.student", problem)?;
+        } else if !self.stages.is_empty() {
             let problem = "go together with no size in `[distill]` itself; put it into the first stage";
             ensure(own == Stage::default(), "distill.stages", problem)?;
-        } else if own == Stage::default() && self.student.is_none() {
+        } else if own == Stage::default() && self.start.is_none() {
             let problem = "or another size, or `distill.student`, has to say what the student is";
             return ensure(false, "distill.layers", problem);
         }
@@ -213,7 +216,7 @@ impl Quantize {
         self.max_drop_per_class
             .iter()
             .try_for_each(|&drop| not_negative(drop, "quantize.max_drop_per_class"))?;
-        ensure(matches!(self.embedding_bits, 4 | 8), "quantize.embedding_bits", "has to be 8 or 4")
+        ensure(matches!(self.embedding_bits, None | Some(4 | 8)), "quantize.embedding_bits", "has to be 8 or 4")
     }
 }
 

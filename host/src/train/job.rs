@@ -89,8 +89,11 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
     }
     std::fs::create_dir_all(job.folder).map_err(Error::io(job.folder))?;
     let per_epoch = lengths.len().div_ceil(options.batch_size).div_ceil(options.accumulate) as u64;
-    let steps = ((options.epochs * per_epoch as f64).round() as u64).max(1);
-    let eval_every = options.eval_every.map_or(per_epoch, |n| n as u64).clamp(1, steps);
+    let steps = match options.epochs {
+        0.0 => 0,
+        epochs => ((epochs * per_epoch as f64).round() as u64).max(1),
+    };
+    let eval_every = options.eval_every.map_or(per_epoch, |n| n as u64).clamp(1, steps.max(1));
 
     let state_file = job.folder.join("state.safetensors");
     let mut memory = Memory::new(job.model);
@@ -112,6 +115,9 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
     let mut epoch: Option<(u64, Vec<Vec<u32>>)> = None;
     let stop = |at: &Position| at.step >= steps || options.patience.is_some_and(|p| at.since_best >= p);
 
+    if steps == 0 {
+        evaluate(job, &mut at, &mut log, watch)?;
+    }
     while !stop(&at) {
         let number = at.step / per_epoch;
         if epoch.as_ref().is_none_or(|(n, _)| *n != number) {

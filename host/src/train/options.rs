@@ -41,7 +41,7 @@ pub enum WeightRule {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainOptions {
-    /// Passes over the data; a fraction ends within one: 3.
+    /// Passes over the data; a fraction ends within one, 0 takes the base as it is: 3.
     pub epochs: f64,
     /// Examples a step: 32.
     pub batch_size: usize,

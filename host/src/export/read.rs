@@ -1,0 +1,190 @@
+//! A bundle back into a checkpoint: what a smaller student can be cut from where the checkpoint is not at hand.
+
+use super::proto::{DataType, EXTERNAL, GraphProto, ModelProto, TensorProto};
+use crate::bert::{
+    self, Array, Checkpoint, Config, PROJECTION, ProblemType, StudentShape, TokenizerFiles, WORD_EMBEDDINGS,
+};
+use goldcrest_edge::bundle::{self, Bundle, Manifest};
+use goldcrest_edge::decision::Task;
+use prost::Message;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Why a bundle gives no checkpoint.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each field is what its name says, and the message shows it")]
+pub enum ReadError {
+    #[error("cannot read {path}: {source}")]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {source}")]
+    Bundle { path: PathBuf, source: bundle::Error },
+    #[error("{path} was not written by `goldcrest export`: {problem}")]
+    Foreign { path: PathBuf, problem: String },
+    #[error(transparent)]
+    Checkpoint(#[from] bert::Error),
+}
+
+/// The checkpoint that a bundle was made of, as exactly as its integers tell.
+///
+/// # Errors
+/// [`ReadError`]; a bundle with somebody else's ONNX model is one.
+pub fn checkpoint(path: &Path) -> Result<Checkpoint, ReadError> {
+    let bytes = std::fs::read(path).map_err(|source| ReadError::Io { path: path.into(), source })?;
+    let bundle = Bundle::read(&bytes).map_err(|source| ReadError::Bundle { path: path.into(), source })?;
+    let foreign = |problem: String| ReadError::Foreign { path: path.into(), problem };
+    let model = ModelProto::decode(bundle.model()).map_err(|error| foreign(error.to_string()))?;
+    let graph = model.graph.ok_or_else(|| foreign("it has no graph".into()))?;
+    let vocab = std::str::from_utf8(bundle.vocabulary()).map_err(|error| foreign(error.to_string()))?;
+    let tensors = tensors(&graph, bundle.external()).map_err(foreign)?;
+    let config = config(&graph, &tensors, vocab, bundle.manifest()).map_err(foreign)?;
+    config.check()?;
+    for (name, wanted) in Checkpoint::shapes(&config) {
+        let found = tensors.get(&name).map(|array| &array.shape);
+        if found != Some(&wanted) {
+            return Err(foreign(format!("{name} is {found:?}, not {wanted:?}")));
+        }
+    }
+    let settings = bundle.manifest().tokenizer;
+    let tokenizer = TokenizerFiles {
+        vocab: vocab.into(),
+        lowercase: settings.lowercase,
+        strip_accents: settings.strip_accents,
+        chinese_chars: settings.chinese_chars,
+        max_length: config.max_position_embeddings,
+    };
+    Ok(Checkpoint { config, tensors, tokenizer })
+}
+
+/// The constants under the checkpoint's names: integers times their scales, matrices the way round that training has them.
+fn tensors(graph: &GraphProto, external: &[u8]) -> Result<BTreeMap<String, Array>, String> {
+    let by_name: BTreeMap<&str, &TensorProto> =
+        graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
+    let mut tensors = BTreeMap::new();
+    for (name, tensor) in &by_name {
+        if !name.starts_with("bert.") && !name.starts_with("classifier.") || name.ends_with("_scale") {
+            continue;
+        }
+        let bytes = bytes(tensor, external)?;
+        let shape: Vec<usize> = tensor.dims.iter().map(|d| *d as usize).collect();
+        let float = |bytes: &[u8]| -> Vec<f32> {
+            bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
+        };
+        let scales = |name: &str| -> Result<Vec<f32>, String> {
+            let scales = by_name.get(format!("{name}_scale").as_str()).ok_or(format!("{name} has no scales"))?;
+            Ok(float(self::bytes(scales, external)?))
+        };
+        let (name, array) = match name.rsplit_once('_') {
+            Some((name, "int8")) => {
+                let values = bytes.iter().map(|b| f32::from(*b as i8)).collect();
+                let mut array = Array { shape, data: values };
+                // tables are looked up by row; matrices multiply from the right
+                if !is_table(name) {
+                    array = transposed(&array)?;
+                }
+                (name, scaled(array, &scales(name)?)?)
+            }
+            Some((name, "int4")) => {
+                let [rows, half] = shape[..] else { return Err(format!("{name} is no matrix")) };
+                let mut data = Vec::with_capacity(rows * half * 2);
+                for row in bytes.chunks_exact(half) {
+                    data.extend(row.iter().map(|b| f32::from(b & 15) - 8.0));
+                    data.extend(row.iter().map(|b| f32::from(b >> 4) - 8.0));
+                }
+                (name, scaled(Array { shape: vec![rows, 2 * half], data }, &scales(name)?)?)
+            }
+            Some((name, "transposed")) => (name, transposed(&Array { shape, data: float(bytes) })?),
+            _ => (*name, Array { shape, data: float(bytes) }),
+        };
+        tensors.insert(name.to_string(), array);
+    }
+    Ok(tensors)
+}
+
+fn is_table(name: &str) -> bool {
+    name.starts_with("bert.embeddings.") && name != PROJECTION
+}
+
+fn bytes<'a>(tensor: &'a TensorProto, external: &'a [u8]) -> Result<&'a [u8], String> {
+    let size = match tensor.data_type {
+        Some(t) if t == DataType::Float as i32 => 4,
+        _ => 1,
+    };
+    let wanted = tensor.dims.iter().product::<i64>() as usize * size;
+    let bytes = if tensor.data_location == Some(EXTERNAL) {
+        let entry = |key: &str| {
+            tensor.external_data.iter().find(|e| e.key == key).and_then(|e| e.value.parse::<usize>().ok())
+        };
+        let (from, length) = (entry("offset").unwrap_or(0), entry("length").unwrap_or(0));
+        from.checked_add(length).and_then(|to| external.get(from..to))
+    } else {
+        tensor.raw_data.as_deref()
+    };
+    bytes.filter(|b| b.len() == wanted).ok_or_else(|| format!("{} has not {wanted} bytes", tensor.name))
+}
+
+fn scaled(mut array: Array, scales: &[f32]) -> Result<Array, String> {
+    let [rows, columns] = array.shape[..] else { return Err("integers that are no matrix".into()) };
+    if scales.len() != rows {
+        return Err(format!("{} scales for {rows} rows", scales.len()));
+    }
+    let rows = array.data.chunks_exact_mut(columns).zip(scales);
+    rows.for_each(|(row, scale)| row.iter_mut().for_each(|x| *x *= scale));
+    Ok(array)
+}
+
+fn transposed(array: &Array) -> Result<Array, String> {
+    let [rows, columns] = array.shape[..] else { return Err("weights that are no matrix".into()) };
+    let data = (0..rows * columns).map(|i| array.data[i % rows * columns + i / rows]).collect();
+    Ok(Array { shape: vec![columns, rows], data })
+}
+
+/// The configuration: sizes as the tensors have them, heads as the graph splits them.
+fn config(
+    graph: &GraphProto,
+    tensors: &BTreeMap<String, Array>,
+    vocab: &str,
+    manifest: &Manifest,
+) -> Result<Config, String> {
+    let size = |name: &str, dimension: usize| {
+        let array = tensors.get(name).ok_or_else(|| format!("{name} is missing"))?;
+        array.shape.get(dimension).copied().ok_or_else(|| format!("{name} is no matrix"))
+    };
+    let hidden = size("bert.pooler.dense.weight", 0)?;
+    let (mut heads, mut intermediate, mut head_size) = (Vec::new(), Vec::new(), 1);
+    while let Ok(width) = size(&format!("bert.encoder.layer.{}.intermediate.dense.weight", heads.len()), 0) {
+        intermediate.push(width);
+        let split = format!("bert.encoder.layer.{}.attention.self.query.Reshape", heads.len());
+        let shape = graph.node.iter().find(|n| n.name == split).and_then(|n| n.input.get(1));
+        let sizes = shape.and_then(|shape| shape.strip_prefix("heads_")?.split_once('x'));
+        let sizes = sizes.and_then(|(heads, size)| Some((heads.parse().ok()?, size.parse().ok()?)));
+        let (count, size) = sizes.ok_or_else(|| format!("{split} does not split into heads"))?;
+        (head_size, _) = (size, heads.push(count));
+    }
+    let epsilon = graph.node.iter().find(|n| n.op_type == "LayerNormalization");
+    let epsilon = epsilon.and_then(|n| n.attribute.iter().find(|a| a.name == "epsilon")).and_then(|a| a.f);
+    let rank = size(WORD_EMBEDDINGS, 1)?;
+    let mut config: Config = serde_json::from_value(serde_json::json!({
+        "model_type": "bert",
+        "vocab_size": size(WORD_EMBEDDINGS, 0)?,
+        "pad_token_id": vocab.lines().position(|piece| piece == "[PAD]").unwrap_or(0),
+        "hidden_size": hidden,
+        "num_hidden_layers": heads.len(),
+        "num_attention_heads": hidden / std::cmp::max(head_size, 1),
+        "intermediate_size": intermediate.iter().max().ok_or("it has no layers")?,
+        "max_position_embeddings": size("bert.embeddings.position_embeddings.weight", 0)?,
+        "type_vocab_size": size("bert.embeddings.token_type_embeddings.weight", 0)?,
+        "layer_norm_eps": epsilon.map_or(1e-12, f64::from),
+    }))
+    .map_err(|error| error.to_string())?;
+    let embedding_rank = tensors.contains_key(PROJECTION).then_some(rank);
+    config.goldcrest = Some(StudentShape { head_size, heads, intermediate, embedding_rank });
+    config.set_labels(
+        &manifest.labels,
+        match manifest.task {
+            Task::SingleLabel => ProblemType::SingleLabelClassification,
+            Task::MultiLabel => ProblemType::MultiLabelClassification,
+            Task::Regression => ProblemType::Regression,
+        },
+    );
+    Ok(config)
+}

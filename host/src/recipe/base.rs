@@ -1,0 +1,32 @@
+//! What a run starts from: a checkpoint folder, or a bundle.
+
+use super::run::{RunError, hex};
+use crate::bert::Checkpoint;
+use crate::export;
+use sha2::{Digest, Sha256};
+use std::path::Path;
+
+/// Loads a folder in the Hugging Face layout, or a bundle's model.
+pub(super) fn load(path: &Path) -> Result<Checkpoint, RunError> {
+    if path.is_file() {
+        return Ok(export::checkpoint(path)?);
+    }
+    if !path.join("config.json").is_file() {
+        return Err(RunError::NoBase { path: path.to_path_buf() });
+    }
+    Ok(Checkpoint::load(path)?)
+}
+
+/// SHA-256 over what decides what it computes.
+pub(super) fn digest(path: &Path) -> Result<String, RunError> {
+    let mut hash = Sha256::new();
+    let files = ["config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json"];
+    let files = match path.is_file() {
+        true => vec![path.to_path_buf()],
+        false => files.iter().map(|name| path.join(name)).filter(|path| path.exists()).collect(),
+    };
+    for path in files {
+        hash.update(std::fs::read(&path).map_err(RunError::io(&path))?);
+    }
+    Ok(hex(&hash.finalize()))
+}
