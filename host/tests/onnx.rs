@@ -2,8 +2,11 @@
 
 mod support;
 
+use goldcrest::bert::{Checkpoint, WORD_EMBEDDINGS};
 use goldcrest::export::{self, Onnx};
 use goldcrest::quantize::{Bits, quantize};
+use goldcrest_edge::bundle::{Licence, Manifest, Windows};
+use goldcrest_edge::decision::Task;
 use goldcrest_edge::kernels::Isa;
 use goldcrest_edge::model::{Bytes, Error, Model, Options};
 use support::{Naive, Random, SHAPES, Shape, checkpoint, difference, text};
@@ -45,7 +48,7 @@ fn fp32_on_stock_operators_equals_plain_loops() {
         let checkpoint = checkpoint(shape, 7);
         let mut model = load(export::fp32(&checkpoint).unwrap(), &Options::default());
         assert!(model.describe().fused.is_none());
-        let naive = Naive { checkpoint: &checkpoint, int8: false };
+        let naive = Naive { checkpoint: &checkpoint, int8: false, words_as_they_are: false };
         for text in texts(shape) {
             let d = difference(&logits(&mut model, &text), &naive.logits(&text.0, &text.1));
             assert!(d < 1e-5, "{}, {} tokens: {d}", shape.name, text.0.len());
@@ -64,7 +67,7 @@ fn int8_fused_equals_plain_loops_and_stock_operators() {
         let mut fused = load(int8(shape), &Options::default());
         assert!(fused.describe().fused.is_some(), "{}: {}", shape.name, fused.describe());
         let mut stock = load(int8(shape), &stock());
-        let naive = Naive { checkpoint: &checkpoint, int8: true };
+        let naive = Naive { checkpoint: &checkpoint, int8: true, words_as_they_are: false };
         for text in texts(shape) {
             let found = logits(&mut fused, &text);
             let on_stock: Vec<f64> = logits(&mut stock, &text).iter().map(|&v| v.into()).collect();
@@ -76,6 +79,79 @@ fn int8_fused_equals_plain_loops_and_stock_operators() {
         }
     }
     assert!(stepped * 3 < runs, "{stepped} of {runs} texts differ by more than {equal}");
+}
+
+#[test]
+fn four_bit_embeddings_equal_plain_loops_and_stock_operators() {
+    for shape in SHAPES.iter().filter(|shape| shape.rank.unwrap_or(shape.hidden).is_multiple_of(2)) {
+        let mut checkpoint = checkpoint(shape, 7);
+        let quantized = quantize(&checkpoint, Bits::Four).unwrap();
+        let words = &quantized.matrices[WORD_EMBEDDINGS];
+        assert!(words.bits == Bits::Four && words.values.iter().all(|q| q.abs() <= 7));
+        checkpoint.tensors.insert(WORD_EMBEDDINGS.into(), words.dequantized());
+        let naive = Naive { checkpoint: &checkpoint, int8: true, words_as_they_are: true };
+        let mut fused = load(export::int8(&quantized), &Options::default());
+        assert!(fused.describe().fused.is_some(), "{}: {}", shape.name, fused.describe());
+        let mut on_stock = load(export::int8(&quantized), &stock());
+        let mut equal = 0;
+        for text in texts(shape) {
+            let found = logits(&mut fused, &text);
+            let stock: Vec<f64> = logits(&mut on_stock, &text).iter().map(|&v| v.into()).collect();
+            let d = [difference(&found, &stock), difference(&found, &naive.logits(&text.0, &text.1))];
+            assert!(d.iter().all(|&d| d < 5e-2), "{}, {} tokens: {d:?}", shape.name, text.0.len());
+            equal += usize::from(d.iter().all(|&d| d < 1e-5));
+        }
+        assert!(equal > 0, "{}", shape.name);
+    }
+}
+
+/// A bundle holds what its checkpoint computes: read back and quantized again it is the same model.
+#[test]
+fn a_bundle_is_a_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.bundle");
+    for shape in &SHAPES {
+        let mut whole = checkpoint(shape, 7);
+        whole.tokenizer.vocab = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n".into();
+        (5..shape.vocabulary).for_each(|i| whole.tokenizer.vocab += &format!("piece{i}\n"));
+        let task = if shape.labels == 1 { Task::Regression } else { Task::SingleLabel };
+        for bits in [Bits::Eight, Bits::Four] {
+            let quantized = quantize(&whole, bits).unwrap();
+            let bundle =
+                export::pack(&manifest(&whole, task), export::int8(&quantized), &whole.tokenizer.vocab, &[]);
+            std::fs::write(&path, bundle.unwrap()).unwrap();
+            let read = export::checkpoint(&path).unwrap();
+            assert_eq!(read.config.layers(), whole.config.layers(), "{}", shape.name);
+            assert_eq!(read.config.labels(), whole.config.labels());
+            assert_eq!(read.tokenizer.vocab, whole.tokenizer.vocab);
+            for (name, matrix) in &quantized.matrices {
+                assert_eq!(read.tensors[name], matrix.dequantized(), "{}: {name}", shape.name);
+            }
+            for (name, array) in &quantized.tensors {
+                assert_eq!(&read.tensors[name], array, "{}: {name}", shape.name);
+            }
+        }
+    }
+    std::fs::write(&path, b"something else").unwrap();
+    let error = export::checkpoint(&path).unwrap_err().to_string();
+    assert!(error.contains("a.bundle"), "{error}");
+}
+
+fn manifest(checkpoint: &Checkpoint, task: Task) -> Manifest {
+    Manifest {
+        name: "test".into(),
+        version: "0.1.0".into(),
+        task,
+        pair: false,
+        labels: checkpoint.config.labels(),
+        tokenizer: checkpoint.tokenizer.settings(),
+        max_tokens: checkpoint.config.max_position_embeddings as u32,
+        windows: Windows::Truncate,
+        decision: Default::default(),
+        measured: Vec::new(),
+        licence: Licence { base_model: "none".into(), data: "none".into() },
+        created_by: "a test".into(),
+    }
 }
 
 #[test]
@@ -132,6 +208,7 @@ fn what_the_kernels_do_not_take_runs_on_stock_operators() {
         head_size: 160,
         layers: &[(1, 64)],
         rank: None,
+        pooler: None,
         positions: 12,
         labels: 2,
     };
@@ -140,7 +217,7 @@ fn what_the_kernels_do_not_take_runs_on_stock_operators() {
     let reason = model.describe().stock.unwrap();
     assert!(reason.contains("heads of 160"), "{reason}");
     let text = text(&mut Random(1), shape.vocabulary, 12);
-    let naive = Naive { checkpoint: &checkpoint, int8: true };
+    let naive = Naive { checkpoint: &checkpoint, int8: true, words_as_they_are: false };
     assert!(difference(&logits(&mut model, &text), &naive.logits(&text.0, &text.1)) < 5e-2);
 }
 

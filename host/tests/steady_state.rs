@@ -6,7 +6,10 @@ mod support;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use goldcrest::{export, quantize::{Bits, quantize}};
+use goldcrest::{
+    export,
+    quantize::{Bits, quantize},
+};
 use goldcrest_edge::model::{Model, Options};
 use support::{Random, SHAPES, checkpoint, text};
 

@@ -5,6 +5,8 @@ use goldcrest::bert::{
 };
 use goldcrest::data::{Dataset, Example, Labels, Target, Task, unlabelled};
 use goldcrest::distill::{Augment, TransferSet, cut_widths, factorise_embeddings, importance};
+use goldcrest::export;
+use goldcrest::quantize::{Bits, quantize};
 use goldcrest::train::{Encoded, predict};
 
 const WORDS: [&str; 10] = ["red", "green", "blue", "fast", "slow", "high", "low", "warm", "cold", "##er"];
@@ -62,6 +64,9 @@ fn what_is_dead_is_cut_first_and_changes_nothing() {
         clear("attention.output.dense", 16, head * 4..head * 4 + 4);
         clear("output.dense", 24, column..column + 7);
     }
+    // and three columns of the pooler
+    let classifier = whole.tensors.get_mut("classifier.weight").unwrap();
+    classifier.data.chunks_exact_mut(16).for_each(|row| row[5..8].fill(0.0));
     let texts = data(&["red fast warm", "slower blue", "cold high low green"]);
     let texts = Encoded::new(texts, &whole.tokenizer, 16).unwrap();
     let found = importance(&Classifier::new(whole.clone(), 0).unwrap(), &texts, 3, 0).unwrap();
@@ -69,11 +74,11 @@ fn what_is_dead_is_cut_first_and_changes_nothing() {
         let dead: Vec<usize> = (0..4).filter(|h| found.layers[layer].heads[*h] == 0.0).collect();
         assert_eq!(dead, [head], "layer {layer}: {:?}", found.layers[layer].heads);
     }
-    let cut = cut_widths(&whole, &found, Some(3), Some(17));
+    let cut = cut_widths(&whole, &found, Some(3), Some(17), Some(13));
     let shape = cut.config.goldcrest.clone().unwrap();
-    assert_eq!((shape.heads, shape.intermediate), (vec![3, 3], vec![17, 17]));
+    assert_eq!((shape.heads, shape.intermediate, shape.pooler), (vec![3, 3], vec![17, 17], Some(13)));
     assert!(close(&logits(&whole), &logits(&cut), 1e-6));
-    let more = cut_widths(&whole, &found, Some(2), None);
+    let more = cut_widths(&whole, &found, Some(2), None, None);
     assert!(!close(&logits(&whole), &logits(&more), 1e-9));
 }
 
@@ -139,7 +144,7 @@ fn the_device_gives_the_cls_vector_of_the_model() {
     let texts = data(&["red fast warm", "slower blue", "cold high low green"]);
     let texts = Encoded::new(texts, &whole.tokenizer, 16).unwrap();
     let expected = predict(&Classifier::new(whole.clone(), 0).unwrap(), &texts, &mut |_| ()).unwrap();
-    let onnx = goldcrest::export::int8(&goldcrest::quantize::quantize(&whole, goldcrest::quantize::Bits::Eight).unwrap()).to_bytes();
+    let onnx = export::int8(&quantize(&whole, Bits::Eight).unwrap()).to_bytes();
     let options = goldcrest_edge::model::Options::default();
     let mut device = goldcrest_edge::model::Model::load(&onnx, Default::default(), &options).unwrap();
     for (text, expected) in texts.tokens.iter().zip(expected.cls.chunks_exact(16)) {

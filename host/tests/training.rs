@@ -71,8 +71,7 @@ fn run(
     let mut job = Job {
         model: &mut model,
         train: &train_data,
-        dev: &dev,
-        metric: Metric::Accuracy,
+        dev: Some((&dev, Metric::Accuracy)),
         options,
         objective: objective.unwrap_or(&supervised),
         folder,
@@ -155,8 +154,7 @@ fn a_student_learns_from_its_teacher() {
     let mut job = Job {
         model: &mut student,
         train: &train_data,
-        dev: &dev,
-        metric: Metric::Accuracy,
+        dev: Some((&dev, Metric::Accuracy)),
         options: &options,
         objective: &objective,
         folder: b.path(),

@@ -248,10 +248,10 @@ impl Bert {
         }
         // the block now holds [CLS] alone
         let Block { quantized, y, .. } = block;
-        let pooled = &mut y[..self.hidden];
+        let pooled = &mut y[..self.pooler.outputs()];
         kernels.linear(&self.pooler, quantized, Epilogue::None, pooled);
         kernels.tanh(pooled);
-        kernels.quantize_rows(pooled, self.hidden, quantized);
+        kernels.quantize_rows(pooled, pooled.len(), quantized);
         kernels.linear(&self.classifier, quantized, Epilogue::None, logits);
     }
 

@@ -21,8 +21,18 @@ pub(super) fn decode(onnx: &[u8]) -> Result<ModelProto, Error> {
         return Err(Error::Unsupported("the ONNX model holds no graph".into()));
     };
     graph.value_info.clear();
+    for node in &graph.node {
+        let axes = node.attribute.iter().filter(|a| matches!(&a.name[..], "axis" | "axes" | "perm"));
+        let mut numbers = axes.flat_map(|a| a.ints.iter().chain([&a.i]));
+        if let Some(axis) = numbers.find(|axis| axis.unsigned_abs() > MAX_AXIS) {
+            return Err(Error::Unsupported(format!("`{}` has axis {axis}", node.name)));
+        }
+    }
     Ok(model)
 }
+
+/// No tensor has more dimensions. tract counts up to an axis one by one: a damaged one would take it years.
+const MAX_AXIS: u64 = 64;
 
 /// The shape of an initializer.
 pub(super) fn shape(tensor: &TensorProto) -> Result<Vec<usize>, Error> {

@@ -87,7 +87,8 @@ pub(super) fn recognise<'a>(graph: &'a Graph<'a>) -> Found<Parts<'a>> {
     let (pooler, first) = graph.linear(graph.unary(pooled, "Tanh")?)?;
     let mut x = graph.first_token(first)?;
     let hidden = pooler.inputs;
-    let (classifier, pooler) = (classifier.sized_inputs(hidden)?, pooler.sized(hidden, hidden)?);
+    expect(pooler.outputs <= hidden, || "the pooler is wider than the hidden states".into())?;
+    let classifier = classifier.sized_inputs(pooler.outputs)?;
     let mut layers = vec![];
     while layers.len() <= graph.len() / NODES_A_LAYER {
         match graph.embeddings(x, hidden)? {

@@ -91,9 +91,10 @@ impl Checkpoint {
                 add(format!("bert.encoder.layer.{i}.{name}.bias"), &[h]);
             }
         }
-        add("bert.pooler.dense.weight".into(), &[h, h]);
-        add("bert.pooler.dense.bias".into(), &[h]);
-        add("classifier.weight".into(), &[config.num_labels(), h]);
+        let p = config.pooler_size();
+        add("bert.pooler.dense.weight".into(), &[p, h]);
+        add("bert.pooler.dense.bias".into(), &[p]);
+        add("classifier.weight".into(), &[config.num_labels(), p]);
         add("classifier.bias".into(), &[config.num_labels()]);
         out
     }
@@ -136,6 +137,15 @@ impl Checkpoint {
 
     /// Writes the folder in plain BERT form. The weights are written to a temporary file and renamed.
     pub fn save(&self, dir: &Path) -> Result<(), Error> {
+        self.save_as(dir, Dtype::F32)
+    }
+
+    /// As [`save`](Self::save), in half the bytes: every weight is rounded to f16.
+    pub fn save_halved(&self, dir: &Path) -> Result<(), Error> {
+        self.save_as(dir, Dtype::F16)
+    }
+
+    fn save_as(&self, dir: &Path, dtype: Dtype) -> Result<(), Error> {
         std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
         let mut plain: BTreeMap<String, Array> = BTreeMap::new();
         for (name, array) in &self.tensors {
@@ -155,9 +165,9 @@ impl Checkpoint {
                 .collect();
             plain.insert(WORD_EMBEDDINGS.into(), product(&factors[WORD_EMBEDDINGS], &factors[PROJECTION]));
             // under another name, so that Transformers never takes them for the table
-            write_safetensors(&dir.join(FACTORS_FILE), &factors)?;
+            write_safetensors(&dir.join(FACTORS_FILE), &factors, dtype)?;
         }
-        write_safetensors(&dir.join("model.safetensors"), &plain)?;
+        write_safetensors(&dir.join("model.safetensors"), &plain, dtype)?;
         write_json(&dir.join("config.json"), &self.config)?;
         self.tokenizer.save(dir)
     }
@@ -205,6 +215,10 @@ fn plain_shape(config: &Config, name: &str, native: &[usize]) -> Vec<usize> {
         if name.ends_with("bias") { vec![f] } else { vec![f, h] }
     } else if name.contains(".output.dense.weight") {
         vec![h, f]
+    } else if name.starts_with("bert.pooler.") {
+        if name.ends_with("bias") { vec![h] } else { vec![h, h] }
+    } else if name == "classifier.weight" {
+        vec![native[0], h]
     } else {
         native.to_vec()
     }
@@ -259,6 +273,24 @@ fn half_to_f32(bits: u16, fraction: u32) -> f32 {
     }
 }
 
+/// f32 to the nearest IEEE 754 binary16, ties to even; beyond its range infinity.
+fn f32_to_half(x: f32) -> u16 {
+    let sign = ((x.to_bits() >> 16) & 0x8000) as u16;
+    let x = x.abs();
+    if x.is_nan() {
+        return sign | 0x7e00;
+    }
+    if x >= 65_520.0 {
+        return sign | 0x7c00;
+    }
+    // the step between neighbours: that of the smallest normal number below it
+    let exponent = (x.log2().floor() as i32).clamp(-14, 15);
+    let step = ((exponent - 10) as f32).exp2();
+    let steps = (x / step).round_ties_even() as u16;
+    // 1024 of them for each exponent above the first; rounding up to the next exponent carries by itself
+    sign | (((exponent + 14) as u16) << 10).wrapping_add(steps)
+}
+
 /// Names as this crate writes them: encoders saved without a head lack the `bert.` prefix, old ones say gamma and beta.
 fn canonical(name: &str) -> String {
     let name =
@@ -267,13 +299,19 @@ fn canonical(name: &str) -> String {
     if bare { format!("bert.{name}") } else { name }
 }
 
-fn write_safetensors(path: &Path, tensors: &BTreeMap<String, Array>) -> Result<(), Error> {
+fn write_safetensors(path: &Path, tensors: &BTreeMap<String, Array>, dtype: Dtype) -> Result<(), Error> {
+    let bytes = |data: &[f32]| -> Vec<u8> {
+        match dtype {
+            Dtype::F16 => data.iter().flat_map(|x| f32_to_half(*x).to_le_bytes()).collect(),
+            _ => data.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        }
+    };
     let bytes: Vec<(&String, &Array, Vec<u8>)> =
-        tensors.iter().map(|(n, a)| (n, a, a.data.iter().flat_map(|x| x.to_le_bytes()).collect())).collect();
+        tensors.iter().map(|(n, a)| (n, a, bytes(&a.data))).collect();
     let fail = |source| Error::Safetensors { path: path.into(), source };
     let views = bytes
         .iter()
-        .map(|(n, a, b)| Ok((n.as_str(), TensorView::new(Dtype::F32, a.shape.clone(), b)?)))
+        .map(|(n, a, b)| Ok((n.as_str(), TensorView::new(dtype, a.shape.clone(), b)?)))
         .collect::<Result<Vec<_>, _>>()
         .map_err(fail)?;
     let metadata = Some([("format".to_string(), "pt".to_string())].into());
@@ -281,4 +319,22 @@ fn write_safetensors(path: &Path, tensors: &BTreeMap<String, Array>) -> Result<(
     let temporary = path.with_extension("safetensors.tmp");
     std::fs::write(&temporary, data).map_err(Error::io(&temporary))?;
     std::fs::rename(&temporary, path).map_err(Error::io(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_are_the_nearest() {
+        // every finite half is itself, and so is what lies nearer to it than to its neighbours
+        for bits in (0..0x7bffu16).chain(0x8000..0xfbff) {
+            let (x, next) = (half_to_f32(bits, 10), half_to_f32(bits + 1, 10));
+            assert_eq!(f32_to_half(x) & 0x7fff, bits & 0x7fff, "{x}");
+            assert_eq!(half_to_f32(f32_to_half(x + (next - x) * 0.49), 10), x, "{x}");
+            assert_eq!(half_to_f32(f32_to_half(x + (next - x) * 0.51), 10), next, "{x}");
+        }
+        assert_eq!([f32_to_half(1e6), f32_to_half(-1e6), f32_to_half(0.0)], [0x7c00, 0xfc00, 0]);
+        assert!(half_to_f32(f32_to_half(f32::NAN), 10).is_nan());
+    }
 }

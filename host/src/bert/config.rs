@@ -74,7 +74,7 @@ pub enum ProblemType {
 /// The native shape of a student (the `goldcrest` key of `config.json`).
 ///
 /// The folder holds the plain form that computes the same function: dead heads are rows of zeros, missing
-/// feed-forward columns are zeros, factorised embeddings are multiplied out.
+/// feed-forward and pooler columns are zeros, factorised embeddings are multiplied out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StudentShape {
     /// Width of one head.
@@ -86,6 +86,9 @@ pub struct StudentShape {
     /// Rank of the word embeddings, where they are factorised.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub embedding_rank: Option<usize>,
+    /// Width of the pooler, where it is less than the hidden size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pooler: Option<usize>,
 }
 
 /// The native shape of one encoder layer.
@@ -142,6 +145,11 @@ impl Config {
     /// Rank of the word embeddings, where they are factorised.
     pub fn embedding_rank(&self) -> Option<usize> {
         self.goldcrest.as_ref().and_then(|s| s.embedding_rank)
+    }
+
+    /// Width of what the classifier reads.
+    pub fn pooler_size(&self) -> usize {
+        self.goldcrest.as_ref().and_then(|s| s.pooler).unwrap_or(self.hidden_size)
     }
 
     /// Number of outputs of the head (2 where `id2label` is absent, as in Transformers).
@@ -218,6 +226,7 @@ impl Config {
             if s.heads.iter().any(|h| *h == 0 || h * s.head_size > self.hidden_size)
                 || s.intermediate.iter().any(|f| *f == 0 || *f > self.intermediate_size)
                 || s.embedding_rank == Some(0)
+                || s.pooler.is_some_and(|p| p == 0 || p > self.hidden_size)
             {
                 return fail("the goldcrest shape does not fit into the plain form around it".into());
             }

@@ -16,7 +16,7 @@ pub use checkpoint::{Array, Checkpoint, PROJECTION, WORD_EMBEDDINGS};
 pub use config::{Config, LayerShape, ProblemType, StudentShape};
 pub use error::Error;
 pub use gradients::Gradients;
-pub use model::Classifier;
+pub use model::{Classifier, Rounding};
 pub use output::{Mode, Output, OutputGradient};
 pub use tape::Tape;
 pub use tokenizer_files::TokenizerFiles;

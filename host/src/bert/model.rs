@@ -1,4 +1,5 @@
-use super::{Array, Checkpoint, Config, Error, TokenizerFiles};
+use super::ops::Bits;
+use super::{Array, Checkpoint, Config, Error, TokenizerFiles, WORD_EMBEDDINGS};
 use std::collections::BTreeMap;
 
 /// `BertForSequenceClassification`: encoder, pooler on [CLS], dropout, linear head.
@@ -9,6 +10,17 @@ pub struct Classifier {
     config: Config,
     tokenizer: TokenizerFiles,
     weights: BTreeMap<String, Array>,
+    rounding: Option<Rounding>,
+}
+
+/// Which values are rounded to integers in the forward pass, as the device has them. Their gradients pass as if they were not
+/// (straight-through estimator, Bengio et al., arXiv 1308.3432).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rounding {
+    /// Of the word embeddings.
+    pub embeddings: Bits,
+    /// Only this matrix, by the name of its tensor; all when not given.
+    pub only: Option<String>,
 }
 
 impl Classifier {
@@ -31,7 +43,7 @@ impl Classifier {
             };
             weights.insert(name, array);
         }
-        Ok(Self { config, tokenizer, weights })
+        Ok(Self { config, tokenizer, weights, rounding: None })
     }
 
     /// The configuration.
@@ -78,6 +90,17 @@ impl Classifier {
             weight.data.copy_from_slice(&checkpoint.tensors[name].data);
         }
         Ok(())
+    }
+
+    /// Sets what later passes round.
+    pub fn round(&mut self, rounding: Option<Rounding>) {
+        self.rounding = rounding;
+    }
+
+    /// The bits that the matrix of this name is rounded to, if it is.
+    pub(super) fn bits(&self, name: &str) -> Option<Bits> {
+        let rounding = self.rounding.as_ref().filter(|r| r.only.as_ref().is_none_or(|only| only == name))?;
+        Some(if name == WORD_EMBEDDINGS { rounding.embeddings } else { Bits::Eight })
     }
 
     /// One weight.

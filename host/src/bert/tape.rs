@@ -1,7 +1,8 @@
 use super::checkpoint::{PROJECTION, WORD_EMBEDDINGS};
 use super::ops::{
     Attention, Dropout, Slot, bias_gradient, embedding, embedding_backward, gelu, gelu_backward,
-    input_gradient, layer_norm, layer_norm_backward, linear, mix, product, weight_gradient,
+    input_gradient, layer_norm, layer_norm_backward, linear, mix, product, round_activations, round_weights,
+    weight_gradient,
 };
 use super::{Batch, Classifier, Error, Gradients, LayerShape, Mode, Output, OutputGradient};
 
@@ -138,7 +139,7 @@ impl Classifier {
         if layers.is_empty() {
             first_rows(&hidden[0], batch, h, sized(&mut tape.output.cls, batch.texts * h));
         }
-        let pooled = sized(&mut tape.pooled, batch.texts * h);
+        let pooled = sized(&mut tape.pooled, batch.texts * c.pooler_size());
         self.linear(POOLER, &tape.output.cls, pooled);
         pooled.iter_mut().for_each(|x| *x = x.tanh());
         let dropped = sized(&mut tape.dropped, pooled.len());
@@ -163,7 +164,7 @@ impl Classifier {
         self.head_dropout(*mode).apply(g);
         g.iter_mut().zip(&*pooled).for_each(|(g, y)| *g *= 1.0 - y * y);
         let mut cls = std::mem::take(&mut scratch.cls);
-        let of_cls = Slot::new(sized(&mut cls, pooled.len()));
+        let of_cls = Slot::new(sized(&mut cls, output.cls.len()));
         self.linear_backward(POOLER, &output.cls, g, of_cls, gradients);
         scratch.pooled = down;
         if let Some(own) = &above.cls {
@@ -225,15 +226,34 @@ impl Classifier {
     fn embed(&self, batch: &Batch, mode: Mode, factors: &mut Vec<f32>, norm: &mut Norm, y: &mut [f32]) {
         let (h, words) = (self.config().hidden_size, self.weight(WORD_EMBEDDINGS));
         let x = sized(&mut norm.normal, y.len());
+        let round = |name: &str, rows: &mut [f32], width: usize| {
+            if let Some(bits) = self.bits(name) {
+                round_weights(rows, width, bits);
+            }
+        };
         match self.config().embedding_rank() {
             Some(rank) => {
                 embedding(words, &batch.ids, rank, sized(factors, batch.ids.len() * rank), false);
-                product(factors, self.weight(PROJECTION), h, x, false);
+                round(WORD_EMBEDDINGS, factors, rank);
+                match self.rounded(PROJECTION, factors, h) {
+                    Some((factors, projection)) => product(&factors, &projection, h, x, false),
+                    None => product(factors, self.weight(PROJECTION), h, x, false),
+                }
             }
-            None => embedding(words, &batch.ids, h, x, false),
+            None => {
+                embedding(words, &batch.ids, h, x, false);
+                round(WORD_EMBEDDINGS, x, h);
+            }
         }
         embedding(self.weight(TYPES), &batch.type_ids, h, x, true);
-        embedding(self.weight(POSITIONS), &batch.positions, h, x, true);
+        if self.bits(POSITIONS).is_some() {
+            let mut rows = vec![0.0; x.len()];
+            embedding(self.weight(POSITIONS), &batch.positions, h, &mut rows, false);
+            round(POSITIONS, &mut rows, h);
+            add(x, &rows);
+        } else {
+            embedding(self.weight(POSITIONS), &batch.positions, h, x, true);
+        }
         self.norm(EMBEDDINGS_NORM, norm, y);
         mode.dropout(self.config().hidden_dropout_prob, EMBEDDINGS_SITE).apply(y);
     }
@@ -255,9 +275,14 @@ impl Classifier {
         embedding_backward(g, &batch.positions, h, gradients.slot(POSITIONS));
         embedding_backward(g, &batch.type_ids, h, gradients.slot(TYPES));
         if self.config().embedding_rank().is_some() {
+            let rounded = self.rounded(PROJECTION, factors, h);
+            let (factors, projection) = match &rounded {
+                Some((factors, projection)) => (&factors[..], &projection[..]),
+                None => (factors, self.weight(PROJECTION)),
+            };
             weight_gradient(g, factors, h, gradients.slot(PROJECTION));
             let rows = sized(&mut scratch.narrow, factors.len());
-            input_gradient(g, self.weight(PROJECTION), h, Slot::new(rows));
+            input_gradient(g, projection, h, Slot::new(rows));
             gradients.add_rows(&batch.ids, rows);
         } else {
             gradients.add_rows(&batch.ids, g);
@@ -392,14 +417,33 @@ impl Classifier {
 
     /// The linear layer `name`: all products of activations with weights but that of factorised embeddings are here.
     fn linear(&self, name: &str, x: &[f32], y: &mut [f32]) {
-        linear(x, self.weight(&format!("{name}.weight")), self.weight(&format!("{name}.bias")), y);
+        let (weight, bias) = (format!("{name}.weight"), self.weight(&format!("{name}.bias")));
+        match self.rounded(&weight, x, bias.len()) {
+            Some((x, weight)) => linear(&x, &weight, bias, y),
+            None => linear(x, self.weight(&weight), bias, y),
+        }
+    }
+
+    /// Activations and the matrix `name` that they are multiplied by, both rounded to integers, where they are.
+    fn rounded(&self, name: &str, x: &[f32], outputs: usize) -> Option<(Vec<f32>, Vec<f32>)> {
+        let bits = self.bits(name)?;
+        let (mut x, mut weight) = (x.to_vec(), self.weight(name).to_vec());
+        let inputs = weight.len() / outputs;
+        round_activations(&mut x, inputs);
+        round_weights(&mut weight, inputs, bits);
+        Some((x, weight))
     }
 
     /// Its backward: `x` as in forward, `g` the gradient of y, `dx` the place for that of x.
     fn linear_backward(&self, name: &str, x: &[f32], g: &[f32], dx: Slot, gradients: &mut Gradients) {
-        let weight = self.weight(&format!("{name}.weight"));
+        let weight = format!("{name}.weight");
         let [dw, db] = gradients.pair(name);
         let outputs = db.values.len();
+        let rounded = self.rounded(&weight, x, outputs);
+        let (x, weight) = match &rounded {
+            Some((x, weight)) => (&x[..], &weight[..]),
+            None => (x, self.weight(&weight)),
+        };
         weight_gradient(g, x, outputs, dw);
         bias_gradient(g, db);
         input_gradient(g, weight, outputs, dx);

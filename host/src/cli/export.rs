@@ -40,8 +40,11 @@ pub fn quantize(args: &QuantizeArgs) -> anyhow::Result<()> {
 
 pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::load(&args.checkpoint)?;
-    let onnx =
-        if args.int8 { export::int8(&quantize::quantize(&checkpoint, quantize::Bits::Eight)?) } else { export::fp32(&checkpoint)? };
+    let onnx = if args.int8 {
+        export::int8(&quantize::quantize(&checkpoint, quantize::Bits::Eight)?)
+    } else {
+        export::fp32(&checkpoint)?
+    };
     write(&args.output, &onnx.to_bytes())
 }
 

@@ -8,6 +8,7 @@ mod pack;
 mod predict;
 mod progress;
 mod run;
+mod shrink;
 mod sweep;
 
 use clap::{Parser, Subcommand};
@@ -45,6 +46,8 @@ enum Command {
     Sweep(sweep::Args),
     /// Classify texts with a checkpoint in full precision
     Predict(predict::Args),
+    /// Make a smaller base to fine-tune: fewer layers and word pieces, taught on texts without labels
+    Shrink(shrink::Args),
     /// Show what a checkpoint, a recipe or a data file holds
     Inspect(inspect::Args),
     /// Time training steps on random texts
@@ -76,6 +79,7 @@ pub fn main() -> ExitCode {
         Command::Compare(args) => compare::run(&args),
         Command::Sweep(args) => sweep::run(&args),
         Command::Predict(args) => predict::run(&args),
+        Command::Shrink(args) => shrink::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::BenchTrain(args) => bench_train::run(&args),
     };

@@ -1,49 +1,108 @@
 use super::progress::Display;
-use goldcrest::recipe::{Recipe, Until};
+use anyhow::Context;
+use goldcrest::evaluate::{Comparison, Point, size_plot};
+use goldcrest::recipe::{Recipe, run_every_stage};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-Example:
-  goldcrest sweep host/recipes/sst2-*.toml")]
+Examples:
+  goldcrest sweep host/recipes/sst2.toml host/recipes/sst2-nano.toml --plot sizes.svg
+  goldcrest sweep host/recipes/voice-commands.toml --seeds 3")]
 pub struct Args {
-    /// Recipes, each run to its bundle
+    /// Recipes; every stage's student is packed and measured
     #[arg(required = true)]
     recipes: Vec<PathBuf>,
+    /// Runs each recipe with so many seeds, and shows best and mean
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100))]
+    seeds: u64,
+    /// An SVG file: size against quality
+    #[arg(long)]
+    plot: Option<PathBuf>,
     /// No progress on stderr
     #[arg(long)]
     quiet: bool,
 }
 
-/// A Markdown table, smallest bundle first. A recipe that fails has its reason in the table.
+/// A line of the table: what each seed's bundle came to, or why there is none.
+struct Row {
+    name: String,
+    runs: Vec<Comparison>,
+    errors: Vec<String>,
+}
+
+/// A Markdown table, smallest bundle first. What fails has its reason in the table.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let recipes = args.recipes.iter().map(|path| Recipe::load(path)).collect::<Result<Vec<_>, _>>()?;
     super::use_threads(recipes[0].train.threads);
-    let mut rows: Vec<(u64, String)> = Vec::new();
-    let mut failed = 0;
+    let mut display = Display::new(args.quiet);
+    let mut rows: Vec<Row> = Vec::new();
+    let mut series = Vec::new();
     for (recipe, path) in recipes.iter().zip(&args.recipes) {
-        let mut display = Display::new(args.quiet);
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        let row = match goldcrest::recipe::run(recipe, Until::Pack, &mut |p| display.show(p)) {
-            Ok(finished) => {
-                let Some(c) = finished.comparison else { continue };
-                let figure =
-                    |m: &goldcrest::evaluate::Measured| m.metrics.get(c.metric).unwrap_or(f64::NAN) * 100.0;
-                let bytes = c.int8.bytes.unwrap_or(0);
-                let micros = c.int8.latency.map_or(f64::NAN, |l| l.p50);
-                let (megabytes, fp32, int8) = (bytes as f64 / 1e6, figure(&c.fp32), figure(&c.int8));
-                (bytes, format!("| {name} | {megabytes:.2} | {fp32:.2} | {int8:.2} | {micros:.0} |"))
+        let first = rows.len();
+        for seed in 0..args.seeds {
+            let recipe = recipe.with_seed(seed);
+            let stages = match run_every_stage(&recipe, &mut |p| display.show(p)) {
+                Ok(stages) => stages,
+                Err(error) => vec![(String::new(), Err(error))],
+            };
+            for (i, (stage, outcome)) in stages.into_iter().enumerate() {
+                if rows.len() <= first + i {
+                    let name = format!("{name} {stage}").trim_end().to_string();
+                    rows.push(Row { name, runs: Vec::new(), errors: Vec::new() });
+                }
+                match outcome {
+                    Ok(comparison) => rows[first + i].runs.push(comparison),
+                    Err(error) => rows[first + i].errors.push(error.to_string()),
+                }
             }
-            Err(error) => {
-                failed += 1;
-                (u64::MAX, format!("| {name} | {error} | | | |"))
-            }
-        };
-        rows.push(row);
+        }
+        let mut points: Vec<Point> = rows[first..].iter().filter_map(Row::point).collect();
+        points.sort_by(|a, b| a.megabytes.total_cmp(&b.megabytes));
+        series.push(points);
     }
-    rows.sort();
-    println!("| recipe | MB | fp32 | int8 | µs a text (p50) |\n|---|---|---|---|---|");
-    rows.iter().for_each(|(_, row)| println!("{row}"));
-    anyhow::ensure!(failed == 0, "{failed} of {} recipes failed", recipes.len());
+    if let Some(path) = &args.plot {
+        let metric =
+            rows.iter().find_map(|row| row.runs.first()).map_or(String::new(), |c| c.metric.to_string());
+        std::fs::write(path, size_plot(&metric, &series)).with_context(|| path.display().to_string())?;
+    }
+    rows.sort_by(|a, b| a.megabytes().total_cmp(&b.megabytes()));
+    println!(
+        "| student | MB | fp32 | int8 | int8, mean of seeds | µs a text (p50) |\n|---|---:|---:|---:|---:|---:|"
+    );
+    rows.iter().for_each(|row| println!("{}", row.line()));
+    let failed = rows.iter().filter(|row| !row.errors.is_empty()).count();
+    anyhow::ensure!(failed == 0, "{failed} of {} students failed", rows.len());
     Ok(())
+}
+
+impl Row {
+    fn int8(&self) -> Vec<f64> {
+        self.runs.iter().map(|c| c.int8.metrics.get(c.metric).unwrap_or(f64::NAN) * 100.0).collect()
+    }
+
+    /// The seed whose int8 model is best.
+    fn best(&self) -> Option<(&Comparison, f64)> {
+        self.runs.iter().zip(self.int8()).max_by(|a, b| a.1.total_cmp(&b.1))
+    }
+
+    fn megabytes(&self) -> f64 {
+        self.best().and_then(|(c, _)| c.int8.bytes).map_or(f64::INFINITY, |bytes| bytes as f64 / 1e6)
+    }
+
+    fn point(&self) -> Option<Point> {
+        let (_, points) = self.best()?;
+        Some(Point { name: self.name.clone(), megabytes: self.megabytes(), points })
+    }
+
+    fn line(&self) -> String {
+        let reason = self.errors.first().map(|error| format!(" ({error})")).unwrap_or_default();
+        let Some((c, int8)) = self.best() else { return format!("| {}{reason} | | | | | |", self.name) };
+        let fp32 = c.fp32.metrics.get(c.metric).unwrap_or(f64::NAN) * 100.0;
+        let mean = self.int8().iter().sum::<f64>() / self.runs.len() as f64;
+        let micros = c.int8.latency.map_or(f64::NAN, |l| l.p50);
+        let (name, megabytes) = (&self.name, self.megabytes());
+        format!("| {name}{reason} | {megabytes:.2} | {fp32:.2} | {int8:.2} | {mean:.2} | {micros:.0} |")
+    }
 }

@@ -1,8 +1,8 @@
 //! A student cut out of a larger model: fewer layers, heads, feed-forward columns, and embeddings of lower rank.
 
 use super::{Importance, Layers};
-use crate::data::SplitMix;
 use crate::bert::{Array, Checkpoint, Error, LayerShape, PROJECTION, StudentShape, WORD_EMBEDDINGS};
+use crate::data::SplitMix;
 
 /// The layers that a student is made of, of a model that has `all`.
 ///
@@ -44,12 +44,13 @@ pub fn cut_layers(model: &Checkpoint, layers: &[usize]) -> Result<Checkpoint, Er
     Ok(student)
 }
 
-/// Keeps the most important heads and feed-forward columns of every layer, at most so many.
+/// Keeps the most important heads and feed-forward columns of every layer, and columns of the pooler, at most so many.
 pub fn cut_widths(
     model: &Checkpoint,
     importance: &Importance,
     heads: Option<usize>,
     intermediate: Option<usize>,
+    pooler: Option<usize>,
 ) -> Checkpoint {
     let mut student = model.clone();
     let shapes = model.config.layers();
@@ -80,6 +81,18 @@ pub fn cut_widths(
             shape.intermediate[i] = kept.len();
         }
     }
+    let kept = most_important(&importance.pooler, pooler.unwrap_or(model.config.pooler_size()));
+    if kept.len() < model.config.pooler_size() {
+        let mut edit = |name: &str, f: &dyn Fn(&Array) -> Array| {
+            if let Some(array) = student.tensors.get_mut(name) {
+                *array = f(array);
+            }
+        };
+        edit("bert.pooler.dense.weight", &|w| rows(w, &kept));
+        edit("bert.pooler.dense.bias", &|b| columns(b, &kept));
+        edit("classifier.weight", &|w| columns(w, &kept));
+        shape.pooler = Some(kept.len());
+    }
     student.config.goldcrest = Some(shape);
     student
 }
@@ -91,6 +104,7 @@ fn shape_of(model: &Checkpoint, layers: &[LayerShape]) -> StudentShape {
         heads: layers.iter().map(|l| l.heads).collect(),
         intermediate: layers.iter().map(|l| l.intermediate).collect(),
         embedding_rank: None,
+        pooler: None,
     })
 }
 

@@ -2,11 +2,13 @@ use crate::bert::{Classifier, Error, Gradients, Mode, OutputGradient, Tape};
 use crate::data::{SplitMix, Task};
 use crate::train::Encoded;
 
-/// How much the answers hang on each head and each feed-forward column.
+/// How much the answers hang on each head, each feed-forward column and each column of the pooler.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Importance {
     /// Of each layer.
     pub layers: Vec<LayerImportance>,
+    /// Of each column of the pooler.
+    pub pooler: Vec<f64>,
 }
 
 /// The parts of one layer.
@@ -25,7 +27,7 @@ const BATCH: usize = 4;
 /// change by, to first order, if a part were 0; absolute value, summed over `texts` rows drawn with `seed`. Needs no labels.
 ///
 /// A part's output times its gradient, summed over the tokens, is the product of the weights that read it with their
-/// gradients, so only those of `attention.output.dense` and `output.dense` are needed.
+/// gradients, so only those of `attention.output.dense`, `output.dense` and the classifier are needed.
 ///
 /// # Errors
 /// When the model cannot read a text.
@@ -35,17 +37,23 @@ pub fn importance(model: &Classifier, texts: &Encoded, rows: usize, seed: u64) -
         .iter()
         .map(|s| LayerImportance { heads: vec![0.0; s.heads], intermediate: vec![0.0; s.intermediate] })
         .collect();
+    let mut pooler = vec![0.0; model.config().pooler_size()];
     let mut order: Vec<u32> = (0..texts.tokens.len() as u32).collect();
     SplitMix::new(seed, 0).shuffle(&mut order);
     order.truncate(rows);
     order.sort_by_key(|row| texts.tokens[*row as usize].ids.len());
     let (mut tape, mut gradients) = (Tape::default(), Gradients::new(model.weights()));
+    let head = "classifier.weight";
     for rows in order.chunks(BATCH) {
         let batch = texts.batch(rows, model.config().pad_token_id as u32);
         let output = model.forward(&batch, Mode::Differentiate, &mut tape)?;
         let logits = margin_gradient(&output.logits, rows.len(), texts.data.task);
         gradients.clear();
         model.backward(&mut tape, &OutputGradient { logits, ..Default::default() }, &mut gradients);
+        if let Some(gradient) = gradients.get(head) {
+            let columns = products(&model.weights()[head].data, gradient, pooler.len());
+            pooler.iter_mut().zip(columns).for_each(|(total, x)| *total += x.abs());
+        }
         for (i, (shape, sums)) in shapes.iter().zip(&mut layers).enumerate() {
             for (part, of, unit) in [
                 ("attention.output.dense", &mut sums.heads, shape.head_size),
@@ -60,7 +68,7 @@ pub fn importance(model: &Classifier, texts: &Encoded, rows: usize, seed: u64) -
             }
         }
     }
-    Ok(Importance { layers })
+    Ok(Importance { layers, pooler })
 }
 
 /// Sum of `w * g` over each column.

@@ -86,16 +86,25 @@ impl FromTeacher<'_> {
             row.iter_mut().zip(g).for_each(|(sum, g)| *sum += weight as f32 * g);
         }
     }
+}
 
-    /// Adds the mean squared difference over all layers but the last, whose \[CLS\] rows have a weight of their own.
-    fn add_hidden(&self, batch: &Batch, student: &Output, sum: &mut Sum) -> Result<(), Error> {
-        let Some(HiddenTeacher { model, layers, tape }) = &self.teacher else { return Ok(()) };
+impl HiddenTeacher<'_> {
+    /// Adds `weight` times the mean squared difference over all layers but the last, of which only \[CLS\] rows are computed;
+    /// gives those of the teacher.
+    fn add_hidden(
+        &self,
+        batch: &Batch,
+        student: &Output,
+        weight: f64,
+        sum: &mut Sum,
+    ) -> Result<Vec<f32>, Error> {
+        let HiddenTeacher { model, layers, tape } = self;
         let mut tape = tape.borrow_mut();
         let teacher = model.forward(batch, Mode::Evaluate, &mut tape)?;
         let tokens: Vec<bool> = batch.tokens().collect();
         let width = student.cls.len() / batch.texts();
         let values = tokens.iter().filter(|t| **t).count() * width;
-        let weight = self.options.hidden_weight / values as f64;
+        let weight = weight / values as f64;
         sum.gradient.hidden.resize(student.hidden.len(), None);
         for (i, from) in layers.iter().enumerate().take(layers.len().saturating_sub(1)) {
             // hidden[i + 1] is what layer i gives
@@ -111,7 +120,28 @@ impl FromTeacher<'_> {
             }
             sum.gradient.hidden[i + 1] = Some(gradient);
         }
-        Ok(())
+        Ok(teacher.cls.clone())
+    }
+}
+
+/// Learning a teacher's hidden states and \[CLS\] vectors, and nothing of any task: for a smaller base to fine-tune.
+pub struct Imitation<'a>(pub HiddenTeacher<'a>);
+
+impl Objective for Imitation<'_> {
+    fn loss(
+        &self,
+        _: &Encoded,
+        _: &[u32],
+        batch: &Batch,
+        output: &Output,
+    ) -> Result<(f64, OutputGradient), Error> {
+        let logits = vec![0.0; output.logits.len()];
+        let mut sum = Sum { loss: 0.0, gradient: OutputGradient { logits, ..Default::default() } };
+        let teacher = self.0.add_hidden(batch, output, 1.0, &mut sum)?;
+        let (loss, gradient) = squared_difference(&output.cls, &teacher, 1.0);
+        sum.loss += loss;
+        sum.add_cls(gradient);
+        Ok((sum.loss, sum.gradient))
     }
 }
 
@@ -200,8 +230,8 @@ impl Objective for FromTeacher<'_> {
                 sum.add_cls(gradient.into_iter());
             }
         }
-        if o.hidden_weight > 0.0 {
-            self.add_hidden(batch, output, &mut sum)?;
+        if let Some(teacher) = self.teacher.as_ref().filter(|_| o.hidden_weight > 0.0) {
+            teacher.add_hidden(batch, output, o.hidden_weight, &mut sum)?;
         }
         Ok((sum.loss, sum.gradient))
     }

@@ -17,6 +17,9 @@ pub struct Distill {
     pub heads: Option<usize>,
     /// Width of the feed-forward part; the most important columns stay.
     pub intermediate: Option<usize>,
+    /// Width of the pooler; the most important columns stay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pooler: Option<usize>,
     /// Rank of the word embeddings.
     pub embedding_rank: Option<usize>,
     /// Word pieces: the single characters and those that the texts need most.
@@ -69,6 +72,7 @@ impl Default for Distill {
             layers: None,
             heads: None,
             intermediate: None,
+            pooler: None,
             embedding_rank: None,
             vocabulary: None,
             stages: Vec::new(),
@@ -98,12 +102,15 @@ impl Default for Distill {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Stage {
-    /// As in `[distill]`, of the model that the stage before left; so are the next four.
+    /// As in `[distill]`, of the model that the stage before left; so are the next five.
     pub layers: Option<Layers>,
     /// Attention heads a layer.
     pub heads: Option<usize>,
     /// Width of the feed-forward part.
     pub intermediate: Option<usize>,
+    /// Width of the pooler.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pooler: Option<usize>,
     /// Rank of the word embeddings.
     pub embedding_rank: Option<usize>,
     /// Word pieces.
@@ -138,6 +145,7 @@ impl Distill {
             layers: self.layers.clone(),
             heads: self.heads,
             intermediate: self.intermediate,
+            pooler: self.pooler,
             embedding_rank: self.embedding_rank,
             vocabulary: self.vocabulary,
             ..Stage::default()

@@ -20,6 +20,7 @@ struct Rung {
     layers: usize,
     intermediate: f64,
     heads: f64,
+    pooler: f64,
     rank: f64,
     vocabulary: usize,
     bits: u8,
@@ -28,11 +29,56 @@ struct Rung {
 /// From the largest to the smallest; each can be cut from the one before. The proportions are those that lost least on
 /// SST-2 at their size.
 const LADDER: [Rung; 5] = [
-    Rung { name: "large", layers: 4, intermediate: 4.0, heads: 1.0, rank: 0.42, vocabulary: 10_000, bits: 8 },
-    Rung { name: "medium", layers: 3, intermediate: 2.67, heads: 1.0, rank: 0.33, vocabulary: 10_000, bits: 8 },
-    Rung { name: "small", layers: 3, intermediate: 1.33, heads: 0.67, rank: 0.33, vocabulary: 8_000, bits: 8 },
-    Rung { name: "tiny", layers: 2, intermediate: 0.67, heads: 0.5, rank: 0.25, vocabulary: 8_000, bits: 4 },
-    Rung { name: "nano", layers: 2, intermediate: 0.33, heads: 0.33, rank: 0.125, vocabulary: 5_000, bits: 4 },
+    Rung {
+        name: "large",
+        layers: 4,
+        intermediate: 4.0,
+        heads: 1.0,
+        pooler: 1.0,
+        rank: 0.42,
+        vocabulary: 10_000,
+        bits: 8,
+    },
+    Rung {
+        name: "medium",
+        layers: 3,
+        intermediate: 2.67,
+        heads: 1.0,
+        pooler: 1.0,
+        rank: 0.33,
+        vocabulary: 10_000,
+        bits: 8,
+    },
+    Rung {
+        name: "small",
+        layers: 3,
+        intermediate: 1.33,
+        heads: 0.67,
+        pooler: 0.5,
+        rank: 0.33,
+        vocabulary: 8_000,
+        bits: 8,
+    },
+    Rung {
+        name: "tiny",
+        layers: 2,
+        intermediate: 0.67,
+        heads: 0.5,
+        pooler: 0.33,
+        rank: 0.25,
+        vocabulary: 8_000,
+        bits: 4,
+    },
+    Rung {
+        name: "nano",
+        layers: 2,
+        intermediate: 0.33,
+        heads: 0.33,
+        pooler: 0.17,
+        rank: 0.125,
+        vocabulary: 5_000,
+        bits: 4,
+    },
 ];
 
 /// What a size asks for.
@@ -82,7 +128,10 @@ impl Size {
         };
         let last = LADDER.iter().position(fits).ok_or_else(|| {
             let least = LADDER[LADDER.len() - 1].megabytes(model, max_tokens);
-            format!("is {}; the smallest student of this model takes {least:.2} MB", String::from(self.clone()))
+            format!(
+                "is {}; the smallest student of this model takes {least:.2} MB",
+                String::from(self.clone())
+            )
         })?;
         let stages = LADDER[..=last].iter().enumerate().map(|(i, rung)| rung.stage(model, i > 0)).collect();
         Ok(Plan { stages, embedding_bits: LADDER[last].bits })
@@ -97,6 +146,7 @@ impl Rung {
             layers: Some(Layers::Count(self.layers.min(model.num_hidden_layers))),
             heads: Some(part(model.num_attention_heads, self.heads)),
             intermediate: Some(width(self.intermediate).min(model.intermediate_size)),
+            pooler: Some(width(self.pooler).min(model.pooler_size())),
             embedding_rank: Some(width(self.rank).min(model.embedding_rank().unwrap_or(model.hidden_size))),
             vocabulary: Some(self.vocabulary.min(model.vocab_size)),
             together,
@@ -110,8 +160,8 @@ impl Rung {
         const PIECE: usize = 9;
         let stage = self.stage(model, false);
         let h = model.hidden_size;
-        let [heads, intermediate, rank, pieces] =
-            [stage.heads, stage.intermediate, stage.embedding_rank, stage.vocabulary].map(Option::unwrap_or_default);
+        let sizes = [stage.heads, stage.intermediate, stage.pooler, stage.embedding_rank, stage.vocabulary];
+        let [heads, intermediate, pooler, rank, pieces] = sizes.map(Option::unwrap_or_default);
         let layers = self.layers.min(model.num_hidden_layers);
         let attention = heads * (h / model.num_attention_heads);
         // integers, a scale and a bias an output, norms
@@ -123,7 +173,7 @@ impl Rung {
             + 16 * h;
         let row = if self.bits == 4 { rank / 2 } else { rank };
         let embeddings = pieces * (row + 4 + PIECE) + linear(rank, h) + max_tokens * (h + 4) + 16 * h;
-        let head = linear(h, h) + linear(h, model.num_labels());
+        let head = linear(h, pooler) + linear(pooler, model.num_labels());
         (layers * layer + embeddings + head + GRAPH) as f64 / 1e6
     }
 }

@@ -9,6 +9,7 @@ mod plot;
 mod render;
 mod run;
 mod significance;
+mod size_plot;
 mod table;
 
 pub use comparison::{
@@ -18,6 +19,7 @@ pub use fit::{DecisionOptions, Fitted, describe_decision, fit_decision};
 pub use gate::{Gate, Refusal, Suffered};
 pub use run::{BundleError, BundleRun, run_bundle, run_texts};
 pub use significance::{Interval, bootstrap, mcnemar};
+pub use size_plot::{Point, size_plot};
 
 #[cfg(test)]
 mod tests;

@@ -62,6 +62,6 @@ fn shortened(label: &str) -> String {
     label.chars().take(SHOWN - 1).chain(['…']).collect()
 }
 
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

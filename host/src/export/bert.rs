@@ -90,8 +90,7 @@ impl Writer<'_> {
                         b.cast(&format!("{at}.Cast"), &row, DataType::Float)
                     }
                     Bits::Four => {
-                        let table =
-                            b.bytes(&format!("{key}_int4"), &[m.rows, m.columns / 2], nibbles(m));
+                        let table = b.bytes(&format!("{key}_int4"), &[m.rows, m.columns / 2], nibbles(m));
                         let row = b.op(at, "Gather", &[&table, "input_ids"]);
                         self.unpack(at, &row)
                     }
@@ -116,7 +115,8 @@ impl Writer<'_> {
         let high = b.op(at, "Floor", &[&shifted]);
         let cleared = b.node(&format!("{at}.cleared"), "Mul", &[&high, &sixteen], vec![]);
         let low = b.node(&format!("{at}.low"), "Sub", &[&row, &cleared], vec![]);
-        let both = b.node(&format!("{at}.Concat"), "Concat", &[&low, &high], vec![Attribute::int("axis", -1)]);
+        let both =
+            b.node(&format!("{at}.Concat"), "Concat", &[&low, &high], vec![Attribute::int("axis", -1)]);
         b.op(at, "Sub", &[&both, &eight])
     }
 

@@ -70,7 +70,8 @@ fn tensors(graph: &GraphProto, external: &[u8]) -> Result<BTreeMap<String, Array
             bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
         };
         let scales = |name: &str| -> Result<Vec<f32>, String> {
-            let scales = by_name.get(format!("{name}_scale").as_str()).ok_or(format!("{name} has no scales"))?;
+            let scales =
+                by_name.get(format!("{name}_scale").as_str()).ok_or(format!("{name} has no scales"))?;
             Ok(float(self::bytes(scales, external)?))
         };
         let (name, array) = match name.rsplit_once('_') {
@@ -149,7 +150,7 @@ fn config(
         let array = tensors.get(name).ok_or_else(|| format!("{name} is missing"))?;
         array.shape.get(dimension).copied().ok_or_else(|| format!("{name} is no matrix"))
     };
-    let hidden = size("bert.pooler.dense.weight", 0)?;
+    let hidden = size("bert.pooler.dense.weight", 1)?;
     let (mut heads, mut intermediate, mut head_size) = (Vec::new(), Vec::new(), 1);
     while let Ok(width) = size(&format!("bert.encoder.layer.{}.intermediate.dense.weight", heads.len()), 0) {
         intermediate.push(width);
@@ -177,7 +178,8 @@ fn config(
     }))
     .map_err(|error| error.to_string())?;
     let embedding_rank = tensors.contains_key(PROJECTION).then_some(rank);
-    config.goldcrest = Some(StudentShape { head_size, heads, intermediate, embedding_rank });
+    let pooler = Some(size("bert.pooler.dense.weight", 0)?).filter(|width| *width < hidden);
+    config.goldcrest = Some(StudentShape { head_size, heads, intermediate, embedding_rank, pooler });
     config.set_labels(
         &manifest.labels,
         match manifest.task {

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+pub use crate::bert::ops::Bits;
 use crate::bert::{self, Array, Checkpoint, Config, WORD_EMBEDDINGS};
 
 /// Why a checkpoint cannot be quantized or exported.
@@ -22,15 +23,6 @@ pub enum Error {
         /// The first such value.
         value: f32,
     },
-}
-
-/// Bits of an integer weight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bits {
-    /// Within ±127.
-    Eight,
-    /// Within ±7.
-    Four,
 }
 
 /// An integer matrix with one scale a row: `weight[r][c] ≈ values[r * columns + c] * scales[r]`.
@@ -55,8 +47,8 @@ impl Int8Matrix {
         let mut values = Vec::with_capacity(rows * columns);
         let mut scales = Vec::with_capacity(rows);
         for row in weights.data.chunks_exact(columns) {
-            let scale = scale(row, bits);
-            values.extend(row.iter().map(|w| integer(*w, scale, bits) as i8));
+            let scale = bits.scale(row);
+            values.extend(row.iter().map(|w| bits.integer(*w, scale) as i8));
             scales.push(scale);
         }
         Int8Matrix { bits, rows, columns, values, scales }
@@ -68,38 +60,6 @@ impl Int8Matrix {
         let data = rows.flat_map(|(row, s)| row.iter().map(move |&q| f32::from(q) * s)).collect();
         Array { shape: vec![self.rows, self.columns], data }
     }
-}
-
-/// The integer that a weight becomes.
-fn integer(w: f32, scale: f32, bits: Bits) -> f32 {
-    let most = bits.most();
-    (w / scale).round_ties_even().clamp(-most, most)
-}
-
-impl Bits {
-    /// The largest integer.
-    fn most(self) -> f32 {
-        match self {
-            Bits::Eight => 127.0,
-            Bits::Four => 7.0,
-        }
-    }
-}
-
-/// The scale of a row: its largest weight becomes the largest integer. Of 4 bits so many are lost that cutting off the
-/// largest weights can lose less: of some scales the one with the least squared error.
-fn scale(row: &[f32], bits: Bits) -> f32 {
-    const TRIED: u32 = 10;
-    // the floor keeps a row of zeros a row of zeros
-    let whole = row.iter().fold(1e-12f32, |m, w| m.max(w.abs())) / bits.most();
-    if bits == Bits::Eight {
-        return whole;
-    }
-    let error = |scale: f32| {
-        row.iter().map(|w| f64::from(w - integer(*w, scale, bits) * scale).powi(2)).sum::<f64>()
-    };
-    let tried = (0..TRIED).map(|i| whole * (1.0 - 0.05 * i as f32));
-    tried.map(|s| (error(s), s)).min_by(|a, b| a.0.total_cmp(&b.0)).map_or(whole, |(_, s)| s)
 }
 
 /// A checkpoint with its matrices in int8. Names are the checkpoint's.

@@ -3,15 +3,18 @@
 //! [`Recipe`] is the file: pure parsing and checking, nothing is opened but the recipe itself. [`run`](fn@run) makes
 //! everything it names.
 
+mod aware;
 mod base;
 mod prepare;
 mod run;
 mod schema;
+mod shrink;
 mod students;
 mod validate;
 
-pub use run::{Finished, Progress, RunError, Until, run};
-pub use schema::{Base, DataFiles, Files, Pack, Quantize, Recipe, RecipeError, TaskOptions};
+pub use run::{Finished, Progress, RunError, Stages, Until, run, run_every_stage};
+pub use schema::{Aware, Base, DataFiles, Files, Pack, Quantize, Recipe, RecipeError, TaskOptions};
+pub use shrink::{Shrink, shrink};
 
 #[cfg(test)]
 mod tests;

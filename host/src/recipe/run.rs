@@ -1,16 +1,17 @@
 //! The steps of a recipe, each reused while what it is made from stays the same.
 
-use super::{Recipe, base, prepare::Prepared, students::distil};
+use super::aware::quantization_aware;
+use super::{Aware, Recipe, base, prepare::Prepared, students::distil};
 use crate::bert::{Checkpoint, Classifier, ProblemType};
 use crate::data::{Dataset, Task};
 use crate::distill::{Distill, Plan, piece_counts, prune_vocabulary};
 use crate::evaluate::{
     Comparison, Gate, Inputs, Outputs, Refusal, describe_decision, fit_decision, run_bundle, run_texts,
 };
-use crate::metrics::Metric;
-use crate::train::{self, Encoded, Event, Job, Objective, Summary, Supervised, TrainOptions};
-use crate::quantize::{self, Bits};
 use crate::export;
+use crate::metrics::Metric;
+use crate::quantize::{self, Bits};
+use crate::train::{self, Encoded, Event, Job, Objective, Summary, Supervised, TrainOptions};
 use goldcrest_edge::bundle::{Licence, Manifest, Measured, Windows};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -136,14 +137,61 @@ pub fn run(recipe: &Recipe, until: Until, watch: Watch) -> Result<Finished, RunE
     if until == Until::Distill {
         return Ok(finished);
     }
-    let (bundle, comparison) = pack(recipe, &folder, bits, &prepared, watch)?;
+    let aware = |watch: Watch| quantization_aware(recipe, &folder, bits, &prepared, watch);
+    let packed = match recipe.quantize.aware {
+        Aware::Always => pack(recipe, &folder, &aware(watch)?, bits, &prepared, watch),
+        _ => pack(recipe, &folder, &folder, bits, &prepared, watch),
+    };
+    let (bundle, comparison) = match packed {
+        Err(RunError::Refused { refusal, .. }) if recipe.quantize.aware == Aware::IfNeeded => {
+            watch(Progress::Note(&format!("{refusal}: the model learns to be rounded")));
+            pack(recipe, &folder, &aware(watch)?, bits, &prepared, watch)?
+        }
+        other => other?,
+    };
     (finished.bundle, finished.comparison) = (Some(bundle), Some(comparison));
     Ok(finished)
 }
 
+/// A student's name and what its bundle came to.
+pub type Stages = Vec<(String, Result<Comparison, RunError>)>;
+
+/// As [`run`], and packs the student of every stage, not only the last one, each into a folder of its own.
+///
+/// # Errors
+/// [`RunError`] of training; that of packing is the stage's.
+pub fn run_every_stage(recipe: &Recipe, watch: Watch) -> Result<Stages, RunError> {
+    let prepared = Prepared::read(recipe, watch)?;
+    let teachers = train_teachers(recipe, &prepared, watch)?;
+    let folders: Vec<PathBuf> = teachers.into_iter().map(|(folder, _)| folder).collect();
+    let mut models = vec![folders[0].clone()];
+    let mut bits = recipe.quantize.embedding_bits;
+    if let Some(distill) = &recipe.distill {
+        let plan = plan(recipe, distill, &folders[0])?;
+        bits = bits.or(Some(plan.embedding_bits));
+        models = distil(recipe, distill, &plan.stages, &folders, &prepared, watch)?
+            .into_iter()
+            .map(|(folder, _)| folder)
+            .collect();
+    }
+    let bits = if bits == Some(4) { Bits::Four } else { Bits::Eight };
+    let pack_one = |folder: PathBuf| {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let own = Recipe { output: recipe.output.join("packed").join(&name), ..recipe.clone() };
+        let packed = match std::fs::create_dir_all(&own.output) {
+            Ok(()) => pack(&own, &folder, &folder, bits, &prepared, watch).map(|(_, comparison)| comparison),
+            Err(source) => Err(RunError::Io { path: own.output.clone(), source }),
+        };
+        (name, packed)
+    };
+    Ok(models.into_iter().map(pack_one).collect())
+}
+
 /// The stages of a student as written, or those that its size asks for.
 fn plan(recipe: &Recipe, distill: &Distill, teacher: &Path) -> Result<Plan, RunError> {
-    let Some(size) = &distill.student else { return Ok(Plan { stages: distill.stages(), embedding_bits: 8 }) };
+    let Some(size) = &distill.student else {
+        return Ok(Plan { stages: distill.stages(), embedding_bits: 8 });
+    };
     let from = base::load(distill.start.as_deref().unwrap_or(teacher))?.config;
     size.plan(&from, recipe.task.max_tokens).map_err(RunError::Size)
 }
@@ -243,7 +291,8 @@ pub(super) fn fit(
     fingerprint: &str,
     watch: Watch,
 ) -> Result<Summary, RunError> {
-    let mut job = Job { model, train, dev, metric, options, objective, folder, fingerprint };
+    let dev = Some((dev, metric));
+    let mut job = Job { model, train, dev, options, objective, folder, fingerprint };
     Ok(train::train(&mut job, &mut |event| watch(Progress::Training(event)))?)
 }
 
@@ -255,30 +304,23 @@ fn save(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
     goldcrest_edge::bundle::save(path, bytes).map_err(RunError::io(path))
 }
 
-/// Quantizes, exports, packs both precisions, compares them through the device's code, and lets the gate decide.
+/// Quantizes `folder`, exports, packs both precisions, compares them through the device's code, and lets the gate decide.
+/// `trained` is what int8 is held against: the same folder, or what it was before it learned to be rounded.
 fn pack(
     recipe: &Recipe,
+    trained: &Path,
     folder: &Path,
     embeddings: Bits,
     prepared: &Prepared,
     watch: Watch,
 ) -> Result<(PathBuf, Comparison), RunError> {
     watch(Progress::Step { name: "quantize", reused: false });
-    let mut checkpoint = Checkpoint::load(folder)?;
-    if let Some(budget) = recipe.pack.vocabulary {
-        let texts = Encoded::new(prepared.train.clone(), &checkpoint.tokenizer, recipe.task.max_tokens)?;
-        let before = checkpoint.config.vocab_size;
-        let counts = piece_counts(&texts, before, texts.tokens.len(), 0.0);
-        let pruned = prune_vocabulary(&checkpoint, &counts, budget);
-        watch(Progress::Note(&pruned.describe(before)));
-        checkpoint = pruned.checkpoint;
-        checkpoint.save(&recipe.output.join("pruned"))?;
-    }
-    checkpoint.cut_positions(recipe.task.max_tokens);
+    let trained = as_packed(recipe, trained, prepared, watch)?;
+    let checkpoint = as_packed(recipe, folder, prepared, &mut |_| ())?;
     let quantized = quantize::quantize(&checkpoint, embeddings)?;
     watch(Progress::Step { name: "export", reused: false });
     let path = |suffix: &str| recipe.output.join(format!("{}{suffix}", recipe.pack.name));
-    let (fp32, int8) = (export::fp32(&checkpoint)?, export::int8(&quantized));
+    let (fp32, int8) = (export::fp32(&trained)?, export::int8(&quantized));
     save(&recipe.output.join("model.fp32.onnx"), &fp32.to_bytes())?;
     save(&recipe.output.join("model.int8.onnx"), &int8.to_bytes())?;
 
@@ -307,7 +349,7 @@ fn pack(
     manifest.decision = fit_decision(&prepared.dev, &on_dev, &recipe.decision);
     let out_of_scope = run_texts(&candidate, &prepared.out_of_scope, &mut classified)?;
     let thresholds = Some(manifest.decision.thresholds.as_slice()).filter(|t| !t.is_empty());
-    let model = Classifier::new(checkpoint.clone(), 0)?;
+    let model = Classifier::new(trained, 0)?;
     let trained = Encoded::new(data.clone(), model.tokenizer(), recipe.task.max_tokens)?;
     let trained = train::predict(&model, &trained, &mut |_| ())?.logits;
     let trained = Outputs { logits: &trained, thresholds, bytes: None, latency: None };
@@ -338,6 +380,27 @@ fn pack(
     save(&bundle, &export::pack(&manifest, export::int8(&quantized), vocabulary, &golden)?)?;
     let _ = std::fs::remove_file(&candidate);
     Ok((bundle, comparison))
+}
+
+/// A checkpoint without what a bundle does not need: rare word pieces where the recipe says so, positions never read.
+fn as_packed(
+    recipe: &Recipe,
+    folder: &Path,
+    prepared: &Prepared,
+    watch: Watch,
+) -> Result<Checkpoint, RunError> {
+    let mut checkpoint = Checkpoint::load(folder)?;
+    if let Some(budget) = recipe.pack.vocabulary {
+        let texts = Encoded::new(prepared.train.clone(), &checkpoint.tokenizer, recipe.task.max_tokens)?;
+        let before = checkpoint.config.vocab_size;
+        let counts = piece_counts(&texts, before, texts.tokens.len(), 0.0);
+        let pruned = prune_vocabulary(&checkpoint, &counts, budget);
+        watch(Progress::Note(&pruned.describe(before)));
+        checkpoint = pruned.checkpoint;
+        checkpoint.save(&recipe.output.join("pruned"))?;
+    }
+    checkpoint.cut_positions(recipe.task.max_tokens);
+    Ok(checkpoint)
 }
 
 fn measured(comparison: &Comparison, data: &Dataset) -> Vec<Measured> {

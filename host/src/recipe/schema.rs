@@ -114,8 +114,25 @@ pub struct Quantize {
     pub max_drop: f64,
     /// Points of F1 that each class may lose; no limit when not given.
     pub max_drop_per_class: Option<f64>,
+    /// Whether the model is trained on with its values rounded: `if-needed`, when int8 loses more than the limits allow;
+    /// `always`, `never`: `if-needed`.
+    pub aware: Aware,
+    /// Passes over the training texts for that: 1.
+    pub epochs: f64,
+    /// The highest learning rate for that: 5e-5.
+    pub learning_rate: f64,
     /// Bits of the word embeddings' integers, 8 or 4: 8, or what `distill.student` chooses.
     pub embedding_bits: Option<u8>,
+}
+
+/// When a model is trained on with its values rounded to integers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Aware {
+    IfNeeded,
+    Always,
+    Never,
 }
 
 /// `[pack]`: the bundle.
@@ -164,7 +181,14 @@ impl Default for TaskOptions {
 
 impl Default for Quantize {
     fn default() -> Self {
-        Quantize { max_drop: 0.5, max_drop_per_class: None, embedding_bits: None }
+        Quantize {
+            max_drop: 0.5,
+            max_drop_per_class: None,
+            aware: Aware::IfNeeded,
+            epochs: 1.0,
+            learning_rate: 5e-5,
+            embedding_bits: None,
+        }
     }
 }
 
@@ -207,6 +231,20 @@ impl Recipe {
         })?;
         recipe.resolve(path.parent().unwrap_or(Path::new("")));
         Ok(recipe)
+    }
+
+    /// The same run drawn otherwise: `number` is added to the seeds of training and distillation, and from 1 on the output goes
+    /// into a folder of its own.
+    pub fn with_seed(&self, number: u64) -> Self {
+        let mut recipe = self.clone();
+        if number > 0 {
+            recipe.output.push(format!("seed-{number}"));
+            recipe.train.seed += number;
+            if let Some(seed) = recipe.distill.as_mut().and_then(|d| d.seed.as_mut()) {
+                *seed += number;
+            }
+        }
+        recipe
     }
 
     fn resolve(&mut self, folder: &Path) {

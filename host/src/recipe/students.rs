@@ -249,10 +249,10 @@ fn cut(
         Some(layers) => chosen_layers(layers, all)?,
     };
     let mut student = if layers.len() < all { cut_layers(model, &layers)? } else { model.clone() };
-    if stage.heads.is_some() || stage.intermediate.is_some() {
+    if stage.heads.is_some() || stage.intermediate.is_some() || stage.pooler.is_some() {
         let texts = Encoded::new(set.data.subset(0..set.gold), &student.tokenizer, max_tokens)?;
         let measured = importance(&Classifier::new(student.clone(), 0)?, &texts, IMPORTANCE_TEXTS, 0)?;
-        student = cut_widths(&student, &measured, stage.heads, stage.intermediate);
+        student = cut_widths(&student, &measured, stage.heads, stage.intermediate, stage.pooler);
     }
     let counts = |student: &Checkpoint| -> Result<Vec<f64>, RunError> {
         let texts = Encoded::new(set.data.subset(0..set.given), &student.tokenizer, max_tokens)?;
@@ -277,5 +277,14 @@ fn describe(student: &Classifier) -> String {
         .map(|l| format!("{} x {} + {}", l.heads, l.head_size, l.intermediate))
         .collect();
     let rank = config.embedding_rank().map(|r| format!(" of rank {r}")).unwrap_or_default();
-    format!("{} layers ({}), {} word pieces{rank}", layers.len(), layers.join(", "), config.vocab_size)
+    let pooler = match config.pooler_size() {
+        whole if whole == config.hidden_size => String::new(),
+        width => format!(", a pooler of {width}"),
+    };
+    format!(
+        "{} layers ({}), {} word pieces{rank}{pooler}",
+        layers.len(),
+        layers.join(", "),
+        config.vocab_size
+    )
 }

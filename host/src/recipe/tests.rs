@@ -107,7 +107,7 @@ fn mistakes_are_named() {
         ("colour = 1", "unknown field `colour`"),
         ("[train]\nepoch = 3", "unknown field `epoch`, expected one of `epochs`"),
         ("[train]\nepochs = \"3\"", "invalid type: string \"3\", expected f64"),
-        ("[train]\nepochs = 0", "`train.epochs` is 0; it has to be above 0"),
+        ("[train]\nepochs = -1", "`train.epochs` is -1; it has to be 0 or above"),
         ("[train]\nepochs = nan", "`train.epochs` is NaN"),
         ("[train]\nbatch_size = 0", "`train.batch_size` is 0"),
         ("[train]\nbatch_size = -1", "invalid value: integer `-1`, expected usize"),

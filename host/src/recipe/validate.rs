@@ -201,6 +201,7 @@ impl Stage {
         optional_counts(&[
             (self.heads, "distill.heads"),
             (self.intermediate, "distill.intermediate"),
+            (self.pooler, "distill.pooler"),
             (self.embedding_rank, "distill.embedding_rank"),
             (self.vocabulary, "distill.vocabulary"),
             (self.eval_every, "distill.stages.eval_every"),
@@ -213,10 +214,16 @@ impl Stage {
 impl Quantize {
     pub(super) fn check(&self) -> Checked {
         not_negative(self.max_drop, "quantize.max_drop")?;
+        positive(self.epochs, "quantize.epochs")?;
+        positive(self.learning_rate, "quantize.learning_rate")?;
         self.max_drop_per_class
             .iter()
             .try_for_each(|&drop| not_negative(drop, "quantize.max_drop_per_class"))?;
-        ensure(matches!(self.embedding_bits, None | Some(4 | 8)), "quantize.embedding_bits", "has to be 8 or 4")
+        ensure(
+            matches!(self.embedding_bits, None | Some(4 | 8)),
+            "quantize.embedding_bits",
+            "has to be 8 or 4",
+        )
     }
 }
 

@@ -15,10 +15,8 @@ pub struct Job<'a> {
     pub model: &'a mut Classifier,
     /// To learn from.
     pub train: &'a Encoded,
-    /// To choose the best checkpoint on.
-    pub dev: &'a Encoded,
-    /// By which figure.
-    pub metric: Metric,
+    /// To choose the best checkpoint on, and by which figure. Without it the last one is kept.
+    pub dev: Option<(&'a Encoded, Metric)>,
     /// How.
     pub options: &'a TrainOptions,
     /// What is minimised.
@@ -84,7 +82,7 @@ const LOG_EVERY: u64 = 20;
 pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Error> {
     let options = job.options;
     let lengths: Vec<usize> = job.train.tokens.iter().map(|t| t.ids.len()).collect();
-    if lengths.is_empty() || job.dev.tokens.is_empty() {
+    if lengths.is_empty() || job.dev.is_some_and(|(dev, _)| dev.tokens.is_empty()) {
         return Err(Error::Empty);
     }
     std::fs::create_dir_all(job.folder).map_err(Error::io(job.folder))?;
@@ -235,9 +233,13 @@ fn update(
 }
 
 fn evaluate(job: &Job, at: &mut Position, log: &mut Log, watch: &mut dyn FnMut(Event)) -> Result<(), Error> {
-    let logits = predict(job.model, job.dev, &mut |_| ())?.logits;
-    let metrics = metrics::measure(&job.dev.data, &logits, None)?;
-    let value = metrics.get(job.metric).unwrap_or(f64::NAN);
+    let Some((dev, metric)) = job.dev else {
+        at.best = Some((0.0, at.step));
+        return Ok(job.model.checkpoint().save(&job.folder.join("best"))?);
+    };
+    let logits = predict(job.model, dev, &mut |_| ())?.logits;
+    let metrics = metrics::measure(&dev.data, &logits, None)?;
+    let value = metrics.get(metric).unwrap_or(f64::NAN);
     let best = at.best.is_none_or(|(best, _)| value > best);
     if best {
         at.best = Some((value, at.step));

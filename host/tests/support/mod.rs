@@ -34,6 +34,7 @@ pub struct Shape {
     pub head_size: usize,
     pub layers: &'static [(usize, usize)],
     pub rank: Option<usize>,
+    pub pooler: Option<usize>,
     pub positions: usize,
     pub labels: usize,
 }
@@ -47,6 +48,7 @@ pub const SHAPES: [Shape; 6] = [
         head_size: 16,
         layers: &[(2, 64)],
         rank: None,
+        pooler: None,
         positions: 40,
         labels: 2,
     },
@@ -57,6 +59,7 @@ pub const SHAPES: [Shape; 6] = [
         head_size: 12,
         layers: &[(4, 96); 9],
         rank: None,
+        pooler: None,
         positions: 24,
         labels: 1,
     },
@@ -67,6 +70,7 @@ pub const SHAPES: [Shape; 6] = [
         head_size: 32,
         layers: &[(4, 256), (4, 256)],
         rank: None,
+        pooler: None,
         positions: 150,
         labels: 5,
     },
@@ -77,6 +81,7 @@ pub const SHAPES: [Shape; 6] = [
         head_size: 16,
         layers: &[(3, 128), (2, 128), (1, 128)],
         rank: None,
+        pooler: None,
         positions: 33,
         labels: 3,
     },
@@ -87,6 +92,7 @@ pub const SHAPES: [Shape; 6] = [
         head_size: 32,
         layers: &[(2, 100), (2, 100)],
         rank: Some(20),
+        pooler: Some(24),
         positions: 70,
         labels: 4,
     },
@@ -97,6 +103,7 @@ pub const SHAPES: [Shape; 6] = [
         head_size: 10,
         layers: &[(5, 77), (2, 33), (6, 130), (1, 17)],
         rank: Some(13),
+        pooler: Some(7),
         positions: 67,
         labels: 3,
     },
@@ -106,12 +113,14 @@ pub const SHAPES: [Shape; 6] = [
 pub fn checkpoint(shape: &Shape, seed: u64) -> Checkpoint {
     let plain = shape.hidden.is_multiple_of(shape.head_size)
         && shape.rank.is_none()
+        && shape.pooler.is_none()
         && shape.layers.iter().all(|l| *l == shape.layers[0] && l.0 * shape.head_size == shape.hidden);
     let student = StudentShape {
         head_size: shape.head_size,
         heads: shape.layers.iter().map(|l| l.0).collect(),
         intermediate: shape.layers.iter().map(|l| l.1).collect(),
         embedding_rank: shape.rank,
+        pooler: shape.pooler,
     };
     let config = Config {
         vocab_size: shape.vocabulary,
@@ -168,18 +177,21 @@ type Matrix = Vec<Vec<f64>>;
 pub struct Naive<'a> {
     pub checkpoint: &'a Checkpoint,
     pub int8: bool,
+    /// The word embeddings are taken as they are, whatever `int8` says.
+    pub words_as_they_are: bool,
 }
 
 impl Naive<'_> {
     pub fn logits(&self, ids: &[u32], types: &[u8]) -> Vec<f64> {
         let e = "bert.embeddings";
-        let words = self.weights(&format!("{e}.word_embeddings.weight"));
+        let name = format!("{e}.word_embeddings.weight");
+        let words = if self.words_as_they_are { self.table(&name) } else { self.weights(&name) };
         let mut x: Matrix = ids.iter().map(|&id| words[id as usize].clone()).collect();
         if self.checkpoint.config.embedding_rank().is_some() {
             x = self.linear(&format!("{e}.word_embeddings_projection"), &x);
         }
         let type_table = self.table(&format!("{e}.token_type_embeddings.weight"));
-        let positions = self.table(&format!("{e}.position_embeddings.weight"));
+        let positions = self.weights(&format!("{e}.position_embeddings.weight"));
         for (i, row) in x.iter_mut().enumerate() {
             for (j, v) in row.iter_mut().enumerate() {
                 *v += type_table[usize::from(types[i])][j] + positions[i][j];

@@ -10,6 +10,7 @@ mod gemm;
 mod layer_norm;
 mod linear;
 mod loss;
+mod rounding;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ pub(crate) use gemm::{Matrix, multiply, threads};
 pub use layer_norm::{layer_norm, layer_norm_backward};
 pub use linear::{bias_gradient, input_gradient, linear, product, weight_gradient};
 pub use loss::Loss;
+pub use rounding::{Bits, round_activations, round_weights};
 
 /// Where a gradient goes.
 #[derive(Debug)]

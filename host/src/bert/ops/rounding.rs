@@ -1,0 +1,60 @@
+//! Rounding to integers by the numeric contract, and back: what a value is worth on the device.
+
+/// Bits of an integer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bits {
+    /// Within ±127.
+    Eight,
+    /// Within ±7.
+    Four,
+}
+
+impl Bits {
+    /// The largest integer.
+    fn most(self) -> f32 {
+        match self {
+            Bits::Eight => 127.0,
+            Bits::Four => 7.0,
+        }
+    }
+
+    /// The integer that a weight becomes.
+    #[inline(always)]
+    pub fn integer(self, w: f32, scale: f32) -> f32 {
+        let most = self.most();
+        (w / scale).round_ties_even().clamp(-most, most)
+    }
+
+    /// The scale of a row of weights: the largest becomes the largest integer. Of 4 bits so many are lost that cutting off the
+    /// largest weights can lose less: of some scales the one with the least squared error.
+    pub fn scale(self, row: &[f32]) -> f32 {
+        const TRIED: u32 = 10;
+        // the floor keeps a row of zeros a row of zeros
+        let whole = row.iter().fold(1e-12f32, |m, w| m.max(w.abs())) / self.most();
+        if self == Bits::Eight {
+            return whole;
+        }
+        let error = |scale: f32| {
+            row.iter().map(|w| f64::from(w - self.integer(*w, scale) * scale).powi(2)).sum::<f64>()
+        };
+        let tried = (0..TRIED).map(|i| whole * (1.0 - 0.05 * i as f32));
+        tried.map(|s| (error(s), s)).min_by(|a, b| a.0.total_cmp(&b.0)).map_or(whole, |(_, s)| s)
+    }
+}
+
+/// Rounds rows of weights [rows, width] to integers times the row's scale, in place.
+pub fn round_weights(weights: &mut [f32], width: usize, bits: Bits) {
+    for row in weights.chunks_exact_mut(width) {
+        let scale = bits.scale(row);
+        row.iter_mut().for_each(|w| *w = bits.integer(*w, scale) * scale);
+    }
+}
+
+/// Rounds rows of activations [rows, width], in place: the arithmetic of the device's kernels, `x * (127 / absmax)`.
+pub fn round_activations(x: &mut [f32], width: usize) {
+    for row in x.chunks_exact_mut(width) {
+        let absmax = row.iter().fold(1e-12f32, |m, x| m.max(x.abs()));
+        let (scale, inverse) = (absmax / 127.0, 127.0 / absmax);
+        row.iter_mut().for_each(|x| *x = (*x * inverse).round_ties_even().clamp(-127.0, 127.0) * scale);
+    }
+}

@@ -1,0 +1,57 @@
+//! Quantization-aware training: a model learns to be what it was before its values were rounded to integers.
+
+use super::run::{RunError, Watch, fingerprint, fit, json, once};
+use super::{Recipe, base, prepare::Prepared};
+use crate::bert::{Checkpoint, Classifier, Rounding};
+use crate::distill::{Distill, FromTeacher};
+use crate::quantize::Bits;
+use crate::train::{self, Encoded, Supervised, TrainOptions};
+use std::path::{Path, PathBuf};
+
+/// Trains the model of `folder` with every value rounded as on the device, on its own answers before that and on the gold
+/// labels; the best checkpoint by the rounded model's dev figure is kept.
+pub(super) fn quantization_aware(
+    recipe: &Recipe,
+    folder: &Path,
+    embeddings: Bits,
+    prepared: &Prepared,
+    watch: Watch,
+) -> Result<PathBuf, RunError> {
+    let output = recipe.output.join("aware");
+    let options = TrainOptions {
+        epochs: recipe.quantize.epochs,
+        learning_rate: recipe.quantize.learning_rate,
+        layer_decay: 1.0,
+        label_smoothing: 0.0,
+        ..recipe.train.clone()
+    };
+    let print = fingerprint(&[
+        "aware",
+        &base::digest(folder)?,
+        &prepared.digest(),
+        &json(&options),
+        &format!("{embeddings:?} {}", recipe.task.max_tokens),
+    ]);
+    once("quantization-aware training", &output, &print, watch, |watch| {
+        let mut checkpoint = Checkpoint::load(folder)?;
+        checkpoint.config.hidden_dropout_prob = 0.0;
+        checkpoint.config.attention_probs_dropout_prob = 0.0;
+        let mut model = Classifier::new(checkpoint, 0)?;
+        let encode = |data: &crate::data::Dataset| {
+            Encoded::new(data.clone(), model.tokenizer(), recipe.task.max_tokens)
+        };
+        let (train, dev) = (encode(&prepared.train)?, encode(&prepared.dev)?);
+        let answers = train::predict(&model, &train, &mut |_| ())?;
+        model.round(Some(Rounding { embeddings, only: None }));
+        let own = Distill::default();
+        let objective = FromTeacher {
+            answers: &answers,
+            hard: Supervised::new(&train.data, &options)?,
+            gold: train.tokens.len(),
+            options: recipe.distill.as_ref().unwrap_or(&own),
+            teacher: None,
+        };
+        fit(&mut model, [&train, &dev], prepared.metric, &options, &objective, &output, &print, watch)
+    })?;
+    Ok(output)
+}

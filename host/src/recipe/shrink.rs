@@ -1,0 +1,94 @@
+//! A smaller base: what is fine-tuned where there is no room or no network for a large one.
+
+use super::base;
+use super::run::{Progress, RunError, Watch, fingerprint, hex, json};
+use crate::bert::{Checkpoint, Classifier};
+use crate::data::{self, Dataset, Example, Labels, Target, Task};
+use crate::distill::{
+    HiddenTeacher, Imitation, Layers, chosen_layers, cut_layers, piece_counts, prune_vocabulary,
+};
+use crate::train::{self, Encoded, Job, TrainOptions};
+use sha2::{Digest, Sha256};
+use std::path::PathBuf;
+
+/// What a smaller base is made of.
+#[derive(Debug, Clone)]
+pub struct Shrink {
+    /// The base: a checkpoint folder.
+    pub base: PathBuf,
+    /// The folder to write.
+    pub output: PathBuf,
+    /// Its layers.
+    pub layers: Layers,
+    /// Word pieces that are kept.
+    pub vocabulary: usize,
+    /// Files of texts to learn from, of which labels are not read.
+    pub texts: Vec<PathBuf>,
+    /// Longest text in word pieces.
+    pub max_tokens: usize,
+    /// How it learns.
+    pub training: TrainOptions,
+}
+
+/// Cuts a base to some of its layers, lets those learn the base's hidden states on texts without labels, and prunes the
+/// vocabulary to what such texts need most. Weights are written in f16.
+///
+/// An interrupted run continues from its last saved state, in the folder's `training`, which goes at the end.
+///
+/// # Errors
+/// [`RunError`].
+pub fn shrink(shrink: &Shrink, watch: Watch) -> Result<(), RunError> {
+    let teacher = base::load(&shrink.base)?;
+    let layers = chosen_layers(&shrink.layers, teacher.config.num_hidden_layers)?;
+    let mut texts = Vec::new();
+    let mut parts = vec![
+        base::digest(&shrink.base)?,
+        format!("{layers:?} {}", shrink.max_tokens),
+        json(&shrink.training),
+    ];
+    for path in &shrink.texts {
+        texts.extend(data::unlabelled(path, false)?);
+        parts.push(hex(&Sha256::digest(std::fs::read(path).map_err(RunError::io(path))?)));
+    }
+    let examples = texts.into_iter().map(|(text, pair)| Example {
+        text,
+        pair,
+        target: Target::Value(0.0),
+        file: 0,
+        line: 0,
+    });
+    let mut seen = std::collections::HashSet::new();
+    let examples: Vec<Example> = examples.filter(|example| seen.insert(example.key())).collect();
+    let data = Dataset { task: Task::Regression, labels: Labels::default(), examples, files: Vec::new() };
+    let encoded = Encoded::new(data, &teacher.tokenizer, shrink.max_tokens)?;
+    watch(Progress::Note(&format!("{} texts to learn from; layers {layers:?} stay", encoded.tokens.len())));
+
+    let mut cut = cut_layers(&teacher, &layers)?;
+    let dropout = (cut.config.hidden_dropout_prob, cut.config.attention_probs_dropout_prob);
+    (cut.config.hidden_dropout_prob, cut.config.attention_probs_dropout_prob) = (0.0, 0.0);
+    let mut student = Classifier::new(cut, 0)?;
+    let whole = Classifier::new(teacher, 0)?;
+    let folder = shrink.output.join("training");
+    let print = fingerprint(&parts.iter().map(String::as_str).collect::<Vec<_>>());
+    let objective = Imitation(HiddenTeacher::new(&whole, layers));
+    let mut job = Job {
+        model: &mut student,
+        train: &encoded,
+        dev: None,
+        options: &shrink.training,
+        objective: &objective,
+        folder: &folder,
+        fingerprint: &print,
+    };
+    train::train(&mut job, &mut |event| watch(Progress::Training(event)))?;
+
+    let counts = piece_counts(&encoded, student.config().vocab_size, encoded.tokens.len(), 0.0);
+    let pruned = prune_vocabulary(&student.checkpoint(), &counts, shrink.vocabulary);
+    watch(Progress::Note(&pruned.describe(student.config().vocab_size)));
+    let mut base: Checkpoint = pruned.checkpoint;
+    (base.config.hidden_dropout_prob, base.config.attention_probs_dropout_prob) = dropout;
+    base.tensors.retain(|name, _| !name.starts_with("classifier."));
+    base.save_halved(&shrink.output)?;
+    let _ = std::fs::remove_dir_all(&folder);
+    Ok(())
+}
