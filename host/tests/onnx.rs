@@ -2,7 +2,7 @@
 
 mod support;
 
-use goldcrest::bert::{Checkpoint, WORD_EMBEDDINGS};
+use goldcrest::bert::{Batch, Checkpoint, Classifier, Mode, Rounding, Tape, Tokens, WORD_EMBEDDINGS};
 use goldcrest::export::{self, Onnx};
 use goldcrest::quantize::{Bits, quantize};
 use goldcrest_edge::bundle::{Licence, Manifest, Windows};
@@ -98,10 +98,35 @@ fn four_bit_embeddings_equal_plain_loops_and_stock_operators() {
             let found = logits(&mut fused, &text);
             let stock: Vec<f64> = logits(&mut on_stock, &text).iter().map(|&v| v.into()).collect();
             let d = [difference(&found, &stock), difference(&found, &naive.logits(&text.0, &text.1))];
-            assert!(d.iter().all(|&d| d < 5e-2), "{}, {} tokens: {d:?}", shape.name, text.0.len());
+            // one step of a value on the edge, as above; coarser embeddings weigh it more
+            assert!(d.iter().all(|&d| d < 0.1), "{}, {} tokens: {d:?}", shape.name, text.0.len());
             equal += usize::from(d.iter().all(|&d| d < 1e-5));
         }
         assert!(equal > 0, "{}", shape.name);
+    }
+}
+
+/// In training that knows of rounding the forward pass is that of the device.
+#[test]
+fn a_rounded_forward_pass_is_that_of_the_device() {
+    for (shape, bits) in SHAPES.iter().flat_map(|shape| [(shape, Bits::Eight), (shape, Bits::Four)]) {
+        let checkpoint = checkpoint(shape, 7);
+        let even = shape.rank.unwrap_or(shape.hidden).is_multiple_of(2);
+        let mut device = load(export::int8(&quantize(&checkpoint, bits).unwrap()), &Options::default());
+        let mut model = Classifier::new(checkpoint, 0).unwrap();
+        let embeddings = if even { bits } else { Bits::Eight };
+        model.round(Some(Rounding { embeddings, only: None }));
+        let (mut tape, mut equal, mut all) = (Tape::default(), 0, 0);
+        for (ids, type_ids) in texts(shape) {
+            let found = logits(&mut device, &(ids.clone(), type_ids.clone()));
+            let batch = Batch::new([&Tokens { ids, type_ids }].into_iter(), 0);
+            let output = model.forward(&batch, Mode::Evaluate, &mut tape).unwrap();
+            let wanted: Vec<f64> = output.logits.iter().map(|&v| v.into()).collect();
+            let d = difference(&found, &wanted);
+            assert!(d < 0.1, "{}: {d}", shape.name);
+            (equal, all) = (equal + usize::from(d < 1e-4), all + 1);
+        }
+        assert!(equal * 2 > all, "{}: {equal} of {all}", shape.name);
     }
 }
 

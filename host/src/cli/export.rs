@@ -1,12 +1,23 @@
 use anyhow::Context;
-use goldcrest::bert::Checkpoint;
+use goldcrest::bert::{Checkpoint, Classifier, Rounding};
+use goldcrest::data::{Dataset, Labels, Source};
+use goldcrest::metrics::{Metric, measure};
+use goldcrest::quantize::{Bits, Quantized};
+use goldcrest::train::{Encoded, predict};
 use goldcrest::{export, quantize};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  goldcrest quantize runs/voice/student -o voice.int8.onnx
+  goldcrest quantize runs/voice/student --sensitivity messages.csv")]
 pub struct QuantizeArgs {
     /// A checkpoint folder
     checkpoint: PathBuf,
+    /// Labelled texts: shows, too, what rounding each matrix alone does to the answers
+    #[arg(long)]
+    sensitivity: Option<PathBuf>,
     /// The ONNX file to write
     #[arg(short, long, default_value = "model.int8.onnx")]
     output: PathBuf,
@@ -35,7 +46,41 @@ pub fn quantize(args: &QuantizeArgs) -> anyhow::Result<()> {
             norm(&mut exact.iter().zip(&rounded).map(|(a, b)| a - b)) / norm(&mut exact.iter().copied());
         println!("{name:<60} {:>12} {:>10.3} %", exact.len(), error * 100.0);
     }
-    write(&args.output, &export::int8(&quantized).to_bytes())
+    let onnx = export::int8(&quantized).to_bytes();
+    if let Some(data) = &args.sensitivity {
+        super::use_threads(None);
+        sensitivity(checkpoint, data, &quantized)?;
+    }
+    write(&args.output, &onnx)
+}
+
+/// For each matrix the metric with that matrix and its inputs rounded alone, and by how much the logits move on average.
+fn sensitivity(checkpoint: Checkpoint, data: &std::path::Path, quantized: &Quantized) -> anyhow::Result<()> {
+    let labels = Some(Labels::ordered(checkpoint.config.labels())?);
+    let data = Dataset::read(&[Source::new(data)], None, labels)?;
+    let metric = Metric::of(data.task);
+    let max_tokens = checkpoint.config.max_position_embeddings;
+    let texts = Encoded::new(data, &checkpoint.tokenizer, max_tokens)?;
+    let mut model = Classifier::new(checkpoint, 0)?;
+    let mut ask = |only: Option<&String>| -> anyhow::Result<(f64, Vec<f32>)> {
+        model.round(only.map(|name| Rounding { embeddings: Bits::Eight, only: Some(name.clone()) }));
+        let logits = predict(&model, &texts, &mut |_| ())?.logits;
+        let measured = measure(&texts.data, &logits, None)?;
+        Ok((measured.get(metric).unwrap_or(f64::NAN) * 100.0, logits))
+    };
+    let (whole, exact) = ask(None)?;
+    println!(
+        "\n{:<60} {:>12} {:>12}",
+        format!("rounded alone; {metric} is {whole:.2}"),
+        "points",
+        "logits move"
+    );
+    for name in quantized.matrices.keys() {
+        let (points, logits) = ask(Some(name))?;
+        let moved = exact.iter().zip(&logits).map(|(a, b)| f64::from((a - b).abs())).sum::<f64>();
+        println!("{name:<60} {:>+12.2} {:>12.5}", points - whole, moved / exact.len().max(1) as f64);
+    }
+    Ok(())
 }
 
 pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
