@@ -40,8 +40,9 @@ pub struct Distill {
     pub replaced: f64,
     /// Texts made of two training texts, for each training text: 0.5. Not for pairs.
     pub spliced: f64,
-    /// Passes over all of these texts: 3.
-    pub epochs: f64,
+    /// Passes over all of these texts. When not given 1.5, or, of fewer than 40,000 texts, as many as make 2,000 steps of 32;
+    /// half as many in stages before the last.
+    pub epochs: Option<f64>,
     /// The highest learning rate: 2e-4.
     pub learning_rate: f64,
     /// Softens both distributions: 2.
@@ -82,7 +83,7 @@ impl Default for Distill {
             unlabelled: Vec::new(),
             replaced: 1.0,
             spliced: 0.5,
-            epochs: 3.0,
+            epochs: None,
             learning_rate: 2e-4,
             temperature: 2.0,
             alpha_hard: 0.1,
@@ -154,9 +155,12 @@ impl Distill {
 
     /// The options that a stage's student is trained with: those of `[train]` where `[distill]` has none of its own.
     /// Class weights, label smoothing and layer decay are the teacher's alone.
-    pub fn training(&self, stage: &Stage, train: &TrainOptions) -> TrainOptions {
+    /// `texts` is the number of training texts.
+    pub fn training(&self, stage: &Stage, last: bool, texts: usize, train: &TrainOptions) -> TrainOptions {
+        let made = texts as f64 * (1.0 + self.replaced + self.spliced);
+        let enough = (64_000.0 / made.max(1.0)).clamp(1.5, 30.0) * if last { 1.0 } else { 0.5 };
         TrainOptions {
-            epochs: stage.epochs.unwrap_or(self.epochs),
+            epochs: stage.epochs.or(self.epochs).unwrap_or(enough),
             learning_rate: stage.learning_rate.unwrap_or(self.learning_rate),
             batch_size: self.batch_size.unwrap_or(train.batch_size),
             eval_every: stage.eval_every.or(self.eval_every).or(train.eval_every),

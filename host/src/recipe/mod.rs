@@ -13,7 +13,9 @@ mod students;
 mod validate;
 
 pub use run::{Finished, Progress, RunError, Stages, Until, run, run_every_stage};
-pub use schema::{Aware, Base, DataFiles, Files, Pack, Quantize, Recipe, RecipeError, TaskOptions};
+pub use schema::{
+    Aware, Base, DataFiles, Files, Pack, Quantize, Recipe, RecipeError, TaskOptions, TextWindows,
+};
 pub use shrink::{Shrink, shrink};
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The steps of a recipe, each reused while what it is made from stays the same.
 
 use super::aware::quantization_aware;
-use super::{Aware, Recipe, base, prepare::Prepared, students::distil};
+use super::{Aware, Recipe, TextWindows, base, prepare::Prepared, students::distil};
 use crate::bert::{Checkpoint, Classifier, ProblemType};
 use crate::data::{Dataset, Task};
 use crate::distill::{Distill, Plan, piece_counts, prune_vocabulary};
@@ -427,7 +427,10 @@ fn manifest(recipe: &Recipe, checkpoint: &Checkpoint, prepared: &Prepared) -> Ma
         labels: checkpoint.config.labels(),
         tokenizer: checkpoint.tokenizer.settings(),
         max_tokens: recipe.task.max_tokens as u32,
-        windows: Windows::Truncate,
+        windows: match recipe.task.windows {
+            Some(TextWindows { overlap, most }) => Windows::Mean { overlap, most },
+            None => Windows::Truncate,
+        },
         decision: Default::default(),
         measured: Vec::new(),
         licence: Licence { base_model: pack.base_licence.clone(), data: pack.data_licence.clone() },

@@ -94,8 +94,21 @@ pub struct TaskOptions {
     pub labels: Option<Vec<String>>,
     /// Longest input in word pieces, special tokens included: 128.
     pub max_tokens: usize,
+    /// Longer texts are read in overlapping windows whose logits are averaged, such as `{ overlap = 16, most = 8 }`: tokens that
+    /// two windows share, and how many windows a text has. They are cut off when not given. Training cuts them off either way.
+    pub windows: Option<TextWindows>,
     /// What chooses checkpoints and what `max_drop` is about. `accuracy`, `macro-f1` or `pearson`, by the task.
     pub metric: Option<Metric>,
+}
+
+/// `task.windows`: how a text longer than `task.max_tokens` is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TextWindows {
+    /// Tokens that a window shares with the one before.
+    pub overlap: u32,
+    /// Windows of one text; what lies behind them is cut off.
+    pub most: u32,
 }
 
 /// `[base]`: the pretrained model.
@@ -175,7 +188,7 @@ fn default_golden() -> usize {
 
 impl Default for TaskOptions {
     fn default() -> Self {
-        TaskOptions { kind: None, labels: None, max_tokens: 128, metric: None }
+        TaskOptions { kind: None, labels: None, max_tokens: 128, windows: None, metric: None }
     }
 }
 

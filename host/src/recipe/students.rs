@@ -38,7 +38,8 @@ pub(super) fn distil(
         };
         let folder = recipe.output.join(folder);
         let before = students.last().map_or(course.start(), |(folder, _)| folder).to_path_buf();
-        let options = distill.training(stage, &recipe.train);
+        let last = number == stages.len();
+        let options = distill.training(stage, last, prepared.train.len(), &recipe.train);
         let shared = json(&Distill { stages: Vec::new(), ..distill.clone() });
         let print = fingerprint(&[
             "distill",

@@ -98,6 +98,15 @@ impl TaskOptions {
     pub(super) fn check(&self) -> Checked {
         // [CLS], [SEP] and something between them; BERT's position table ends at 512
         ensure((3..=512).contains(&self.max_tokens), "task.max_tokens", "has to be 3 to 512")?;
+        if let Some(windows) = self.windows {
+            let overlap = windows.overlap as usize;
+            ensure(
+                overlap + 3 < self.max_tokens,
+                "task.windows",
+                "overlap by more than a window has room for",
+            )?;
+            ensure((1..=1000).contains(&windows.most), "task.windows", "has to have `most` from 1 to 1000")?;
+        }
         if let (Some(kind), Some(metric)) = (self.kind, self.metric) {
             ensure(
                 metric.suits(kind),
@@ -172,7 +181,7 @@ impl Distill {
         count(self.teachers, "distill.teachers")?;
         number(self.replaced, |x| (0.0..=1000.0).contains(&x), "distill.replaced", "0 to 1000")?;
         number(self.spliced, |x| (0.0..=1000.0).contains(&x), "distill.spliced", "0 to 1000")?;
-        positive(self.epochs, "distill.epochs")?;
+        self.epochs.iter().try_for_each(|&epochs| positive(epochs, "distill.epochs"))?;
         positive(self.learning_rate, "distill.learning_rate")?;
         positive(self.temperature, "distill.temperature")?;
         share(self.alpha_hard, "distill.alpha_hard")?;
