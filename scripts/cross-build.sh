@@ -47,6 +47,16 @@ has_std() {
 
 default() { [ -n "${!1:-}" ] || export "$1=$2"; } # export NAME=VALUE unless it is set
 
+# What makes the binary small. What is not ours only loads, parses and plans, so it is built for size; our kernels,
+# and the digest over a bundle, are built for speed.
+small=(
+    --config 'profile.release.lto="fat"'
+    --config 'profile.release.codegen-units=1'
+    --config 'profile.release.panic="abort"'
+    --config 'profile.release.package."*".opt-level="z"'
+    --config 'profile.release.package.sha2.opt-level=3'
+)
+
 build() { # LIBC CARGO-ARGUMENTS...
     local libc=$1 triple=aarch64-unknown-linux-$1 tool
     shift
@@ -66,7 +76,7 @@ build() { # LIBC CARGO-ARGUMENTS...
             default "CFLAGS_$name" "-U_FORTIFY_SOURCE -fno-stack-protector -isystem $tool/usr/include/aarch64-linux-musl"
         fi
     fi
-    (cd "$ROOT" && CARGO_TARGET_DIR=$TARGET CARGO_PROFILE_RELEASE_STRIP=symbols "${cargo[@]}" "$@") || die "cargo failed for $triple"
+    (cd "$ROOT" && CARGO_TARGET_DIR=$TARGET CARGO_PROFILE_RELEASE_STRIP=symbols "${cargo[@]}" "${small[@]}" "$@") || die "cargo failed for $triple"
     describe "$libc" "$TARGET/$triple/release/goldcrest-edge"
 }
 

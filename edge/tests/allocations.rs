@@ -4,7 +4,7 @@ mod common;
 use goldcrest_edge::Classifier;
 use goldcrest_edge::classifier::{Classify, Error, Input, Outcome};
 use goldcrest_edge::decision::{Decider, Settings, Task};
-use goldcrest_edge::stream::{Format, Interrupt, Lines, Options, Records};
+use goldcrest_edge::stream::{Backlog, Format, Interrupt, Lines, Options, Records, Sink};
 use goldcrest_edge::tokenizer::{self, Encoder, Encoding, Tokenizer};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io;
@@ -82,13 +82,16 @@ fn allocations(task: Task, options: Options, input: &str) -> usize {
 }
 
 fn count(classifier: impl Classify, labels: &[String], options: Options, input: &str) -> usize {
-    let mut out = io::BufWriter::with_capacity(64 << 10, io::sink());
-    let mut records = Records::new(classifier, labels, &mut out, options);
+    let out = io::BufWriter::with_capacity(64 << 10, io::sink());
+    count_into(Records::new(classifier, labels, out, options), "good\n", input)
+}
+
+/// `first` comes before, for whatever a thread allocates the first time.
+fn count_into(mut sink: impl Sink, first: &str, input: &str) -> usize {
     let (mut lines, interrupt) = (Lines::default(), Interrupt::default());
-    // once, for whatever a thread allocates the first time
-    lines.run(&mut "good\n".as_bytes(), &mut records, &interrupt).unwrap();
+    lines.run(&mut first.as_bytes(), &mut sink, &interrupt).unwrap();
     let before = ALLOCATIONS.load(Ordering::Relaxed);
-    lines.run(&mut input.as_bytes(), &mut records, &interrupt).unwrap();
+    lines.run(&mut input.as_bytes(), &mut sink, &interrupt).unwrap();
     ALLOCATIONS.load(Ordering::Relaxed) - before
 }
 
@@ -115,4 +118,9 @@ fn nothing_is_allocated_a_message() {
     let labels = classifier.manifest().labels.clone();
     let input = "good day, b\u{e4}d\n\n\u{1f980}\u{4e2d}\ngood\tbad\n".repeat(5) + &"good bad ".repeat(1000);
     assert_eq!(count(classifier, &labels, jsonl, &input), 0);
+    // and on several threads, with a backlog and with texts that are split
+    let classifier = Classifier::open(&path, &goldcrest_edge::Options::default()).unwrap();
+    let out = io::BufWriter::with_capacity(64 << 10, io::sink());
+    let backlog = Backlog::new(classifier, 3, &labels, out, jsonl).unwrap();
+    assert_eq!(count_into(backlog, &input, &input), 0);
 }

@@ -274,4 +274,10 @@ fn bench_measures_every_length() {
     #[cfg(target_os = "linux")]
     assert!(value["peak_memory_kib"].as_u64().unwrap() > 1000);
     assert_eq!(run(&args, b"").code, 0);
+    let args = args.map(|arg| if arg == "1" { "2" } else { arg });
+    let output = run(&args, b"");
+    assert!(output.code == 0 && output.out.contains("2 threads"), "{}{}", output.out, output.err);
+    let output = run(&[&args[..], &["--json"]].concat(), b"");
+    let value: Value = serde_json::from_str(&output.out).unwrap();
+    assert!(value["lengths"].as_array().unwrap().iter().all(|l| l["backlog"].as_f64().unwrap() > 0.0));
 }

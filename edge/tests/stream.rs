@@ -22,9 +22,15 @@ struct Edge {
 }
 
 impl Edge {
-    fn start() -> Self {
+    fn on(threads: usize) -> Self {
         let (mut command, folder) = command();
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .arg("--threads")
+            .arg(threads.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take().unwrap());
         let (sender, lines) = channel();
         thread::spawn(move || {
@@ -93,7 +99,11 @@ fn wait(child: &mut Child) -> ExitStatus {
 
 /// All records for an input that ends.
 fn records(input: &[u8]) -> Vec<Value> {
-    let mut edge = Edge::start();
+    records_on(1, input)
+}
+
+fn records_on(threads: usize, input: &[u8]) -> Vec<Value> {
+    let mut edge = Edge::on(threads);
     let mut stdin = edge.stdin.take().unwrap();
     let input = input.to_vec();
     let writer = thread::spawn(move || stdin.write_all(&input).unwrap());
@@ -113,7 +123,12 @@ fn nothing_in_nothing_out() {
 
 #[test]
 fn each_line_gives_its_record_at_once() {
-    let mut edge = Edge::start();
+    answers_at_once(1);
+    answers_at_once(3);
+}
+
+fn answers_at_once(threads: usize) {
+    let mut edge = Edge::on(threads);
     for n in 1..=3 {
         edge.send(b"good");
         edge.send(b" day\n");
@@ -147,11 +162,13 @@ fn every_kind_of_line_has_one_record() {
 fn a_hundred_thousand_messages_keep_their_order() {
     let count = 100_000;
     let input: String = (0..count).map(|i| if i % 3 == 0 { "good day\n" } else { "bad\n" }).collect();
-    let records = records(input.as_bytes());
-    assert_eq!(records.len(), count);
-    for (i, record) in records.iter().enumerate() {
-        let label = if i % 3 == 0 { "positive" } else { "negative" };
-        assert_eq!((record["n"].as_u64(), record["label"].as_str()), (Some(i as u64 + 1), Some(label)));
+    for threads in [1, 3] {
+        let records = records_on(threads, input.as_bytes());
+        assert_eq!(records.len(), count);
+        for (i, record) in records.iter().enumerate() {
+            let label = if i % 3 == 0 { "positive" } else { "negative" };
+            assert_eq!((record["n"].as_u64(), record["label"].as_str()), (Some(i as u64 + 1), Some(label)));
+        }
     }
 }
 
@@ -186,8 +203,8 @@ fn a_full_disk_is_an_error() {
 
 #[test]
 fn a_signal_while_waiting_ends_it() {
-    for signal in ["-TERM", "-INT"] {
-        let mut edge = Edge::start();
+    for (signal, threads) in [("-TERM", 1), ("-INT", 1), ("-TERM", 3)] {
+        let mut edge = Edge::on(threads);
         edge.send(b"good\nbad\nunfini");
         assert_eq!((edge.receive()["n"].clone(), edge.receive()["n"].clone()), (1.into(), 2.into()));
         edge.signal(signal);
@@ -198,7 +215,12 @@ fn a_signal_while_waiting_ends_it() {
 
 #[test]
 fn a_signal_in_full_flow_leaves_whole_records() {
-    let mut edge = Edge::start();
+    whole_records_after_a_signal(1);
+    whole_records_after_a_signal(3);
+}
+
+fn whole_records_after_a_signal(threads: usize) {
+    let mut edge = Edge::on(threads);
     let mut stdin = edge.stdin.take().unwrap();
     let writer = thread::spawn(move || while stdin.write_all(b"good day\nbad\n").is_ok() {});
     assert_eq!(edge.receive()["n"], 1);
@@ -217,7 +239,13 @@ fn a_signal_in_full_flow_leaves_whole_records() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_line_of_any_length_takes_constant_memory() {
-    let mut edge = Edge::start();
+    takes_constant_memory(1);
+    takes_constant_memory(3);
+}
+
+#[cfg(target_os = "linux")]
+fn takes_constant_memory(threads: usize) {
+    let mut edge = Edge::on(threads);
     edge.send(b"good\n");
     edge.receive();
     let before = edge.peak();

@@ -1,12 +1,18 @@
-//! A bundle, ready to classify: tokenizer, model and decision in one.
+//! A bundle, ready to classify: tokenizer, model and decision in one, on one thread ([`Classifier`]) or several ([`Crew`]).
+mod crew;
+mod reader;
 mod self_test;
+mod team;
 
+pub use crew::{Answer, Crew};
+pub use reader::Reader;
 pub use self_test::SelfTestError;
+pub use team::Team;
 
-use crate::bundle::{self, Bundle, Manifest, Windows};
+use crate::bundle::{self, Bundle, Manifest};
 use crate::decision::{self, Decider, Decision};
 use crate::model::{self, Model};
-use crate::tokenizer::{self, Encoder, Encoding, Tokenizer};
+use crate::tokenizer::{self, Tokenizer};
 use bytes::Bytes;
 use std::convert::Infallible;
 use std::path::Path;
@@ -42,6 +48,9 @@ pub enum Error {
     /// The logits have no answer.
     #[error(transparent)]
     Decision(#[from] decision::Error),
+    /// The system gives no more threads.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] std::io::Error),
     /// Bundle and model contradict each other.
     #[error("the model gives {logits} logits for {labels} labels")]
     Labels {
@@ -97,18 +106,12 @@ pub trait Classify {
 /// ```
 pub struct Classifier {
     manifest: Manifest,
-    tokenizer: Tokenizer<Bytes>,
-    encoding: Box<Encoding>,
-    run: Run,
-    decider: Decider,
-}
-
-/// The model with the logits it writes.
-struct Run {
+    reader: Reader,
     model: Model,
+    /// Of the window at hand.
     logits: Vec<f32>,
-    /// Sum over the windows of a text.
-    sum: Vec<f32>,
+    mean: Mean,
+    decider: Decider,
 }
 
 impl Classifier {
@@ -138,8 +141,15 @@ impl Classifier {
             return Err(Error::Labels { logits: classes, labels: manifest.labels.len() });
         }
         let decider = Decider::new(manifest.task, classes, &manifest.decision)?;
-        let run = Run { model, logits: vec![0.0; classes], sum: vec![0.0; classes] };
-        Ok(Classifier { manifest, tokenizer, encoding: Box::default(), run, decider })
+        let reader = Reader::new(tokenizer, &manifest);
+        Ok(Classifier {
+            manifest,
+            reader,
+            model,
+            logits: vec![0.0; classes],
+            mean: Mean::new(classes),
+            decider,
+        })
     }
 
     /// What the bundle says about itself.
@@ -149,31 +159,35 @@ impl Classifier {
 
     /// The tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer<Bytes> {
-        &self.tokenizer
+        self.reader.tokenizer()
     }
 
     /// The model, for measuring it alone.
     pub fn model_mut(&mut self) -> &mut Model {
-        &mut self.run.model
+        &mut self.model
     }
 
     /// The model.
     pub fn model(&self) -> &Model {
-        &self.run.model
+        &self.model
     }
 
     /// Classifies one text or, if the model compares two, a pair.
     pub fn classify(&mut self, text: &str, pair: Option<&str>) -> Result<Outcome<'_>, Error> {
-        let mut feed = |input: &mut dyn Input| {
-            input.push(text);
-            if let Some(pair) = pair {
-                input.second_text();
-                input.push(pair);
-            }
-            Ok::<_, Infallible>(())
-        };
-        let Ok(outcome) = self.classify_chunks(&mut feed);
+        let Ok(outcome) = self.classify_chunks(&mut feed(text, pair));
         outcome
+    }
+}
+
+/// Feeds what is all there.
+fn feed<'a>(text: &'a str, pair: Option<&'a str>) -> impl FnMut(&mut dyn Input) -> Result<(), Infallible> {
+    move |input| {
+        input.push(text);
+        if let Some(pair) = pair {
+            input.second_text();
+            input.push(pair);
+        }
+        Ok(())
     }
 }
 
@@ -182,109 +196,52 @@ impl Classify for Classifier {
         &mut self,
         feed: &mut dyn FnMut(&mut dyn Input) -> Result<(), E>,
     ) -> Result<Result<Outcome<'_>, Error>, E> {
-        let read = match self.manifest.windows {
-            Windows::Truncate => self.read_whole(feed)?,
-            Windows::Mean { overlap, most } => self.read_windows(overlap as usize, most as usize, feed)?,
-        };
+        let Classifier { reader, model, logits, mean, decider, .. } = self;
+        mean.clear();
+        let read = reader.read(feed, &mut |encoding| {
+            model.run(encoding.ids(), encoding.type_ids(), logits)?;
+            mean.add(logits);
+            Ok(())
+        })?;
         Ok(read.and_then(|tokens| {
-            let logits = &self.run.logits;
-            Ok(Outcome { logits, decision: self.decider.decide(logits)?, tokens })
+            let logits = mean.finish();
+            Ok(Outcome { logits, decision: decider.decide(logits)?, tokens })
         }))
     }
 }
 
-type Fed<E> = Result<Result<usize, Error>, E>;
-
-impl Classifier {
-    /// Logits of the message, cut off at the manifest's maximum. Returns its tokens.
-    fn read_whole<E>(&mut self, feed: &mut dyn FnMut(&mut dyn Input) -> Result<(), E>) -> Fed<E> {
-        struct Whole<'a>(Encoder<'a>, usize, Result<(), tokenizer::Error>);
-        impl Input for Whole<'_> {
-            fn push(&mut self, chunk: &str) {
-                self.0.push(chunk);
-            }
-            fn second_text(&mut self) {
-                self.1 += 1;
-                self.2 = self.0.second();
-            }
-        }
-        let max_tokens = self.manifest.max_tokens as usize;
-        let encoder = match self.tokenizer.encoder(max_tokens, &mut self.encoding) {
-            Ok(encoder) => encoder,
-            Err(error) => return Ok(Err(error.into())),
-        };
-        let mut input = Whole(encoder, 0, Ok(()));
-        feed(&mut input)?;
-        let Whole(encoder, seconds, result) = input;
-        encoder.finish();
-        let pair = self.manifest.pair;
-        if seconds != usize::from(pair) {
-            return Ok(Err(Error::Texts { pair }));
-        }
-        let run = result.map_err(Error::from).and_then(|()| self.run.one(&self.encoding));
-        Ok(run.map(|()| self.encoding.ids().len()))
-    }
-
-    /// Mean of the logits over windows. Returns the tokens of all of them.
-    fn read_windows<E>(
-        &mut self,
-        overlap: usize,
-        most: usize,
-        feed: &mut dyn FnMut(&mut dyn Input) -> Result<(), E>,
-    ) -> Fed<E> {
-        struct Windowed<'a, F>(tokenizer::Windows<'a, F>, bool);
-        impl<F: FnMut(&Encoding)> Input for Windowed<'_, F> {
-            fn push(&mut self, chunk: &str) {
-                self.0.push(chunk);
-            }
-            fn second_text(&mut self) {
-                self.1 = true;
-            }
-        }
-        let max_tokens = self.manifest.max_tokens as usize;
-        let (run, mut windows, mut tokens, mut result) = (&mut self.run, 0, 2, Ok(()));
-        run.sum.fill(0.0);
-        let mut on_window = |encoding: &Encoding| {
-            if windows < most && result.is_ok() {
-                tokens += encoding.ids().len() - 2 - if windows > 0 { overlap } else { 0 };
-                windows += 1;
-                result = run.add(encoding);
-            }
-        };
-        let reader = self.tokenizer.windows(max_tokens, overlap, &mut self.encoding, &mut on_window);
-        let mut input = match reader {
-            Ok(reader) => Windowed(reader, false),
-            Err(error) => return Ok(Err(error.into())),
-        };
-        feed(&mut input)?;
-        let Windowed(reader, paired) = input;
-        reader.finish();
-        if paired {
-            return Ok(Err(Error::Texts { pair: false }));
-        }
-        Ok(result.map(|()| {
-            run.mean(windows);
-            tokens
-        }))
-    }
+/// The mean of the logits of a text's windows, added in their order. Those of a single one stay as they are.
+struct Mean {
+    logits: Vec<f32>,
+    windows: usize,
 }
 
-impl Run {
-    fn one(&mut self, encoding: &Encoding) -> Result<(), Error> {
-        Ok(self.model.run(encoding.ids(), encoding.type_ids(), &mut self.logits)?)
+impl Mean {
+    fn new(classes: usize) -> Mean {
+        Mean { logits: vec![0.0; classes], windows: 0 }
     }
 
-    fn add(&mut self, encoding: &Encoding) -> Result<(), Error> {
-        self.one(encoding)?;
-        for (sum, logit) in self.sum.iter_mut().zip(&self.logits) {
+    fn clear(&mut self) {
+        self.windows = 0;
+    }
+
+    fn add(&mut self, logits: &[f32]) {
+        self.windows += 1;
+        if self.windows == 1 {
+            self.logits.copy_from_slice(logits);
+            return;
+        }
+        for (sum, logit) in self.logits.iter_mut().zip(logits) {
             *sum += logit;
         }
-        Ok(())
     }
 
-    fn mean(&mut self, windows: usize) {
-        for (logit, sum) in self.logits.iter_mut().zip(&self.sum) {
-            *logit = sum / windows as f32;
+    /// To be called once.
+    fn finish(&mut self) -> &[f32] {
+        if self.windows > 1 {
+            let windows = self.windows as f32;
+            self.logits.iter_mut().for_each(|logit| *logit /= windows);
         }
+        &self.logits
     }
 }

@@ -54,12 +54,12 @@ impl Classifier {
 
     fn run_longest(&mut self) -> Result<(), SelfTestError> {
         let tokens = self.manifest.max_tokens as usize;
-        let ids = vec![self.tokenizer.vocab_size() as u32 - 1; tokens];
+        let ids = vec![self.tokenizer().vocab_size() as u32 - 1; tokens];
         let mut type_ids = vec![0; tokens];
         if self.manifest.pair {
             type_ids[tokens / 2..].fill(1);
         }
-        let run = self.run.model.run(&ids, &type_ids, &mut self.run.logits);
+        let run = self.model.run(&ids, &type_ids, &mut self.logits);
         run.map_err(|error| SelfTestError::Longest { tokens, source: error.into() })
     }
 }

@@ -1,14 +1,17 @@
 //! `goldcrest-edge bench`
-use super::Usage;
 use super::source::ModelArgs;
+use super::{MOST_THREADS, Usage};
 use anyhow::{Context, Result, bail};
+use bytes::Bytes;
 use goldcrest_edge::Classifier;
-use goldcrest_edge::tokenizer::Encoding;
+use goldcrest_edge::bundle::Manifest;
+use goldcrest_edge::classifier::Crew;
+use goldcrest_edge::tokenizer::{Encoding, Tokenizer};
 use serde_json::{Value, json};
 use std::io::{Write, stdout};
 use std::time::{Duration, Instant};
 
-/// Measures one text at a time, model alone and from text to answer.
+/// Measures one text at a time, model alone and from text to answer; and texts that wait for several threads.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -17,8 +20,8 @@ pub struct Args {
     /// Lengths to measure, special tokens included
     #[arg(long, value_delimiter = ',', value_name = "N,N,…", default_value = "8,16,32,64,128")]
     tokens: Vec<usize>,
-    /// Threads for one model
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1))]
+    /// Threads that work on a text, where it is long enough, and on a backlog
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=MOST_THREADS))]
     threads: u16,
     /// Seconds for each length
     #[arg(long, value_name = "S", default_value_t = 1.0)]
@@ -42,18 +45,19 @@ pub fn run(args: &Args) -> Result<()> {
     let start = Instant::now();
     let opened = args.model.open()?;
     let bundle = args.model.read(&opened)?;
-    let mut classifier = Classifier::from_bundle(&bundle, opened.bytes(), &args.model.options())
+    let classifier = Classifier::from_bundle(&bundle, opened.bytes(), &args.model.options())
         .with_context(|| args.model.name())?;
+    let mut runner = Runner::new(classifier, args.threads.into())?;
     let load = start.elapsed();
     let max_tokens = bundle.manifest().max_tokens as usize;
     let least = if bundle.manifest().pair { 5 } else { 3 };
     if let Some(tokens) = args.tokens.iter().find(|t| !(least..=max_tokens).contains(t)) {
         return Err(Usage(format!("--tokens {tokens}: this model takes {least} to {max_tokens}")).into());
     }
-    let words = words(bundle.vocabulary(), &classifier)?;
+    let words = words(bundle.vocabulary(), runner.tokenizer())?;
     let mut lengths = vec![];
     for &tokens in &args.tokens {
-        lengths.push(measure(&mut classifier, &words, tokens, seconds)?);
+        lengths.push(measure(&mut runner, &words, tokens, seconds)?);
     }
     let report = json!({
         "name": bundle.manifest().name,
@@ -72,14 +76,79 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// What is measured.
+enum Runner {
+    One(Box<Classifier>),
+    Several(Box<Crew>),
+}
+
+impl Runner {
+    fn new(classifier: Classifier, threads: usize) -> Result<Runner> {
+        Ok(match threads {
+            1 => Runner::One(Box::new(classifier)),
+            _ => Runner::Several(Box::new(classifier.into_crew(threads)?)),
+        })
+    }
+
+    fn manifest(&self) -> &Manifest {
+        match self {
+            Runner::One(classifier) => classifier.manifest(),
+            Runner::Several(crew) => crew.manifest(),
+        }
+    }
+
+    fn tokenizer(&self) -> &Tokenizer<Bytes> {
+        match self {
+            Runner::One(classifier) => classifier.tokenizer(),
+            Runner::Several(crew) => crew.tokenizer(),
+        }
+    }
+
+    fn run(&mut self, encoding: &Encoding, logits: &mut [f32]) -> Result<()> {
+        match self {
+            Runner::One(classifier) => {
+                classifier.model_mut().run(encoding.ids(), encoding.type_ids(), logits)?;
+            }
+            Runner::Several(crew) => crew.team_mut().run(encoding, logits)?,
+        }
+        Ok(())
+    }
+
+    fn classify(&mut self, text: &str, pair: Option<&str>) -> Result<()> {
+        match self {
+            Runner::One(classifier) => classifier.classify(text, pair)?,
+            Runner::Several(crew) => crew.classify(text, pair)?,
+        };
+        Ok(())
+    }
+
+    /// Microseconds a text while others wait.
+    fn backlog(&mut self, encoding: &Encoding, logits: &mut [f32], limit: Duration) -> Result<Option<f64>> {
+        let Runner::Several(crew) = self else { return Ok(None) };
+        let (team, start, mut texts) = (crew.team_mut(), Instant::now(), 0);
+        while start.elapsed() < limit || texts < LEAST_RUNS {
+            while team.has_room() {
+                team.give(encoding);
+            }
+            team.take(logits)?;
+            texts += 1;
+        }
+        let time = start.elapsed();
+        while !team.is_idle() {
+            team.take(logits)?;
+        }
+        Ok(Some(micros(time / texts as u32)))
+    }
+}
+
 /// Words that are one piece each, so that a text of any number of tokens can be made of them.
-fn words(vocabulary: &[u8], classifier: &Classifier) -> Result<Vec<String>> {
+fn words(vocabulary: &[u8], tokenizer: &Tokenizer<Bytes>) -> Result<Vec<String>> {
     let mut encoding = Encoding::new();
     let words: Vec<_> = String::from_utf8_lossy(vocabulary)
         .lines()
         .filter(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase()))
         .filter(|word| {
-            let encoded = classifier.tokenizer().encode(word, None, 8, &mut encoding);
+            let encoded = tokenizer.encode(word, None, 8, &mut encoding);
             encoded.is_ok() && encoding.ids().len() == 3
         })
         .map(str::to_owned)
@@ -90,32 +159,28 @@ fn words(vocabulary: &[u8], classifier: &Classifier) -> Result<Vec<String>> {
     Ok(words)
 }
 
-fn measure(classifier: &mut Classifier, words: &[String], tokens: usize, limit: Duration) -> Result<Value> {
+fn measure(runner: &mut Runner, words: &[String], tokens: usize, limit: Duration) -> Result<Value> {
     // spread over the vocabulary, so that rows of the embedding are not all in one page
     let text = |count: usize, seed: usize| {
         let words: Vec<_> = (seed..seed + count).map(|i| words[i * 7919 % words.len()].as_str()).collect();
         words.join(" ")
     };
-    let (first, second) = if classifier.manifest().pair {
+    let (first, second) = if runner.manifest().pair {
         let half = (tokens - 3) / 2;
         (text(half, 0), Some(text(tokens - 3 - half, half)))
     } else {
         (text(tokens - 2, 0), None)
     };
     let mut encoding = Encoding::new();
-    classifier.tokenizer().encode(&first, second.as_deref(), tokens, &mut encoding)?;
+    runner.tokenizer().encode(&first, second.as_deref(), tokens, &mut encoding)?;
     if encoding.ids().len() != tokens || encoding.truncated() {
         bail!("a text of {tokens} tokens came out with {}", encoding.ids().len());
     }
-    let mut logits = vec![0.0; classifier.manifest().labels.len()];
-    let model = time(limit / 2, || {
-        Ok(classifier.model_mut().run(encoding.ids(), encoding.type_ids(), &mut logits)?)
-    })?;
-    let end_to_end = time(limit / 2, || {
-        classifier.classify(&first, second.as_deref())?;
-        Ok(())
-    })?;
-    Ok(json!({"tokens": tokens, "model": model, "end_to_end": end_to_end}))
+    let mut logits = vec![0.0; runner.manifest().labels.len()];
+    let model = time(limit / 2, || runner.run(&encoding, &mut logits))?;
+    let end_to_end = time(limit / 2, || runner.classify(&first, second.as_deref()))?;
+    let backlog = runner.backlog(&encoding, &mut logits, limit / 2)?;
+    Ok(json!({"tokens": tokens, "model": model, "end_to_end": end_to_end, "backlog": backlog}))
 }
 
 /// Percentiles of the time that `work` takes, after a tenth of `limit` to warm up.
@@ -160,10 +225,11 @@ fn peak_memory_kib() -> Option<u64> {
 
 fn table(report: &Value) -> String {
     let mut out = format!(
-        "{} {}, {} thread\nload {} µs, peak memory {} KiB\n\n{:>6}  {:^35}  {:^35}\n{:>6}",
+        "{} {}, {} thread{}\nload {} µs, peak memory {} KiB\n\n{:>6}  {:^35}  {:^35}\n{:>6}",
         report["name"].as_str().unwrap_or_default(),
         report["version"].as_str().unwrap_or_default(),
         report["threads"],
+        if report["threads"] == 1 { "" } else { "s" },
         report["load"],
         report["peak_memory_kib"],
         "",
@@ -175,12 +241,19 @@ fn table(report: &Value) -> String {
     for column in columns.iter().chain(&columns) {
         out += &format!("{column:>9}");
     }
+    let several = report["threads"] != 1;
+    if several {
+        out += "   a text of many";
+    }
     for length in report["lengths"].as_array().into_iter().flatten() {
         out += &format!("\n{:>6}", length["tokens"]);
         for part in ["model", "end_to_end"] {
             for column in columns {
                 out += &format!("{:>9.1}", length[part][column].as_f64().unwrap_or_default());
             }
+        }
+        if several {
+            out += &format!("{:>17.1}", length["backlog"].as_f64().unwrap_or_default());
         }
     }
     out + "\n"

@@ -1,10 +1,10 @@
 //! `goldcrest-edge classify`
-use super::Usage;
 use super::source::{ModelArgs, parse_separator, run_lines};
+use super::{MOST_THREADS, Usage};
 use anyhow::Result;
 use clap::ValueEnum;
 use goldcrest_edge::decision::Task;
-use goldcrest_edge::stream::{self, Format, Records};
+use goldcrest_edge::stream::{self, Backlog, Format, Records};
 use std::io::{self, BufWriter};
 use std::path::PathBuf;
 
@@ -29,8 +29,8 @@ pub struct Args {
     /// Read two texts a line, with this character (or the word TAB) between them
     #[arg(long, value_name = "TAB", value_parser = parse_separator)]
     text_pair: Option<char>,
-    /// Threads for one model
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    /// Threads that work on messages that wait, and on a long one together
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=MOST_THREADS))]
     threads: u16,
     /// No diagnostics but errors
     #[arg(long, short)]
@@ -58,9 +58,6 @@ pub fn run(args: &Args) -> Result<()> {
         FormatArg::Text => Format::Text,
         FormatArg::Jsonl => Format::Jsonl,
     };
-    if args.threads > 1 && !args.quiet {
-        eprintln!("goldcrest-edge: this version runs a model on one thread; --threads changes nothing");
-    }
     let classifier = args.model.load()?;
     let manifest = classifier.manifest();
     match (manifest.pair, args.text_pair) {
@@ -77,10 +74,18 @@ pub fn run(args: &Args) -> Result<()> {
     let labels = manifest.labels.clone();
     let options = stream::Options { format, top, logits: args.logits, separator: args.text_pair };
     let out = BufWriter::with_capacity(64 << 10, io::stdout().lock());
-    let mut records = Records::new(classifier, &labels, out, options);
-    run_lines(&args.files, &mut records)?;
-    if records.errors() > 0 && !args.quiet {
-        eprintln!("goldcrest-edge: messages that could not be classified: {}", records.errors());
+    let errors = if args.threads == 1 {
+        let mut records = Records::new(classifier, &labels, out, options);
+        run_lines(&args.files, &mut records)?;
+        records.errors()
+    } else {
+        let threads = args.threads.into();
+        let mut backlog = Backlog::new(classifier, threads, &labels, out, options)?;
+        run_lines(&args.files, &mut backlog)?;
+        backlog.errors()
+    };
+    if errors > 0 && !args.quiet {
+        eprintln!("goldcrest-edge: messages that could not be classified: {errors}");
     }
     Ok(())
 }

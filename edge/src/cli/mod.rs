@@ -44,6 +44,9 @@ Examples:
   goldcrest-edge verify --bundle new.bundle && goldcrest-edge inspect --bundle new.bundle
   goldcrest-edge bench --tokens 16,64 --json";
 
+/// More threads than any board has cores; each takes working memory.
+const MOST_THREADS: i64 = 256;
+
 /// The command line contradicts itself or the bundle: exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]

@@ -161,6 +161,11 @@ impl Bert {
         self.layers.len()
     }
 
+    /// Floats that all keys and values of a token take, in the widest layer.
+    pub fn key_values(&self) -> usize {
+        self.layers.iter().map(|l| 2 * l.width()).max().unwrap_or(0)
+    }
+
     /// The kernels it was packed for.
     pub fn kernels(&self) -> Kernels {
         self.kernels
@@ -215,31 +220,47 @@ impl Bert {
 
     /// Ids that [`check`](Bert::check) has passed, at most what `scratch` was made for, to logits.
     pub fn run(&self, ids: &[u32], types: &[u8], scratch: &mut Scratch, logits: &mut [f32]) {
+        self.run_part(ids, types, 0..ids.len(), scratch, logits, |_, _, _| {});
+    }
+
+    /// As [`run`](Bert::run) for the tokens of `own` alone; who has the first one writes the logits. Before each layer
+    /// `gather` gets the layer, the width of a row, and keys and values, those of `own` in place, and brings the others'.
+    pub fn run_part(
+        &self,
+        ids: &[u32],
+        types: &[u8],
+        own: Range<usize>,
+        scratch: &mut Scratch,
+        logits: &mut [f32],
+        mut gather: impl FnMut(usize, usize, &mut [f32]),
+    ) {
         let Scratch { x, queries, key_values, context, attention, block } = scratch;
         let (kernels, tokens) = (self.kernels, ids.len());
-        for from in (0..tokens).step_by(BLOCK) {
-            let part = from..tokens.min(from + BLOCK);
+        for part in blocks(own.clone()) {
             let x = &mut x[rows(&part, self.hidden)];
-            self.embed(&ids[part.clone()], &types[part.clone()], from, x, block);
+            self.embed(&ids[part.clone()], &types[part.clone()], part.start, x, block);
             self.project(0, &part, &block.quantized, queries, key_values);
         }
         for (i, layer) in self.layers.iter().enumerate() {
             let width = layer.width();
-            let query_count = self.queries(i, tokens);
             let stride = 2 * width;
+            gather(i, stride, &mut key_values[..tokens * stride]);
+            let wanted = own.start..own.end.min(self.queries(i, tokens));
+            if wanted.is_empty() {
+                return;
+            }
             let input = AttentionInput {
-                queries: Rows { data: queries, stride: width },
+                queries: Rows { data: &queries[rows(&wanted, width)], stride: width },
                 keys: Rows { data: key_values, stride },
                 values: Rows { data: &key_values[width..], stride },
-                query_count,
+                query_count: wanted.len(),
                 key_count: tokens,
                 heads: layer.heads,
                 head_size: layer.head_size,
                 scale: layer.scale,
             };
-            kernels.attention(&input, attention, &mut context[..query_count * width]);
-            for from in (0..query_count).step_by(BLOCK) {
-                let part = from..query_count.min(from + BLOCK);
+            kernels.attention(&input, attention, &mut context[rows(&wanted, width)]);
+            for part in blocks(wanted) {
                 layer.finish(kernels, &context[rows(&part, width)], &mut x[rows(&part, self.hidden)], block);
                 if i + 1 < self.layers.len() {
                     self.project(i + 1, &part, &block.quantized, queries, key_values);
@@ -350,6 +371,12 @@ impl NormParts {
     fn borrow(&self) -> Norm<'_> {
         Norm { gamma: &self.gamma, beta: &self.beta, epsilon: self.epsilon }
     }
+}
+
+/// Cuts tokens into blocks.
+fn blocks(tokens: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let end = tokens.end;
+    tokens.step_by(BLOCK).map(move |from| from..end.min(from + BLOCK))
 }
 
 /// Where the rows of `part` lie in a matrix of this width.

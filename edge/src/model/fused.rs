@@ -12,6 +12,7 @@ use tract_onnx::tract_core::internal::*;
 
 use super::Error;
 use super::bert::{Bert, Scratch};
+use super::split::{Exchange, Part};
 
 /// The plan of a graph that is one classifier.
 pub(super) struct Fused {
@@ -22,8 +23,7 @@ pub(super) struct Fused {
 
 impl Fused {
     /// Plans the graph `ids, types -> logits` for texts of up to `max_tokens`.
-    pub fn new(bert: Bert, max_tokens: usize) -> Result<Fused, Error> {
-        let bert = Arc::new(bert);
+    pub fn new(bert: Arc<Bert>, max_tokens: usize) -> Result<Fused, Error> {
         let build = || -> TractResult<Fused> {
             let mut graph = TypedModel::default();
             let sequence = graph.symbols.sym("sequence");
@@ -41,7 +41,7 @@ impl Fused {
         build().map_err(|e| Error::Tract(format!("{e:#}")))
     }
 
-    pub fn bert(&self) -> &Bert {
+    pub fn bert(&self) -> &Arc<Bert> {
         &self.bert
     }
 
@@ -62,10 +62,32 @@ impl Fused {
     /// Ids to logits; the caller has checked lengths.
     pub fn run(&mut self, ids: &[u32], types: &[u8], logits: &mut [f32]) -> Result<(), Error> {
         self.bert.check(ids, types)?;
-        let state = self.plan.op_states[self.node].as_mut().and_then(|s| s.downcast_mut::<State>());
-        let state = state.ok_or_else(|| Error::Tract("the operator lost its state".into()))?;
-        state.bert.run(ids, types, &mut state.scratch, logits);
+        let State { bert, scratch, .. } = self.state_mut()?;
+        bert.run(ids, types, scratch, logits);
         Ok(())
+    }
+
+    /// A part of a text. All parts find the same ids wrong, if any are, before one waits for another.
+    pub fn run_part(
+        &mut self,
+        part: Part,
+        exchange: &Exchange,
+        ids: &[u32],
+        types: &[u8],
+        logits: &mut [f32],
+    ) -> Result<(), Error> {
+        assert!(part.number < part.of && part.of <= ids.len(), "{part:?} of {} tokens", ids.len());
+        self.bert.check(ids, types)?;
+        let State { bert, scratch, .. } = self.state_mut()?;
+        bert.run_part(ids, types, part.tokens(ids.len()), scratch, logits, |layer, width, key_values| {
+            exchange.gather(part, layer, width, key_values);
+        });
+        Ok(())
+    }
+
+    fn state_mut(&mut self) -> Result<&mut State, Error> {
+        let state = self.plan.op_states[self.node].as_mut().and_then(|s| s.downcast_mut::<State>());
+        state.ok_or_else(|| Error::Tract("the operator lost its state".into()))
     }
 
     /// The same through a turn of tract's plan.

@@ -11,9 +11,11 @@ mod fused;
 mod graph;
 mod onnx;
 mod recognise;
+mod split;
 mod stock;
 
 use std::fmt;
+use std::sync::Arc;
 
 pub use bytes::Bytes;
 
@@ -23,6 +25,7 @@ pub use error::Error;
 use fused::Fused;
 use graph::Graph;
 pub use onnx::EXTERNAL_LOCATION;
+pub use split::{Exchange, Part};
 use stock::Stock;
 
 /// How a model is loaded.
@@ -93,7 +96,7 @@ impl Model {
             match fuse(&proto, &external, kernels) {
                 Ok(bert) => {
                     let max_tokens = options.max_tokens.min(bert.positions());
-                    let path = Path::Fused(Box::new(Fused::new(bert, max_tokens)?));
+                    let path = Path::Fused(Box::new(Fused::new(Arc::new(bert), max_tokens)?));
                     return Ok(Model { path, max_tokens });
                 }
                 Err(difference) => reason = difference,
@@ -101,6 +104,26 @@ impl Model {
         }
         let stock = Stock::load(proto, &external)?;
         Ok(Model { path: Path::Stock { stock, reason }, max_tokens: options.max_tokens })
+    }
+
+    /// Another one of the same weights, with working memory of its own: for another thread.
+    ///
+    /// # Errors
+    /// When tract refuses to plan it once more.
+    pub fn share(&self) -> Result<Model, Error> {
+        let path = match &self.path {
+            Path::Fused(fused) => Path::Fused(Box::new(Fused::new(fused.bert().clone(), self.max_tokens)?)),
+            Path::Stock { stock, reason } => Path::Stock { stock: stock.clone(), reason: reason.clone() },
+        };
+        Ok(Model { path, max_tokens: self.max_tokens })
+    }
+
+    /// Where up to `parts` models that share weights meet to run one text. `None`: this one cannot be split.
+    pub fn exchange(&self, parts: usize) -> Option<Exchange> {
+        match &self.path {
+            Path::Fused(fused) => Some(Exchange::new(fused.bert(), self.max_tokens, parts)),
+            Path::Stock { .. } => None,
+        }
     }
 
     /// Logits a text gets.
@@ -143,6 +166,26 @@ impl Model {
         self.check(ids, types, logits)?;
         match &mut self.path {
             Path::Fused(fused) => fused.run(ids, types, logits),
+            Path::Stock { stock, .. } => stock.run(ids, types, logits),
+        }
+    }
+
+    /// One part of a text, as [`run`](Model::run) otherwise. Returns when all parts are far enough, so each needs a thread
+    /// and a model of its own, all [shared](Model::share) from one. The first part writes the logits: the same bits.
+    ///
+    /// # Errors
+    /// As `run`; all parts fail alike.
+    pub fn run_part(
+        &mut self,
+        part: Part,
+        exchange: &Exchange,
+        ids: &[u32],
+        types: &[u8],
+        logits: &mut [f32],
+    ) -> Result<(), Error> {
+        self.check(ids, types, logits)?;
+        match &mut self.path {
+            Path::Fused(fused) => fused.run_part(part, exchange, ids, types, logits),
             Path::Stock { stock, .. } => stock.run(ids, types, logits),
         }
     }

@@ -20,7 +20,8 @@ enum Feed {
     Types,
 }
 
-/// A classifier as tract loaded, optimised and planned it.
+/// A classifier as tract loaded, optimised and planned it. A copy shares the plan.
+#[derive(Clone)]
 pub(super) struct Stock {
     plan: Arc<TypedRunnableModel>,
     feeds: Vec<(Feed, DatumType)>,

@@ -136,6 +136,11 @@ impl<'a> Message<'a> {
         }
     }
 
+    /// Whether this one has ended, and another whole one was read already.
+    pub fn is_followed(&self) -> bool {
+        self.ended && self.input.unread().contains(&b'\n')
+    }
+
     /// Reads past the end of the message.
     pub(super) fn skip_rest(&mut self) -> Result<(), Error> {
         loop {

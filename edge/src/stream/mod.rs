@@ -2,7 +2,7 @@
 //!
 //! [`Lines`] cuts a source into messages, one a line. A [`Sink`] pulls each of them through chunk by chunk, in
 //! valid UTF-8, so that a message of any length passes in constant memory. [`Records`] is the sink that
-//! classifies. Nothing here allocates after construction.
+//! classifies, [`Backlog`] the one that does so on several threads. Nothing here allocates after construction.
 mod interrupt;
 mod lines;
 mod message;
@@ -13,4 +13,4 @@ pub use interrupt::Interrupt;
 pub use lines::{End, Lines, Sink};
 pub use message::{Chunk, Error, Message};
 pub use record::{Format, write_error, write_json_string, write_number};
-pub use records::{Options, Records};
+pub use records::{Backlog, Options, Records};

@@ -1,7 +1,7 @@
-//! The sink that classifies.
+//! The sinks that classify.
 use super::record::{self, Format, Parts};
 use super::{Chunk, Error, Message, Sink};
-use crate::classifier::{Classify, Input};
+use crate::classifier::{self, Classifier, Classify, Crew, Input, Outcome};
 use std::fmt;
 use std::io::{self, Write};
 
@@ -21,10 +21,94 @@ pub struct Options {
 /// Classifies each message and writes its record.
 pub struct Records<'a, C, W> {
     classifier: C,
-    labels: &'a [String],
-    out: W,
-    options: Options,
-    errors: u64,
+    writer: Writer<'a, W>,
+}
+
+impl<'a, C: Classify, W: Write> Records<'a, C, W> {
+    /// Records of `classifier`'s answers, whose classes are named `labels`, into `out`, which should buffer.
+    pub fn new(classifier: C, labels: &'a [String], out: W, options: Options) -> Self {
+        Records { classifier, writer: Writer { labels, out, options, errors: 0 } }
+    }
+
+    /// Messages so far that could not be classified.
+    pub fn errors(&self) -> u64 {
+        self.writer.errors
+    }
+}
+
+impl<C: Classify, W: Write> Sink for Records<'_, C, W> {
+    fn message(&mut self, number: u64, message: &mut Message<'_>) -> Result<(), Error> {
+        let separator = self.writer.options.separator;
+        let answer = self.classifier.classify_chunks(&mut |input| feed(message, separator, input));
+        self.writer.answer(number, answer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.out.flush()
+    }
+}
+
+/// As [`Records`], the same bytes, on several threads: while messages wait to be read, a few are under way.
+///
+/// Before the source may have to wait, all answers are out.
+pub struct Backlog<'a, W> {
+    crew: Crew<Failure>,
+    writer: Writer<'a, W>,
+}
+
+impl<'a, W: Write> Backlog<'a, W> {
+    /// Records of `classifier`'s answers on `threads` threads, the caller's included. See [`Records::new`].
+    pub fn new(
+        classifier: Classifier,
+        threads: usize,
+        labels: &'a [String],
+        out: W,
+        options: Options,
+    ) -> Result<Self, classifier::Error> {
+        let crew = classifier.into_crew(threads)?;
+        Ok(Backlog { crew, writer: Writer { labels, out, options, errors: 0 } })
+    }
+
+    /// Messages so far that could not be classified.
+    pub fn errors(&self) -> u64 {
+        self.writer.errors
+    }
+
+    /// Writes what is answered; all there is, if it shall `wait` for it.
+    fn write(&mut self, wait: bool) -> Result<(), Error> {
+        while let Some((number, answer)) = self.crew.answer(wait) {
+            self.writer.answer(number, answer)?;
+        }
+        Ok(())
+    }
+}
+
+impl<W: Write> Sink for Backlog<'_, W> {
+    fn message(&mut self, number: u64, message: &mut Message<'_>) -> Result<(), Error> {
+        let Backlog { crew, writer } = self;
+        if !crew.has_room()
+            && let Some((number, answer)) = crew.answer(true)
+        {
+            writer.answer(number, answer)?;
+        }
+        let (separator, mut broken) = (writer.options.separator, false);
+        crew.read(number, &mut |input| {
+            let fed = feed(message, separator, input);
+            broken = matches!(fed, Err(Failure::Stream(_)));
+            fed
+        });
+        crew.start(!message.is_followed());
+        // a stream that broke is the last answer, and an error
+        self.write(broken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self.write(true) {
+            Ok(()) => self.writer.out.flush(),
+            Err(Error::Write(error)) => Err(error),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
 }
 
 /// Why a message has no answer.
@@ -34,22 +118,21 @@ enum Failure {
     OneText,
 }
 
-impl<'a, C: Classify, W: Write> Records<'a, C, W> {
-    /// Records of `classifier`'s answers, whose classes are named `labels`, into `out`, which should buffer.
-    pub fn new(classifier: C, labels: &'a [String], out: W, options: Options) -> Self {
-        Records { classifier, labels, out, options, errors: 0 }
-    }
-
-    /// Messages so far that could not be classified.
-    pub fn errors(&self) -> u64 {
-        self.errors
-    }
+/// Writes records.
+struct Writer<'a, W> {
+    labels: &'a [String],
+    out: W,
+    options: Options,
+    errors: u64,
 }
 
-impl<C: Classify, W: Write> Sink for Records<'_, C, W> {
-    fn message(&mut self, number: u64, message: &mut Message<'_>) -> Result<(), Error> {
-        let Options { format, top, logits, separator } = self.options;
-        let answer = self.classifier.classify_chunks(&mut |input| feed(message, separator, input));
+impl<W: Write> Writer<'_, W> {
+    fn answer(
+        &mut self,
+        number: u64,
+        answer: Result<Result<Outcome<'_>, classifier::Error>, Failure>,
+    ) -> Result<(), Error> {
+        let Options { format, top, logits, .. } = self.options;
         let out = &mut self.out;
         let mut error = |reason: &dyn fmt::Display| {
             self.errors += 1;
@@ -69,10 +152,6 @@ impl<C: Classify, W: Write> Sink for Records<'_, C, W> {
             }
         };
         written.map_err(Error::Write)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
     }
 }
 
@@ -100,7 +179,6 @@ fn feed(message: &mut Message<'_>, separator: Option<char>, input: &mut dyn Inpu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::classifier::{self, Outcome};
     use crate::decision::{Decider, Settings, Task};
     use crate::stream::{Interrupt, Lines};
 

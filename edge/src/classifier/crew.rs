@@ -1,0 +1,195 @@
+//! A bundle on several threads: messages in, answers out in their order.
+use super::{Classifier, Error, Input, Mean, Outcome, Reader, Team, feed};
+use crate::bundle::Manifest;
+use crate::decision::Decider;
+use crate::tokenizer::{Encoding, Tokenizer};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::convert::Infallible;
+
+/// A [`Classifier`] on several threads. It reads a few messages ahead and answers them in order, with the same bits.
+///
+/// One whose reading may fail with `E`: a failure is an answer too, in its place. Allocates nothing after it was made.
+pub struct Crew<E = Infallible> {
+    manifest: Manifest,
+    reader: Reader,
+    decider: Decider,
+    work: Work<E>,
+    /// The message whose answer was given last.
+    answered: Message<E>,
+}
+
+/// The number of a message, and what became of it.
+pub type Answer<'a, E> = (u64, Result<Result<Outcome<'a>, Error>, E>);
+
+/// Messages and their windows on the way.
+struct Work<E> {
+    team: Team,
+    /// From the oldest on.
+    messages: VecDeque<Message<E>>,
+    spare: Vec<Message<E>>,
+    logits: Vec<f32>,
+    /// The first window of the newest message, until it is known whether it is alone.
+    first: Encoding,
+    kept: bool,
+}
+
+struct Message<E> {
+    number: u64,
+    /// Windows given to the team and not taken back.
+    awaited: usize,
+    mean: Mean,
+    /// What the model said against a window.
+    failed: Option<Error>,
+    /// How reading ended: with so many tokens, if well.
+    read: Option<Result<Result<usize, Error>, E>>,
+}
+
+impl<E> Message<E> {
+    fn new(classes: usize) -> Self {
+        Message { number: 0, awaited: 0, mean: Mean::new(classes), failed: None, read: None }
+    }
+
+    fn add(&mut self, result: Result<(), Error>, logits: &[f32]) {
+        match result {
+            Ok(()) => self.mean.add(logits),
+            Err(error) => self.failed = self.failed.take().or(Some(error)),
+        }
+    }
+}
+
+impl Classifier {
+    /// The same on `threads` threads, the caller's included.
+    pub fn into_crew<E>(self, threads: usize) -> Result<Crew<E>, Error> {
+        let Classifier { manifest, reader, model, logits, decider, .. } = self;
+        let classes = logits.len();
+        let team = Team::new(model, threads)?;
+        // so many that every thread has one at hand and one in store, however short
+        let ahead = 2 * team.threads();
+        let spare = (0..ahead).map(|_| Message::new(classes)).collect();
+        let messages = VecDeque::with_capacity(ahead);
+        let work = Work { team, messages, spare, logits, first: Encoding::new(), kept: false };
+        Ok(Crew { manifest, reader, decider, work, answered: Message::new(classes) })
+    }
+}
+
+impl<E> Crew<E> {
+    /// What the bundle says about itself.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer<Bytes> {
+        self.reader.tokenizer()
+    }
+
+    /// The models, for measuring them alone.
+    pub fn team_mut(&mut self) -> &mut Team {
+        &mut self.work.team
+    }
+
+    /// Whether one more message can be read before an answer is taken.
+    pub fn has_room(&self) -> bool {
+        !self.work.spare.is_empty()
+    }
+
+    /// Reads the message that `feed` gives. There must be room. To be followed by [`start`](Self::start).
+    pub fn read(&mut self, number: u64, feed: &mut dyn FnMut(&mut dyn Input) -> Result<(), E>) {
+        let Crew { reader, work, .. } = self;
+        let mut message = work.spare.pop().expect("room for a message");
+        (message.number, message.awaited, message.failed, message.read) = (number, 0, None, None);
+        message.mean.clear();
+        work.messages.push_back(message);
+        let read = reader.read(feed, &mut |window| {
+            work.window(window);
+            Ok(())
+        });
+        if let Some(message) = work.messages.back_mut() {
+            message.read = Some(read);
+        }
+    }
+
+    /// Puts the model to work on what was read. `alone`: nothing more waits to be read, so if nothing else is under way,
+    /// all threads may take this one.
+    pub fn start(&mut self, alone: bool) {
+        let Work { team, messages, logits, first, kept, .. } = &mut self.work;
+        if *kept && alone && team.is_idle() {
+            *kept = false;
+            let result = team.run(first, logits);
+            if let Some(message) = messages.back_mut() {
+                message.add(result, logits);
+            }
+        }
+        self.work.give_first();
+    }
+
+    /// The answer of the oldest message, with its number. `None`: there is none, or, unless it shall `wait`, not yet.
+    pub fn answer(&mut self, wait: bool) -> Option<Answer<'_, E>> {
+        let Crew { work, answered, decider, .. } = self;
+        while work.messages.front()?.awaited > 0 {
+            if !wait && !work.team.is_ready() {
+                return None;
+            }
+            work.take();
+        }
+        let message = work.messages.pop_front()?;
+        work.spare.push(std::mem::replace(answered, message));
+        let (failed, read) = (answered.failed.take(), answered.read.take()?);
+        let outcome = read.map(|read| {
+            let tokens = failed.map_or(read, Err)?;
+            let logits = answered.mean.finish();
+            Ok(Outcome { logits, decision: decider.decide(logits)?, tokens })
+        });
+        Some((answered.number, outcome))
+    }
+}
+
+impl Crew {
+    /// Classifies one text or, if the model compares two, a pair, on as many threads as it pays.
+    pub fn classify(&mut self, text: &str, pair: Option<&str>) -> Result<Outcome<'_>, Error> {
+        self.read(0, &mut feed(text, pair));
+        self.start(true);
+        let Some((_, Ok(outcome))) = self.answer(true) else { unreachable!("a message was read") };
+        outcome
+    }
+}
+
+impl<E> Work<E> {
+    /// One more window of the newest message.
+    fn window(&mut self, window: &Encoding) {
+        let newest = self.messages.back();
+        if !self.kept && newest.is_some_and(|m| m.awaited == 0 && m.mean.windows == 0) {
+            self.first.clone_from(window);
+            self.kept = true;
+        } else {
+            self.give_first();
+            self.give(|team, _| team.give(window));
+        }
+    }
+
+    fn give_first(&mut self) {
+        if std::mem::take(&mut self.kept) {
+            self.give(|team, first| team.give(first));
+        }
+    }
+
+    fn give(&mut self, give: impl FnOnce(&mut Team, &Encoding)) {
+        while !self.team.has_room() {
+            self.take();
+        }
+        give(&mut self.team, &self.first);
+        if let Some(message) = self.messages.back_mut() {
+            message.awaited += 1;
+        }
+    }
+
+    /// Waits for the oldest window, which belongs to the oldest message that awaits one.
+    fn take(&mut self) {
+        let result = self.team.take(&mut self.logits);
+        if let Some(message) = self.messages.iter_mut().find(|m| m.awaited > 0) {
+            message.awaited -= 1;
+            message.add(result, &self.logits);
+        }
+    }
+}

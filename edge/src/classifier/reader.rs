@@ -1,0 +1,115 @@
+//! From the text of a message to what the model reads: one encoding, or the windows of a long text.
+use super::{Error, Input};
+use crate::bundle::{Manifest, Windows};
+use crate::tokenizer::{self, Encoder, Encoding, Tokenizer};
+use bytes::Bytes;
+
+/// The tokenizer, with what a manifest says about long texts and pairs.
+pub struct Reader {
+    tokenizer: Tokenizer<Bytes>,
+    encoding: Box<Encoding>,
+    max_tokens: usize,
+    windows: Windows,
+    pair: bool,
+}
+
+/// The tokens of a message, special tokens included, or why it cannot be read; or why there is no message.
+type Read<E> = Result<Result<usize, Error>, E>;
+
+impl Reader {
+    pub(super) fn new(tokenizer: Tokenizer<Bytes>, manifest: &Manifest) -> Reader {
+        let Manifest { max_tokens, windows, pair, .. } = *manifest;
+        Reader { tokenizer, encoding: Box::default(), max_tokens: max_tokens as usize, windows, pair }
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer<Bytes> {
+        &self.tokenizer
+    }
+
+    /// Lets `feed` give a message, and gives what the model shall read of it to `on_window`, which may come before
+    /// the message has ended, or is known to be wrong.
+    pub fn read<E>(
+        &mut self,
+        feed: &mut dyn FnMut(&mut dyn Input) -> Result<(), E>,
+        on_window: &mut dyn FnMut(&Encoding) -> Result<(), Error>,
+    ) -> Read<E> {
+        match self.windows {
+            Windows::Truncate => self.read_whole(feed, on_window),
+            Windows::Mean { overlap, most } => {
+                self.read_windows(overlap as usize, most as usize, feed, on_window)
+            }
+        }
+    }
+
+    /// One window, cut off at the manifest's maximum.
+    fn read_whole<E>(
+        &mut self,
+        feed: &mut dyn FnMut(&mut dyn Input) -> Result<(), E>,
+        on_window: &mut dyn FnMut(&Encoding) -> Result<(), Error>,
+    ) -> Read<E> {
+        struct Whole<'a>(Encoder<'a>, usize, Result<(), tokenizer::Error>);
+        impl Input for Whole<'_> {
+            fn push(&mut self, chunk: &str) {
+                self.0.push(chunk);
+            }
+            fn second_text(&mut self) {
+                self.1 += 1;
+                self.2 = self.0.second();
+            }
+        }
+        let encoder = match self.tokenizer.encoder(self.max_tokens, &mut self.encoding) {
+            Ok(encoder) => encoder,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let mut input = Whole(encoder, 0, Ok(()));
+        feed(&mut input)?;
+        let Whole(encoder, seconds, result) = input;
+        encoder.finish();
+        let pair = self.pair;
+        if seconds != usize::from(pair) {
+            return Ok(Err(Error::Texts { pair }));
+        }
+        let run = result.map_err(Error::from).and_then(|()| on_window(&self.encoding));
+        Ok(run.map(|()| self.encoding.ids().len()))
+    }
+
+    /// Overlapping windows; pieces shared by two count once.
+    fn read_windows<E>(
+        &mut self,
+        overlap: usize,
+        most: usize,
+        feed: &mut dyn FnMut(&mut dyn Input) -> Result<(), E>,
+        on_window: &mut dyn FnMut(&Encoding) -> Result<(), Error>,
+    ) -> Read<E> {
+        struct Windowed<'a, F>(tokenizer::Windows<'a, F>, bool);
+        impl<F: FnMut(&Encoding)> Input for Windowed<'_, F> {
+            fn push(&mut self, chunk: &str) {
+                self.0.push(chunk);
+            }
+            fn second_text(&mut self) {
+                self.1 = true;
+            }
+        }
+        let (mut windows, mut tokens, mut result) = (0, 2, Ok(()));
+        let mut take = |encoding: &Encoding| {
+            if windows < most && result.is_ok() {
+                tokens += encoding.ids().len() - 2 - if windows > 0 { overlap } else { 0 };
+                windows += 1;
+                result = on_window(encoding);
+            }
+        };
+        let reader = self.tokenizer.windows(self.max_tokens, overlap, &mut self.encoding, &mut take);
+        let mut input = match reader {
+            Ok(reader) => Windowed(reader, false),
+            Err(error) => return Ok(Err(error.into())),
+        };
+        feed(&mut input)?;
+        let Windowed(reader, paired) = input;
+        reader.finish();
+        if paired {
+            return Ok(Err(Error::Texts { pair: false }));
+        }
+        Ok(result.map(|()| tokens))
+    }
+}

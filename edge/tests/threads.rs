@@ -1,0 +1,161 @@
+//! Several threads answer as one does, to the byte: a backlog, long texts, wrong messages, windows.
+mod common;
+
+use bytes::Bytes;
+use goldcrest_edge::bundle::{Bundle, Manifest, Windows, write};
+use goldcrest_edge::model::{self, Model, Part};
+use goldcrest_edge::stream::{self, Backlog, Format, Interrupt, Lines, Records};
+use goldcrest_edge::tokenizer::Encoding;
+use goldcrest_edge::{Classifier, Options};
+use std::io::{self, Read};
+use std::thread;
+
+/// The shipped model, which is fused.
+fn shipped() -> Option<Vec<u8>> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/sentiment/sentiment.bundle");
+    let bytes = std::fs::read(path).ok();
+    if bytes.is_none() {
+        println!("skipped with a fused model: {path} is missing");
+    }
+    bytes
+}
+
+/// The same bundle with another manifest.
+fn altered(bytes: &[u8], alter: impl FnOnce(&mut Manifest)) -> Vec<u8> {
+    let bundle = Bundle::read(bytes).unwrap();
+    let mut manifest = bundle.manifest().clone();
+    alter(&mut manifest);
+    write(&manifest, bundle.model(), bundle.external(), bundle.vocabulary(), &[]).unwrap()
+}
+
+fn windows(bytes: &[u8]) -> Vec<u8> {
+    altered(bytes, |manifest| {
+        manifest.max_tokens = 24;
+        manifest.windows = Windows::Mean { overlap: 4, most: 9 };
+    })
+}
+
+/// Short, long, empty and wrong ones, in no regular order.
+fn messages() -> Vec<u8> {
+    let words = ["good", "bad", "day", ",", "a film", "that I", "will", "never", "forget", "b\u{e4}d"];
+    let mut out = vec![];
+    let mut seed = 1u32;
+    let mut random = |below: u32| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (seed >> 16) % below
+    };
+    for _ in 0..120 {
+        let length = [0, 1, 3, 8, 20, 100, 400][random(7) as usize];
+        for _ in 0..length {
+            out.extend_from_slice(words[random(words.len() as u32) as usize].as_bytes());
+            out.push(b' ');
+        }
+        if random(9) == 0 {
+            out.extend_from_slice(b"\xff and more");
+        }
+        out.push(b'\n');
+    }
+    out.extend_from_slice(b"the last one has no end");
+    out
+}
+
+/// Gives at most so many bytes a read.
+struct Dribble<'a>(&'a [u8], usize);
+
+impl Read for Dribble<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.1.min(buffer.len());
+        self.0.read(&mut buffer[..length])
+    }
+}
+
+/// What is written for `input`, and how many messages had no answer.
+fn run(bundle: &[u8], fuse: bool, threads: usize, mut input: Dribble<'_>) -> (String, u64) {
+    let classifier = Classifier::new(Bytes::copy_from_slice(bundle), &Options { fuse }).unwrap();
+    let labels = classifier.manifest().labels.clone();
+    let options = stream::Options { format: Format::Jsonl, top: 2, logits: true, separator: None };
+    let (mut lines, interrupt, mut out) = (Lines::default(), Interrupt::default(), vec![]);
+    let errors = if threads == 1 {
+        let mut records = Records::new(classifier, &labels, &mut out, options);
+        lines.run(&mut input, &mut records, &interrupt).unwrap();
+        records.errors()
+    } else {
+        let mut backlog = Backlog::new(classifier, threads, &labels, &mut out, options).unwrap();
+        lines.run(&mut input, &mut backlog, &interrupt).unwrap();
+        backlog.errors()
+    };
+    (String::from_utf8(out).unwrap(), errors)
+}
+
+#[test]
+fn any_number_of_threads_writes_the_same_bytes() {
+    let moods = common::bundle(&common::manifest());
+    let mut bundles = vec![("moods", windows(&moods), false), ("moods, truncated", moods, false)];
+    if let Some(shipped) = shipped() {
+        bundles.push(("windows", windows(&shipped), true));
+        bundles.push(("short", altered(&shipped, |manifest| manifest.max_tokens = 16), true));
+        bundles.push(("as shipped", shipped, true));
+    }
+    let input = messages();
+    for (name, bundle, fuse) in bundles {
+        let one = run(&bundle, fuse, 1, Dribble(&input, usize::MAX));
+        assert_eq!(one.0.lines().count(), 121);
+        assert!(one.1 > 0, "no wrong messages");
+        for threads in [2, 3, 5] {
+            // all there at once, and in pieces that seldom hold a whole message
+            for piece in [usize::MAX, 100] {
+                let several = run(&bundle, fuse, threads, Dribble(&input, piece));
+                assert!(one == several, "{name}, {threads} threads, {piece} bytes a read");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_text_split_in_any_way_has_the_same_logits() {
+    let Some(shipped) = shipped() else { return };
+    let bundle = Bundle::read(&shipped).unwrap();
+    let external = Bytes::copy_from_slice(bundle.external());
+    let mut model = Model::load(bundle.model(), external, &model::Options::default()).unwrap();
+    let bits = |logits: &[f32]| logits.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    for parts in [2, 3, 7] {
+        let mut models: Vec<_> = (0..parts).map(|_| model.share().unwrap()).collect();
+        let exchange = model.exchange(parts).unwrap();
+        for tokens in [7, 16, 33, 64, 65, 127, model.max_tokens()] {
+            let ids: Vec<u32> = (0..tokens as u32).map(|i| (i * 7919 + 5) % 9000).collect();
+            let types = vec![0; tokens];
+            let mut whole = vec![0.0; model.classes()];
+            model.run(&ids, &types, &mut whole).unwrap();
+            let logits = thread::scope(|scope| {
+                let threads: Vec<_> = (models.iter_mut().enumerate())
+                    .map(|(number, model)| {
+                        let (part, exchange) = (Part { number, of: parts }, &exchange);
+                        let (ids, types) = (&ids, &types);
+                        let mut logits = vec![0.0; whole.len()];
+                        scope.spawn(move || {
+                            model.run_part(part, exchange, ids, types, &mut logits).unwrap();
+                            logits
+                        })
+                    })
+                    .collect();
+                threads.into_iter().next().unwrap().join().unwrap()
+            });
+            assert_eq!(bits(&logits), bits(&whole), "{tokens} tokens in {parts} parts");
+        }
+    }
+}
+
+#[test]
+fn a_part_that_is_wrong_keeps_nobody_waiting() {
+    let Some(shipped) = shipped() else { return };
+    let short = altered(&shipped, |manifest| manifest.max_tokens = 64);
+    let mut crew =
+        Classifier::new(Bytes::from(short), &Options::default()).unwrap().into_crew::<()>(2).unwrap();
+    let (mut text, mut logits) = (Encoding::new(), [0.0; 2]);
+    crew.tokenizer().encode(&"good ".repeat(200), None, 128, &mut text).unwrap();
+    for _ in 0..3 {
+        let error = crew.team_mut().run(&text, &mut logits).unwrap_err();
+        assert!(error.to_string().contains("at most 64"), "{error}");
+    }
+    assert!(crew.team_mut().is_idle() && crew.team_mut().has_room());
+}
