@@ -332,8 +332,8 @@ fn onnx_runtime_gives_the_same_labels() {
     let mut arguments = vec![];
     for (i, shape) in SHAPES.iter().enumerate() {
         let fp32 = export::fp32(&checkpoint(shape, 7)).unwrap();
-        for (kind, onnx, model) in
-            [("fp32", fp32.to_bytes(), fp32), ("int8", int8(shape).to_bytes(), int8(shape))]
+        let other = export::int8_unsigned(&quantize(&checkpoint(shape, 7), Bits::Eight).unwrap());
+        for (kind, onnx, model) in [("fp32", fp32.to_bytes(), fp32), ("int8", other.to_bytes(), int8(shape))]
         {
             let mut model = load(model, &Options::default());
             let cases: Vec<_> = texts(shape)

@@ -46,7 +46,7 @@ pub fn quantize(args: &QuantizeArgs) -> anyhow::Result<()> {
             norm(&mut exact.iter().zip(&rounded).map(|(a, b)| a - b)) / norm(&mut exact.iter().copied());
         println!("{name:<60} {:>12} {:>10.3} %", exact.len(), error * 100.0);
     }
-    let onnx = export::int8(&quantized).to_bytes();
+    let onnx = export::int8_unsigned(&quantized).to_bytes();
     if let Some(data) = &args.sensitivity {
         super::use_threads(None);
         sensitivity(checkpoint, data, &quantized)?;
@@ -86,7 +86,7 @@ fn sensitivity(checkpoint: Checkpoint, data: &std::path::Path, quantized: &Quant
 pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::load(&args.checkpoint)?;
     let onnx = if args.int8 {
-        export::int8(&quantize::quantize(&checkpoint, quantize::Bits::Eight)?)
+        export::int8_unsigned(&quantize::quantize(&checkpoint, quantize::Bits::Eight)?)
     } else {
         export::fp32(&checkpoint)?
     };

@@ -16,6 +16,8 @@ use super::proto::{Attribute, DataType, GraphProto, ValueInfo};
 pub(super) enum Matrices<'a> {
     Float,
     Int8(&'a BTreeMap<String, Int8Matrix>),
+    /// Int8, written as uint8 with zero point 128.
+    Uint8(&'a BTreeMap<String, Int8Matrix>),
 }
 
 /// Writes the graph. `tensors` holds every f32 tensor by its Hugging Face name.
@@ -77,7 +79,7 @@ impl Writer<'_> {
                 let table = self.tensor(&key);
                 self.builder.op(at, "Gather", &[&table, "input_ids"])
             }
-            Matrices::Int8(matrices) => {
+            Matrices::Int8(matrices) | Matrices::Uint8(matrices) => {
                 let m = &matrices[&key];
                 let b = &mut self.builder;
                 let scales = b.floats(&format!("{key}_scale"), &[m.rows, 1], m.scales.iter().copied());
@@ -123,7 +125,9 @@ impl Writer<'_> {
     /// The position table in f32.
     fn positions(&mut self, at: &str) -> String {
         let key = format!("{at}.weight");
-        let Matrices::Int8(matrices) = self.matrices else { return self.tensor(&key) };
+        let (Matrices::Int8(matrices) | Matrices::Uint8(matrices)) = self.matrices else {
+            return self.tensor(&key);
+        };
         let (m, b) = (&matrices[&key], &mut self.builder);
         let table = b.int8(&format!("{key}_int8"), &[m.rows, m.columns], m.values.iter().copied());
         let scales = b.floats(&format!("{key}_scale"), &[m.rows, 1], m.scales.iter().copied());
@@ -231,15 +235,21 @@ impl Writer<'_> {
                 let w = self.builder.floats(&format!("{at}.weight_transposed"), &[k, n], w);
                 self.builder.node(&product, "MatMul", &[x, &w], vec![])
             }
-            Matrices::Int8(matrices) => {
+            Matrices::Int8(matrices) | Matrices::Uint8(matrices) => {
+                let unsigned = matches!(self.matrices, Matrices::Uint8(_));
                 let m = &matrices[&format!("{at}.weight")];
                 let (q, x_scale) = self.quantize(x);
                 let b = &mut self.builder;
                 let w = transposed(&m.values, m.rows, m.columns);
-                let w = b.int8(&format!("{at}.weight_int8"), &[m.columns, m.rows], w);
+                let (name, dims) = (format!("{at}.weight_int8"), [m.columns, m.rows]);
+                let w = match unsigned {
+                    true => b.bytes(&name, &dims, w.map(|v| v as u8 ^ 128).collect()),
+                    false => b.int8(&name, &dims, w),
+                };
                 let w_scale = b.floats(&format!("{at}.weight_scale"), &[m.rows], m.scales.iter().copied());
                 let zero = b.byte("128_uint8", 128);
-                let sum = b.op(at, "MatMulInteger", &[&q, &w, &zero]);
+                let inputs: [&str; 4] = [&q, &w, &zero, &zero];
+                let sum = b.op(at, "MatMulInteger", &inputs[..if unsigned { 4 } else { 3 }]);
                 let sum = b.cast(&format!("{at}.Cast"), &sum, DataType::Float);
                 // not by the product of both scales: ONNX Runtime (1.32) fuses that form into MatMulIntegerToFloat
                 // and loses the bias

@@ -32,8 +32,19 @@ pub fn fp32(checkpoint: &Checkpoint) -> Result<Onnx, Error> {
 
 /// The int8 model that devices run.
 pub fn int8(quantized: &Quantized) -> Onnx {
+    integers(quantized, Matrices::Int8(&quantized.matrices))
+}
+
+/// The same for other runtimes: weights are written as uint8 with zero point 128. ONNX Runtime adds up products of uint8 and
+/// int8 in 16 bits and saturates on x86-64 without VNNI (its documentation: "Quantize ONNX models", U8S8 and U8U8); two
+/// uint8 it multiplies exactly everywhere.
+pub fn int8_unsigned(quantized: &Quantized) -> Onnx {
+    integers(quantized, Matrices::Uint8(&quantized.matrices))
+}
+
+fn integers(quantized: &Quantized, matrices: Matrices) -> Onnx {
     let tensors = quantized.tensors.iter().map(|(name, array)| (name.clone(), array)).collect();
-    model(bert::graph(&quantized.config, tensors, Matrices::Int8(&quantized.matrices)))
+    model(bert::graph(&quantized.config, tensors, matrices))
 }
 
 fn model(graph: proto::GraphProto) -> Onnx {

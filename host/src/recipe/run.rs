@@ -322,7 +322,7 @@ fn pack(
     let path = |suffix: &str| recipe.output.join(format!("{}{suffix}", recipe.pack.name));
     let (fp32, int8) = (export::fp32(&trained)?, export::int8(&quantized));
     save(&recipe.output.join("model.fp32.onnx"), &fp32.to_bytes())?;
-    save(&recipe.output.join("model.int8.onnx"), &int8.to_bytes())?;
+    save(&recipe.output.join("model.int8.onnx"), &export::int8_unsigned(&quantized).to_bytes())?;
 
     watch(Progress::Step { name: "compare", reused: false });
     let vocabulary = &checkpoint.tokenizer.vocab;
