@@ -4,10 +4,11 @@ use goldcrest::bert::{
     Batch, Checkpoint, Classifier, Config, Mode, ProblemType, Tape, TokenizerFiles, Tokens,
 };
 use goldcrest::data::{Dataset, Example, Labels, Target, Task, unlabelled};
-use goldcrest::distill::{Augment, TransferSet, cut_widths, factorise_embeddings, importance};
+use goldcrest::distill::{Augment, Layers, TransferSet, cut_widths, factorise_embeddings, importance};
 use goldcrest::export;
 use goldcrest::quantize::{Bits, quantize};
-use goldcrest::train::{Encoded, predict};
+use goldcrest::recipe::{Progress, Shrink, shrink};
+use goldcrest::train::{Encoded, TrainOptions, predict};
 
 const WORDS: [&str; 10] = ["red", "green", "blue", "fast", "slow", "high", "low", "warm", "cold", "##er"];
 
@@ -152,4 +153,37 @@ fn the_device_gives_the_cls_vector_of_the_model() {
         let found = device.cls().expect("the model is fused");
         assert!(close(found, expected, 5e-2) && found.len() == 16, "{found:?} {expected:?}");
     }
+}
+
+#[test]
+fn a_smaller_base_is_half_as_wide_and_can_be_fine_tuned() {
+    let folder = tempfile::tempdir().unwrap();
+    let (base, output, texts) =
+        (folder.path().join("base"), folder.path().join("small"), folder.path().join("texts.txt"));
+    model().save(&base).unwrap();
+    std::fs::write(&texts, "red fast warm\nslower blue\ncold high low green\nred fast warm\n").unwrap();
+    let order = Shrink {
+        base: base.clone(),
+        output: output.clone(),
+        layers: Layers::Count(1),
+        vocabulary: 13,
+        texts: vec![texts],
+        max_tokens: 16,
+        training: TrainOptions { epochs: 20.0, learning_rate: 1e-3, ..TrainOptions::default() },
+    };
+    let mut notes = Vec::new();
+    shrink(&order, &mut |progress| {
+        if let Progress::Note(note) = progress {
+            notes.push(note.to_string());
+        }
+    })
+    .unwrap();
+    assert!(notes[0].starts_with("3 texts"), "{notes:?}");
+    let small = Checkpoint::load(&output).unwrap();
+    assert_eq!((small.config.num_hidden_layers, small.config.vocab_size), (1, 13));
+    assert_eq!(small.config.hidden_dropout_prob, model().config.hidden_dropout_prob);
+    assert!(!small.tensors.contains_key("classifier.weight") && !output.join("training").exists());
+    let bytes = |folder: &std::path::Path| std::fs::metadata(folder.join("model.safetensors")).unwrap().len();
+    assert!(bytes(&output) * 2 < bytes(&base), "{} {}", bytes(&output), bytes(&base));
+    Classifier::new(small, 0).unwrap();
 }
