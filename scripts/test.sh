@@ -22,7 +22,7 @@ set -euo pipefail
 step_format() {
     cargo fmt --all --check
     if have shellcheck; then
-        shellcheck .ci/run scripts/*.sh
+        shellcheck .ci/run scripts/*.sh scripts/check-bits
     else
         say "skipped: shellcheck is not installed"
     fi

@@ -1,5 +1,7 @@
 //! `peers rten MODEL.onnx` answers each line `TOKENS MILLISECONDS` on stdin with the median time of one text in
-//! microseconds; `peers rten-count MODEL.onnx` runs `TOKENS TEXTS` instead, and measures nothing; `peers peak` prints what the core can do at most, in products a second.
+//! microseconds; `peers rten-count MODEL.onnx` runs `TOKENS TEXTS` instead, and measures nothing; `peers ort-count
+//! LIBRARY MODEL.onnx` (feature `ort`) does so with an ONNX Runtime; `peers peak` prints what the core can do at most, in
+//! products a second.
 
 use rten::{ModelOptions, RunOptions, ThreadPool, ValueOrView};
 use std::error::Error;
@@ -12,12 +14,44 @@ fn main() -> Result<(), Box<dyn Error>> {
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["rten", model] => serve(model, false),
         ["rten-count", model] => serve(model, true),
+        #[cfg(feature = "ort")]
+        ["ort-count", library, model] => ort_count(library, model),
         ["peak"] => {
             println!("{}", peak::json());
             Ok(())
         }
         _ => Err("usage: peers rten MODEL.onnx | peers rten-count MODEL.onnx | peers peak".into()),
     }
+}
+
+/// Runs as many texts of so many tokens as each line asks for.
+#[cfg(feature = "ort")]
+fn ort_count(library: &str, model: &str) -> Result<(), Box<dyn Error>> {
+    use ort::session::{Session, SessionInputValue};
+    use ort::value::Tensor;
+
+    let environment = ort::init_from(library)?.build()?;
+    let builder = Session::builder(&environment)?.with_intra_threads(1)?.with_inter_threads(1)?;
+    let mut session = { builder }.commit_from_file(model)?;
+    println!("ready");
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        let mut fields = line.split_whitespace();
+        let (Some(tokens), Some(texts)) = (fields.next(), fields.next()) else { continue };
+        let (tokens, texts) = (tokens.parse::<usize>()?, texts.parse::<usize>()?);
+        let values = |f: &dyn Fn(i64) -> i64| (0..tokens as i64).map(f).collect::<Vec<i64>>();
+        let data = [values(&|i| 1000 + 37 * i), values(&|_| 1), values(&|_| 0)];
+        let names = ["input_ids", "attention_mask", "token_type_ids"];
+        for _ in 0..texts {
+            let mut inputs = Vec::new();
+            for (name, values) in names.iter().zip(&data) {
+                let tensor = Tensor::from_array(([1, tokens], values.clone()))?;
+                inputs.push((*name, SessionInputValue::from(tensor)));
+            }
+            session.run(inputs)?;
+        }
+    }
+    Ok(())
 }
 
 fn serve(path: &str, count: bool) -> Result<(), Box<dyn Error>> {
