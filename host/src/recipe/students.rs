@@ -40,7 +40,9 @@ pub(super) fn distil(
         let before = students.last().map_or(course.start(), |(folder, _)| folder).to_path_buf();
         let last = number == stages.len();
         let options = distill.training(stage, last, prepared.train.len(), &recipe.train);
-        let shared = json(&Distill { stages: Vec::new(), ..distill.clone() });
+        // files count by what is in them, which the other parts hold, not by how their paths are written
+        let shared =
+            json(&Distill { stages: Vec::new(), unlabelled: Vec::new(), start: None, ..distill.clone() });
         let print = fingerprint(&[
             "distill",
             &course.print,
