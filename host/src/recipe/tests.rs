@@ -132,6 +132,11 @@ fn mistakes_are_named() {
             "[task]\nkind = \"regression\"\nmetric = \"accuracy\"",
             "`task.metric` is accuracy, which a regression task",
         ),
+        ("[task]\nwindows = { overlap = 126, most = 4 }", "`task.windows` overlap by more"),
+        ("[task]\nwindows = { overlap = 16, most = 0 }", "`task.windows` has to have `most`"),
+        ("[distill]\nstudent = \"huge\"", "found \"huge\""),
+        ("[distill]\nstudent = \"small\"\nlayers = 3", "`distill.student` chooses the sizes"),
+        ("[quantize]\naware = \"maybe\"", "expected one of `if-needed`, `always`, `never`"),
         ("[task]\nmax_tokens = 513", "`task.max_tokens` has to be 3 to 512"),
         ("[distill]", "`distill.layers` or another size, or `distill.student`, has to say"),
         ("[distill]\nlayers = 3\n[[distill.stages]]\nheads = 2", "`distill.stages` go together with no size"),
@@ -187,4 +192,12 @@ fn the_recipes_of_this_repository_are_valid() {
             assert!(golden.is_file(), "{}: {} is not there", path.display(), golden.display());
         }
     }
+}
+
+#[test]
+fn another_seed_has_a_folder_of_its_own() {
+    let recipe = parse(LEAST).unwrap();
+    assert_eq!(recipe.with_seed(0), recipe);
+    let other = recipe.with_seed(2);
+    assert_eq!((other.train.seed, other.output), (recipe.train.seed + 2, recipe.output.join("seed-2")));
 }
