@@ -3,11 +3,14 @@
 mod batch;
 mod checkpoint;
 mod config;
+mod embedding;
 mod error;
 mod gradients;
+mod layer;
 mod model;
 pub mod ops;
 mod output;
+mod parts;
 mod tape;
 mod tokenizer_files;
 

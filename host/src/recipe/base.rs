@@ -1,6 +1,7 @@
 //! What a run starts from: a checkpoint folder, or a bundle.
 
-use super::run::{RunError, hex};
+use super::run::RunError;
+use super::step::hex;
 use crate::bert::Checkpoint;
 use crate::export;
 use sha2::{Digest, Sha256};

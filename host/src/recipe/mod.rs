@@ -5,10 +5,12 @@
 
 mod aware;
 mod base;
+mod pack;
 mod prepare;
 mod run;
 mod schema;
 mod shrink;
+mod step;
 mod students;
 mod validate;
 

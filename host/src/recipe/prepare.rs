@@ -1,9 +1,12 @@
 //! The data of a recipe: read, split, overlap removed.
 
-use super::run::{Progress, RunError};
+use super::run::{Progress, RunError, Watch};
+use super::step::hex;
 use super::{Files, Recipe};
-use crate::data::{self, Dataset, Labels};
+use crate::bert::{Checkpoint, Classifier, ProblemType};
+use crate::data::{self, Dataset, Labels, Task};
 use crate::metrics::Metric;
+use crate::train::Encoded;
 
 /// What the steps of a run work on.
 pub(super) struct Prepared {
@@ -77,5 +80,51 @@ impl Prepared {
         let stride = (self.dev.len() / n.max(1)).max(1);
         let texts = self.dev.examples.iter().step_by(stride).take(n);
         Ok(texts.map(|e| (e.text.clone(), e.pair.clone())).collect())
+    }
+}
+
+impl Prepared {
+    /// Labels and problem type of the data, for a checkpoint that starts to learn it. A head for other labels goes.
+    pub(super) fn set_head(&self, checkpoint: &mut Checkpoint) {
+        let (labels, problem) = match self.train.task {
+            Task::SingleLabel => (self.train.labels.names().to_vec(), ProblemType::SingleLabelClassification),
+            Task::MultiLabel => (self.train.labels.names().to_vec(), ProblemType::MultiLabelClassification),
+            Task::Regression => (vec!["score".to_string()], ProblemType::Regression),
+        };
+        if checkpoint.config.labels() != labels {
+            checkpoint.tensors.retain(|name, _| !name.starts_with("classifier."));
+        }
+        checkpoint.config.set_labels(&labels, problem);
+    }
+
+    pub(super) fn edge_task(&self) -> goldcrest_edge::decision::Task {
+        match self.train.task {
+            Task::SingleLabel => goldcrest_edge::decision::Task::SingleLabel,
+            Task::MultiLabel => goldcrest_edge::decision::Task::MultiLabel,
+            Task::Regression => goldcrest_edge::decision::Task::Regression,
+        }
+    }
+
+    pub(super) fn digest(&self) -> String {
+        hex(&self.train.digest()) + &hex(&self.dev.digest())
+    }
+
+    pub(super) fn encode(
+        &self,
+        model: &Classifier,
+        max_tokens: usize,
+        watch: Watch,
+    ) -> Result<(Encoded, Encoded), RunError> {
+        let encode = |data: &Dataset| Encoded::new(data.clone(), model.tokenizer(), max_tokens);
+        let (train, dev) = (encode(&self.train)?, encode(&self.dev)?);
+        if train.truncated > 0 {
+            let note = format!(
+                "{} of {} training texts are longer than {max_tokens} tokens and are cut off (task.max_tokens)",
+                train.truncated,
+                train.tokens.len()
+            );
+            watch(Progress::Note(&note));
+        }
+        Ok((train, dev))
     }
 }

@@ -1,7 +1,8 @@
 //! A smaller base: what is fine-tuned where there is no room or no network for a large one.
 
 use super::base;
-use super::run::{Progress, RunError, Watch, fingerprint, hex, json};
+use super::run::{Progress, RunError, Watch};
+use super::step::{fingerprint, hex, json};
 use crate::bert::{Checkpoint, Classifier};
 use crate::data::{self, Dataset, Example, Labels, Target, Task};
 use crate::distill::{

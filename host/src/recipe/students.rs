@@ -1,6 +1,7 @@
 //! The stages of distillation: each a step that is reused while what it is made from stays the same.
 
-use super::run::{Progress, RunError, Watch, fingerprint, fit, json, once};
+use super::run::{Progress, RunError, Watch};
+use super::step::{fingerprint, fit, hex, json, once};
 use super::{Recipe, base, prepare::Prepared};
 use crate::bert::{Checkpoint, Classifier, Tokens};
 use crate::data;
@@ -81,13 +82,13 @@ impl<'a> Course<'a> {
             parts.push(base::digest(teacher)?);
         }
         for path in &distill.unlabelled {
-            parts.push(super::run::hex(&Sha256::digest(std::fs::read(path).map_err(RunError::io(path))?)));
+            parts.push(hex(&Sha256::digest(std::fs::read(path).map_err(RunError::io(path))?)));
         }
         parts.push(format!("{} {}", distill.replaced, distill.spliced));
         // made-up texts are drawn with it; that of [train] is in the teacher's weights already
         parts.extend(distill.seed.map(|seed| seed.to_string()));
         // its texts are kept out of the set
-        parts.extend(prepared.test.as_ref().map(|test| super::run::hex(&test.digest())));
+        parts.extend(prepared.test.as_ref().map(|test| hex(&test.digest())));
         let print = fingerprint(&parts.iter().map(String::as_str).collect::<Vec<_>>());
         Ok(Self { recipe, distill, teachers, prepared, print, transfer: None })
     }

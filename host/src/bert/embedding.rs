@@ -1,0 +1,83 @@
+//! Words, types and positions of a classifier: forward and backward.
+
+use super::checkpoint::{PROJECTION, WORD_EMBEDDINGS};
+use super::ops::{
+    Slot, embedding, embedding_backward, input_gradient, product, round_weights, weight_gradient,
+};
+use super::tape::{EMBEDDINGS_NORM, EMBEDDINGS_SITE, Norm, POSITIONS, Scratch, TYPES, add, sized};
+use super::{Batch, Classifier, Gradients, Mode};
+
+impl Classifier {
+    pub(super) fn embed(
+        &self,
+        batch: &Batch,
+        mode: Mode,
+        factors: &mut Vec<f32>,
+        norm: &mut Norm,
+        y: &mut [f32],
+    ) {
+        let (h, words) = (self.config().hidden_size, self.weight(WORD_EMBEDDINGS));
+        let x = sized(&mut norm.normal, y.len());
+        let round = |name: &str, rows: &mut [f32], width: usize| {
+            if let Some(bits) = self.bits(name) {
+                round_weights(rows, width, bits);
+            }
+        };
+        match self.config().embedding_rank() {
+            Some(rank) => {
+                embedding(words, &batch.ids, rank, sized(factors, batch.ids.len() * rank), false);
+                round(WORD_EMBEDDINGS, factors, rank);
+                match self.rounded(PROJECTION, factors, h) {
+                    Some((factors, projection)) => product(&factors, &projection, h, x, false),
+                    None => product(factors, self.weight(PROJECTION), h, x, false),
+                }
+            }
+            None => {
+                embedding(words, &batch.ids, h, x, false);
+                round(WORD_EMBEDDINGS, x, h);
+            }
+        }
+        embedding(self.weight(TYPES), &batch.type_ids, h, x, true);
+        if self.bits(POSITIONS).is_some() {
+            let mut rows = vec![0.0; x.len()];
+            embedding(self.weight(POSITIONS), &batch.positions, h, &mut rows, false);
+            round(POSITIONS, &mut rows, h);
+            add(x, &rows);
+        } else {
+            embedding(self.weight(POSITIONS), &batch.positions, h, x, true);
+        }
+        self.norm(EMBEDDINGS_NORM, norm, y);
+        mode.dropout(self.config().hidden_dropout_prob, EMBEDDINGS_SITE).apply(y);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of a tape")]
+    pub(super) fn embed_backward(
+        &self,
+        batch: &Batch,
+        mode: Mode,
+        factors: &[f32],
+        norm: &Norm,
+        g: &mut [f32],
+        scratch: &mut Scratch,
+        gradients: &mut Gradients,
+    ) {
+        let h = self.config().hidden_size;
+        mode.dropout(self.config().hidden_dropout_prob, EMBEDDINGS_SITE).apply(g);
+        self.norm_backward(EMBEDDINGS_NORM, norm, g, gradients);
+        embedding_backward(g, &batch.positions, h, gradients.slot(POSITIONS));
+        embedding_backward(g, &batch.type_ids, h, gradients.slot(TYPES));
+        if self.config().embedding_rank().is_some() {
+            let rounded = self.rounded(PROJECTION, factors, h);
+            let (factors, projection) = match &rounded {
+                Some((factors, projection)) => (&factors[..], &projection[..]),
+                None => (factors, self.weight(PROJECTION)),
+            };
+            weight_gradient(g, factors, h, gradients.slot(PROJECTION));
+            let rows = sized(&mut scratch.narrow, factors.len());
+            input_gradient(g, projection, h, Slot::new(rows));
+            gradients.add_rows(&batch.ids, rows);
+        } else {
+            gradients.add_rows(&batch.ids, g);
+        }
+    }
+}

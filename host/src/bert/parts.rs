@@ -1,0 +1,63 @@
+//! Linear layers and LayerNorms of a classifier, by name.
+
+use super::ops::{
+    Slot, bias_gradient, input_gradient, layer_norm, layer_norm_backward, linear, round_activations,
+    round_weights, weight_gradient,
+};
+use super::tape::{Norm, sized};
+use super::{Classifier, Gradients};
+
+impl Classifier {
+    /// The linear layer `name`: all products of activations with weights but that of factorised embeddings are here.
+    pub(super) fn linear(&self, name: &str, x: &[f32], y: &mut [f32]) {
+        let (weight, bias) = (format!("{name}.weight"), self.weight(&format!("{name}.bias")));
+        match self.rounded(&weight, x, bias.len()) {
+            Some((x, weight)) => linear(&x, &weight, bias, y),
+            None => linear(x, self.weight(&weight), bias, y),
+        }
+    }
+
+    /// Activations and the matrix `name` that they are multiplied by, both rounded to integers, where they are.
+    pub(super) fn rounded(&self, name: &str, x: &[f32], outputs: usize) -> Option<(Vec<f32>, Vec<f32>)> {
+        let bits = self.bits(name)?;
+        let (mut x, mut weight) = (x.to_vec(), self.weight(name).to_vec());
+        let inputs = weight.len() / outputs;
+        round_activations(&mut x, inputs);
+        round_weights(&mut weight, inputs, bits);
+        Some((x, weight))
+    }
+
+    /// Its backward: `x` as in forward, `g` the gradient of y, `dx` the place for that of x.
+    pub(super) fn linear_backward(
+        &self,
+        name: &str,
+        x: &[f32],
+        g: &[f32],
+        dx: Slot,
+        gradients: &mut Gradients,
+    ) {
+        let weight = format!("{name}.weight");
+        let [dw, db] = gradients.pair(name);
+        let outputs = db.values.len();
+        let rounded = self.rounded(&weight, x, outputs);
+        let (x, weight) = match &rounded {
+            Some((x, weight)) => (&x[..], &weight[..]),
+            None => (x, self.weight(&weight)),
+        };
+        weight_gradient(g, x, outputs, dw);
+        bias_gradient(g, db);
+        input_gradient(g, weight, outputs, dx);
+    }
+
+    /// The LayerNorm `name` of what is in `norm.normal`.
+    pub(super) fn norm(&self, name: &str, norm: &mut Norm, y: &mut [f32]) {
+        let (w, b) = (self.weight(&format!("{name}.weight")), self.weight(&format!("{name}.bias")));
+        let inverse = sized(&mut norm.inverse, y.len() / w.len());
+        layer_norm(&mut norm.normal, w, b, self.config().layer_norm_eps as f32, inverse, y);
+    }
+
+    pub(super) fn norm_backward(&self, name: &str, norm: &Norm, g: &mut [f32], gradients: &mut Gradients) {
+        let w = self.weight(&format!("{name}.weight"));
+        layer_norm_backward(&norm.normal, &norm.inverse, w, g, gradients.pair(name));
+    }
+}

@@ -1,0 +1,150 @@
+//! From a checkpoint to a checked bundle.
+
+use super::run::{Progress, RunError, Watch};
+use super::step::{json, save};
+use super::{Recipe, TextWindows, prepare::Prepared};
+use crate::bert::{Checkpoint, Classifier};
+use crate::data::Dataset;
+use crate::distill::{piece_counts, prune_vocabulary};
+use crate::evaluate::{
+    Comparison, Gate, Inputs, Outputs, describe_decision, fit_decision, run_bundle, run_texts,
+};
+use crate::export;
+use crate::quantize::{self, Bits};
+use crate::train::{self, Encoded};
+use goldcrest_edge::bundle::{Licence, Manifest, Measured, Windows};
+use std::path::{Path, PathBuf};
+
+/// Quantizes `folder`, exports, packs both precisions, compares them through the device's code, and lets the gate decide.
+/// `trained` is what int8 is held against: the same folder, or what it was before it learned to be rounded.
+pub(super) fn pack(
+    recipe: &Recipe,
+    trained: &Path,
+    folder: &Path,
+    embeddings: Bits,
+    prepared: &Prepared,
+    watch: Watch,
+) -> Result<(PathBuf, Comparison), RunError> {
+    watch(Progress::Step { name: "quantize", reused: false });
+    let trained = as_packed(recipe, trained, prepared, watch)?;
+    let checkpoint = as_packed(recipe, folder, prepared, &mut |_| ())?;
+    let quantized = quantize::quantize(&checkpoint, embeddings)?;
+    watch(Progress::Step { name: "export", reused: false });
+    let path = |suffix: &str| recipe.output.join(format!("{}{suffix}", recipe.pack.name));
+    let (fp32, int8) = (export::fp32(&trained)?, export::int8(&quantized));
+    save(&recipe.output.join("model.fp32.onnx"), &fp32.to_bytes())?;
+    save(&recipe.output.join("model.int8.onnx"), &export::int8_unsigned(&quantized).to_bytes())?;
+
+    watch(Progress::Step { name: "compare", reused: false });
+    let vocabulary = &checkpoint.tokenizer.vocab;
+    let mut manifest = manifest(recipe, &checkpoint, prepared);
+    let (fp32_bundle, candidate) = (path(".fp32.bundle"), path(".refused.bundle"));
+    save(&fp32_bundle, &export::pack(&manifest, fp32, vocabulary, &[])?)?;
+    save(&candidate, &export::pack(&manifest, int8, vocabulary, &[])?)?;
+    let data = prepared.test.as_ref().unwrap_or(&prepared.dev);
+    let all = data.len() * 2
+        + prepared.test.as_ref().map_or(0, |_| prepared.dev.len())
+        + prepared.out_of_scope.len();
+    let mut done = 0;
+    let mut classified = || {
+        done += 1;
+        watch(Progress::Classified { done, all });
+    };
+    let fp32_run = run_bundle(&fp32_bundle, data, &mut classified)?;
+    let int8_run = run_bundle(&candidate, data, &mut classified)?;
+    // what is decided by is fitted on dev, whatever is measured on
+    let on_dev = match prepared.test {
+        Some(_) => run_bundle(&candidate, &prepared.dev, &mut classified)?.logits,
+        None => int8_run.logits.clone(),
+    };
+    manifest.decision = fit_decision(&prepared.dev, &on_dev, &recipe.decision);
+    let out_of_scope = run_texts(&candidate, &prepared.out_of_scope, &mut classified)?;
+    let thresholds = Some(manifest.decision.thresholds.as_slice()).filter(|t| !t.is_empty());
+    let model = Classifier::new(trained, 0)?;
+    let trained = Encoded::new(data.clone(), model.tokenizer(), recipe.task.max_tokens)?;
+    let trained = train::predict(&model, &trained, &mut |_| ())?.logits;
+    let trained = Outputs { logits: &trained, thresholds, bytes: None, latency: None };
+    let mut comparison = Comparison::new(&Inputs {
+        data,
+        metric: Some(prepared.metric),
+        fp32: fp32_run.outputs_with(thresholds),
+        int8: int8_run.outputs_with(thresholds),
+        host: Some(trained),
+    })?;
+    comparison.fitted =
+        Some(describe_decision(&manifest.decision, data, &int8_run.logits, Some(&out_of_scope)));
+    save(&recipe.output.join("report.json"), json(&comparison).as_bytes())?;
+    save(&recipe.output.join("report.md"), comparison.markdown().as_bytes())?;
+    let bundle = path(".bundle");
+    let gate = Gate {
+        max_drop: Some(recipe.quantize.max_drop),
+        max_drop_per_class: recipe.quantize.max_drop_per_class,
+    };
+    if let Err(refusal) = gate.check(&comparison) {
+        let _ = std::fs::remove_file(&bundle);
+        return Err(RunError::Refused { bundle, refusal: Box::new(refusal) });
+    }
+
+    watch(Progress::Step { name: "pack", reused: false });
+    manifest.measured = measured(&comparison, data);
+    let golden = prepared.golden(recipe)?;
+    save(&bundle, &export::pack(&manifest, export::int8(&quantized), vocabulary, &golden)?)?;
+    let _ = std::fs::remove_file(&candidate);
+    Ok((bundle, comparison))
+}
+
+/// A checkpoint without what a bundle does not need: rare word pieces where the recipe says so, positions never read.
+fn as_packed(
+    recipe: &Recipe,
+    folder: &Path,
+    prepared: &Prepared,
+    watch: Watch,
+) -> Result<Checkpoint, RunError> {
+    let mut checkpoint = Checkpoint::load(folder)?;
+    if let Some(budget) = recipe.pack.vocabulary {
+        let texts = Encoded::new(prepared.train.clone(), &checkpoint.tokenizer, recipe.task.max_tokens)?;
+        let before = checkpoint.config.vocab_size;
+        let counts = piece_counts(&texts, before, texts.tokens.len(), 0.0);
+        let pruned = prune_vocabulary(&checkpoint, &counts, budget);
+        watch(Progress::Note(&pruned.describe(before)));
+        checkpoint = pruned.checkpoint;
+        checkpoint.save(&recipe.output.join("pruned"))?;
+    }
+    checkpoint.cut_positions(recipe.task.max_tokens);
+    Ok(checkpoint)
+}
+
+fn measured(comparison: &Comparison, data: &Dataset) -> Vec<Measured> {
+    let metric = comparison.metric;
+    let name =
+        serde_json::to_value(metric).ok().and_then(|v| v.as_str().map(String::from)).unwrap_or_default();
+    let value = |m: &crate::evaluate::Measured| m.metrics.get(metric).unwrap_or(f64::NAN);
+    vec![Measured {
+        metric: name,
+        fp32: value(&comparison.fp32),
+        int8: value(&comparison.int8),
+        rows: data.len() as u64,
+        data_sha256: data.digest(),
+    }]
+}
+
+fn manifest(recipe: &Recipe, checkpoint: &Checkpoint, prepared: &Prepared) -> Manifest {
+    let pack = &recipe.pack;
+    Manifest {
+        name: pack.name.clone(),
+        version: pack.version.clone(),
+        task: prepared.edge_task(),
+        pair: prepared.dev.is_paired(),
+        labels: checkpoint.config.labels(),
+        tokenizer: checkpoint.tokenizer.settings(),
+        max_tokens: recipe.task.max_tokens as u32,
+        windows: match recipe.task.windows {
+            Some(TextWindows { overlap, most }) => Windows::Mean { overlap, most },
+            None => Windows::Truncate,
+        },
+        decision: Default::default(),
+        measured: Vec::new(),
+        licence: Licence { base_model: pack.base_licence.clone(), data: pack.data_licence.clone() },
+        created_by: concat!("goldcrest ", env!("CARGO_PKG_VERSION")).into(),
+    }
+}

@@ -1,0 +1,78 @@
+//! A training step: reused while what it is made from stays the same.
+
+use super::run::{Progress, RunError, Watch};
+use crate::bert::Classifier;
+use crate::metrics::Metric;
+use crate::train::{self, Encoded, Job, Objective, Summary, TrainOptions};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::path::Path;
+
+/// The mark of a finished training step.
+#[derive(Serialize, Deserialize)]
+struct Done {
+    fingerprint: String,
+    summary: Summary,
+}
+
+const DONE: &str = "done.json";
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// SHA-256 of everything a step is made from.
+pub(super) fn fingerprint(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hex(&hash.finalize())
+}
+
+/// A training step, unless its output is there.
+pub(super) fn once(
+    name: &str,
+    folder: &Path,
+    fingerprint: &str,
+    watch: Watch,
+    step: impl FnOnce(Watch) -> Result<Summary, RunError>,
+) -> Result<Summary, RunError> {
+    let mark = folder.join(DONE);
+    let done = std::fs::read(&mark).ok().and_then(|bytes| serde_json::from_slice::<Done>(&bytes).ok());
+    if let Some(done) = done.filter(|done| done.fingerprint == fingerprint) {
+        watch(Progress::Step { name, reused: true });
+        return Ok(done.summary);
+    }
+    watch(Progress::Step { name, reused: false });
+    let _ = std::fs::remove_file(&mark);
+    let summary = step(watch)?;
+    let done = Done { fingerprint: fingerprint.into(), summary };
+    save(&mark, json(&done).as_bytes())?;
+    Ok(done.summary)
+}
+
+#[expect(clippy::too_many_arguments, reason = "one place that fills in a Job")]
+pub(super) fn fit(
+    model: &mut Classifier,
+    [train, dev]: [&Encoded; 2],
+    metric: Metric,
+    options: &TrainOptions,
+    objective: &dyn Objective,
+    folder: &Path,
+    fingerprint: &str,
+    watch: Watch,
+) -> Result<Summary, RunError> {
+    let dev = Some((dev, metric));
+    let mut job = Job { model, train, dev, options, objective, folder, fingerprint };
+    Ok(train::train(&mut job, &mut |event| watch(Progress::Training(event)))?)
+}
+
+pub(super) fn json(value: &impl Serialize) -> String {
+    serde_json::to_string_pretty(value).expect("plain values")
+}
+
+pub(super) fn save(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
+    goldcrest_edge::bundle::save(path, bytes).map_err(RunError::io(path))
+}
