@@ -109,3 +109,23 @@ fn element_size(data_type: i32) -> Option<usize> {
 fn bad(tensor: &TensorProto, reason: String) -> Error {
     Error::Tensor { name: tensor.name.clone(), reason }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto};
+
+    #[test]
+    fn an_axis_that_no_tensor_has_is_refused() {
+        let model = |axis: i64| {
+            let attribute = AttributeProto { name: "axis".into(), i: axis, ..Default::default() };
+            let node = NodeProto { name: "norm".into(), attribute: vec![attribute], ..Default::default() };
+            let graph = GraphProto { node: vec![node], ..Default::default() };
+            ModelProto { graph: Some(graph), ..Default::default() }.encode_to_vec()
+        };
+        assert!(decode(&model(-1)).is_ok());
+        for axis in [i64::MIN, -65, 65, i64::MAX] {
+            assert!(decode(&model(axis)).unwrap_err().to_string().contains("axis"), "{axis}");
+        }
+    }
+}

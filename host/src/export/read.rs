@@ -64,6 +64,9 @@ fn tensors(graph: &GraphProto, external: &[u8]) -> Result<BTreeMap<String, Array
         if !name.starts_with("bert.") && !name.starts_with("classifier.") || name.ends_with("_scale") {
             continue;
         }
+        if tensor.dims.iter().any(|d| !(1..=i64::from(i32::MAX)).contains(d)) {
+            return Err(format!("{name} has shape {:?}", tensor.dims));
+        }
         let bytes = bytes(tensor, external)?;
         let shape: Vec<usize> = tensor.dims.iter().map(|d| *d as usize).collect();
         let float = |bytes: &[u8]| -> Vec<f32> {
@@ -106,11 +109,12 @@ fn is_table(name: &str) -> bool {
 }
 
 fn bytes<'a>(tensor: &'a TensorProto, external: &'a [u8]) -> Result<&'a [u8], String> {
-    let size = match tensor.data_type {
+    let size: usize = match tensor.data_type {
         Some(t) if t == DataType::Float as i32 => 4,
         _ => 1,
     };
-    let wanted = tensor.dims.iter().product::<i64>() as usize * size;
+    let wanted = tensor.dims.iter().try_fold(size, |n, d| n.checked_mul(usize::try_from(*d).ok()?));
+    let wanted = wanted.ok_or_else(|| format!("{} has shape {:?}", tensor.name, tensor.dims))?;
     let bytes = if tensor.data_location == Some(EXTERNAL) {
         let entry = |key: &str| {
             tensor.external_data.iter().find(|e| e.key == key).and_then(|e| e.value.parse::<usize>().ok())
@@ -189,4 +193,25 @@ fn config(
         },
     );
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_that_cannot_be_are_refused() {
+        for dims in [vec![3, 0], vec![-1, 2], vec![i64::MAX, 4], vec![1 << 30, 1 << 30, 1 << 30]] {
+            let tensor = TensorProto {
+                dims: dims.clone(),
+                data_type: Some(DataType::Uint8 as i32),
+                name: "bert.a.weight_int4".into(),
+                raw_data: Some(Vec::new()),
+                ..Default::default()
+            };
+            let graph = GraphProto { initializer: vec![tensor], ..Default::default() };
+            let error = tensors(&graph, &[]).unwrap_err();
+            assert!(error.contains("bert.a.weight_int4"), "{dims:?}: {error}");
+        }
+    }
 }

@@ -119,16 +119,11 @@ pub fn run(recipe: &Recipe, until: Until, watch: Watch) -> Result<Finished, RunE
     if until == Until::Train {
         return Ok(finished);
     }
+    let (students, bits) = students(recipe, &folders, &prepared, watch)?;
     let mut folder = folders[0].clone();
-    let mut embedding_bits = recipe.quantize.embedding_bits;
-    if let Some(distill) = &recipe.distill {
-        let plan = plan(recipe, distill, &folders[0])?;
-        for (student, summary) in distil(recipe, distill, &plan.stages, &folders, &prepared, watch)? {
-            (folder, _) = (student, finished.students.push(summary));
-        }
-        embedding_bits = embedding_bits.or(Some(plan.embedding_bits));
+    for (student, summary) in students {
+        (folder, _) = (student, finished.students.push(summary));
     }
-    let bits = if embedding_bits == Some(4) { Bits::Four } else { Bits::Eight };
     if until == Until::Distill {
         return Ok(finished);
     }
@@ -151,7 +146,8 @@ pub fn run(recipe: &Recipe, until: Until, watch: Watch) -> Result<Finished, RunE
 /// A student's name and what its bundle came to.
 pub type Stages = Vec<(String, Result<Comparison, RunError>)>;
 
-/// As [`run`], and packs the student of every stage, not only the last one, each into a folder of its own.
+/// As [`run`], and packs the student of every stage, not only the last one, each into a folder of its own. None is trained on
+/// to be rounded.
 ///
 /// # Errors
 /// [`RunError`] of training; that of packing is the stage's.
@@ -159,17 +155,11 @@ pub fn run_every_stage(recipe: &Recipe, watch: Watch) -> Result<Stages, RunError
     let prepared = Prepared::read(recipe, watch)?;
     let teachers = train_teachers(recipe, &prepared, watch)?;
     let folders: Vec<PathBuf> = teachers.into_iter().map(|(folder, _)| folder).collect();
-    let mut models = vec![folders[0].clone()];
-    let mut bits = recipe.quantize.embedding_bits;
-    if let Some(distill) = &recipe.distill {
-        let plan = plan(recipe, distill, &folders[0])?;
-        bits = bits.or(Some(plan.embedding_bits));
-        models = distil(recipe, distill, &plan.stages, &folders, &prepared, watch)?
-            .into_iter()
-            .map(|(folder, _)| folder)
-            .collect();
+    let (students, bits) = students(recipe, &folders, &prepared, watch)?;
+    let mut models: Vec<PathBuf> = students.into_iter().map(|(folder, _)| folder).collect();
+    if models.is_empty() {
+        models.push(folders[0].clone());
     }
-    let bits = if bits == Some(4) { Bits::Four } else { Bits::Eight };
     let pack_one = |folder: PathBuf| {
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let own = Recipe { output: recipe.output.join("packed").join(&name), ..recipe.clone() };
@@ -180,6 +170,23 @@ pub fn run_every_stage(recipe: &Recipe, watch: Watch) -> Result<Stages, RunError
         (name, packed)
     };
     Ok(models.into_iter().map(pack_one).collect())
+}
+
+/// The students of all stages, none where the teacher itself is packed, and the bits of the word embeddings.
+fn students(
+    recipe: &Recipe,
+    teachers: &[PathBuf],
+    prepared: &Prepared,
+    watch: Watch,
+) -> Result<(Vec<(PathBuf, Summary)>, Bits), RunError> {
+    let (mut students, mut planned) = (Vec::new(), 8);
+    if let Some(distill) = &recipe.distill {
+        let plan = plan(recipe, distill, &teachers[0])?;
+        students = distil(recipe, distill, &plan.stages, teachers, prepared, watch)?;
+        planned = plan.embedding_bits;
+    }
+    let bits = if recipe.quantize.embedding_bits.unwrap_or(planned) == 4 { Bits::Four } else { Bits::Eight };
+    Ok((students, bits))
 }
 
 /// The stages of a student as written, or those that its size asks for.
