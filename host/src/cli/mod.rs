@@ -87,10 +87,22 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("goldcrest: {error:#}");
+            eprintln!("goldcrest: {}", message(&error));
             ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
         }
     }
+}
+
+/// An error and what caused it, each said once: many errors of the library end with their cause.
+fn message(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            text += if text.is_empty() { "" } else { ": " };
+            text += &cause;
+        }
+    }
+    text
 }
 
 /// Whoever reads our output has seen enough, as in `goldcrest predict … | head`.
@@ -104,4 +116,17 @@ fn use_threads(threads: Option<usize>) {
     let threads = threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
     // fails only when it was set before
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(1)).build_global();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let io = || std::io::Error::other("no such file");
+        let told = goldcrest::recipe::RunError::Io { path: "a.toml".into(), source: io() };
+        assert_eq!(message(&told.into()), "a.toml: no such file");
+        assert_eq!(message(&anyhow::Error::from(io()).context("b.csv")), "b.csv: no such file");
+    }
 }
