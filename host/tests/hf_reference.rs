@@ -48,8 +48,9 @@ fn recorded_loss(problem: ProblemType, labels: &serde_json::Value) -> Loss {
             classes: floats(labels).into_iter().map(|x| x as u32).collect(),
             smoothing: 0.0,
             weights: None,
+            focal: 0.0,
         },
-        ProblemType::MultiLabelClassification => Loss::Binary { targets: floats(labels) },
+        ProblemType::MultiLabelClassification => Loss::Binary { targets: floats(labels), focal: 0.0 },
         ProblemType::Regression => Loss::SquaredError { targets: floats(labels) },
     }
 }

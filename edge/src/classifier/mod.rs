@@ -9,7 +9,7 @@ pub use reader::Reader;
 pub use self_test::SelfTestError;
 pub use team::Team;
 
-use crate::bundle::{self, Bundle, Manifest};
+use crate::bundle::{self, Bundle, Manifest, Mapped};
 use crate::decision::{self, Decider, Decision};
 use crate::model::{self, Model};
 use crate::tokenizer::{self, Tokenizer};
@@ -118,16 +118,27 @@ impl Classifier {
     /// Maps and loads the bundle at `path`.
     pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
         let mapped = bundle::map(path.as_ref())?;
-        Self::from_bundle(&mapped.read()?, mapped.bytes(), options)
+        Self::from_mapped(&mapped.read()?, &mapped, options)
+    }
+
+    /// Loads a bundle that was read from `mapped`, of which nothing stays in memory that has been copied.
+    pub fn from_mapped(bundle: &Bundle<'_>, mapped: &Mapped, options: &Options) -> Result<Self, Error> {
+        let loaded = Self::load(bundle, mapped.bytes(), options, &|bytes| mapped.release(bytes))?;
+        mapped.release(mapped.bytes());
+        Ok(loaded)
     }
 
     /// Loads a bundle from its bytes.
     pub fn new(bytes: Bytes, options: &Options) -> Result<Self, Error> {
-        Self::from_bundle(&Bundle::read(&bytes)?, &bytes, options)
+        Self::load(&Bundle::read(&bytes)?, &bytes, options, &|_| ())
     }
 
-    /// Loads a bundle that was read from `bytes`.
-    pub fn from_bundle(bundle: &Bundle<'_>, bytes: &Bytes, options: &Options) -> Result<Self, Error> {
+    fn load(
+        bundle: &Bundle<'_>,
+        bytes: &Bytes,
+        options: &Options,
+        release: &dyn Fn(&[u8]),
+    ) -> Result<Self, Error> {
         let manifest = bundle.manifest().clone();
         let tokenizer = Tokenizer::new(bytes.slice_ref(bundle.vocabulary()), manifest.tokenizer)?;
         let model_options = model::Options {
@@ -135,7 +146,12 @@ impl Classifier {
             max_tokens: manifest.max_tokens as usize,
             ..Default::default()
         };
-        let model = Model::load(bundle.model(), bytes.slice_ref(bundle.external()), &model_options)?;
+        let model = Model::load_releasing(
+            bundle.model(),
+            bytes.slice_ref(bundle.external()),
+            &model_options,
+            release,
+        )?;
         let classes = model.classes();
         if classes != manifest.labels.len() {
             return Err(Error::Labels { logits: classes, labels: manifest.labels.len() });

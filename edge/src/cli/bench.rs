@@ -45,7 +45,7 @@ pub fn run(args: &Args) -> Result<()> {
     let start = Instant::now();
     let opened = args.model.open()?;
     let bundle = args.model.read(&opened)?;
-    let classifier = Classifier::from_bundle(&bundle, opened.bytes(), &args.model.options())
+    let classifier = Classifier::from_mapped(&bundle, &opened, &args.model.options())
         .with_context(|| args.model.name())?;
     let mut runner = Runner::new(classifier, args.threads.into())?;
     let load = start.elapsed();

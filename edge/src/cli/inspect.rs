@@ -30,7 +30,7 @@ Examples:
 pub fn run(args: &Args) -> Result<()> {
     let opened = args.model.open()?;
     let bundle = args.model.read(&opened)?;
-    let classifier = Classifier::from_bundle(&bundle, opened.bytes(), &args.model.options())
+    let classifier = Classifier::from_mapped(&bundle, &opened, &args.model.options())
         .with_context(|| args.model.name())?;
     let golden = bundle.golden().with_context(|| args.model.name())?.len();
     let value = describe(&bundle, golden, &classifier);

@@ -1,7 +1,6 @@
 //! Where bundles and messages come from.
 use super::Usage;
 use anyhow::{Context, Result};
-use bytes::Bytes;
 use clap::Args;
 use goldcrest_edge::bundle::{self, Bundle, Mapped};
 use goldcrest_edge::stream::{End, Interrupt, Lines, Sink};
@@ -27,17 +26,17 @@ impl ModelArgs {
         self.bundle.as_ref().map_or("the embedded model".into(), |path| path.display().to_string())
     }
 
-    pub fn open(&self) -> Result<Opened> {
+    pub fn open(&self) -> Result<Mapped> {
         match &self.bundle {
-            Some(path) => Ok(Opened::File(bundle::map(path)?)),
-            None => Ok(Opened::Embedded(Bytes::from_static(embedded()?))),
+            Some(path) => Ok(bundle::map(path)?),
+            None => Ok(Mapped::embedded(embedded()?)),
         }
     }
 
-    pub fn read<'a>(&self, opened: &'a Opened) -> Result<Bundle<'a>> {
-        let bundle = match opened {
-            Opened::File(mapped) => mapped.read(),
-            Opened::Embedded(bytes) => Bundle::read_trusted(bytes),
+    pub fn read<'a>(&self, opened: &'a Mapped) -> Result<Bundle<'a>> {
+        let bundle = match &self.bundle {
+            Some(_) => opened.read(),
+            None => Bundle::read_trusted(opened.bytes()),
         };
         bundle.with_context(|| self.name())
     }
@@ -45,26 +44,11 @@ impl ModelArgs {
     pub fn load(&self) -> Result<Classifier> {
         let opened = self.open()?;
         let bundle = self.read(&opened)?;
-        Classifier::from_bundle(&bundle, opened.bytes(), &self.options()).with_context(|| self.name())
+        Classifier::from_mapped(&bundle, &opened, &self.options()).with_context(|| self.name())
     }
 
     pub fn options(&self) -> Options {
         Options { fuse: !self.stock }
-    }
-}
-
-/// A bundle's bytes, not read yet.
-pub enum Opened {
-    File(Mapped),
-    Embedded(Bytes),
-}
-
-impl Opened {
-    pub fn bytes(&self) -> &Bytes {
-        match self {
-            Opened::File(mapped) => mapped.bytes(),
-            Opened::Embedded(bytes) => bytes,
-        }
     }
 }
 

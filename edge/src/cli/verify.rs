@@ -23,7 +23,7 @@ pub fn run(args: &Args) -> Result<()> {
     // the embedded one too, which is trusted elsewhere
     let bundle = Bundle::read(opened.bytes()).with_context(|| args.model.name())?;
     let golden = bundle.golden().with_context(|| args.model.name())?;
-    let mut classifier = Classifier::from_bundle(&bundle, opened.bytes(), &args.model.options())
+    let mut classifier = Classifier::from_mapped(&bundle, &opened, &args.model.options())
         .with_context(|| args.model.name())?;
     classifier.self_test(&golden).with_context(|| args.model.name())?;
     if !args.quiet {

@@ -212,25 +212,68 @@ fn weighted_sums<D: Dot, const SETS: usize>(
     assert!((D::QUERIES - 1) * stride + count <= left.len());
     assert!(width == SETS * LANES || (SETS == 1 && width < LANES));
     right.check(count, width);
+    // SAFETY: both lengths are checked above.
+    let at = |i: usize| unsafe { right.data.as_ptr().add(i * right.stride) };
+    if width == SETS * LANES {
+        return sums_of::<D, SETS>(left, stride, count, |i| {
+            // SAFETY: as above.
+            core::array::from_fn(|set| D::load(unsafe { &*at(i).add(set * LANES).cast() }))
+        });
+    }
+    sums_of::<D, SETS>(left, stride, count, |i| {
+        // SAFETY: as above.
+        let part = unsafe { core::slice::from_raw_parts(at(i), width) };
+        [D::load_part(part); SETS]
+    })
+}
+
+/// [`weighted_sums`], given the sets of each `i`.
+#[inline(always)]
+fn sums_of<D: Dot, const SETS: usize>(
+    left: &[f32],
+    stride: usize,
+    count: usize,
+    sets: impl Fn(usize) -> [D; SETS],
+) -> [[D; SETS]; MAX_ROWS] {
     let mut acc = [[D::splat(0.0); SETS]; MAX_ROWS];
-    for i in 0..count {
-        // SAFETY: both lengths are checked above.
-        unsafe {
-            let at = right.data.as_ptr().add(i * right.stride);
-            let sets: [D; SETS] = if width == SETS * LANES {
-                core::array::from_fn(|set| D::load(&*at.add(set * LANES).cast()))
-            } else {
-                [D::load_part(core::slice::from_raw_parts(at, width)); SETS]
-            };
-            for (r, sums) in acc.iter_mut().enumerate().take(D::QUERIES) {
-                let factor = D::splat(*left.get_unchecked(r * stride + i));
-                for (sum, set) in sums.iter_mut().zip(sets) {
-                    *sum = factor.fma(set, *sum);
-                }
+    let mut i = 0;
+    while i + 4 <= count {
+        add_scaled::<D, SETS, 0>(&mut acc, left, stride, i, sets(i));
+        add_scaled::<D, SETS, 1>(&mut acc, left, stride, i, sets(i + 1));
+        add_scaled::<D, SETS, 2>(&mut acc, left, stride, i, sets(i + 2));
+        add_scaled::<D, SETS, 3>(&mut acc, left, stride, i, sets(i + 3));
+        i += 4;
+    }
+    while i < count {
+        let sets = sets(i);
+        for (r, sums) in acc.iter_mut().enumerate().take(D::QUERIES) {
+            // SAFETY: `weighted_sums` has checked the length.
+            let factor = D::splat(unsafe { *left.get_unchecked(r * stride + i) });
+            for (sum, set) in sums.iter_mut().zip(sets) {
+                *sum = factor.fma(set, *sum);
             }
         }
+        i += 1;
     }
     acc
+}
+
+/// One step of [`sums_of`]: adds `left[row * stride + i + LANE] * sets` to each row.
+#[inline(always)]
+fn add_scaled<D: Dot, const SETS: usize, const LANE: i32>(
+    acc: &mut [[D; SETS]; MAX_ROWS],
+    left: &[f32],
+    stride: usize,
+    i: usize,
+    sets: [D; SETS],
+) {
+    for (r, sums) in acc.iter_mut().enumerate().take(D::QUERIES) {
+        // SAFETY: `weighted_sums` has checked the length.
+        let factors = unsafe { &*left.as_ptr().add(r * stride + i).cast::<[f32; 4]>() };
+        for (sum, set) in sums.iter_mut().zip(sets) {
+            *sum = sum.add_scaled::<LANE>(factors, set);
+        }
+    }
 }
 
 /// `keys[e * padded + j]` becomes element `e` of key `j`; missing keys repeat the last one.

@@ -23,6 +23,16 @@ pub(super) trait Lanes: Copy {
     fn div(self, b: Self) -> Self;
     /// `self * b + c`, rounded once.
     fn fma(self, b: Self, c: Self) -> Self;
+    /// `factors[LANE] * b + self`, rounded once.
+    #[inline(always)]
+    fn add_scaled<const LANE: i32>(self, factors: &[f32; 4], b: Self) -> Self {
+        Self::splat(factors[LANE as usize]).fma(b, self)
+    }
+    /// The polynomial of [`GELU`] of two sets: what takes a set in a chain of twelve leaves room for another beside it.
+    #[inline(always)]
+    fn gelu_polynomials(x: [Self; 2]) -> [Self; 2] {
+        x.map(gelu_polynomial)
+    }
     /// `if self < b { self } else { b }`: `b` when either is NaN or both are zeros.
     fn min(self, b: Self) -> Self;
     /// `if self > b { self } else { b }`: `b` when either is NaN or both are zeros.
@@ -30,7 +40,12 @@ pub(super) trait Lanes: Copy {
     /// Within `low` to `high`, neither of them zero; NaN, which must not be a signalling one, gives `low`.
     #[inline(always)]
     fn clamp(self, low: f32, high: f32) -> Self {
-        self.max(Self::splat(low)).min(Self::splat(high))
+        self.at_least(low).min(Self::splat(high))
+    }
+    /// `low` or above, `low` not zero; NaN, which must not be a signalling one, gives `low`.
+    #[inline(always)]
+    fn at_least(self, low: f32) -> Self {
+        self.max(Self::splat(low))
     }
     fn abs(self) -> Self;
     /// Adds the low integer of `n` (a float made by adding [`super::math::ROUND`]) to the exponent: `self * 2^n`.
@@ -105,6 +120,41 @@ pub(super) trait Lanes: Copy {
     fn finite(self) -> Self {
         self.clamp(-f32::MAX, f32::MAX)
     }
+}
+
+/// Coefficients of GELU's polynomial (see [`super::math::gelu`]), the highest power's first, each in all lanes.
+pub(super) static GELU: [[f32; LANES]; 12] = {
+    let coefficients = [
+        -0.001_051_867_5,
+        0.003_176_931_5,
+        -0.003_991_388,
+        0.005_149_223_4,
+        -0.010_077_447,
+        0.016_884_895,
+        -0.023_656_813,
+        0.031_363_755,
+        -0.040_387_377,
+        0.051_524_736,
+        -0.070_298_4,
+        0.141_363_75,
+    ];
+    let mut all = [[0.0; LANES]; 12];
+    let mut i = 0;
+    while i < all.len() {
+        all[i] = [coefficients[i]; LANES];
+        i += 1;
+    }
+    all
+};
+
+/// The polynomial of [`GELU`] by Horner's rule.
+#[inline(always)]
+pub(super) fn gelu_polynomial<L: Lanes>(x: L) -> L {
+    let mut p = L::splat(GELU[0][0]);
+    for c in &GELU[1..] {
+        p = p.fma(x, L::splat(c[0]));
+    }
+    p
 }
 
 /// The integer side of an instruction set: how activations and weights lie in memory, and the product of a tile.

@@ -208,14 +208,15 @@ pub(super) unsafe fn linear<D: Dot>(
     let acc = sums.as_mut_ptr().cast::<i32>();
     let steps = layer.inputs.div_ceil(D::STEP);
     let stride = x.stride();
+    // tiles of equal height, rather than full ones and a thin rest: some of them are higher by one
+    let tiles = rows.div_ceil(D::ROWS).max(1);
+    let (least, higher) = (rows / tiles, rows % tiles);
     let panels = layer.panels.bytes().chunks_exact(steps * D::STEP * D::COLUMNS);
     for (panel, weights) in panels.enumerate().take(layer.scale.len() / D::COLUMNS) {
         let first = panel * D::COLUMNS;
         let mut row = 0;
         while row < rows {
-            // tiles of equal height, rather than full ones and a thin rest
-            let tiles = (rows - row).div_ceil(D::ROWS);
-            let height = (rows - row).div_ceil(tiles);
+            let height = if row < higher * (least + 1) { least + 1 } else { least };
             // SAFETY: rows up to `row + height` exist; `weights` is one whole panel of an aligned buffer whose panels
             // are multiples of a line or start at zero; `start` is padded to whole panels; `acc` has room for any tile.
             unsafe {
@@ -254,32 +255,58 @@ fn finish<D: Dot, const GELU: bool>(
     scales: &[f32],
     out: &mut [f32],
 ) {
+    let mut sums = sums.chunks_exact(2 * D::COLUMNS);
+    let mut out = out.chunks_exact_mut(2 * layer.outputs);
+    let mut scales = scales.chunks_exact(2);
+    for ((sums, out), scales) in (&mut sums).zip(&mut out).zip(&mut scales) {
+        let (a, b) = out.split_at_mut(layer.outputs);
+        let (sums_a, sums_b) = sums.split_at(D::COLUMNS);
+        finish_rows::<D, 2, GELU>(layer, first, [sums_a, sums_b], [scales[0], scales[1]], [a, b]);
+    }
+    if let [scale] = *scales.remainder() {
+        finish_rows::<D, 1, GELU>(layer, first, [sums.remainder()], [scale], [out.into_remainder()]);
+    }
+}
+
+/// [`finish`] of one row, or of two together.
+#[inline(always)]
+fn finish_rows<D: Dot, const R: usize, const GELU: bool>(
+    layer: &Linear,
+    first: usize,
+    sums: [&[i32]; R],
+    scales: [f32; R],
+    mut out: [&mut [f32]; R],
+) {
     let weight_scale = layer.scale[first..][..D::COLUMNS].as_chunks().0;
     let bias = layer.bias[first..][..D::COLUMNS].as_chunks().0;
+    let scales = scales.map(D::splat);
+    let sums = sums.map(|row| row.as_chunks::<LANES>().0);
     let width = D::COLUMNS.min(layer.outputs - first);
-    for ((sums, out), &scale) in
-        sums.chunks_exact(D::COLUMNS).zip(out.chunks_exact_mut(layer.outputs)).zip(scales)
-    {
-        let scale = D::splat(scale);
-        let sums = sums.as_chunks().0;
-        let (blocks, tail) = out[first..][..width].as_chunks_mut();
-        let whole = blocks.len();
-        for (((to, sums), weight_scale), bias) in blocks.iter_mut().zip(sums).zip(weight_scale).zip(bias) {
-            value::<D, GELU>(sums, weight_scale, scale, bias).store(to);
+    for (i, (weight_scale, bias)) in weight_scale.iter().zip(bias).enumerate() {
+        let at = i * LANES;
+        if at >= width {
+            break;
         }
-        if !tail.is_empty() {
-            value::<D, GELU>(&sums[whole], &weight_scale[whole], scale, &bias[whole]).store_part(tail);
+        let v: [D; R] = core::array::from_fn(|r| {
+            D::from_i32(&sums[r][i]).fma(D::load(weight_scale).mul(scales[r]), D::load(bias))
+        });
+        let v = if GELU { gelu(v) } else { v };
+        for (v, out) in v.into_iter().zip(&mut out) {
+            match out[first + at..first + width].first_chunk_mut() {
+                Some(whole) => v.store(whole),
+                None => v.store_part(&mut out[first + at..first + width]),
+            }
         }
     }
 }
 
 #[inline(always)]
-fn value<L: Lanes, const GELU: bool>(
-    sums: &[i32; LANES],
-    weight_scale: &[f32; LANES],
-    scale: L,
-    bias: &[f32; LANES],
-) -> L {
-    let v = L::from_i32(sums).fma(L::load(weight_scale).mul(scale), L::load(bias));
-    if GELU { math::gelu(v) } else { v }
+fn gelu<L: Lanes, const R: usize>(x: [L; R]) -> [L; R] {
+    match x[..] {
+        [a, b] => {
+            let both = math::gelu_two([a, b]);
+            core::array::from_fn(|r| both[r])
+        }
+        _ => x.map(math::gelu),
+    }
 }

@@ -1,7 +1,7 @@
 //! exp, GELU, tanh and the logistic function on lanes: own polynomials, so that no bit depends on a libm.
 //!
 //! Errors against f64, measured by `tests/kernels_math.rs`.
-use super::lanes::Lanes;
+use super::lanes::{Lanes, gelu_polynomial};
 
 /// 1.5 * 2^23: adding it rounds to an integer, half to even, and leaves that integer in the low bits.
 pub(super) const ROUND: f32 = 12_582_912.0;
@@ -11,7 +11,17 @@ pub(super) const ROUND: f32 = 12_582_912.0;
 /// x = n ln 2 + r (Cody and Waite in two parts), e^r by a minimax polynomial of degree 5.
 #[inline(always)]
 pub(super) fn exp<L: Lanes>(x: L) -> L {
-    let x = x.clamp(-87.0, 88.0);
+    exp_in_range(x.clamp(-87.0, 88.0))
+}
+
+/// [`exp`] of what is 0 or below.
+#[inline(always)]
+pub(super) fn exp_of_negative<L: Lanes>(x: L) -> L {
+    exp_in_range(x.at_least(-87.0))
+}
+
+#[inline(always)]
+fn exp_in_range<L: Lanes>(x: L) -> L {
     let shifted = x.fma(L::splat(core::f32::consts::LOG2_E), L::splat(ROUND));
     let n = shifted.sub(L::splat(ROUND));
     let r = n.fma(L::splat(-0.693_359_4), x);
@@ -30,25 +40,27 @@ pub(super) fn exp<L: Lanes>(x: L) -> L {
 /// its end: Φ is 0 and 1 from there on.
 #[inline(always)]
 pub(super) fn gelu<L: Lanes>(x: L) -> L {
+    gelu_end(x, gelu_polynomial(gelu_start(x)))
+}
+
+/// [`gelu`] of two sets.
+#[inline(always)]
+pub(super) fn gelu_two<L: Lanes>([a, b]: [L; 2]) -> [L; 2] {
+    let [p, q] = L::gelu_polynomials([gelu_start(a), gelu_start(b)]);
+    [gelu_end(a, p), gelu_end(b, q)]
+}
+
+/// t
+#[inline(always)]
+fn gelu_start<L: Lanes>(x: L) -> L {
     let z = x.clamp(-5.0, 5.0);
-    let t = z.mul(z).fma(L::splat(0.08), L::splat(-1.0));
-    let mut p = L::splat(-0.001_051_867_5);
-    for c in [
-        0.003_176_931_5,
-        -0.003_991_388,
-        0.005_149_223_4,
-        -0.010_077_447,
-        0.016_884_895,
-        -0.023_656_813,
-        0.031_363_755,
-        -0.040_387_377,
-        0.051_524_736,
-        -0.070_298_4,
-        0.141_363_75,
-    ] {
-        p = p.fma(t, L::splat(c));
-    }
-    x.mul(p.mul(z).add(L::splat(0.5)))
+    z.mul(z).fma(L::splat(0.08), L::splat(-1.0))
+}
+
+/// x Φ(x) from P(t)
+#[inline(always)]
+fn gelu_end<L: Lanes>(x: L, p: L) -> L {
+    x.mul(p.mul(x.clamp(-5.0, 5.0)).add(L::splat(0.5)))
 }
 
 /// tanh x = 1 - 2 / (e^2x + 1). Absolute error below 3e-7.

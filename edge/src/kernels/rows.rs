@@ -20,11 +20,14 @@ fn absmax<L: Lanes>(x: &[f32]) -> u32 {
 /// Writes a row as integers and returns its scale. `absmax` is its largest magnitude, as bits.
 #[inline(always)]
 fn write_activations<D: Dot>(x: &[f32], absmax: u32, to: &mut [u8]) -> f32 {
+    // up to the bound nothing is NaN and everything comes to ±127 by itself, if not to the bit before it is rounded
+    let bounded = absmax <= ABSMAX.1.to_bits();
     let absmax = f32::from_bits(absmax.clamp(ABSMAX.0.to_bits(), ABSMAX.1.to_bits()));
     let inverse = D::splat(127.0 / absmax);
     let blocks = to.chunks_exact_mut(LANES * D::ACTIVATION_BYTES);
     for (i, block) in (0..x.len()).step_by(LANES).zip(blocks) {
-        let q = D::at(x, i).mul(inverse).clamp(-127.0, 127.0);
+        let q = D::at(x, i).mul(inverse);
+        let q = if bounded { q } else { q.clamp(-127.0, 127.0) };
         // SAFETY: `block` is exactly sixteen activations long.
         unsafe { q.store_activations(block.as_mut_ptr()) }
     }
@@ -162,11 +165,11 @@ pub(super) fn exp_row<L: Lanes>(blocks: &mut [[f32; LANES]], last: &mut [f32; LA
     let highest = L::splat(highest.highest());
     let mut sum = L::splat(0.0);
     for block in blocks {
-        let e = math::exp(L::load(block).sub(highest));
+        let e = math::exp_of_negative(L::load(block).sub(highest));
         sum = sum.add(e);
         e.store(block);
     }
-    let e = math::exp(L::load(last).sub(highest)).keep(kept);
+    let e = math::exp_of_negative(L::load(last).sub(highest)).keep(kept);
     e.store(last);
     1.0 / sum.add(e).sum()
 }

@@ -117,11 +117,12 @@ impl Scratch {
 }
 
 impl Bert {
-    /// Packs the parts for `kernels`.
-    pub fn pack(kernels: Kernels, parts: Parts<'_>) -> Result<Bert, KernelError> {
+    /// Packs the parts for `kernels`, and tells of weights that it has a copy of.
+    pub fn pack(kernels: Kernels, parts: Parts<'_>, release: &dyn Fn(&[u8])) -> Result<Bert, KernelError> {
+        let packer = Packer { kernels, release };
         let EmbeddingParts { words, packed, word_scales, width, projection, types, positions, norm } =
             parts.embeddings;
-        let layers = parts.layers.into_iter().map(|layer| Layer::pack(kernels, layer));
+        let layers = parts.layers.into_iter().map(|layer| packer.layer(layer));
         Ok(Bert {
             kernels,
             hidden: parts.hidden,
@@ -130,14 +131,14 @@ impl Bert {
                 packed,
                 word_scales,
                 width,
-                projection: projection.map(|p| pack(kernels, &[p])).transpose()?,
+                projection: projection.map(|p| packer.linear(&[p])).transpose()?,
                 types,
                 positions,
                 norm,
             },
             layers: layers.collect::<Result<_, _>>()?,
-            pooler: pack(kernels, &[parts.pooler])?,
-            classifier: pack(kernels, &[parts.classifier])?,
+            pooler: packer.linear(&[parts.pooler])?,
+            classifier: packer.linear(&[parts.classifier])?,
         })
     }
 
@@ -336,21 +337,6 @@ impl Bert {
 }
 
 impl Layer {
-    fn pack(kernels: Kernels, parts: LayerParts<'_>) -> Result<Layer, KernelError> {
-        Ok(Layer {
-            heads: parts.heads,
-            head_size: parts.head_size,
-            scale: parts.scale,
-            query: pack(kernels, &[parts.query])?,
-            key_value: pack(kernels, &[parts.key, parts.value])?,
-            attention_output: pack(kernels, &[parts.attention_output])?,
-            attention_norm: parts.attention_norm,
-            intermediate: pack(kernels, &[parts.intermediate])?,
-            output: pack(kernels, &[parts.output])?,
-            output_norm: parts.output_norm,
-        })
-    }
-
     /// From attention's contexts to the layer's output, in `x` and quantized in the block.
     fn finish(&self, kernels: Kernels, context: &[f32], x: &mut [f32], block: &mut Block) {
         let Block { quantized, y, wide, .. } = block;
@@ -384,24 +370,49 @@ fn rows(part: &Range<usize>, width: usize) -> Range<usize> {
     part.start * width..part.end * width
 }
 
-/// Packs linear layers of the same inputs side by side into one.
-fn pack(kernels: Kernels, parts: &[LinearParts<'_>]) -> Result<Linear, KernelError> {
-    let inputs = parts[0].inputs;
-    let outputs: usize = parts.iter().map(|p| p.outputs).sum();
-    let scales: Vec<f32> = parts.iter().flat_map(|p| p.scales.iter().copied()).collect();
-    let bias: Vec<f32> = parts.iter().flat_map(|p| p.bias.iter().copied()).collect();
-    let mut joined = Vec::new();
-    let weights = match parts {
-        [one] => one.weights,
-        several => {
-            joined.reserve_exact(inputs * outputs);
-            for i in 0..inputs {
-                several
-                    .iter()
-                    .for_each(|p| joined.extend_from_slice(&p.weights[i * p.outputs..][..p.outputs]));
+/// Makes linear layers.
+struct Packer<'a> {
+    kernels: Kernels,
+    release: &'a dyn Fn(&[u8]),
+}
+
+impl Packer<'_> {
+    fn layer(&self, parts: LayerParts<'_>) -> Result<Layer, KernelError> {
+        Ok(Layer {
+            heads: parts.heads,
+            head_size: parts.head_size,
+            scale: parts.scale,
+            query: self.linear(&[parts.query])?,
+            key_value: self.linear(&[parts.key, parts.value])?,
+            attention_output: self.linear(&[parts.attention_output])?,
+            attention_norm: parts.attention_norm,
+            intermediate: self.linear(&[parts.intermediate])?,
+            output: self.linear(&[parts.output])?,
+            output_norm: parts.output_norm,
+        })
+    }
+
+    /// Packs linear layers of the same inputs side by side into one.
+    fn linear(&self, parts: &[LinearParts<'_>]) -> Result<Linear, KernelError> {
+        let inputs = parts[0].inputs;
+        let outputs: usize = parts.iter().map(|p| p.outputs).sum();
+        let scales: Vec<f32> = parts.iter().flat_map(|p| p.scales.iter().copied()).collect();
+        let bias: Vec<f32> = parts.iter().flat_map(|p| p.bias.iter().copied()).collect();
+        let mut joined = Vec::new();
+        let weights = match parts {
+            [one] => one.weights,
+            several => {
+                joined.reserve_exact(inputs * outputs);
+                for i in 0..inputs {
+                    let rows = several.iter().map(|p| &p.weights[i * p.outputs..][..p.outputs]);
+                    rows.for_each(|row| joined.extend_from_slice(row));
+                }
+                &joined
             }
-            &joined
-        }
-    };
-    Linear::pack(kernels, Weights::from_bytes(weights, inputs, outputs)?, &scales, &bias)
+        };
+        let weights = Weights::from_bytes(weights, inputs, outputs)?;
+        let linear = Linear::pack(self.kernels, weights, &scales, &bias)?;
+        parts.iter().for_each(|p| (self.release)(p.weights));
+        Ok(linear)
+    }
 }

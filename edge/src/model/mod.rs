@@ -89,11 +89,24 @@ impl Model {
     /// When the bytes are no ONNX model, a tensor is damaged or points outside `external`, tract refuses the graph,
     /// or the instruction set asked for is not there.
     pub fn load(onnx: &[u8], external: Bytes, options: &Options) -> Result<Model, Error> {
+        Self::load_releasing(onnx, external, options, &|_| ())
+    }
+
+    /// As [`load`](Model::load), and tells of tensors that it has a copy of and does not read again, one after another.
+    ///
+    /// # Errors
+    /// As `load`.
+    pub fn load_releasing(
+        onnx: &[u8],
+        external: Bytes,
+        options: &Options,
+        release: &dyn Fn(&[u8]),
+    ) -> Result<Model, Error> {
         let proto = onnx::decode(onnx)?;
         let mut reason = "not asked to fuse".to_string();
         if options.fuse {
             let kernels = options.isa.map_or_else(Kernels::from_env, Kernels::new)?;
-            match fuse(&proto, &external, kernels) {
+            match fuse(&proto, &external, kernels, release) {
                 Ok(bert) => {
                     let max_tokens = options.max_tokens.min(bert.positions());
                     let path = Path::Fused(Box::new(Fused::new(Arc::new(bert), max_tokens)?));
@@ -227,8 +240,13 @@ impl Model {
 }
 
 /// The packed classifier, or why the graph is not one.
-fn fuse(proto: &tract_onnx::pb::ModelProto, external: &Bytes, kernels: Kernels) -> Result<Bert, String> {
+fn fuse(
+    proto: &tract_onnx::pb::ModelProto,
+    external: &Bytes,
+    kernels: Kernels,
+    release: &dyn Fn(&[u8]),
+) -> Result<Bert, String> {
     let graph = proto.graph.as_ref().ok_or("no graph")?;
     let graph = Graph::new(graph, external);
-    Bert::pack(kernels, recognise::recognise(&graph)?).map_err(|e| e.to_string())
+    Bert::pack(kernels, recognise::recognise(&graph)?, release).map_err(|e| e.to_string())
 }

@@ -43,7 +43,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let begin = Instant::now();
         let batch = Batch::new(texts.iter(), 0);
         let output = model.forward(&batch, Mode::Train { seed: step as u32 }, &mut tape)?;
-        let loss = ops::Loss::CrossEntropy { classes, smoothing: 0.0, weights: None };
+        let loss = ops::Loss::CrossEntropy { classes, smoothing: 0.0, weights: None, focal: 0.0 };
         let (_, logits) = loss.value_and_gradient(&output.logits, args.batch);
         gradients.clear();
         model.backward(&mut tape, &OutputGradient { logits, ..Default::default() }, &mut gradients);

@@ -1,4 +1,5 @@
 use super::Size;
+use crate::bert::Pooling;
 use crate::train::{ClassWeights, TrainOptions, WeightRule};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -34,6 +35,10 @@ pub struct Distill {
     pub start: Option<PathBuf>,
     /// Teachers, fine-tuned alike with other seeds; their answers are averaged: 1.
     pub teachers: usize,
+    /// Checkpoint folders or bundles for the same labels whose answers are averaged with the teachers': another kind of model
+    /// adds more than the same again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub other_teachers: Vec<PathBuf>,
     /// Files of texts without labels, or whose labels are not used: plain text with one a line, or as `[data]`.
     pub unlabelled: Vec<PathBuf>,
     /// Texts with some words replaced by words of similar meaning, for each training text: 1.
@@ -80,6 +85,7 @@ impl Default for Distill {
             student: None,
             start: None,
             teachers: 1,
+            other_teachers: Vec::new(),
             unlabelled: Vec::new(),
             replaced: 1.0,
             spliced: 0.5,
@@ -154,7 +160,7 @@ impl Distill {
     }
 
     /// The options that a stage's student is trained with: those of `[train]` where `[distill]` has none of its own.
-    /// Class weights, label smoothing and layer decay are the teacher's alone.
+    /// Class weights, focal loss, label smoothing, layer decay and pooling are the teacher's alone.
     /// `texts` is the number of training texts.
     pub fn training(&self, stage: &Stage, last: bool, texts: usize, train: &TrainOptions) -> TrainOptions {
         let made = texts as f64 * (1.0 + self.replaced + self.spliced);
@@ -169,6 +175,8 @@ impl Distill {
             label_smoothing: 0.0,
             layer_decay: 1.0,
             class_weights: ClassWeights::Rule(WeightRule::None),
+            focal: 0.0,
+            pooling: Pooling::First,
             ..train.clone()
         }
     }

@@ -4,7 +4,7 @@ use super::aware::quantization_aware;
 use super::pack::pack;
 use super::step::{fingerprint, fit, json, once};
 use super::{Aware, Recipe, base, prepare::Prepared, students::distil};
-use crate::bert::Classifier;
+use crate::bert::{Classifier, Pooling};
 use crate::distill::{Distill, Plan};
 use crate::evaluate::{Comparison, Refusal};
 use crate::export;
@@ -89,6 +89,12 @@ pub enum RunError {
     NoBase { path: PathBuf },
     #[error("train.epochs is 0, and base.checkpoint {path} has no classifier for these labels: let it train")]
     NoHead { path: PathBuf },
+    #[error("distill.other_teachers {path}: has to be trained for the labels {labels}, in this order")]
+    OtherLabels { path: PathBuf, labels: String },
+    #[error(
+        "a teacher that reads the mean of all tokens cannot be packed: add [distill], whose students read the first"
+    )]
+    MeanPooling,
     #[error(transparent)]
     Base(#[from] export::ReadError),
     #[error("distill.student {0}")]
@@ -126,6 +132,9 @@ pub fn run(recipe: &Recipe, until: Until, watch: Watch) -> Result<Finished, RunE
     }
     if until == Until::Distill {
         return Ok(finished);
+    }
+    if recipe.distill.is_none() && recipe.train.pooling == Pooling::Mean {
+        return Err(RunError::MeanPooling);
     }
     let aware = |watch: Watch| quantization_aware(recipe, &folder, bits, &prepared, watch);
     let packed = match recipe.quantize.aware {
@@ -181,8 +190,15 @@ fn students(
 ) -> Result<(Vec<(PathBuf, Summary)>, Bits), RunError> {
     let (mut students, mut planned) = (Vec::new(), 8);
     if let Some(distill) = &recipe.distill {
+        let labels = base::load(&teachers[0])?.config.labels();
+        for other in &distill.other_teachers {
+            if base::load(other)?.config.labels() != labels {
+                return Err(RunError::OtherLabels { path: other.clone(), labels: labels.join(", ") });
+            }
+        }
+        let teachers = [teachers, &distill.other_teachers].concat();
         let plan = plan(recipe, distill, &teachers[0])?;
-        students = distil(recipe, distill, &plan.stages, teachers, prepared, watch)?;
+        students = distil(recipe, distill, &plan.stages, &teachers, prepared, watch)?;
         planned = plan.embedding_bits;
     }
     let bits = if recipe.quantize.embedding_bits.unwrap_or(planned) == 4 { Bits::Four } else { Bits::Eight };
@@ -219,6 +235,7 @@ fn train_teachers(
             checkpoint.config.hidden_dropout_prob = rate;
             checkpoint.config.attention_probs_dropout_prob = rate;
         }
+        checkpoint.config.pooling = recipe.train.pooling;
         let options = TrainOptions { seed: recipe.train.seed + number as u64, ..recipe.train.clone() };
         let folder = recipe.output.join(folder);
         let max_tokens = recipe.task.max_tokens.to_string();

@@ -266,7 +266,8 @@ impl Recipe {
         join(&mut self.base.checkpoint);
         self.pack.golden_messages.iter_mut().for_each(join);
         if let Some(distill) = &mut self.distill {
-            distill.start.iter_mut().chain(&mut distill.unlabelled).for_each(join);
+            let own = distill.start.iter_mut().chain(&mut distill.other_teachers);
+            own.chain(&mut distill.unlabelled).for_each(join);
         }
         let DataFiles { train, dev, test, out_of_scope, .. } = &mut self.data;
         for files in [Some(train), dev.as_mut(), test.as_mut(), out_of_scope.as_mut()].into_iter().flatten() {

@@ -3,7 +3,7 @@
 use super::run::{Progress, RunError, Watch};
 use super::step::{fingerprint, fit, hex, json, once};
 use super::{Recipe, base, prepare::Prepared};
-use crate::bert::{Checkpoint, Classifier, Tokens};
+use crate::bert::{Checkpoint, Classifier, Pooling, Tokens};
 use crate::data;
 use crate::distill::{
     Augment, Distill, FromTeacher, HiddenTeacher, Layers, Stage, TransferSet, best_layers, chosen_layers,
@@ -42,8 +42,13 @@ pub(super) fn distil(
         let last = number == stages.len();
         let options = distill.training(stage, last, prepared.train.len(), &recipe.train);
         // files count by what is in them, which the other parts hold, not by how their paths are written
-        let shared =
-            json(&Distill { stages: Vec::new(), unlabelled: Vec::new(), start: None, ..distill.clone() });
+        let shared = json(&Distill {
+            stages: vec![],
+            unlabelled: vec![],
+            other_teachers: vec![],
+            start: None,
+            ..distill.clone()
+        });
         let print = fingerprint(&[
             "distill",
             &course.print,
@@ -111,7 +116,7 @@ impl<'a> Course<'a> {
                 spliced: self.distill.spliced,
                 seed: self.distill.seed.unwrap_or(self.recipe.train.seed),
             };
-            let teacher = Checkpoint::load(&self.teachers[0])?;
+            let teacher = base::load(&self.teachers[0])?;
             let held_out: Vec<_> = std::iter::once(&self.prepared.dev).chain(&self.prepared.test).collect();
             let set = TransferSet::new(&self.prepared.train, texts, &held_out, &teacher, augment)?;
             watch(Progress::Note(&format!(
@@ -134,7 +139,7 @@ impl<'a> Course<'a> {
         }
         let max_tokens = self.recipe.task.max_tokens;
         let data = self.transfer(watch)?.data.clone();
-        let checkpoint = Checkpoint::load(folder)?;
+        let checkpoint = base::load(folder)?;
         let texts = Encoded::new(data, &checkpoint.tokenizer, max_tokens)?;
         let all = texts.tokens.len();
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -172,6 +177,7 @@ impl<'a> Course<'a> {
 
         let mut model = base::load(before)?;
         prepared.set_head(&mut model);
+        model.config.pooling = Pooling::First;
         let (mut student, layers) = cut(&model, stage, set, &answers, max_tokens, watch)?;
         student.config.hidden_dropout_prob = self.distill.dropout;
         student.config.attention_probs_dropout_prob = self.distill.dropout;
@@ -200,6 +206,9 @@ impl<'a> Course<'a> {
 /// What a model says about texts, in int8 and through the device's own code: ten times as fast as in f32, and different by
 /// less than teachers differ from each other.
 fn ask(checkpoint: &Checkpoint, texts: &Encoded, done: &mut dyn FnMut(usize)) -> Result<Answers, RunError> {
+    if checkpoint.config.pooling == Pooling::Mean {
+        return in_full_precision(checkpoint, texts, done);
+    }
     const BLOCK: usize = 4096;
     let (onnx, external) = export::int8(&quantize::quantize(checkpoint, quantize::Bits::Eight)?).split();
     let external = Bytes::from(external);
@@ -227,9 +236,17 @@ fn ask(checkpoint: &Checkpoint, texts: &Encoded, done: &mut dyn FnMut(usize)) ->
     }
     if answers.cls.len() < texts.tokens.len() * hidden {
         // a shape that the fused operator does not take: stock operators give no [CLS] vectors
-        return Ok(train::predict(&Classifier::new(checkpoint.clone(), 0)?, texts, done)?);
+        return in_full_precision(checkpoint, texts, done);
     }
     Ok(answers)
+}
+
+fn in_full_precision(
+    checkpoint: &Checkpoint,
+    texts: &Encoded,
+    done: &mut dyn FnMut(usize),
+) -> Result<Answers, RunError> {
+    Ok(train::predict(&Classifier::new(checkpoint.clone(), 0)?, texts, done)?)
 }
 
 /// Cuts a model as a stage says: layers, vocabulary, widths, embeddings. Gives the layers that were kept, too.

@@ -147,6 +147,8 @@ impl TrainOptions {
         not_negative(self.clip, "train.clip")?;
         self.dropout.iter().try_for_each(|&dropout| part(dropout, "train.dropout"))?;
         part(self.label_smoothing, "train.label_smoothing")?;
+        part(self.average, "train.average")?;
+        not_negative(self.focal, "train.focal")?;
         not_negative(self.save_every, "train.save_every")?;
         if let ClassWeights::Named(weights) = &self.class_weights {
             weights.values().try_for_each(|&weight| positive(weight, "train.class_weights"))?;

@@ -1,3 +1,4 @@
+use super::average::Average;
 use super::state::{self, Position};
 use super::{AdamW, Encoded, Error, Objective, Schedule, TrainOptions, predict};
 use crate::bert::ops::mix;
@@ -94,17 +95,16 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
     let eval_every = options.eval_every.map_or(per_epoch, |n| n as u64).clamp(1, steps.max(1));
 
     let state_file = job.folder.join("state.safetensors");
-    let mut memory = Memory::new(job.model);
-    let mut at =
-        state::load(&state_file, job.model, &mut memory.adam, job.fingerprint)?.unwrap_or(Position {
-            fingerprint: job.fingerprint.into(),
-            step: 0,
-            loss_sum: 0.0,
-            loss_count: 0,
-            best: None,
-            since_best: 0,
-            seconds: 0.0,
-        });
+    let mut memory = Memory::new(job.model, options);
+    let mut at = state::load(&state_file, job.model, &mut memory, job.fingerprint)?.unwrap_or(Position {
+        fingerprint: job.fingerprint.into(),
+        step: 0,
+        loss_sum: 0.0,
+        loss_count: 0,
+        best: None,
+        since_best: 0,
+        seconds: 0.0,
+    });
     watch(Event::Started { done: at.step, steps });
     let mut log = Log::open(job.folder.join("metrics.jsonl"), at.step)?;
     let (began, before) = (Instant::now(), at.seconds);
@@ -114,7 +114,7 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
     let stop = |at: &Position| at.step >= steps || options.patience.is_some_and(|p| at.since_best >= p);
 
     if steps == 0 {
-        evaluate(job, &mut at, &mut log, watch)?;
+        evaluate(job, &mut memory, &mut at, &mut log, watch)?;
     }
     while !stop(&at) {
         let number = at.step / per_epoch;
@@ -139,11 +139,11 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
             (at.loss_sum, at.loss_count) = (0.0, 0);
         }
         if at.step % eval_every == 0 || at.step == steps {
-            evaluate(job, &mut at, &mut log, watch)?;
+            evaluate(job, &mut memory, &mut at, &mut log, watch)?;
         }
         if saved.elapsed() > save_every && !stop(&at) {
             let start = Instant::now();
-            state::save(&state_file, job.model, &memory.adam, &at)?;
+            state::save(&state_file, job.model, &memory, &at)?;
             (saved, save_every) = (Instant::now(), least.max(start.elapsed() * SAVE_SHARE));
         }
     }
@@ -182,16 +182,18 @@ fn layer_scale(name: &str, layers: usize, decay: f64) -> f64 {
 }
 
 /// What stays in memory from one update to the next.
-struct Memory {
-    adam: AdamW,
+pub(super) struct Memory {
+    pub(super) adam: AdamW,
+    pub(super) average: Option<Average>,
     tape: Tape,
     gradients: Gradients,
 }
 
 impl Memory {
-    fn new(model: &Classifier) -> Self {
+    fn new(model: &Classifier, options: &TrainOptions) -> Self {
         let gradients = Gradients::new(model.weights());
-        Self { adam: AdamW::default(), tape: Tape::default(), gradients }
+        let average = (options.average > 0.0).then(|| Average::new(model, options.average));
+        Self { adam: AdamW::default(), average, tape: Tape::default(), gradients }
     }
 }
 
@@ -203,7 +205,7 @@ fn update(
     batches: &[Vec<u32>],
     rate: f64,
 ) -> Result<f32, Error> {
-    let Memory { adam, tape, gradients } = memory;
+    let Memory { adam, average, tape, gradients } = memory;
     let options = job.options;
     let pad_id = job.model.config().pad_token_id as u32;
     let mut total = 0.0;
@@ -229,10 +231,28 @@ fn update(
     let layers = job.model.config().num_hidden_layers;
     let rates = |name: &str| rate * layer_scale(name, layers, options.layer_decay);
     adam.update(job.model.weights_mut(), gradients, rates, options.weight_decay, clip);
+    if let Some(average) = average {
+        average.add(job.model, step + 1);
+    }
     Ok(total)
 }
 
-fn evaluate(job: &Job, at: &mut Position, log: &mut Log, watch: &mut dyn FnMut(Event)) -> Result<(), Error> {
+/// Measures the weights, or their average where there is one, and keeps them if they are the best so far.
+fn evaluate(
+    job: &mut Job,
+    memory: &mut Memory,
+    at: &mut Position,
+    log: &mut Log,
+    watch: &mut dyn FnMut(Event),
+) -> Result<(), Error> {
+    let mut swap = |job: &mut Job| memory.average.iter_mut().for_each(|average| average.swap(job.model));
+    swap(job);
+    let measured = measure(job, at, log, watch);
+    swap(job);
+    measured
+}
+
+fn measure(job: &Job, at: &mut Position, log: &mut Log, watch: &mut dyn FnMut(Event)) -> Result<(), Error> {
     let Some((dev, metric)) = job.dev else {
         at.best = Some((0.0, at.step));
         return Ok(job.model.checkpoint().save(&job.folder.join("best"))?);

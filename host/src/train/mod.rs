@@ -5,6 +5,7 @@
 
 mod adamw;
 mod answers;
+mod average;
 mod encoded;
 mod error;
 mod job;

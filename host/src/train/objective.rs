@@ -23,6 +23,7 @@ pub trait Objective {
 pub struct Supervised {
     smoothing: f64,
     weights: Option<Vec<f64>>,
+    focal: f64,
 }
 
 impl Supervised {
@@ -47,7 +48,7 @@ impl Supervised {
             }
         };
         let weights = weights.filter(|_| data.task == Task::SingleLabel);
-        Ok(Self { smoothing: options.label_smoothing, weights })
+        Ok(Self { smoothing: options.label_smoothing, weights, focal: options.focal })
     }
 
     /// The loss on gold targets.
@@ -58,6 +59,7 @@ impl Supervised {
                 classes: targets.map(|t| if let Target::Class(c) = t { *c } else { 0 }).collect(),
                 smoothing: self.smoothing,
                 weights: self.weights.clone(),
+                focal: self.focal,
             },
             Task::MultiLabel => {
                 let labels = data.labels.len();
@@ -67,7 +69,7 @@ impl Supervised {
                         classes.iter().for_each(|c| row[*c as usize] = 1.0);
                     }
                 }
-                Loss::Binary { targets: values }
+                Loss::Binary { targets: values, focal: self.focal }
             }
             Task::Regression => Loss::SquaredError {
                 targets: targets.map(|t| if let Target::Value(v) = t { *v } else { 0.0 }).collect(),

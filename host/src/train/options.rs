@@ -1,3 +1,4 @@
+use crate::bert::Pooling;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -67,6 +68,17 @@ pub struct TrainOptions {
     pub class_weights: ClassWeights,
     /// Steps between evaluations; once an epoch when not given.
     pub eval_every: Option<usize>,
+    /// Decay of a moving average of the weights, which then is measured and kept instead of them, such as 0.999; 0 for none: 0.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub average: f64,
+    /// Focal loss (Lin et al., arXiv 1708.02002): mistakes count more than what is right already, the more so the higher this
+    /// power: 0.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub focal: f64,
+    /// What the teacher's pooler reads: `first`, the \[CLS\] token as in Transformers, or `mean`, the mean of all tokens,
+    /// which only a teacher may; students read the first: first.
+    #[serde(skip_serializing_if = "Pooling::is_first")]
+    pub pooling: Pooling,
     /// Evaluations without improvement after which training stops; never when not given.
     pub patience: Option<usize>,
     /// Of order, dropout and new weights: 0.
@@ -95,10 +107,17 @@ impl Default for TrainOptions {
             label_smoothing: 0.0,
             class_weights: ClassWeights::Rule(WeightRule::None),
             eval_every: None,
+            average: 0.0,
+            focal: 0.0,
+            pooling: Pooling::First,
             patience: None,
             seed: 0,
             threads: None,
             save_every: 30.0,
         }
     }
+}
+
+fn is_zero(x: &f64) -> bool {
+    *x == 0.0
 }

@@ -1,6 +1,7 @@
 //! Everything a killed run needs to continue as if nothing had happened.
 
-use super::{AdamW, Error};
+use super::Error;
+use super::job::Memory;
 use crate::bert::Classifier;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
@@ -29,14 +30,25 @@ pub(super) struct Position {
 const KEY: &str = "position";
 
 /// Writes weights, moments and position to one file, atomically.
-pub(super) fn save(path: &Path, model: &Classifier, adam: &AdamW, position: &Position) -> Result<(), Error> {
+pub(super) fn save(
+    path: &Path,
+    model: &Classifier,
+    memory: &Memory,
+    position: &Position,
+) -> Result<(), Error> {
     let bytes = |x: &[f32]| x.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
     let mut parts: BTreeMap<String, (Vec<usize>, Vec<u8>)> = BTreeMap::new();
     for (name, weight) in model.weights() {
         parts.insert(format!("weight.{name}"), (weight.shape.clone(), bytes(&weight.data)));
-        if let Some((m, v)) = adam.moments.get(name) {
+        if let Some((m, v)) = memory.adam.moments.get(name) {
             parts.insert(format!("first.{name}"), (vec![m.len()], bytes(m)));
             parts.insert(format!("second.{name}"), (vec![v.len()], bytes(v)));
+        }
+        if let Some(average) = &memory.average {
+            parts.insert(
+                format!("average.{name}"),
+                (weight.shape.clone(), bytes(&average.weights[name].data)),
+            );
         }
     }
     let json = serde_json::to_string(position).expect("plain values");
@@ -56,7 +68,7 @@ pub(super) fn save(path: &Path, model: &Classifier, adam: &AdamW, position: &Pos
 pub(super) fn load(
     path: &Path,
     model: &mut Classifier,
-    adam: &mut AdamW,
+    memory: &mut Memory,
     fingerprint: &str,
 ) -> Result<Option<Position>, Error> {
     let Ok(bytes) = std::fs::read(path) else { return Ok(None) };
@@ -83,9 +95,13 @@ pub(super) fn load(
         }
         weight.data = saved;
         if let (Some(m), Some(v)) = (values(&format!("first.{name}")), values(&format!("second.{name}"))) {
-            adam.moments.insert(name.clone(), (m, v));
+            memory.adam.moments.insert(name.clone(), (m, v));
+        }
+        let average = memory.average.as_mut().and_then(|average| average.weights.get_mut(name));
+        if let (Some(average), Some(saved)) = (average, values(&format!("average.{name}"))) {
+            average.data = saved;
         }
     }
-    adam.updates = position.step;
+    memory.adam.updates = position.step;
     Ok(Some(position))
 }

@@ -1,7 +1,8 @@
 //! Advanced SIMD: sixteen lanes are four registers.
 use core::arch::aarch64::*;
+use core::arch::asm;
 
-use super::super::lanes::{LANES, Lanes};
+use super::super::lanes::{GELU, LANES, Lanes};
 
 /// Integers by SMULL, SMLAL2 and SADALP.
 pub(in super::super) const MULTIPLY: u8 = 0;
@@ -27,6 +28,53 @@ pub(super) use simd;
 macro_rules! each {
     ($op:ident, $($x:expr),+) => {
         simd! { Neon([$op($($x.0[0]),+), $op($($x.0[1]),+), $op($($x.0[2]),+), $op($($x.0[3]),+)]) }
+    };
+}
+
+/// Registers `to` become the next coefficient plus registers `from` times those of the operand `by`.
+macro_rules! step {
+    ($t0:tt $t1:tt $t2:tt $t3:tt, $f0:tt $f1:tt $f2:tt $f3:tt, $by:tt, $next:tt) => {
+        concat!(
+            "ld1 {{v",
+            $t0,
+            ".4s, v",
+            $t1,
+            ".4s, v",
+            $t2,
+            ".4s, v",
+            $t3,
+            ".4s}}, ",
+            $next,
+            "\n",
+            "fmla v",
+            $t0,
+            ".4s, v",
+            $f0,
+            ".4s, {",
+            $by,
+            "0:v}.4s\n",
+            "fmla v",
+            $t1,
+            ".4s, v",
+            $f1,
+            ".4s, {",
+            $by,
+            "1:v}.4s\n",
+            "fmla v",
+            $t2,
+            ".4s, v",
+            $f2,
+            ".4s, {",
+            $by,
+            "2:v}.4s\n",
+            "fmla v",
+            $t3,
+            ".4s, v",
+            $f3,
+            ".4s, {",
+            $by,
+            "3:v}.4s"
+        )
     };
 }
 
@@ -157,6 +205,59 @@ impl<const INTEGERS: u8> Lanes for Neon<INTEGERS> {
         each!(fma, self, b, c)
     }
     #[inline(always)]
+    fn add_scaled<const LANE: i32>(self, factors: &[f32; 4], b: Self) -> Self {
+        simd! {
+            let factors = vld1q_f32(factors.as_ptr());
+            Neon([0, 1, 2, 3].map(|i| vfmaq_laneq_f32::<LANE>(self.0[i], b.0[i], factors)))
+        }
+    }
+    /// FMLA adds to what it overwrites, so each coefficient is loaded into the registers that the next value is to be in: left to
+    /// itself, the compiler copies them there, and the copies take the units that multiply.
+    #[inline(always)]
+    fn gelu_polynomials([Neon(a), Neon(b)]: [Self; 2]) -> [Self; 2] {
+        let (p, q): ([float32x4_t; 4], [float32x4_t; 4]);
+        let (p0, p1, p2, p3, q0, q1, q2, q3);
+        // SAFETY: register arithmetic, and loads of the coefficients one after another.
+        unsafe {
+            asm!(
+                "ld1 {{v20.4s, v21.4s, v22.4s, v23.4s}}, [{next}]",
+                "ld1 {{v24.4s, v25.4s, v26.4s, v27.4s}}, [{next}], #64",
+                // in turn one is in 20 to 23, 28 to 31, 24 to 27, the other in 24 to 27, 20 to 23, 28 to 31
+                step!("28" "29" "30" "31", "20" "21" "22" "23", "a", "[{next}]"),
+                step!("20" "21" "22" "23", "24" "25" "26" "27", "b", "[{next}], #64"),
+                step!("24" "25" "26" "27", "28" "29" "30" "31", "a", "[{next}]"),
+                step!("28" "29" "30" "31", "20" "21" "22" "23", "b", "[{next}], #64"),
+                step!("20" "21" "22" "23", "24" "25" "26" "27", "a", "[{next}]"),
+                step!("24" "25" "26" "27", "28" "29" "30" "31", "b", "[{next}], #64"),
+                step!("28" "29" "30" "31", "20" "21" "22" "23", "a", "[{next}]"),
+                step!("20" "21" "22" "23", "24" "25" "26" "27", "b", "[{next}], #64"),
+                step!("24" "25" "26" "27", "28" "29" "30" "31", "a", "[{next}]"),
+                step!("28" "29" "30" "31", "20" "21" "22" "23", "b", "[{next}], #64"),
+                step!("20" "21" "22" "23", "24" "25" "26" "27", "a", "[{next}]"),
+                step!("24" "25" "26" "27", "28" "29" "30" "31", "b", "[{next}], #64"),
+                step!("28" "29" "30" "31", "20" "21" "22" "23", "a", "[{next}]"),
+                step!("20" "21" "22" "23", "24" "25" "26" "27", "b", "[{next}], #64"),
+                step!("24" "25" "26" "27", "28" "29" "30" "31", "a", "[{next}]"),
+                step!("28" "29" "30" "31", "20" "21" "22" "23", "b", "[{next}], #64"),
+                step!("20" "21" "22" "23", "24" "25" "26" "27", "a", "[{next}]"),
+                step!("24" "25" "26" "27", "28" "29" "30" "31", "b", "[{next}], #64"),
+                step!("28" "29" "30" "31", "20" "21" "22" "23", "a", "[{next}]"),
+                step!("20" "21" "22" "23", "24" "25" "26" "27", "b", "[{next}], #64"),
+                step!("24" "25" "26" "27", "28" "29" "30" "31", "a", "[{next}]"),
+                step!("28" "29" "30" "31", "20" "21" "22" "23", "b", "[{next}]"),
+                next = inout(reg) GELU.as_ptr() => _,
+                a0 = in(vreg) a[0], a1 = in(vreg) a[1], a2 = in(vreg) a[2], a3 = in(vreg) a[3],
+                b0 = in(vreg) b[0], b1 = in(vreg) b[1], b2 = in(vreg) b[2], b3 = in(vreg) b[3],
+                out("v20") _, out("v21") _, out("v22") _, out("v23") _,
+                out("v24") p0, out("v25") p1, out("v26") p2, out("v27") p3,
+                out("v28") q0, out("v29") q1, out("v30") q2, out("v31") q3,
+                options(readonly, nostack, preserves_flags)
+            );
+        }
+        (p, q) = ([p0, p1, p2, p3], [q0, q1, q2, q3]);
+        [Neon(p), Neon(q)]
+    }
+    #[inline(always)]
     fn min(self, b: Self) -> Self {
         each!(min, self, b)
     }
@@ -166,10 +267,14 @@ impl<const INTEGERS: u8> Lanes for Neon<INTEGERS> {
     }
     #[inline(always)]
     fn clamp(self, low: f32, high: f32) -> Self {
-        let (low, high) = (Self::splat(low), Self::splat(high));
-        // these give the number when the other operand is a quiet NaN
-        let x: Self = each!(vmaxnmq_f32, self, low);
+        let (x, high) = (self.at_least(low), Self::splat(high));
         each!(vminnmq_f32, x, high)
+    }
+    #[inline(always)]
+    fn at_least(self, low: f32) -> Self {
+        let low = Self::splat(low);
+        // this and its counterpart give the number when the other operand is a quiet NaN
+        each!(vmaxnmq_f32, self, low)
     }
     #[inline(always)]
     fn abs(self) -> Self {

@@ -11,11 +11,15 @@ pub enum Loss {
         smoothing: f64,
         /// Weight of each class; all 1 where absent.
         weights: Option<Vec<f64>>,
+        /// Power of the focal loss (Lin et al., arXiv 1708.02002): each text counts `(1 - p[class])^focal`; 0 for the plain one.
+        focal: f64,
     },
     /// Binary cross entropy per class (`torch.nn.BCEWithLogitsLoss`).
     Binary {
         /// 0 to 1: [texts * classes].
         targets: Vec<f32>,
+        /// As above, of each class's own probability.
+        focal: f64,
     },
     /// Mean squared error.
     SquaredError {
@@ -29,6 +33,12 @@ pub enum Loss {
         /// T.
         temperature: f64,
     },
+}
+
+/// `(1 - p)^power` and its derivative by p.
+fn focus(p: f64, power: f64) -> (f64, f64) {
+    let missing = (1.0 - p).max(1e-12);
+    (missing.powf(power), -power * missing.powf(power - 1.0))
 }
 
 /// log softmax of `x / temperature`.
@@ -46,7 +56,7 @@ impl Loss {
         let mut total = 0.0;
         let mut gradient: Vec<f64> = Vec::with_capacity(logits.len());
         match self {
-            Loss::CrossEntropy { classes: targets, smoothing, weights } => {
+            Loss::CrossEntropy { classes: targets, smoothing, weights, focal } => {
                 let weight = |c: usize| weights.as_ref().map_or(1.0, |w| w[c]);
                 let norm: f64 = targets.iter().map(|t| weight(*t as usize)).sum();
                 for (x, &target) in logits.chunks_exact(classes).zip(targets) {
@@ -57,16 +67,26 @@ impl Loss {
                         weight(c) * (hard + smoothing / classes as f64) / norm
                     };
                     let row: f64 = (0..classes).map(share).sum();
-                    total -= (0..classes).map(|c| share(c) * logs[c]).sum::<f64>();
-                    gradient.extend((0..classes).map(|c| row * logs[c].exp() - share(c)));
+                    let loss = -(0..classes).map(|c| share(c) * logs[c]).sum::<f64>();
+                    let p = logs[target as usize].exp();
+                    let (focus, slope) = focus(p, *focal);
+                    total += focus * loss;
+                    gradient.extend((0..classes).map(|c| {
+                        let same = if c == target as usize { 1.0 } else { 0.0 };
+                        let q = logs[c].exp();
+                        focus * (row * q - share(c)) + loss * slope * p * (same - q)
+                    }));
                 }
             }
-            Loss::Binary { targets } => {
+            Loss::Binary { targets, focal } => {
                 let n = logits.len() as f64;
                 for (&x, &t) in logits.iter().zip(targets) {
                     let (x, t) = (f64::from(x), f64::from(t));
-                    total += (x.max(0.0) - x * t + (-x.abs()).exp().ln_1p()) / n;
-                    gradient.push((1.0 / (1.0 + (-x).exp()) - t) / n);
+                    let p = 1.0 / (1.0 + (-x).exp());
+                    let loss = (x.max(0.0) - x * t + (-x.abs()).exp().ln_1p()) / n;
+                    let (focus, slope) = focus(t * p + (1.0 - t) * (1.0 - p), *focal);
+                    total += focus * loss;
+                    gradient.push(focus * (p - t) / n + loss * slope * (2.0 * t - 1.0) * p * (1.0 - p));
                 }
             }
             Loss::SquaredError { targets } => {

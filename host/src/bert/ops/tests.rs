@@ -243,9 +243,21 @@ fn loss_gradients() {
     let logits = [random(12, 11)];
     let targets = random(12, 12).iter().map(|x| x.abs()).collect::<Vec<_>>();
     let losses = [
-        Loss::CrossEntropy { classes: vec![0, 2, 1, 2], smoothing: 0.0, weights: None },
-        Loss::CrossEntropy { classes: vec![0, 2, 1, 2], smoothing: 0.1, weights: Some(vec![1.0, 2.0, 0.5]) },
-        Loss::Binary { targets: targets.clone() },
+        Loss::CrossEntropy { classes: vec![0, 2, 1, 2], smoothing: 0.0, weights: None, focal: 0.0 },
+        Loss::CrossEntropy {
+            classes: vec![0, 2, 1, 2],
+            smoothing: 0.1,
+            weights: Some(vec![1.0, 2.0, 0.5]),
+            focal: 0.0,
+        },
+        Loss::CrossEntropy {
+            classes: vec![0, 2, 1, 2],
+            smoothing: 0.1,
+            weights: Some(vec![1.0, 2.0, 0.5]),
+            focal: 2.0,
+        },
+        Loss::Binary { targets: targets.clone(), focal: 0.0 },
+        Loss::Binary { targets: targets.clone(), focal: 1.5 },
         Loss::SquaredError { targets: targets.clone() },
         Loss::Distillation { teacher: targets, temperature: 2.0 },
     ];

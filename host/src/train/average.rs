@@ -1,0 +1,80 @@
+//! A moving average of the weights (Polyak averaging).
+
+use crate::bert::{Array, Classifier};
+use std::collections::BTreeMap;
+
+/// Updates between two weighings: one each time would cost a tenth of the training.
+const EVERY: u64 = 8;
+
+/// An exponential moving average of a model's weights.
+#[derive(Debug)]
+pub(super) struct Average {
+    decay: f64,
+    /// By name, in the weights' shapes.
+    pub(super) weights: BTreeMap<String, Array>,
+}
+
+impl Average {
+    /// Begins with the weights as they are. `decay` is for one update.
+    pub(super) fn new(model: &Classifier, decay: f64) -> Self {
+        Self { decay, weights: model.weights().clone() }
+    }
+
+    /// After update number `step`, from 1. Young averages forget faster: where training began counts for nothing.
+    pub(super) fn add(&mut self, model: &Classifier, step: u64) {
+        if !step.is_multiple_of(EVERY) {
+            return;
+        }
+        let young = step as f64 / (step + 10 * EVERY) as f64;
+        let keep = self.decay.powi(EVERY as i32).min(young) as f32;
+        for (average, weight) in self.weights.values_mut().zip(model.weights().values()) {
+            average.data.iter_mut().zip(&weight.data).for_each(|(a, w)| *a = *a * keep + w * (1.0 - keep));
+        }
+    }
+
+    /// Changes places with the model's weights.
+    pub(super) fn swap(&mut self, model: &mut Classifier) {
+        std::mem::swap(&mut self.weights, model.weights_mut());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bert::{Checkpoint, Config, TokenizerFiles};
+
+    #[test]
+    fn follows_the_weights_and_changes_places_with_them() {
+        let config: Config = serde_json::from_value(serde_json::json!({
+            "vocab_size": 4, "hidden_size": 2, "num_hidden_layers": 0, "num_attention_heads": 1, "intermediate_size": 2,
+        }))
+        .unwrap();
+        let tokenizer = TokenizerFiles {
+            vocab: "[PAD]\n[UNK]\n[CLS]\n[SEP]\n".into(),
+            lowercase: true,
+            strip_accents: None,
+            chinese_chars: true,
+            max_length: 8,
+        };
+        let mut model =
+            Classifier::new(Checkpoint { config, tensors: BTreeMap::new(), tokenizer }, 0).unwrap();
+        let set = |model: &mut Classifier, x: f32| {
+            model.weights_mut().values_mut().flat_map(|w| &mut w.data).for_each(|w| *w = x);
+        };
+        let all = |weights: &BTreeMap<String, Array>, x: f32| {
+            weights.values().flat_map(|w| &w.data).all(|w| (w - x).abs() < 1e-5)
+        };
+        set(&mut model, 0.0);
+        let mut average = Average::new(&model, 0.9);
+        set(&mut model, 1.0);
+        average.add(&model, 7); // between two weighings
+        assert!(all(&average.weights, 0.0));
+        average.add(&model, 8); // young: 8 / (8 + 80) stays
+        assert!(all(&average.weights, 1.0 - 8.0 / 88.0));
+        let keep = 0.9f32.powi(8);
+        average.add(&model, 8000);
+        assert!(all(&average.weights, 1.0 - keep * 8.0 / 88.0));
+        average.swap(&mut model);
+        assert!(all(&average.weights, 1.0) && !all(model.weights(), 1.0));
+    }
+}
