@@ -2,7 +2,7 @@
 use goldcrest_edge::bundle::{
     Bundle, Error, Golden, Licence, Manifest, ManifestError, Measured, Windows, WriteError, limits, write,
 };
-use goldcrest_edge::decision::{Settings, Task};
+use goldcrest_edge::decision::{Abstention, Settings, Task};
 use goldcrest_edge::tokenizer;
 use sha2::{Digest, Sha256};
 
@@ -16,7 +16,11 @@ fn manifest() -> Manifest {
         tokenizer: tokenizer::Settings::uncased(),
         max_tokens: 64,
         windows: Windows::Mean { overlap: 16, most: 8 },
-        decision: Settings { temperature: 1.25, thresholds: vec![], abstain_below: Some(0.6) },
+        decision: Settings {
+            temperature: 1.25,
+            thresholds: vec![],
+            abstention: Abstention::Probability(0.6),
+        },
         measured: vec![Measured {
             metric: "accuracy".into(),
             fp32: 0.91,

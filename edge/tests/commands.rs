@@ -3,7 +3,7 @@ mod common;
 
 use common::{bundle, manifest, vocabulary, with_golden};
 use goldcrest_edge::bundle::{Golden, Manifest, Windows};
-use goldcrest_edge::decision::Task;
+use goldcrest_edge::decision::{Abstention, Task};
 use serde_json::Value;
 use std::fs;
 use std::io::Write;
@@ -108,7 +108,7 @@ fn other_tasks_have_their_records() {
     let regression = Manifest { task: Task::Regression, labels: vec!["mood".into()], ..manifest() };
     assert_eq!(jsonl(&regression, b"good"), "{\"n\":1,\"score\":2,\"tokens\":3}\n");
     let mut abstains = manifest();
-    abstains.decision.abstain_below = Some(0.97);
+    abstains.decision.abstention = Abstention::Probability(0.97);
     assert_eq!(
         jsonl(&abstains, b"good days"),
         "{\"n\":1,\"label\":null,\"abstained\":true,\"tokens\":5,\

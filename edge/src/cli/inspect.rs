@@ -3,6 +3,7 @@ use super::source::ModelArgs;
 use anyhow::{Context, Result};
 use goldcrest_edge::Classifier;
 use goldcrest_edge::bundle::{Bundle, Manifest, Windows};
+use goldcrest_edge::decision::Abstention;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::{Write, stdout};
@@ -19,7 +20,7 @@ pub struct Args {
 }
 
 /// Bytes of the program, its libraries and its buffers, at most; beside them stand what the model holds on the heap and
-/// the pages of the bundle, which the system may take back.
+/// those pages of the bundle that it has no copy of, which the system may take back.
 const PROGRAM: usize = 12 << 20;
 
 const EXAMPLES: &str = "\
@@ -69,6 +70,7 @@ fn describe(bundle: &Bundle<'_>, golden: usize, classifier: &Classifier) -> Valu
         .collect();
     let model = classifier.model().describe();
     let heap = model.weights + model.scratch + classifier.tokenizer().index_bytes();
+    let read_in_place = (bundle.size() as usize).saturating_sub(model.weights);
     json!({
         "name": name,
         "version": version,
@@ -85,7 +87,11 @@ fn describe(bundle: &Bundle<'_>, golden: usize, classifier: &Classifier) -> Valu
         "decision": {
             "temperature": decision.temperature,
             "thresholds": decision.thresholds,
-            "abstain_below": decision.abstain_below,
+            "abstain_below": match decision.abstention {
+                Abstention::Never => Value::Null,
+                Abstention::Probability(least) => json!({"probability": least}),
+                Abstention::Energy(least) => json!({"energy": least}),
+            },
         },
         "measured": measured,
         "licence": {"base_model": licence.base_model, "data": licence.data},
@@ -98,7 +104,7 @@ fn describe(bundle: &Bundle<'_>, golden: usize, classifier: &Classifier) -> Valu
         },
         "memory": {
             "heap_bytes": heap,
-            "peak_bytes": PROGRAM + heap + bundle.size() as usize,
+            "peak_bytes": PROGRAM + heap + read_in_place,
         },
         "golden": golden,
         "sections": sections,

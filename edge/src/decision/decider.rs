@@ -1,5 +1,5 @@
 //! From logits to the answer.
-use super::{Error, MAX_CLASSES, Settings, Task};
+use super::{Abstention, Error, MAX_CLASSES, Settings, Task};
 use crate::kernels::Kernels;
 use heapless::Vec;
 
@@ -9,7 +9,7 @@ pub struct Decider {
     kernels: Kernels,
     task: Task,
     temperature: f32,
-    abstain_below: f32,
+    abstention: Abstention,
     /// One a class for multi-label, else empty.
     thresholds: Vec<f32, MAX_CLASSES>,
     scores: Vec<f32, MAX_CLASSES>,
@@ -62,7 +62,7 @@ impl Decider {
             kernels: Kernels::best(),
             task,
             temperature: settings.temperature,
-            abstain_below: settings.abstain_below.unwrap_or(0.0),
+            abstention: settings.abstention,
             thresholds,
             scores,
             ranking,
@@ -82,10 +82,13 @@ impl Decider {
         if let Some(class) = logits.iter().position(|x| !x.is_finite()) {
             return Err(Error::NotFinite { class });
         }
-        self.scores.copy_from_slice(logits);
-        if self.task != Task::Regression {
-            self.scores.iter_mut().for_each(|x| *x /= self.temperature);
-        }
+        let strange = match self.abstention {
+            Abstention::Energy(least) if self.task == Task::SingleLabel => {
+                self.energy_is_below(logits, least)
+            }
+            _ => false,
+        };
+        self.scale(logits);
         match self.task {
             Task::SingleLabel => self.kernels.softmax(&mut self.scores),
             Task::MultiLabel => self.kernels.sigmoid(&mut self.scores),
@@ -102,12 +105,29 @@ impl Decider {
         let class = usize::from(self.ranking[0]);
         let score = scores[class];
         let answer = match self.task {
-            Task::SingleLabel if score < self.abstain_below => Answer::Abstained,
+            Task::SingleLabel if strange => Answer::Abstained,
+            Task::SingleLabel if matches!(self.abstention, Abstention::Probability(least) if score < least) => {
+                Answer::Abstained
+            }
             Task::SingleLabel => Answer::Class { class, score },
             Task::MultiLabel => Answer::Labels,
             Task::Regression => Answer::Value(score),
         };
         Ok(Decision { answer, scores, ranking: &self.ranking, thresholds: &self.thresholds })
+    }
+
+    /// Scores become the logits over the temperature.
+    fn scale(&mut self, logits: &[f32]) {
+        let temperature = if self.task == Task::Regression { 1.0 } else { self.temperature };
+        self.scores.iter_mut().zip(logits).for_each(|(score, x)| *score = x / temperature);
+    }
+
+    /// Whether `ln Σ exp(x) < least`, as `Σ exp(x - least) < 1`: without a logarithm. Scores are overwritten.
+    fn energy_is_below(&mut self, logits: &[f32], least: f32) -> bool {
+        self.scale(logits);
+        self.scores.iter_mut().for_each(|x| *x -= least);
+        self.kernels.exp(&mut self.scores);
+        self.scores.iter().sum::<f32>() < 1.0
     }
 }
 
@@ -141,8 +161,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn settings(thresholds: &[f32], abstain_below: Option<f32>) -> Settings {
-        Settings { temperature: 1.0, thresholds: thresholds.into(), abstain_below }
+    fn settings(thresholds: &[f32], abstention: Abstention) -> Settings {
+        Settings { temperature: 1.0, thresholds: thresholds.into(), abstention }
     }
 
     #[test]
@@ -164,14 +184,32 @@ mod tests {
 
     #[test]
     fn abstains_below_the_threshold_only() {
-        let mut decider = Decider::new(Task::SingleLabel, 2, &settings(&[], Some(0.9))).unwrap();
+        let mut decider =
+            Decider::new(Task::SingleLabel, 2, &settings(&[], Abstention::Probability(0.9))).unwrap();
         assert_eq!(decider.decide(&[0.0, 1.0]).unwrap().answer(), Answer::Abstained);
         assert!(matches!(decider.decide(&[0.0, 9.0]).unwrap().answer(), Answer::Class { class: 1, .. }));
     }
 
     #[test]
+    fn abstains_where_all_logits_are_low() {
+        // ln(e^2 + e^1) is 2.313, and half of it at twice the temperature: ln(e^1 + e^0.5) is 1.474
+        for (temperature, least, answers) in
+            [(1.0, 2.31, true), (1.0, 2.32, false), (2.0, 1.47, true), (2.0, 1.48, false)]
+        {
+            let settings = Settings { temperature, ..settings(&[], Abstention::Energy(least)) };
+            let mut decider = Decider::new(Task::SingleLabel, 2, &settings).unwrap();
+            let decision = decider.decide(&[2.0, 1.0]).unwrap();
+            assert_eq!(decision.answer() != Answer::Abstained, answers, "{temperature} {least}");
+            // the probability is none the worse
+            let wanted = 1.0 / (1.0 + (-1.0 / temperature).exp());
+            assert!((decision.scores()[0] - wanted).abs() < 1e-6);
+        }
+    }
+
+    #[test]
     fn each_label_has_its_threshold() {
-        let mut decider = Decider::new(Task::MultiLabel, 3, &settings(&[0.2, 0.5, 0.9], None)).unwrap();
+        let mut decider =
+            Decider::new(Task::MultiLabel, 3, &settings(&[0.2, 0.5, 0.9], Abstention::Never)).unwrap();
         let decision = decider.decide(&[-1.0, 0.0, 2.0]).unwrap();
         let labels: std::vec::Vec<_> = decision.labels().map(|(class, _)| class).collect();
         assert_eq!(decision.answer(), Answer::Labels);
@@ -191,8 +229,10 @@ mod tests {
     fn numbers_that_do_not_fit_are_named() {
         let single = |s: &Settings| s.check(Task::SingleLabel, 2);
         assert_eq!(Settings::default().check(Task::SingleLabel, 513), Err(Error::Classes { found: 513 }));
-        assert!(matches!(single(&settings(&[0.5, 0.5], None)), Err(Error::Thresholds { .. })));
-        assert!(matches!(single(&settings(&[], Some(f32::NAN))), Err(Error::Probability { .. })));
+        assert!(matches!(single(&settings(&[0.5, 0.5], Abstention::Never)), Err(Error::Thresholds { .. })));
+        let abstains = |abstention| single(&settings(&[], abstention));
+        assert!(matches!(abstains(Abstention::Probability(f32::NAN)), Err(Error::Probability { .. })));
+        assert!(matches!(abstains(Abstention::Energy(f32::INFINITY)), Err(Error::Energy(_))));
         for temperature in [0.0, -1.0, f32::NAN, f32::INFINITY] {
             let settings = Settings { temperature, ..Settings::default() };
             assert!(matches!(single(&settings), Err(Error::Temperature(_))));

@@ -12,7 +12,7 @@ mod decider;
 mod settings;
 
 pub use decider::{Answer, Decider, Decision};
-pub use settings::{Error, Settings, Task};
+pub use settings::{Abstention, Error, Settings, Task};
 
 /// Classes (logits) at most; all buffers of this room have this capacity.
 pub const MAX_CLASSES: usize = 512;

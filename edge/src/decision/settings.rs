@@ -32,13 +32,26 @@ pub struct Settings {
     pub temperature: f32,
     /// Multi-label: the least probability at which each label is given. Empty: 0.5 for all.
     pub thresholds: Vec<f32>,
-    /// Single label: below this probability the best guess is not given as the answer.
-    pub abstain_below: Option<f32>,
+    /// Single label: when the best guess is not given as the answer.
+    pub abstention: Abstention,
+}
+
+/// When the best guess is not given as the answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub enum Abstention {
+    /// It always is.
+    #[default]
+    Never,
+    /// Its probability is below this, 0 to 1.
+    Probability(f32),
+    /// `ln Σ exp(logit / temperature)` is below this: the negative free energy (Liu et al., arXiv 2010.03759), which is low for
+    /// texts unlike all that was learned.
+    Energy(f32),
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { temperature: 1.0, thresholds: Vec::new(), abstain_below: None }
+        Settings { temperature: 1.0, thresholds: Vec::new(), abstention: Abstention::Never }
     }
 }
 
@@ -72,6 +85,9 @@ pub enum Error {
         /// The number.
         found: f32,
     },
+    /// An energy that no logits have.
+    #[error("the energy below which there is no answer is {0}; it must be within ±10000")]
+    Energy(f32),
     /// Another number of logits than classes.
     #[error("{found} logits for {expected} classes")]
     Logits {
@@ -105,9 +121,13 @@ impl Settings {
         if !fits {
             return Err(Error::Thresholds { found: self.thresholds.len(), classes, task });
         }
-        let abstain = self.abstain_below.iter().map(|&p| ("abstain_below", p));
+        let abstention = match self.abstention {
+            Abstention::Energy(least) if !(-1e4..=1e4).contains(&least) => return Err(Error::Energy(least)),
+            Abstention::Probability(least) => Some(("the probability below which there is no answer", least)),
+            Abstention::Energy(_) | Abstention::Never => None,
+        };
         let thresholds = self.thresholds.iter().map(|&p| ("a threshold", p));
-        match abstain.chain(thresholds).find(|(_, p)| !(0.0..=1.0).contains(p)) {
+        match abstention.into_iter().chain(thresholds).find(|(_, p)| !(0.0..=1.0).contains(p)) {
             Some((field, found)) => Err(Error::Probability { field, found }),
             None => Ok(()),
         }

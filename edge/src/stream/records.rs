@@ -179,7 +179,7 @@ fn feed(message: &mut Message<'_>, separator: Option<char>, input: &mut dyn Inpu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decision::{Decider, Settings, Task};
+    use crate::decision::{Abstention, Decider, Settings, Task};
     use crate::stream::{Interrupt, Lines};
 
     /// Logit of class `i` is the length of text `i`.
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn every_task_has_its_record() {
-        let abstain = Settings { abstain_below: Some(0.9), ..Settings::default() };
+        let abstain = Settings { abstention: Abstention::Probability(0.9), ..Settings::default() };
         assert_eq!(
             records(Task::SingleLabel, &abstain, jsonl(), "a"),
             "{\"n\":1,\"label\":null,\"abstained\":true,\"tokens\":2,\
@@ -269,7 +269,7 @@ mod tests {
     fn text_has_a_line_a_message() {
         let text = |task, settings: &Settings| records(task, settings, Options::default(), "a\n\n");
         let half = Settings { thresholds: vec![0.6, 0.6], ..Settings::default() };
-        let abstain = Settings { abstain_below: Some(0.7), ..Settings::default() };
+        let abstain = Settings { abstention: Abstention::Probability(0.7), ..Settings::default() };
         assert_eq!(text(Task::SingleLabel, &Settings::default()), "a \"b\"\t0.731059\na \"b\"\t0.5\n");
         assert_eq!(text(Task::SingleLabel, &abstain), "a \"b\"\t0.731059\n-\t0.5\n");
         assert_eq!(text(Task::MultiLabel, &half), "a \"b\"\t0.731059\n-\n");

@@ -2,7 +2,7 @@
 
 use crate::data::{Dataset, Target, Task};
 use crate::metrics::{self, argmax, calibration_error};
-use goldcrest_edge::decision::Settings;
+use goldcrest_edge::decision::{Abstention, Settings};
 use serde::{Deserialize, Serialize};
 
 /// `[decision]`: what is fitted.
@@ -33,21 +33,27 @@ pub struct Fitted {
     /// Likewise.
     pub thresholds: Vec<f32>,
     /// Likewise.
-    pub abstain_below: Option<f32>,
+    pub abstention: Abstention,
     /// Expected calibration error before; single label alone.
     pub calibration_before: Option<f64>,
     /// And after.
     pub calibration_after: Option<f64>,
-    /// With `abstain_below`: share of the texts that get an answer.
+    /// With abstention: share of the texts that get an answer.
     pub coverage: Option<f64>,
-    /// With `abstain_below`: share of those answers that are wrong.
+    /// With abstention: share of those answers that are wrong.
     pub error: Option<f64>,
     /// With texts out of scope: share of them that get no answer.
     pub out_of_scope_recall: Option<f64>,
 }
 
-/// Fits the decision to int8 logits `[examples, width]` of held-out data.
-pub fn fit_decision(data: &Dataset, logits: &[f32], options: &DecisionOptions) -> Settings {
+/// Fits the decision to int8 logits `[examples, width]` of held-out data. Whether to answer is decided by the probability of the
+/// best label or, where that leaves more of the texts out of scope without an answer, by the energy.
+pub fn fit_decision(
+    data: &Dataset,
+    logits: &[f32],
+    out_of_scope: &[f32],
+    options: &DecisionOptions,
+) -> Settings {
     let width = metrics::width(data);
     let mut settings = Settings::default();
     match data.task {
@@ -56,18 +62,13 @@ pub fn fit_decision(data: &Dataset, logits: &[f32], options: &DecisionOptions) -
             if options.temperature {
                 settings.temperature = temperature(logits, width, &gold);
             }
-            let mut scored: Vec<(f32, bool)> = scores(logits, width, settings.temperature)
-                .zip(&gold)
-                .map(|((class, score), gold)| (score, class == *gold))
-                .collect();
-            scored.sort_by(|a, b| a.0.total_cmp(&b.0));
-            settings.abstain_below = match (options.false_reject, options.max_error) {
-                (Some(share), _) => {
-                    Some(scored[((scored.len() as f64 * share) as usize).min(scored.len() - 1)].0)
-                }
-                (None, Some(most)) => Some(least_certain(&scored, most)),
-                (None, None) => None,
-            };
+            let rules = [Certainty::Probability, Certainty::Energy].map(|certainty| {
+                let rows = certainty.of_rows(logits, width, settings.temperature).zip(&gold);
+                let scored = rows.map(|((class, score), gold)| (score, class == *gold)).collect();
+                certainty.rule(least(scored, options))
+            });
+            let silent = |rule| silent(rule, out_of_scope, width, settings.temperature);
+            settings.abstention = if silent(rules[1]) > silent(rules[0]) { rules[1] } else { rules[0] };
         }
         Task::MultiLabel if options.thresholds => settings.thresholds = thresholds(data, logits, width),
         Task::MultiLabel | Task::Regression => {}
@@ -86,7 +87,7 @@ pub fn describe_decision(
     let mut fitted = Fitted {
         temperature: settings.temperature,
         thresholds: settings.thresholds.clone(),
-        abstain_below: settings.abstain_below,
+        abstention: settings.abstention,
         calibration_before: None,
         calibration_after: None,
         coverage: None,
@@ -100,18 +101,15 @@ pub fn describe_decision(
     let error = |logits: &[f32]| calibration_error(logits, width, gold.iter().copied());
     let scaled: Vec<f32> = logits.iter().map(|x| x / settings.temperature).collect();
     (fitted.calibration_before, fitted.calibration_after) = (Some(error(logits)), Some(error(&scaled)));
-    if let Some(least) = settings.abstain_below {
-        let answered: Vec<bool> = scores(logits, width, settings.temperature)
-            .zip(&gold)
-            .filter(|((_, score), _)| *score >= least)
-            .map(|((class, _), gold)| class == *gold)
-            .collect();
+    if let Some((certainty, least)) = Certainty::of(settings.abstention) {
+        let rows = certainty.of_rows(logits, width, settings.temperature).zip(&gold);
+        let answered: Vec<bool> =
+            rows.filter(|((_, score), _)| *score >= least).map(|((class, _), gold)| class == *gold).collect();
         let wrong = answered.iter().filter(|right| !**right).count();
         fitted.coverage = Some(answered.len() as f64 / gold.len().max(1) as f64);
         fitted.error = Some(wrong as f64 / answered.len().max(1) as f64);
         fitted.out_of_scope_recall = out_of_scope.filter(|logits| !logits.is_empty()).map(|logits| {
-            let silent =
-                scores(logits, width, settings.temperature).filter(|(_, score)| *score < least).count();
+            let silent = silent(settings.abstention, logits, width, settings.temperature);
             silent as f64 / (logits.len() / width) as f64
         });
     }
@@ -134,10 +132,17 @@ impl Fitted {
             let list: Vec<String> = self.thresholds.iter().map(|t| format!("{t:.2}")).collect();
             notes.push(format!("thresholds by label: {}", list.join(" ")));
         }
-        if let (Some(least), Some(coverage), Some(error)) = (self.abstain_below, self.coverage, self.error) {
+        let abstention = Certainty::of(self.abstention);
+        if let (Some((certainty, least)), Some(coverage), Some(error)) =
+            (abstention, self.coverage, self.error)
+        {
             let (coverage, error) = (points(coverage), points(error));
+            let what = match certainty {
+                Certainty::Probability => "a probability",
+                Certainty::Energy => "an energy",
+            };
             notes.push(format!(
-                "no answer below {least:.3}: {coverage} % are answered, {error} % of those wrongly"
+                "no answer below {what} of {least:.3}: {coverage} % are answered, {error} % of those wrongly"
             ));
         }
         if let Some(recall) = self.out_of_scope_recall {
@@ -157,13 +162,65 @@ fn classes(data: &Dataset) -> Vec<u32> {
         .collect()
 }
 
-/// The best class of each row and its probability.
-fn scores(logits: &[f32], width: usize, temperature: f32) -> impl Iterator<Item = (u32, f32)> {
-    logits.chunks_exact(width.max(1)).map(move |row| {
-        let best = argmax(row);
-        let sum: f32 = row.iter().map(|x| ((x - row[best as usize]) / temperature).exp()).sum();
-        (best, 1.0 / sum)
-    })
+/// How sure an answer is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Certainty {
+    /// The probability of the best class.
+    Probability,
+    /// See [`Abstention::Energy`].
+    Energy,
+}
+
+impl Certainty {
+    /// What is decided by, and from where on there is an answer.
+    fn of(abstention: Abstention) -> Option<(Self, f32)> {
+        match abstention {
+            Abstention::Never => None,
+            Abstention::Probability(least) => Some((Certainty::Probability, least)),
+            Abstention::Energy(least) => Some((Certainty::Energy, least)),
+        }
+    }
+
+    fn rule(self, least: Option<f32>) -> Abstention {
+        match (self, least) {
+            (_, None) => Abstention::Never,
+            (Certainty::Probability, Some(least)) => Abstention::Probability(least.min(1.0)),
+            (Certainty::Energy, Some(least)) => Abstention::Energy(least.min(1e4)),
+        }
+    }
+
+    /// The best class of each row and how sure it is.
+    fn of_rows(self, logits: &[f32], width: usize, temperature: f32) -> impl Iterator<Item = (u32, f32)> {
+        logits.chunks_exact(width.max(1)).map(move |row| {
+            let best = argmax(row);
+            let highest = row[best as usize];
+            let sum: f32 = row.iter().map(|x| ((x - highest) / temperature).exp()).sum();
+            let score = match self {
+                Certainty::Probability => 1.0 / sum,
+                Certainty::Energy => highest / temperature + sum.ln(),
+            };
+            (best, score)
+        })
+    }
+}
+
+/// How many rows get no answer.
+fn silent(abstention: Abstention, logits: &[f32], width: usize, temperature: f32) -> usize {
+    let Some((certainty, least)) = Certainty::of(abstention) else { return 0 };
+    certainty.of_rows(logits, width, temperature).filter(|(_, score)| *score < least).count()
+}
+
+/// The score from which on there is an answer: of rows with their scores and whether they are right.
+fn least(mut scored: Vec<(f32, bool)>, options: &DecisionOptions) -> Option<f32> {
+    scored.sort_by(|a, b| a.0.total_cmp(&b.0));
+    match (options.false_reject, options.max_error) {
+        (Some(share), _) => {
+            let rejected = (scored.len() as f64 * share) as usize;
+            scored.get(rejected.min(scored.len().saturating_sub(1))).map(|(score, _)| *score)
+        }
+        (None, Some(most)) => Some(least_certain(&scored, most)),
+        (None, None) => None,
+    }
 }
 
 /// The temperature with the least negative log likelihood (Guo et al. 2017), by golden section over its logarithm: the
@@ -202,7 +259,7 @@ fn least_certain(scored: &[(f32, bool)], most: f64) -> f32 {
         }
         wrong -= usize::from(!right);
     }
-    1.0
+    f32::INFINITY
 }
 
 /// Labels with fewer examples than this get the threshold that is best for all labels together.
@@ -278,5 +335,35 @@ mod tests {
         assert_eq!(least_certain(&scored, 0.25), 0.6);
         assert_eq!(least_certain(&scored, 0.0), 0.9);
         assert_eq!(least_certain(&scored, 0.5), 0.5);
+    }
+
+    #[test]
+    fn energy_decides_where_it_tells_more_apart() {
+        use crate::data::{Example, Labels};
+        let example = |i: u32| {
+            let target = Target::Class(i % 2);
+            Example { text: format!("text {i}"), pair: None, target, file: 0, line: 1 }
+        };
+        let data = Dataset {
+            task: Task::SingleLabel,
+            labels: Labels::ordered(vec!["a".into(), "b".into()]).unwrap(),
+            examples: (0..20).map(example).collect(),
+            files: vec![],
+        };
+        // in scope one logit is high; out of scope both are low, and one a little less: as probable, and of less energy
+        let in_scope: Vec<f32> =
+            (0..20).flat_map(|i| if i % 2 == 0 { [6.0, 3.0] } else { [3.0, 6.0] }).collect();
+        let strange: Vec<f32> = (0..10).flat_map(|_| [-3.0, 0.5]).collect();
+        let options = DecisionOptions { temperature: false, false_reject: Some(0.05), ..Default::default() };
+        let settings = fit_decision(&data, &in_scope, &strange, &options);
+        let Abstention::Energy(least) = settings.abstention else { panic!("{settings:?}") };
+        assert!((least - (6f32.exp() + 3f32.exp()).ln()).abs() < 1e-5);
+        let fitted = describe_decision(&settings, &data, &in_scope, Some(&strange));
+        assert_eq!((fitted.coverage, fitted.out_of_scope_recall), (Some(1.0), Some(1.0)));
+        // without such texts the probability decides
+        let settings = fit_decision(&data, &in_scope, &[], &options);
+        assert!(matches!(settings.abstention, Abstention::Probability(_)));
+        let never = fit_decision(&data, &in_scope, &strange, &DecisionOptions::default());
+        assert_eq!(never.abstention, Abstention::Never);
     }
 }

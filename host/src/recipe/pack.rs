@@ -57,8 +57,8 @@ pub(super) fn pack(
         Some(_) => run_bundle(&candidate, &prepared.dev, &mut classified)?.logits,
         None => int8_run.logits.clone(),
     };
-    manifest.decision = fit_decision(&prepared.dev, &on_dev, &recipe.decision);
     let out_of_scope = run_texts(&candidate, &prepared.out_of_scope, &mut classified)?;
+    manifest.decision = fit_decision(&prepared.dev, &on_dev, &out_of_scope, &recipe.decision);
     let thresholds = Some(manifest.decision.thresholds.as_slice()).filter(|t| !t.is_empty());
     let model = Classifier::new(trained, 0)?;
     let trained = Encoded::new(data.clone(), model.tokenizer(), recipe.task.max_tokens)?;
