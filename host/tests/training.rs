@@ -131,7 +131,7 @@ fn patience_ends_a_run() {
     let folder = tempfile::tempdir().unwrap();
     let hopeless = TrainOptions { learning_rate: 1e-12, patience: Some(2), ..options() };
     let (summary, _) = run(None, &hopeless, folder.path()).unwrap();
-    assert_eq!((summary.best_step, summary.steps), (10, 30));
+    assert_eq!((summary.best_step, summary.steps), (0, 20), "the start is the best");
 }
 
 #[test]

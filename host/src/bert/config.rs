@@ -51,9 +51,6 @@ pub struct Config {
     /// Which loss the head was trained with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem_type: Option<ProblemType>,
-    /// Which rows of the last layer the pooler reads; Transformers knows the first only.
-    #[serde(default, rename = "goldcrest_pooling", skip_serializing_if = "Pooling::is_first")]
-    pub pooling: Pooling,
     /// How a student differs from the plain form it is stored in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goldcrest: Option<StudentShape>,
@@ -72,23 +69,6 @@ pub enum ProblemType {
     MultiLabelClassification,
     /// Mean squared error.
     Regression,
-}
-
-/// What the pooler reads of the last layer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Pooling {
-    /// The row of the first token, \[CLS\].
-    #[default]
-    First,
-    /// The mean of the rows of all tokens.
-    Mean,
-}
-
-impl Pooling {
-    pub(crate) fn is_first(&self) -> bool {
-        *self == Pooling::First
-    }
 }
 
 /// The native shape of a student (the `goldcrest` key of `config.json`).

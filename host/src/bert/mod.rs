@@ -16,7 +16,7 @@ mod tokenizer_files;
 
 pub use batch::{Batch, Tokens};
 pub use checkpoint::{Array, Checkpoint, PROJECTION, WORD_EMBEDDINGS};
-pub use config::{Config, LayerShape, Pooling, ProblemType, StudentShape};
+pub use config::{Config, LayerShape, ProblemType, StudentShape};
 pub use error::Error;
 pub use gradients::Gradients;
 pub use model::{Classifier, Rounding};

@@ -1,6 +1,6 @@
 use super::layer::LayerTape;
 use super::ops::{Dropout, Slot, mix};
-use super::{Batch, Classifier, Error, Gradients, Mode, Output, OutputGradient, Pooling};
+use super::{Batch, Classifier, Error, Gradients, Mode, Output, OutputGradient};
 
 pub(super) const POSITIONS: &str = "bert.embeddings.position_embeddings.weight";
 pub(super) const TYPES: &str = "bert.embeddings.token_type_embeddings.weight";
@@ -18,8 +18,6 @@ pub struct Tape {
     factors: Vec<f32>,
     embedded: Norm,
     layers: Vec<LayerTape>,
-    /// After the last layer, where the mean of its rows is read: [texts * sequence, hidden].
-    top: Vec<f32>,
     /// After tanh: [texts, hidden].
     pooled: Vec<f32>,
     /// And after dropout.
@@ -108,19 +106,11 @@ impl Classifier {
         for (i, shape) in layers.iter().enumerate() {
             let (below, above) = hidden.split_at_mut(i + 1);
             let last = i + 1 == layers.len();
-            let y = match last {
-                true if c.pooling == Pooling::Mean => &mut tape.top,
-                true => &mut tape.output.cls,
-                false => &mut above[0],
-            };
-            let first_only = last && c.pooling == Pooling::First;
-            self.layer(i, *shape, &below[i], batch, mode, first_only, &mut tape.layers[i % kept], y);
+            let y = if last { &mut tape.output.cls } else { &mut above[0] };
+            self.layer(i, *shape, &below[i], batch, mode, last, &mut tape.layers[i % kept], y);
         }
-        let cls = sized(&mut tape.output.cls, batch.texts * h);
-        match c.pooling {
-            Pooling::Mean => mean_rows(if layers.is_empty() { &hidden[0] } else { &tape.top }, batch, h, cls),
-            Pooling::First if layers.is_empty() => first_rows(&hidden[0], batch, h, cls),
-            Pooling::First => {}
+        if layers.is_empty() {
+            first_rows(&hidden[0], batch, h, sized(&mut tape.output.cls, batch.texts * h));
         }
         let pooled = sized(&mut tape.pooled, batch.texts * c.pooler_size());
         self.linear(POOLER, &tape.output.cls, pooled);
@@ -137,7 +127,7 @@ impl Classifier {
     /// When nothing was kept in that pass ([`Mode::Evaluate`]), or a gradient has another shape than its output.
     pub fn backward(&self, tape: &mut Tape, above: &OutputGradient, gradients: &mut Gradients) {
         assert_ne!(tape.mode, Mode::Evaluate, "nothing was kept for backward");
-        let Tape { output, batch, mode, factors, embedded, layers, top: _, pooled, dropped, scratch } = tape;
+        let Tape { output, batch, mode, factors, embedded, layers, pooled, dropped, scratch } = tape;
         assert_eq!(above.logits.len(), output.logits.len());
         let (h, rows) = (self.config().hidden_size, batch.texts * batch.sequence);
 
@@ -156,16 +146,13 @@ impl Classifier {
 
         let mut hidden = std::mem::take(&mut scratch.hidden);
         sized(&mut hidden, rows * h);
-        let mean = self.config().pooling == Pooling::Mean;
-        if mean {
-            spread_rows(&cls, batch, h, &mut hidden);
-        } else if layers.is_empty() {
+        if layers.is_empty() {
             hidden.fill(0.0);
             add_first_rows(&cls, batch, h, &mut hidden);
         }
         for (i, shape) in self.config().layers().into_iter().enumerate().rev() {
-            let first_only = i + 1 == layers.len() && !mean;
-            let (own, below) = if first_only { (&mut cls, Some(&mut *hidden)) } else { (&mut hidden, None) };
+            let last = i + 1 == layers.len();
+            let (own, below) = if last { (&mut cls, Some(&mut *hidden)) } else { (&mut hidden, None) };
             self.layer_backward(
                 i,
                 shape,
@@ -221,29 +208,5 @@ pub(super) fn first_rows(x: &[f32], batch: &Batch, width: usize, y: &mut [f32]) 
 pub(super) fn add_first_rows(x: &[f32], batch: &Batch, width: usize, y: &mut [f32]) {
     for (x, y) in x.chunks_exact(width).zip(y.chunks_exact_mut(batch.sequence * width)) {
         add(&mut y[..width], x);
-    }
-}
-
-/// The mean of the tokens' rows of each text.
-fn mean_rows(x: &[f32], batch: &Batch, width: usize, y: &mut [f32]) {
-    let texts = x.chunks_exact(batch.sequence * width).zip(batch.mask.chunks_exact(batch.sequence));
-    for ((x, mask), y) in texts.zip(y.chunks_exact_mut(width)) {
-        y.fill(0.0);
-        let tokens = || x.chunks_exact(width).zip(mask).filter(|(_, m)| **m == 0.0);
-        tokens().for_each(|(x, _)| add(y, x));
-        let share = 1.0 / tokens().count().max(1) as f32;
-        y.iter_mut().for_each(|y| *y *= share);
-    }
-}
-
-/// Backward of [`mean_rows`]: writes the gradient of every row.
-fn spread_rows(g: &[f32], batch: &Batch, width: usize, x: &mut [f32]) {
-    let texts = x.chunks_exact_mut(batch.sequence * width).zip(batch.mask.chunks_exact(batch.sequence));
-    for ((x, mask), g) in texts.zip(g.chunks_exact(width)) {
-        let share = 1.0 / mask.iter().filter(|m| **m == 0.0).count().max(1) as f32;
-        for (x, mask) in x.chunks_exact_mut(width).zip(mask) {
-            let share = if *mask == 0.0 { share } else { 0.0 };
-            x.iter_mut().zip(g).for_each(|(x, g)| *x = g * share);
-        }
     }
 }

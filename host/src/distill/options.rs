@@ -1,5 +1,4 @@
 use super::Size;
-use crate::bert::Pooling;
 use crate::train::{ClassWeights, TrainOptions, WeightRule};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -160,7 +159,7 @@ impl Distill {
     }
 
     /// The options that a stage's student is trained with: those of `[train]` where `[distill]` has none of its own.
-    /// Class weights, focal loss, label smoothing, layer decay and pooling are the teacher's alone.
+    /// Class weights, focal loss, label smoothing and layer decay are the teacher's alone.
     /// `texts` is the number of training texts.
     pub fn training(&self, stage: &Stage, last: bool, texts: usize, train: &TrainOptions) -> TrainOptions {
         let made = texts as f64 * (1.0 + self.replaced + self.spliced);
@@ -176,7 +175,6 @@ impl Distill {
             layer_decay: 1.0,
             class_weights: ClassWeights::Rule(WeightRule::None),
             focal: 0.0,
-            pooling: Pooling::First,
             ..train.clone()
         }
     }

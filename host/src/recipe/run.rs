@@ -4,7 +4,7 @@ use super::aware::quantization_aware;
 use super::pack::pack;
 use super::step::{fingerprint, fit, json, once};
 use super::{Aware, Recipe, base, prepare::Prepared, students::distil};
-use crate::bert::{Classifier, Pooling};
+use crate::bert::Classifier;
 use crate::distill::{Distill, Plan};
 use crate::evaluate::{Comparison, Refusal};
 use crate::export;
@@ -91,10 +91,6 @@ pub enum RunError {
     NoHead { path: PathBuf },
     #[error("distill.other_teachers {path}: has to be trained for the labels {labels}, in this order")]
     OtherLabels { path: PathBuf, labels: String },
-    #[error(
-        "a teacher that reads the mean of all tokens cannot be packed: add [distill], whose students read the first"
-    )]
-    MeanPooling,
     #[error(transparent)]
     Base(#[from] export::ReadError),
     #[error("distill.student {0}")]
@@ -132,9 +128,6 @@ pub fn run(recipe: &Recipe, until: Until, watch: Watch) -> Result<Finished, RunE
     }
     if until == Until::Distill {
         return Ok(finished);
-    }
-    if recipe.distill.is_none() && recipe.train.pooling == Pooling::Mean {
-        return Err(RunError::MeanPooling);
     }
     let aware = |watch: Watch| quantization_aware(recipe, &folder, bits, &prepared, watch);
     let packed = match recipe.quantize.aware {
@@ -235,7 +228,6 @@ fn train_teachers(
             checkpoint.config.hidden_dropout_prob = rate;
             checkpoint.config.attention_probs_dropout_prob = rate;
         }
-        checkpoint.config.pooling = recipe.train.pooling;
         let options = TrainOptions { seed: recipe.train.seed + number as u64, ..recipe.train.clone() };
         let folder = recipe.output.join(folder);
         let max_tokens = recipe.task.max_tokens.to_string();

@@ -3,7 +3,7 @@
 use super::run::{Progress, RunError, Watch};
 use super::step::{fingerprint, fit, hex, json, once};
 use super::{Recipe, base, prepare::Prepared};
-use crate::bert::{Checkpoint, Classifier, Pooling, Tokens};
+use crate::bert::{Checkpoint, Classifier, Tokens};
 use crate::data;
 use crate::distill::{
     Augment, Distill, FromTeacher, HiddenTeacher, Layers, Stage, TransferSet, best_layers, chosen_layers,
@@ -177,7 +177,6 @@ impl<'a> Course<'a> {
 
         let mut model = base::load(before)?;
         prepared.set_head(&mut model);
-        model.config.pooling = Pooling::First;
         let (mut student, layers) = cut(&model, stage, set, &answers, max_tokens, watch)?;
         student.config.hidden_dropout_prob = self.distill.dropout;
         student.config.attention_probs_dropout_prob = self.distill.dropout;
@@ -206,9 +205,6 @@ impl<'a> Course<'a> {
 /// What a model says about texts, in int8 and through the device's own code: ten times as fast as in f32, and different by
 /// less than teachers differ from each other.
 fn ask(checkpoint: &Checkpoint, texts: &Encoded, done: &mut dyn FnMut(usize)) -> Result<Answers, RunError> {
-    if checkpoint.config.pooling == Pooling::Mean {
-        return in_full_precision(checkpoint, texts, done);
-    }
     const BLOCK: usize = 4096;
     let (onnx, external) = export::int8(&quantize::quantize(checkpoint, quantize::Bits::Eight)?).split();
     let external = Bytes::from(external);
@@ -236,17 +232,9 @@ fn ask(checkpoint: &Checkpoint, texts: &Encoded, done: &mut dyn FnMut(usize)) ->
     }
     if answers.cls.len() < texts.tokens.len() * hidden {
         // a shape that the fused operator does not take: stock operators give no [CLS] vectors
-        return in_full_precision(checkpoint, texts, done);
+        return Ok(train::predict(&Classifier::new(checkpoint.clone(), 0)?, texts, done)?);
     }
     Ok(answers)
-}
-
-fn in_full_precision(
-    checkpoint: &Checkpoint,
-    texts: &Encoded,
-    done: &mut dyn FnMut(usize),
-) -> Result<Answers, RunError> {
-    Ok(train::predict(&Classifier::new(checkpoint.clone(), 0)?, texts, done)?)
 }
 
 /// Cuts a model as a stage says: layers, vocabulary, widths, embeddings. Gives the layers that were kept, too.

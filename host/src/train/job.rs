@@ -113,7 +113,8 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
     let mut epoch: Option<(u64, Vec<Vec<u32>>)> = None;
     let stop = |at: &Position| at.step >= steps || options.patience.is_some_and(|p| at.since_best >= p);
 
-    if steps == 0 {
+    // what training starts from counts too: a student that learns once more never gets worse
+    if at.step == 0 {
         evaluate(job, &mut memory, &mut at, &mut log, watch)?;
     }
     while !stop(&at) {
@@ -147,7 +148,7 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
             (saved, save_every) = (Instant::now(), least.max(start.elapsed() * SAVE_SHARE));
         }
     }
-    let (best, best_step) = at.best.expect("the last update is followed by an evaluation");
+    let (best, best_step) = at.best.expect("evaluated before the first update");
     keep_best(job, &state_file)?;
     Ok(Summary { best, best_step, steps: at.step, seconds: at.seconds })
 }
@@ -260,7 +261,8 @@ fn measure(job: &Job, at: &mut Position, log: &mut Log, watch: &mut dyn FnMut(Ev
     let logits = predict(job.model, dev, &mut |_| ())?.logits;
     let metrics = metrics::measure(&dev.data, &logits, None)?;
     let value = metrics.get(metric).unwrap_or(f64::NAN);
-    let best = at.best.is_none_or(|(best, _)| value > best);
+    // no number is worse than any
+    let best = at.best.is_none_or(|(best, _)| value > best || (best.is_nan() && !value.is_nan()));
     if best {
         at.best = Some((value, at.step));
         at.since_best = 0;
@@ -293,7 +295,7 @@ struct Log {
 }
 
 impl Log {
-    /// Opens it for appending, without what a killed run wrote after the state that is continued.
+    /// Opens it for appending, without what a killed run wrote after the state that is continued, at `step` or none at 0.
     fn open(path: PathBuf, step: u64) -> Result<Self, Error> {
         let text = std::fs::read_to_string(&path).unwrap_or_default();
         let step_of = |line: &str| {
@@ -302,7 +304,8 @@ impl Log {
                 .and_then(|v| v["step"].as_u64())
                 .unwrap_or(u64::MAX)
         };
-        let kept: String = text.lines().filter(|l| step_of(l) <= step).flat_map(|l| [l, "\n"]).collect();
+        let kept: String =
+            text.lines().filter(|l| step > 0 && step_of(l) <= step).flat_map(|l| [l, "\n"]).collect();
         std::fs::write(&path, kept).map_err(Error::io(&path))?;
         let file = std::fs::OpenOptions::new().append(true).open(&path).map_err(Error::io(&path))?;
         Ok(Self { path, file })

@@ -1,4 +1,3 @@
-use crate::bert::Pooling;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -75,10 +74,6 @@ pub struct TrainOptions {
     /// power: 0.
     #[serde(skip_serializing_if = "is_zero")]
     pub focal: f64,
-    /// What the teacher's pooler reads: `first`, the \[CLS\] token as in Transformers, or `mean`, the mean of all tokens,
-    /// which only a teacher may; students read the first: first.
-    #[serde(skip_serializing_if = "Pooling::is_first")]
-    pub pooling: Pooling,
     /// Evaluations without improvement after which training stops; never when not given.
     pub patience: Option<usize>,
     /// Of order, dropout and new weights: 0.
@@ -109,7 +104,6 @@ impl Default for TrainOptions {
             eval_every: None,
             average: 0.0,
             focal: 0.0,
-            pooling: Pooling::First,
             patience: None,
             seed: 0,
             threads: None,

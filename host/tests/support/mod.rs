@@ -139,7 +139,6 @@ pub fn checkpoint(shape: &Shape, seed: u64) -> Checkpoint {
         id2label: (0..shape.labels).map(|i| (i, format!("label {i}"))).collect(),
         label2id: BTreeMap::new(),
         problem_type: None,
-        pooling: Default::default(),
         goldcrest: (!plain).then_some(student),
         extra: Default::default(),
     };
