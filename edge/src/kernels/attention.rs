@@ -212,40 +212,32 @@ fn weighted_sums<D: Dot, const SETS: usize>(
     assert!((D::QUERIES - 1) * stride + count <= left.len());
     assert!(width == SETS * LANES || (SETS == 1 && width < LANES));
     right.check(count, width);
-    // SAFETY: both lengths are checked above.
-    let at = |i: usize| unsafe { right.data.as_ptr().add(i * right.stride) };
-    if width == SETS * LANES {
-        return sums_of::<D, SETS>(left, stride, count, |i| {
-            // SAFETY: as above.
-            core::array::from_fn(|set| D::load(unsafe { &*at(i).add(set * LANES).cast() }))
-        });
+    match width == SETS * LANES {
+        true => sums_of::<D, SETS, true>(left, stride, right, count, width),
+        false => sums_of::<D, SETS, false>(left, stride, right, count, width),
     }
-    sums_of::<D, SETS>(left, stride, count, |i| {
-        // SAFETY: as above.
-        let part = unsafe { core::slice::from_raw_parts(at(i), width) };
-        [D::load_part(part); SETS]
-    })
 }
 
-/// [`weighted_sums`], given the sets of each `i`.
+/// [`weighted_sums`], whose checks were made; `WHOLE` lane sets or a part of one.
 #[inline(always)]
-fn sums_of<D: Dot, const SETS: usize>(
+fn sums_of<D: Dot, const SETS: usize, const WHOLE: bool>(
     left: &[f32],
     stride: usize,
+    right: Rows<'_>,
     count: usize,
-    sets: impl Fn(usize) -> [D; SETS],
+    width: usize,
 ) -> [[D; SETS]; MAX_ROWS] {
     let mut acc = [[D::splat(0.0); SETS]; MAX_ROWS];
     let mut i = 0;
     while i + 4 <= count {
-        add_scaled::<D, SETS, 0>(&mut acc, left, stride, i, sets(i));
-        add_scaled::<D, SETS, 1>(&mut acc, left, stride, i, sets(i + 1));
-        add_scaled::<D, SETS, 2>(&mut acc, left, stride, i, sets(i + 2));
-        add_scaled::<D, SETS, 3>(&mut acc, left, stride, i, sets(i + 3));
+        add_scaled::<D, SETS, 0>(&mut acc, left, stride, i, sets::<D, SETS, WHOLE>(right, i, width));
+        add_scaled::<D, SETS, 1>(&mut acc, left, stride, i, sets::<D, SETS, WHOLE>(right, i + 1, width));
+        add_scaled::<D, SETS, 2>(&mut acc, left, stride, i, sets::<D, SETS, WHOLE>(right, i + 2, width));
+        add_scaled::<D, SETS, 3>(&mut acc, left, stride, i, sets::<D, SETS, WHOLE>(right, i + 3, width));
         i += 4;
     }
     while i < count {
-        let sets = sets(i);
+        let sets = sets::<D, SETS, WHOLE>(right, i, width);
         for (r, sums) in acc.iter_mut().enumerate().take(D::QUERIES) {
             // SAFETY: `weighted_sums` has checked the length.
             let factor = D::splat(unsafe { *left.get_unchecked(r * stride + i) });
@@ -256,6 +248,23 @@ fn sums_of<D: Dot, const SETS: usize>(
         i += 1;
     }
     acc
+}
+
+/// Row `i` of `right`: whole lane sets, or `width` floats.
+#[inline(always)]
+fn sets<D: Dot, const SETS: usize, const WHOLE: bool>(right: Rows<'_>, i: usize, width: usize) -> [D; SETS] {
+    let mut sets = [D::splat(0.0); SETS];
+    // SAFETY: `weighted_sums` has checked the length.
+    unsafe {
+        let at = right.data.as_ptr().add(i * right.stride);
+        if !WHOLE {
+            return [D::load_part(core::slice::from_raw_parts(at, width)); SETS];
+        }
+        for (set, to) in sets.iter_mut().enumerate() {
+            *to = D::load(&*at.add(set * LANES).cast());
+        }
+    }
+    sets
 }
 
 /// One step of [`sums_of`]: adds `left[row * stride + i + LANE] * sets` to each row.

@@ -31,7 +31,7 @@ pub(super) trait Lanes: Copy {
     /// The polynomial of [`GELU`] of two sets: what takes a set in a chain of twelve leaves room for another beside it.
     #[inline(always)]
     fn gelu_polynomials(x: [Self; 2]) -> [Self; 2] {
-        x.map(gelu_polynomial)
+        [gelu_polynomial(x[0]), gelu_polynomial(x[1])]
     }
     /// `if self < b { self } else { b }`: `b` when either is NaN or both are zeros.
     fn min(self, b: Self) -> Self;

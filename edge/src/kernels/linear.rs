@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::mem::MaybeUninit;
 
 use super::activations::Activations;
-use super::lanes::{Dot, LANES, Lanes, MAX_COLUMNS, MAX_ROWS};
+use super::lanes::{Dot, LANES, MAX_COLUMNS, MAX_ROWS};
 use super::memory::Aligned;
 use super::{KernelError, Kernels, math};
 
@@ -275,38 +275,35 @@ fn finish_rows<D: Dot, const R: usize, const GELU: bool>(
     first: usize,
     sums: [&[i32]; R],
     scales: [f32; R],
-    mut out: [&mut [f32]; R],
+    out: [&mut [f32]; R],
 ) {
     let weight_scale = layer.scale[first..][..D::COLUMNS].as_chunks().0;
     let bias = layer.bias[first..][..D::COLUMNS].as_chunks().0;
-    let scales = scales.map(D::splat);
-    let sums = sums.map(|row| row.as_chunks::<LANES>().0);
     let width = D::COLUMNS.min(layer.outputs - first);
+    // loops rather than closures, which would be compiled without the instruction set
     for (i, (weight_scale, bias)) in weight_scale.iter().zip(bias).enumerate() {
         let at = i * LANES;
         if at >= width {
             break;
         }
-        let v: [D; R] = core::array::from_fn(|r| {
-            D::from_i32(&sums[r][i]).fma(D::load(weight_scale).mul(scales[r]), D::load(bias))
-        });
-        let v = if GELU { gelu(v) } else { v };
-        for (v, out) in v.into_iter().zip(&mut out) {
-            match out[first + at..first + width].first_chunk_mut() {
-                Some(whole) => v.store(whole),
-                None => v.store_part(&mut out[first + at..first + width]),
+        let (weight_scale, bias) = (D::load(weight_scale), D::load(bias));
+        let mut v = [bias; R];
+        for r in 0..R {
+            let sums = D::from_i32(&sums[r].as_chunks().0[i]);
+            v[r] = sums.fma(weight_scale.mul(D::splat(scales[r])), bias);
+        }
+        if GELU && R == 2 {
+            let both = math::gelu_two([v[0], v[R - 1]]);
+            (v[0], v[R - 1]) = (both[0], both[1]);
+        } else if GELU {
+            v[0] = math::gelu(v[0]);
+        }
+        for r in 0..R {
+            let out = &mut out[r][first + at..first + width];
+            match out.first_chunk_mut() {
+                Some(whole) => v[r].store(whole),
+                None => v[r].store_part(out),
             }
         }
-    }
-}
-
-#[inline(always)]
-fn gelu<L: Lanes, const R: usize>(x: [L; R]) -> [L; R] {
-    match x[..] {
-        [a, b] => {
-            let both = math::gelu_two([a, b]);
-            core::array::from_fn(|r| both[r])
-        }
-        _ => x.map(math::gelu),
     }
 }
