@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use goldcrest_tests::{
-    TinyRun, binary, bundles, messages, records, report, run, run_ok, tiny_recipe, tiny_run, voice_commands,
+    TinyRun, binary, bundles, messages, records, report, root, run, run_ok, tiny_recipe, tiny_run,
+    voice_commands,
 };
 use sha2::{Digest, Sha256};
 
@@ -122,6 +123,31 @@ fn a_killed_run_continues_to_the_same_weights() {
     for (name, digest) in &expected {
         assert_eq!(got[name], *digest, "{name} differs after the kills");
     }
+}
+
+#[test]
+fn another_model_teaches_if_it_knows_the_same_labels() {
+    let (folder, recipe) = tiny_recipe("other_teacher");
+    let text = fs::read_to_string(&recipe).unwrap().replace("\"always\"", "\"never\"");
+    let with = |teacher: &Path| {
+        let line = format!("teachers = 1\nother_teachers = [{:?}]", teacher.to_str().unwrap());
+        fs::write(&recipe, text.replace("teachers = 2", &line)).unwrap();
+        run(&mut goldcrest_run(&recipe), b"", 5 * MINUTE)
+    };
+    let stranger = root().join("models/sentiment/sentiment.bundle");
+    let refused = with(&stranger);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        refused.stderr.contains("sentiment.bundle: has to be trained for the same task"),
+        "{}",
+        refused.stderr
+    );
+    assert!(!folder.join("out/teacher").exists(), "refused before anything is trained");
+
+    let accepted = with(&tiny().bundle);
+    assert_eq!(accepted.status.code(), Some(0), "{}", accepted.stderr);
+    let asked = fs::read_dir(folder.join("out/answers")).unwrap().count();
+    assert_eq!(asked, 3, "the teacher, the other one, and the first student");
 }
 
 /// The run that these tests share; `scripts/test.sh` looks at its files afterwards.

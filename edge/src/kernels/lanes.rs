@@ -179,7 +179,7 @@ pub(super) trait Dot: Lanes {
     /// Columns that lie side by side, group by group; then all their inputs, then the next so many columns.
     const STRIP: usize = Self::COLUMNS;
 
-    /// Rounds half to even and stores sixteen activations. Lanes are within ±127.
+    /// Rounds half to even and stores sixteen activations. Lanes round to within ±127.
     ///
     /// # Safety
     /// `to` has room for `16 * ACTIVATION_BYTES` bytes.

@@ -158,7 +158,8 @@ pub(super) fn scale<L: Lanes>(x: &mut [f32], factor: f32) {
 /// of its sum. The rest of `last` repeats something of `x` and becomes zero.
 #[inline(always)]
 pub(super) fn exp_row<L: Lanes>(blocks: &mut [[f32; LANES]], last: &mut [f32; LANES], kept: usize) -> f32 {
-    let mut highest = L::load(last);
+    // NaN would hide what is higher
+    let mut highest = L::load(last).max(L::splat(-f32::MAX));
     for block in blocks.iter() {
         highest = L::load(block).max(highest);
     }

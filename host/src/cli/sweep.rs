@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  goldcrest sweep host/recipes/sst2.toml host/recipes/sst2-nano.toml --plot sizes.svg
+  goldcrest sweep host/recipes/sst2-small.toml host/recipes/sst2-nano.toml --plot sizes.svg
   goldcrest sweep host/recipes/voice-commands.toml --seeds 3")]
 pub struct Args {
     /// Recipes; every stage's student is packed and measured

@@ -47,7 +47,7 @@ pub struct Fitted {
 }
 
 /// Fits the decision to int8 logits `[examples, width]` of held-out data. Whether to answer is decided by the probability of the
-/// best label or, where that leaves more of the texts out of scope without an answer, by the energy.
+/// best label or, with `false_reject`, by the energy where that leaves more of the texts out of scope without an answer.
 pub fn fit_decision(
     data: &Dataset,
     logits: &[f32],
@@ -68,7 +68,9 @@ pub fn fit_decision(
                 certainty.rule(least(scored, options))
             });
             let silent = |rule| silent(rule, out_of_scope, width, settings.temperature);
-            settings.abstention = if silent(rules[1]) > silent(rules[0]) { rules[1] } else { rules[0] };
+            // with a share of errors given, each rule lets other numbers of texts go: they do not compare
+            let compare = options.false_reject.is_some() && silent(rules[1]) > silent(rules[0]);
+            settings.abstention = if compare { rules[1] } else { rules[0] };
         }
         Task::MultiLabel if options.thresholds => settings.thresholds = thresholds(data, logits, width),
         Task::MultiLabel | Task::Regression => {}
@@ -362,6 +364,11 @@ mod tests {
         assert_eq!((fitted.coverage, fitted.out_of_scope_recall), (Some(1.0), Some(1.0)));
         // without such texts the probability decides
         let settings = fit_decision(&data, &in_scope, &[], &options);
+        assert!(matches!(settings.abstention, Abstention::Probability(_)));
+        // nor where the share of errors is given
+        let options_by_error =
+            DecisionOptions { temperature: false, max_error: Some(0.05), ..Default::default() };
+        let settings = fit_decision(&data, &in_scope, &strange, &options_by_error);
         assert!(matches!(settings.abstention, Abstention::Probability(_)));
         let never = fit_decision(&data, &in_scope, &strange, &DecisionOptions::default());
         assert_eq!(never.abstention, Abstention::Never);

@@ -24,6 +24,8 @@ pub(super) fn quantization_aware(
         learning_rate: recipe.quantize.learning_rate,
         layer_decay: 1.0,
         label_smoothing: 0.0,
+        focal: 0.0,
+        eval_every: recipe.distill.as_ref().and_then(|d| d.eval_every).or(recipe.train.eval_every),
         ..recipe.train.clone()
     };
     let print = fingerprint(&[

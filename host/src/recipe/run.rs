@@ -5,6 +5,7 @@ use super::pack::pack;
 use super::step::{fingerprint, fit, json, once};
 use super::{Aware, Recipe, base, prepare::Prepared, students::distil};
 use crate::bert::Classifier;
+use crate::data::Task;
 use crate::distill::{Distill, Plan};
 use crate::evaluate::{Comparison, Refusal};
 use crate::export;
@@ -89,8 +90,10 @@ pub enum RunError {
     NoBase { path: PathBuf },
     #[error("train.epochs is 0, and base.checkpoint {path} has no classifier for these labels: let it train")]
     NoHead { path: PathBuf },
-    #[error("distill.other_teachers {path}: has to be trained for the labels {labels}, in this order")]
-    OtherLabels { path: PathBuf, labels: String },
+    #[error(
+        "distill.other_teachers {path}: has to be trained for the same task, {task}, with the labels {labels} in this order"
+    )]
+    OtherLabels { path: PathBuf, task: Task, labels: String },
     #[error(transparent)]
     Base(#[from] export::ReadError),
     #[error("distill.student {0}")]
@@ -183,12 +186,6 @@ fn students(
 ) -> Result<(Vec<(PathBuf, Summary)>, Bits), RunError> {
     let (mut students, mut planned) = (Vec::new(), 8);
     if let Some(distill) = &recipe.distill {
-        let labels = base::load(&teachers[0])?.config.labels();
-        for other in &distill.other_teachers {
-            if base::load(other)?.config.labels() != labels {
-                return Err(RunError::OtherLabels { path: other.clone(), labels: labels.join(", ") });
-            }
-        }
         let teachers = [teachers, &distill.other_teachers].concat();
         let plan = plan(recipe, distill, &teachers[0])?;
         students = distil(recipe, distill, &plan.stages, &teachers, prepared, watch)?;
@@ -207,12 +204,33 @@ fn plan(recipe: &Recipe, distill: &Distill, teacher: &Path) -> Result<Plan, RunE
     size.plan(&from, recipe.task.max_tokens).map_err(RunError::Size)
 }
 
+/// Errors unless the other teachers answer the same question.
+fn check_other_teachers(recipe: &Recipe, prepared: &Prepared) -> Result<(), RunError> {
+    let others = recipe.distill.iter().flat_map(|distill| &distill.other_teachers);
+    let mut own = base::load(&recipe.base.checkpoint)?;
+    prepared.set_head(&mut own);
+    for path in others {
+        let (own, other) = (&own.config, base::load(path)?.config);
+        let same_labels = match prepared.train.task {
+            Task::Regression => other.num_labels() == 1,
+            _ => other.labels() == own.labels(),
+        };
+        if !same_labels || other.problem_type.is_some_and(|problem| Some(problem) != own.problem_type) {
+            let (path, labels) = (path.clone(), own.labels().join(", "));
+            return Err(RunError::OtherLabels { path, task: prepared.train.task, labels });
+        }
+    }
+    Ok(())
+}
+
 /// Fine-tunes the base, as often as there are teachers, each time with another seed.
 fn train_teachers(
     recipe: &Recipe,
     prepared: &Prepared,
     watch: Watch,
 ) -> Result<Vec<(PathBuf, Summary)>, RunError> {
+    // before hours of training
+    check_other_teachers(recipe, prepared)?;
     let count = recipe.distill.as_ref().map_or(1, |d| d.teachers);
     let whole = base::load(&recipe.base.checkpoint)?;
     let base = base::digest(&recipe.base.checkpoint)?;

@@ -22,7 +22,7 @@ impl Average {
 
     /// After update number `step`, from 1. Young averages forget faster: where training began counts for nothing.
     pub(super) fn add(&mut self, model: &Classifier, step: u64) {
-        if !step.is_multiple_of(EVERY) {
+        if step >= EVERY && !step.is_multiple_of(EVERY) {
             return;
         }
         let young = step as f64 / (step + 10 * EVERY) as f64;
@@ -67,13 +67,18 @@ mod tests {
         set(&mut model, 0.0);
         let mut average = Average::new(&model, 0.9);
         set(&mut model, 1.0);
-        average.add(&model, 7); // between two weighings
-        assert!(all(&average.weights, 0.0));
         average.add(&model, 8); // young: 8 / (8 + 80) stays
+        assert!(all(&average.weights, 1.0 - 8.0 / 88.0));
+        average.add(&model, 9); // between two weighings
         assert!(all(&average.weights, 1.0 - 8.0 / 88.0));
         let keep = 0.9f32.powi(8);
         average.add(&model, 8000);
         assert!(all(&average.weights, 1.0 - keep * 8.0 / 88.0));
+        let mut first = Average::new(&model, 0.9);
+        set(&mut model, 3.0);
+        first.add(&model, 1); // 1 / 81 stays
+        assert!(all(&first.weights, 3.0 - 2.0 / 81.0));
+        set(&mut model, 1.0);
         average.swap(&mut model);
         assert!(all(&average.weights, 1.0) && !all(model.weights(), 1.0));
     }

@@ -261,8 +261,8 @@ fn measure(job: &Job, at: &mut Position, log: &mut Log, watch: &mut dyn FnMut(Ev
     let logits = predict(job.model, dev, &mut |_| ())?.logits;
     let metrics = metrics::measure(&dev.data, &logits, None)?;
     let value = metrics.get(metric).unwrap_or(f64::NAN);
-    // no number is worse than any
-    let best = at.best.is_none_or(|(best, _)| value > best || (best.is_nan() && !value.is_nan()));
+    // what was learned takes the place of the start even where it is only as good
+    let best = at.best.is_none_or(|(best, step)| value > best || (step == 0 && value == best));
     if best {
         at.best = Some((value, at.step));
         at.since_best = 0;

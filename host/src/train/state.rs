@@ -29,7 +29,7 @@ pub(super) struct Position {
 
 const KEY: &str = "position";
 
-/// Writes weights, moments and position to one file, atomically.
+/// Writes weights, their average, moments and position to one file, atomically.
 pub(super) fn save(
     path: &Path,
     model: &Classifier,
