@@ -4,7 +4,7 @@ mod kernels_support;
 use goldcrest_edge::kernels::{
     Activations, AttentionInput, AttentionScratch, Epilogue, Isa, Kernels, Linear, Norm, Rows, Weights,
 };
-use kernels_support::Random;
+use kernels_support::{Random, available};
 
 fn portable() -> Kernels {
     Kernels::new(Isa::Portable).unwrap()
@@ -149,4 +149,16 @@ fn errors_say_what_is_wrong() {
     assert!(Weights::input_major(&[1; 6], 2, 2).unwrap_err().to_string().contains("found 6"));
     assert!(Weights::input_major(&[], 0, 2).is_err());
     assert!("sse9".parse::<Isa>().unwrap_err().to_string().contains("known: portable, avx2"));
+}
+
+#[test]
+fn softmax_of_what_is_no_number() {
+    for kernels in available() {
+        for high in [0.0, 1000.0, f32::INFINITY] {
+            let mut x = [0.0; 40];
+            (x[0], x[3], x[24], x[39]) = (high, f32::NAN, f32::NAN, f32::NEG_INFINITY);
+            kernels.softmax(&mut x);
+            assert!(x.iter().all(|p| (0.0..=1.0).contains(p)), "{}: {x:?}", kernels.isa());
+        }
+    }
 }
