@@ -187,7 +187,7 @@ impl Certainty {
         match (self, least) {
             (_, None) => Abstention::Never,
             (Certainty::Probability, Some(least)) => Abstention::Probability(least.min(1.0)),
-            (Certainty::Energy, Some(least)) => Abstention::Energy(least.min(1e4)),
+            (Certainty::Energy, Some(least)) => Abstention::Energy(least.clamp(-1e4, 1e4)),
         }
     }
 
