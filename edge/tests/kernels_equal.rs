@@ -2,7 +2,8 @@
 mod kernels_support;
 
 use goldcrest_edge::kernels::{
-    Activations, AttentionInput, AttentionScratch, Epilogue, Isa, Kernels, Linear, Norm, Rows, Weights,
+    Activations, AttentionInput, AttentionScratch, Epilogue, FloatLinear, Isa, Kernels, Linear, Norm, Rows,
+    Weights,
 };
 use kernels_support::{Random, available, bits};
 use proptest::prelude::*;
@@ -52,6 +53,22 @@ proptest! {
             let layer = Linear::pack(kernels, weights, &scales, &bias).unwrap();
             let mut out = vec![0.0; rows * outputs];
             kernels.linear(&layer, &quantized(kernels, &x, inputs), epilogue, &mut out);
+            bits(&out)
+        })?;
+    }
+
+    #[test]
+    fn float_linear(
+        rows in 1usize..12, inputs in 1usize..300, outputs in 1usize..120, seed: u64, extreme: bool, gelu: bool,
+    ) {
+        let mut random = Random(seed);
+        let (x, w) = (random.wild(rows * inputs, extreme), random.wild(inputs * outputs, extreme));
+        let layer = FloatLinear::pack(&w, inputs, outputs, &random.floats(outputs)).unwrap();
+        let epilogue = if gelu { Epilogue::Gelu } else { Epilogue::None };
+        all_equal(|kernels| {
+            let mut out = vec![0.0; rows * outputs];
+            kernels.float_linear(&layer, &x, epilogue, &mut out);
+            assert!(out.iter().all(|v| v.is_finite()));
             bits(&out)
         })?;
     }
@@ -181,6 +198,14 @@ fn rows_are_independent() {
         let mut last = vec![0.0; outputs];
         kernels.linear(&layer, &quantized(kernels, &x[18 * inputs..], inputs), Epilogue::Gelu, &mut last);
         assert_eq!(bits(&last), bits(&all[18 * outputs..]));
+
+        let layer = FloatLinear::pack(&random.floats(inputs * outputs), inputs, outputs, &[]).unwrap();
+        kernels.float_linear(&layer, &x, Epilogue::Gelu, &mut all);
+        for rows in 1..19 {
+            let mut some = vec![0.0; rows * outputs];
+            kernels.float_linear(&layer, &x, Epilogue::Gelu, &mut some);
+            assert_eq!(bits(&some), bits(&all[..some.len()]));
+        }
     }
 }
 

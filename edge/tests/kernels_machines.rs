@@ -2,7 +2,7 @@
 //! on every instruction set there is. Run on x86-64 and, emulated or not, on aarch64.
 mod kernels_support;
 
-use goldcrest_edge::kernels::Kernels;
+use goldcrest_edge::kernels::{Epilogue, FloatLinear, Kernels};
 use kernels_support::encoder::{Encoder, Shape};
 use kernels_support::{Random, available};
 
@@ -33,6 +33,22 @@ fn functions() {
     }
 }
 
+#[test]
+fn float_linear() {
+    for kernels in available() {
+        let mut state = START;
+        for (rows, inputs, outputs) in [(1, 90, 101), (3, 101, 90), (7, 64, 33)] {
+            let mut random = Random(rows as u64);
+            let (x, w) = (random.floats(rows * inputs), random.floats(inputs * outputs));
+            let layer = FloatLinear::pack(&w, inputs, outputs, &random.floats(outputs)).unwrap();
+            let mut out = vec![0.0; rows * outputs];
+            kernels.float_linear(&layer, &x, Epilogue::Gelu, &mut out);
+            state = hash(&out, state);
+        }
+        assert_eq!(state, FLOAT_LINEAR, "{}", kernels.isa());
+    }
+}
+
 /// Embeddings to logits: every operator, with widths that are no multiples of sixteen too.
 #[test]
 fn encoders() {
@@ -55,4 +71,5 @@ fn encoders() {
 }
 
 const FUNCTIONS: u64 = 9309786937784750228;
+const FLOAT_LINEAR: u64 = 4669039297278167285;
 const ENCODERS: u64 = 1560750466666517403;

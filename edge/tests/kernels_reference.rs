@@ -2,7 +2,8 @@
 mod kernels_support;
 
 use goldcrest_edge::kernels::{
-    Activations, AttentionInput, AttentionScratch, Epilogue, Isa, Kernels, Linear, Norm, Rows, Weights,
+    Activations, AttentionInput, AttentionScratch, Epilogue, FloatLinear, Isa, Kernels, Linear, Norm, Rows,
+    Weights,
 };
 use kernels_support::{Random, available};
 
@@ -49,6 +50,30 @@ fn linear_is_the_integer_product() {
             }
         }
     }
+}
+
+#[test]
+fn float_linear_is_a_chain_of_multiply_adds() {
+    for (rows, inputs, outputs) in [(1, 1, 1), (3, 7, 5), (5, 33, 16), (9, 64, 49), (2, 4096, 3)] {
+        let mut random = Random(rows as u64);
+        let (x, w) = (random.floats(rows * inputs), random.floats(inputs * outputs));
+        let bias = random.floats(outputs);
+        let layer = FloatLinear::pack(&w, inputs, outputs, &bias).unwrap();
+        let mut out = vec![0.0; rows * outputs];
+        portable().float_linear(&layer, &x, Epilogue::None, &mut out);
+        let mut gelu = out.clone();
+        portable().gelu(&mut gelu);
+        for (i, v) in out.iter().enumerate() {
+            let (row, c) = (&x[i / outputs * inputs..][..inputs], i % outputs);
+            let sum = |sum: f32, (k, x): (usize, &f32)| x.mul_add(w[k * outputs + c], sum);
+            assert_eq!(*v, row.iter().enumerate().fold(bias[c], sum));
+        }
+        portable().float_linear(&layer, &x, Epilogue::Gelu, &mut out);
+        assert_eq!(out, gelu);
+    }
+    let refused = |w: &[f32], bias: &[f32]| FloatLinear::pack(w, 2, 3, bias).is_err();
+    assert!(refused(&[0.0; 5], &[]) && refused(&[0.0; 6], &[0.0; 2]) && refused(&[0.0; 6], &[f32::NAN; 3]));
+    assert!(FloatLinear::pack(&[], 0, 3, &[]).is_err());
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod support;
 
 use goldcrest::bert::{Batch, Checkpoint, Classifier, Mode, Rounding, Tape, Tokens, WORD_EMBEDDINGS};
 use goldcrest::export::{self, Onnx};
-use goldcrest::quantize::{Bits, quantize};
+use goldcrest::quantize::{Bits, Quantized, quantize};
 use goldcrest_edge::bundle::{Licence, Manifest, Windows};
 use goldcrest_edge::decision::Task;
 use goldcrest_edge::kernels::Isa;
@@ -106,6 +106,37 @@ fn four_bit_embeddings_equal_plain_loops_and_stock_operators() {
     }
 }
 
+/// Every other matrix of linear layers in half precision.
+fn some_wide(checkpoint: &Checkpoint) -> Quantized {
+    let mut quantized = quantize(checkpoint, Bits::Eight).unwrap();
+    let names: Vec<String> = quantized.linear().step_by(2).map(String::from).collect();
+    quantized.widen(checkpoint, names.iter().map(String::as_str));
+    assert!(names.iter().all(|name| quantized.wide().any(|wide| wide == name)));
+    quantized
+}
+
+#[test]
+fn matrices_in_half_precision_equal_stock_operators() {
+    let (mut equal, mut all) = (0, 0);
+    for shape in &SHAPES {
+        let quantized = some_wide(&checkpoint(shape, 7));
+        let mut fused = load(export::int8(&quantized), &Options::default());
+        assert!(fused.describe().to_string().contains("matrices in f32"), "{}", fused.describe());
+        let mut on_stock = load(export::int8(&quantized), &stock());
+        let mut plain =
+            load(export::int8(&quantized), &Options { isa: Some(Isa::Portable), ..Default::default() });
+        for text in texts(shape) {
+            let found = logits(&mut fused, &text);
+            assert_eq!(bits(&found), bits(&logits(&mut plain, &text)), "{}", shape.name);
+            let stock: Vec<f64> = logits(&mut on_stock, &text).iter().map(|&v| v.into()).collect();
+            let d = difference(&found, &stock);
+            assert!(d < 0.1, "{}, {} tokens: {d}", shape.name, text.0.len());
+            (equal, all) = (equal + usize::from(d < 1e-5), all + 1);
+        }
+    }
+    assert!(equal * 2 > all, "{equal} of {all}");
+}
+
 /// In training that knows of rounding the forward pass is that of the device.
 #[test]
 fn a_rounded_forward_pass_is_that_of_the_device() {
@@ -140,8 +171,8 @@ fn a_bundle_is_a_checkpoint() {
         whole.tokenizer.vocab = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n".into();
         (5..shape.vocabulary).for_each(|i| whole.tokenizer.vocab += &format!("piece{i}\n"));
         let task = if shape.labels == 1 { Task::Regression } else { Task::SingleLabel };
-        for bits in [Bits::Eight, Bits::Four] {
-            let quantized = quantize(&whole, bits).unwrap();
+        let bits = [Bits::Eight, Bits::Four].map(|bits| quantize(&whole, bits).unwrap());
+        for quantized in bits.into_iter().chain([some_wide(&whole)]) {
             let bundle =
                 export::pack(&manifest(&whole, task), export::int8(&quantized), &whole.tokenizer.vocab, &[]);
             std::fs::write(&path, bundle.unwrap()).unwrap();
@@ -333,8 +364,12 @@ fn onnx_runtime_gives_the_same_labels() {
     for (i, shape) in SHAPES.iter().enumerate() {
         let fp32 = export::fp32(&checkpoint(shape, 7)).unwrap();
         let other = export::int8_unsigned(&quantize(&checkpoint(shape, 7), Bits::Eight).unwrap());
-        for (kind, onnx, model) in [("fp32", fp32.to_bytes(), fp32), ("int8", other.to_bytes(), int8(shape))]
-        {
+        let wide = some_wide(&checkpoint(shape, 7));
+        for (kind, onnx, model) in [
+            ("fp32", fp32.to_bytes(), fp32),
+            ("int8", other.to_bytes(), int8(shape)),
+            ("wide", export::int8_unsigned(&wide).to_bytes(), export::int8(&wide)),
+        ] {
             let mut model = load(model, &Options::default());
             let cases: Vec<_> = texts(shape)
                 .into_iter()

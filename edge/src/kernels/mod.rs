@@ -20,6 +20,7 @@ mod aarch64;
 mod activations;
 mod attention;
 mod float;
+mod float_linear;
 mod isa;
 mod lanes;
 mod linear;
@@ -35,6 +36,7 @@ use alloc::string::String;
 
 pub use activations::Activations;
 pub use attention::{AttentionInput, AttentionScratch, Rows};
+pub use float_linear::FloatLinear;
 pub use isa::Isa;
 pub use linear::{Epilogue, Linear, Weights};
 use rows::Function;
@@ -168,6 +170,17 @@ impl Kernels {
         self.check(layer.kernels());
         // SAFETY: as in `quantize_rows`; shapes and layouts are checked above.
         unsafe { (self.table.linear)(layer, x, rows, epilogue, out) }
+    }
+
+    /// `out[r][c] = bias[c]`, then one fused multiply-add of `x[r][k] * w[k][c]` a `k`, in their order; then the epilogue.
+    /// NaN and infinities become the nearest finite number.
+    ///
+    /// `out` is `[rows, outputs]`; as many rows of `x` as it holds are used, the first ones.
+    pub fn float_linear(self, layer: &FloatLinear, x: &[f32], epilogue: Epilogue, out: &mut [f32]) {
+        let rows = out.len() / layer.outputs();
+        assert!(out.len().is_multiple_of(layer.outputs()), "output is not rows * outputs");
+        // SAFETY: as in `quantize_rows`.
+        unsafe { (self.table.float_linear)(layer, &x[..rows * layer.inputs()], epilogue, out) }
     }
 
     /// LayerNorm of each row of `x` in place, after `residual` is added if given; the result also goes, quantized, to

@@ -3,6 +3,7 @@
 use super::aarch64;
 use super::activations::Activations;
 use super::attention::{self, AttentionInput, AttentionScratch};
+use super::float_linear::{self, FloatLinear};
 use super::lanes::Dot;
 use super::linear::{self, Epilogue, Linear};
 use super::portable::Portable;
@@ -43,6 +44,7 @@ pub(super) struct Table {
     pub layout: Layout,
     pub quantize: unsafe fn(&[f32], &mut Activations),
     pub linear: unsafe fn(&Linear, &Activations, usize, Epilogue, &mut [f32]),
+    pub float_linear: unsafe fn(&FloatLinear, &[f32], Epilogue, &mut [f32]),
     pub layer_norm: LayerNorm,
     pub attention: unsafe fn(&AttentionInput<'_>, &mut AttentionScratch, &mut [f32]),
     pub dequantize: unsafe fn(&[i8], f32, &mut [f32], bool),
@@ -63,6 +65,10 @@ macro_rules! table {
         unsafe fn linear(l: &Linear, x: &Activations, rows: usize, epilogue: Epilogue, out: &mut [f32]) {
             // SAFETY: `Kernels::linear` has checked shapes and instruction set.
             unsafe { linear::linear::<$dot>(l, x, rows, epilogue, out) }
+        }
+        $(#[target_feature(enable = $features)])?
+        fn float_linear(layer: &FloatLinear, x: &[f32], epilogue: Epilogue, out: &mut [f32]) {
+            float_linear::float_linear::<$dot>(layer, x, epilogue, out)
         }
         $(#[target_feature(enable = $features)])?
         fn layer_norm(x: &mut [f32], y: Option<&[f32]>, norm: &Norm<'_>, to: Option<&mut Activations>) {
@@ -97,6 +103,7 @@ macro_rules! table {
             layout: Layout::of::<$dot>(),
             quantize,
             linear,
+            float_linear,
             layer_norm,
             attention,
             dequantize,

@@ -9,13 +9,13 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::kernels::{
-    Activations, AttentionInput, AttentionScratch, Epilogue, KernelError, Kernels, Linear, Norm, Rows,
-    Weights,
+    Activations, AttentionInput, AttentionScratch, Epilogue, KernelError, Kernels, Norm, Rows,
 };
 
 use super::Error;
+use super::dense::{Dense, Packer};
 use super::graph::floats;
-use super::recognise::{EmbeddingParts, LayerParts, LinearParts, NormParts, Parts};
+use super::recognise::{EmbeddingParts, NormParts, Parts};
 
 /// Tokens that go through a layer's linear parts together.
 const BLOCK: usize = 64;
@@ -26,8 +26,8 @@ pub(super) struct Bert {
     hidden: usize,
     embeddings: Embeddings,
     layers: Vec<Layer>,
-    pooler: Linear,
-    classifier: Linear,
+    pooler: Dense,
+    classifier: Dense,
 }
 
 struct Embeddings {
@@ -36,7 +36,7 @@ struct Embeddings {
     packed: bool,
     word_scales: Bytes,
     width: usize,
-    projection: Option<Linear>,
+    projection: Option<Dense>,
     /// f32 [types, hidden].
     types: Vec<f32>,
     /// f32 [positions, hidden], where the bundle holds them unless it holds integers.
@@ -48,17 +48,28 @@ struct Layer {
     heads: usize,
     head_size: usize,
     scale: f32,
-    query: Linear,
+    query: Dense,
     /// Keys, then values.
-    key_value: Linear,
-    attention_output: Linear,
+    key_value: Dense,
+    attention_output: Dense,
     attention_norm: NormParts,
-    intermediate: Linear,
-    output: Linear,
+    intermediate: Dense,
+    output: Dense,
     output_norm: NormParts,
 }
 
 impl Embeddings {
+    /// The rows of word pieces, `width` floats each.
+    fn look_up(&self, kernels: Kernels, ids: &[u32], integers: &mut [i8], to: &mut [f32]) {
+        for (&id, to) in ids.iter().zip(to.chunks_exact_mut(self.width)) {
+            let id = id as usize;
+            self.integers(id, integers);
+            for scale in floats(&self.word_scales[4 * id..][..4]) {
+                kernels.dequantize_row(integers, scale, to);
+            }
+        }
+    }
+
     /// The integers of a word piece.
     fn integers(&self, id: usize, to: &mut [i8]) {
         if !self.packed {
@@ -122,7 +133,20 @@ impl Bert {
         let packer = Packer { kernels, release };
         let EmbeddingParts { words, packed, word_scales, width, projection, types, positions, norm } =
             parts.embeddings;
-        let layers = parts.layers.into_iter().map(|layer| packer.layer(layer));
+        let layers = parts.layers.into_iter().map(|parts| {
+            Ok(Layer {
+                heads: parts.heads,
+                head_size: parts.head_size,
+                scale: parts.scale,
+                query: packer.dense(&[parts.query])?,
+                key_value: packer.dense(&[parts.key, parts.value])?,
+                attention_output: packer.dense(&[parts.attention_output])?,
+                attention_norm: parts.attention_norm,
+                intermediate: packer.dense(&[parts.intermediate])?,
+                output: packer.dense(&[parts.output])?,
+                output_norm: parts.output_norm,
+            })
+        });
         Ok(Bert {
             kernels,
             hidden: parts.hidden,
@@ -131,14 +155,14 @@ impl Bert {
                 packed,
                 word_scales,
                 width,
-                projection: projection.map(|p| packer.linear(&[p])).transpose()?,
+                projection: projection.map(|p| packer.dense(&[p])).transpose()?,
                 types,
                 positions,
                 norm,
             },
-            layers: layers.collect::<Result<_, _>>()?,
-            pooler: packer.linear(&[parts.pooler])?,
-            classifier: packer.linear(&[parts.classifier])?,
+            layers: layers.collect::<Result<_, KernelError>>()?,
+            pooler: packer.dense(&[parts.pooler])?,
+            classifier: packer.dense(&[parts.classifier])?,
         })
     }
 
@@ -174,14 +198,23 @@ impl Bert {
 
     /// Bytes of packed weights and the position table on the heap; the word table stays where it is.
     pub fn bytes(&self) -> usize {
-        let layer = |l: &Layer| {
-            let linears = [&l.query, &l.key_value, &l.attention_output, &l.intermediate, &l.output];
-            linears.iter().map(|l| l.bytes()).sum::<usize>() + 16 * self.hidden
-        };
-        let projection = self.embeddings.projection.as_ref().map_or(0, Linear::bytes);
-        let encoder = self.layers.iter().map(layer).sum::<usize>();
+        let matrices = self.dense().map(Dense::bytes).sum::<usize>();
         let tables = 4 * self.embeddings.types.len() + self.embeddings.positions.len();
-        encoder + projection + self.pooler.bytes() + self.classifier.bytes() + tables
+        matrices + self.layers.len() * 16 * self.hidden + tables
+    }
+
+    /// How many of its linear layers are not int8. Keys and values count as one.
+    pub fn floats(&self) -> usize {
+        self.dense().filter(|dense| matches!(dense, Dense::Float(_))).count()
+    }
+
+    /// All linear layers.
+    fn dense(&self) -> impl Iterator<Item = &Dense> {
+        fn layer(l: &Layer) -> [&Dense; 5] {
+            [&l.query, &l.key_value, &l.attention_output, &l.intermediate, &l.output]
+        }
+        let ends = [&self.pooler, &self.classifier];
+        self.embeddings.projection.iter().chain(self.layers.iter().flat_map(layer)).chain(ends)
     }
 
     /// Working memory for texts of up to `max_tokens`.
@@ -240,7 +273,7 @@ impl Bert {
         for part in blocks(own.clone()) {
             let x = &mut x[rows(&part, self.hidden)];
             self.embed(&ids[part.clone()], &types[part.clone()], part.start, x, block);
-            self.project(0, &part, &block.quantized, queries, key_values);
+            self.project(0, &part, x, &block.quantized, queries, key_values);
         }
         for (i, layer) in self.layers.iter().enumerate() {
             let width = layer.width();
@@ -262,19 +295,20 @@ impl Bert {
             };
             kernels.attention(&input, attention, &mut context[rows(&wanted, width)]);
             for part in blocks(wanted) {
-                layer.finish(kernels, &context[rows(&part, width)], &mut x[rows(&part, self.hidden)], block);
+                let x = &mut x[rows(&part, self.hidden)];
+                layer.finish(kernels, &context[rows(&part, width)], x, block);
                 if i + 1 < self.layers.len() {
-                    self.project(i + 1, &part, &block.quantized, queries, key_values);
+                    self.project(i + 1, &part, x, &block.quantized, queries, key_values);
                 }
             }
         }
         // the block now holds [CLS] alone
         let Block { quantized, y, .. } = block;
         let pooled = &mut y[..self.pooler.outputs()];
-        kernels.linear(&self.pooler, quantized, Epilogue::None, pooled);
+        self.pooler.run(kernels, &x[..self.hidden], quantized, Epilogue::None, pooled);
         kernels.tanh(pooled);
         kernels.quantize_rows(pooled, pooled.len(), quantized);
-        kernels.linear(&self.classifier, quantized, Epilogue::None, logits);
+        self.classifier.run(kernels, pooled, quantized, Epilogue::None, logits);
     }
 
     /// The first token after the last layer of the last [`run`](Bert::run).
@@ -286,20 +320,14 @@ impl Bert {
     fn embed(&self, ids: &[u32], types: &[u8], from: usize, x: &mut [f32], block: &mut Block) {
         let (kernels, hidden, e) = (self.kernels, self.hidden, &self.embeddings);
         let Block { quantized, wide, row, int8_row, .. } = block;
-        let words = match e.projection {
-            Some(_) => &mut wide[..ids.len() * e.width],
-            None => &mut *x,
-        };
-        for (&id, to) in ids.iter().zip(words.chunks_exact_mut(e.width)) {
-            let id = id as usize;
-            e.integers(id, int8_row);
-            for scale in floats(&e.word_scales[4 * id..][..4]) {
-                kernels.dequantize_row(int8_row, scale, to);
+        match &e.projection {
+            Some(projection) => {
+                let words = &mut wide[..ids.len() * e.width];
+                e.look_up(kernels, ids, int8_row, words);
+                kernels.quantize_rows(words, e.width, quantized);
+                projection.run(kernels, words, quantized, Epilogue::None, x);
             }
-        }
-        if let Some(projection) = &e.projection {
-            kernels.quantize_rows(words, e.width, quantized);
-            kernels.linear(projection, quantized, Epilogue::None, x);
+            None => e.look_up(kernels, ids, int8_row, x),
         }
         for (i, (&id, x)) in types.iter().zip(x.chunks_exact_mut(hidden)).enumerate() {
             kernels.add(x, &e.types[usize::from(id) * hidden..][..hidden]);
@@ -311,11 +339,12 @@ impl Bert {
         kernels.layer_norm(x, None, &e.norm.borrow(), Some(quantized));
     }
 
-    /// Queries, keys and values of layer `i` for the tokens of `part`, which `quantized` holds.
+    /// Queries, keys and values of layer `i` for the tokens of `part`, which `x` and `quantized` hold.
     fn project(
         &self,
         i: usize,
         part: &Range<usize>,
+        x: &[f32],
         quantized: &Activations,
         queries: &mut [f32],
         key_values: &mut [f32],
@@ -324,10 +353,10 @@ impl Bert {
         let wanted = part.start..part.end.min(self.queries(i, part.end));
         if !wanted.is_empty() {
             let queries = &mut queries[rows(&wanted, layer.width())];
-            self.kernels.linear(&layer.query, quantized, Epilogue::None, queries);
+            layer.query.run(self.kernels, x, quantized, Epilogue::None, queries);
         }
         let key_values = &mut key_values[rows(part, 2 * layer.width())];
-        self.kernels.linear(&layer.key_value, quantized, Epilogue::None, key_values);
+        layer.key_value.run(self.kernels, x, quantized, Epilogue::None, key_values);
     }
 
     /// How many of the tokens attend in layer `i`: all, in the last one [CLS].
@@ -344,11 +373,11 @@ impl Layer {
         let y = &mut y[..x.len()];
         let wide = &mut wide[..tokens * self.intermediate.outputs()];
         kernels.quantize_rows(context, self.width(), quantized);
-        kernels.linear(&self.attention_output, quantized, Epilogue::None, y);
+        self.attention_output.run(kernels, context, quantized, Epilogue::None, y);
         kernels.layer_norm(x, Some(y), &self.attention_norm.borrow(), Some(quantized));
-        kernels.linear(&self.intermediate, quantized, Epilogue::Gelu, wide);
+        self.intermediate.run(kernels, x, quantized, Epilogue::Gelu, wide);
         kernels.quantize_rows(wide, self.intermediate.outputs(), quantized);
-        kernels.linear(&self.output, quantized, Epilogue::None, y);
+        self.output.run(kernels, wide, quantized, Epilogue::None, y);
         kernels.layer_norm(x, Some(y), &self.output_norm.borrow(), Some(quantized));
     }
 }
@@ -368,51 +397,4 @@ fn blocks(tokens: Range<usize>) -> impl Iterator<Item = Range<usize>> {
 /// Where the rows of `part` lie in a matrix of this width.
 fn rows(part: &Range<usize>, width: usize) -> Range<usize> {
     part.start * width..part.end * width
-}
-
-/// Makes linear layers.
-struct Packer<'a> {
-    kernels: Kernels,
-    release: &'a dyn Fn(&[u8]),
-}
-
-impl Packer<'_> {
-    fn layer(&self, parts: LayerParts<'_>) -> Result<Layer, KernelError> {
-        Ok(Layer {
-            heads: parts.heads,
-            head_size: parts.head_size,
-            scale: parts.scale,
-            query: self.linear(&[parts.query])?,
-            key_value: self.linear(&[parts.key, parts.value])?,
-            attention_output: self.linear(&[parts.attention_output])?,
-            attention_norm: parts.attention_norm,
-            intermediate: self.linear(&[parts.intermediate])?,
-            output: self.linear(&[parts.output])?,
-            output_norm: parts.output_norm,
-        })
-    }
-
-    /// Packs linear layers of the same inputs side by side into one.
-    fn linear(&self, parts: &[LinearParts<'_>]) -> Result<Linear, KernelError> {
-        let inputs = parts[0].inputs;
-        let outputs: usize = parts.iter().map(|p| p.outputs).sum();
-        let scales: Vec<f32> = parts.iter().flat_map(|p| p.scales.iter().copied()).collect();
-        let bias: Vec<f32> = parts.iter().flat_map(|p| p.bias.iter().copied()).collect();
-        let mut joined = Vec::new();
-        let weights = match parts {
-            [one] => one.weights,
-            several => {
-                joined.reserve_exact(inputs * outputs);
-                for i in 0..inputs {
-                    let rows = several.iter().map(|p| &p.weights[i * p.outputs..][..p.outputs]);
-                    rows.for_each(|row| joined.extend_from_slice(row));
-                }
-                &joined
-            }
-        };
-        let weights = Weights::from_bytes(weights, inputs, outputs)?;
-        let linear = Linear::pack(self.kernels, weights, &scales, &bias)?;
-        parts.iter().for_each(|p| (self.release)(p.weights));
-        Ok(linear)
-    }
 }

@@ -161,6 +161,11 @@ pub(super) fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> + '_ {
     bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b))
 }
 
+/// The values of an f16 constant, from its little-endian bytes.
+pub(super) fn halves(bytes: &[u8]) -> impl Iterator<Item = f32> + '_ {
+    bytes.as_chunks().0.iter().map(|b| half::f16::from_le_bytes(*b).to_f32())
+}
+
 /// Fails with `reason` unless `holds`.
 pub(super) fn expect(holds: bool, reason: impl FnOnce() -> String) -> Found<()> {
     if holds { Ok(()) } else { Err(reason()) }

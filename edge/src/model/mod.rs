@@ -6,6 +6,7 @@
 //! [`Model::run`] takes one text of any length from 1 to [`Model::max_tokens`], without padding.
 
 mod bert;
+mod dense;
 mod error;
 mod fused;
 mod graph;
@@ -158,8 +159,13 @@ impl Model {
             Path::Fused(fused) => {
                 let bert = fused.bert();
                 let (layers, isa) = (bert.layers(), bert.kernels().isa());
-                let text =
-                    format!("embeddings, {layers} encoder layers, pooler and classifier (int8, {isa})");
+                let precision = match bert.floats() {
+                    0 => "int8".to_string(),
+                    floats => format!("int8, {floats} matrices in f32"),
+                };
+                let text = format!(
+                    "embeddings, {layers} encoder layers, pooler and classifier ({precision}, {isa})"
+                );
                 let (weights, scratch) = (bert.bytes(), fused.scratch_bytes());
                 Description { fused: Some(text), stock: None, weights, scratch }
             }

@@ -9,14 +9,15 @@ use tract_onnx::pb::tensor_proto::DataType;
 
 use crate::kernels::AttentionScratch;
 
-use super::graph::{Found, Graph, attribute, expect, inputs};
+use super::graph::{Found, Graph, attribute, expect, halves, inputs};
 
-/// A linear layer: int8 weights [inputs, outputs] in place, the rest copied.
+/// A linear layer: weights [inputs, outputs] in place, the rest copied.
 pub(super) struct LinearParts<'a> {
     pub weights: &'a [u8],
     pub inputs: usize,
     pub outputs: usize,
-    pub scales: Vec<f32>,
+    /// Of int8 weights; `None` where they are f16, little-endian.
+    pub scales: Option<Vec<f32>>,
     pub bias: Vec<f32>,
 }
 
@@ -135,6 +136,9 @@ impl<'a> Graph<'a> {
         let joined = self.integers(context[1])? == [0, 0, (heads.0 * heads.1) as i64];
         expect(same && joined, || format!("`{scores}` mixes heads of different sizes"))?;
         let width = heads.0 * heads.1;
+        // both are computed together
+        let alike = self.linear(key)?.0.scales.is_some() == self.linear(value)?.0.scales.is_some();
+        expect(alike, || format!("`{key}` and `{value}` are not of one precision"))?;
         let project = |x: &str| -> Found<LinearParts<'a>> {
             let (linear, from) = self.linear(x)?;
             expect(from == input, || format!("`{x}` does not read the layer's input"))?;
@@ -297,12 +301,21 @@ impl<'a> Graph<'a> {
         Ok(x)
     }
 
-    /// An int8 linear layer, with or without bias, that makes `value`; and its input before quantization.
+    /// A linear layer, int8 or f16, with or without bias, that makes `value`; and its input, before quantization.
     fn linear(&self, value: &str) -> Found<(LinearParts<'a>, &'a str)> {
         let (product, bias) = match self.inputs::<2>(value, "Add") {
             Ok([product, bias]) => (product, Some(bias)),
             Err(_) => (value, None),
         };
+        let bias = |outputs| bias.map_or(Ok(vec![]), |b| self.floats(b, outputs));
+        if let Ok([x, weights]) = self.inputs(product, "MatMul") {
+            let weights = self.cast(weights, DataType::Float)?;
+            let (inputs, outputs) = self.matrix(weights)?;
+            let (name, weights) = (weights, self.bytes(weights, DataType::Float16)?);
+            let finite = halves(weights).all(f32::is_finite);
+            expect(finite, || format!("`{name}` holds NaN or infinity"))?;
+            return Ok((LinearParts { weights, inputs, outputs, scales: None, bias: bias(outputs)? }, x));
+        }
         let [scaled, scales] = self.inputs(product, "Mul")?;
         let [sum, x_scale] = self.inputs(scaled, "Mul")?;
         let [q, weights, zero] = self.inputs(self.cast(sum, DataType::Float)?, "MatMulInteger")?;
@@ -313,8 +326,8 @@ impl<'a> Graph<'a> {
             weights: self.bytes(weights, DataType::Int8)?,
             inputs,
             outputs,
-            scales: self.floats(scales, outputs)?,
-            bias: bias.map(|b| self.floats(b, outputs)).transpose()?.unwrap_or_default(),
+            scales: Some(self.floats(scales, outputs)?),
+            bias: bias(outputs)?,
         };
         Ok((linear, x))
     }

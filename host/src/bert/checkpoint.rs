@@ -1,5 +1,6 @@
 use super::tokenizer_files::{read_json, write_json};
 use super::{Config, Error, LayerShape, TokenizerFiles};
+use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -57,6 +58,8 @@ pub struct Checkpoint {
     pub tokenizer: TokenizerFiles,
 }
 
+/// Name of the position embedding table.
+pub const POSITION_EMBEDDINGS: &str = "bert.embeddings.position_embeddings.weight";
 /// Name of the word embedding table.
 pub const WORD_EMBEDDINGS: &str = "bert.embeddings.word_embeddings.weight";
 /// Name of the matrix that widens factorised word embeddings.
@@ -77,7 +80,7 @@ impl Checkpoint {
             }
             None => add(WORD_EMBEDDINGS.into(), &[config.vocab_size, h]),
         }
-        add("bert.embeddings.position_embeddings.weight".into(), &[config.max_position_embeddings, h]);
+        add(POSITION_EMBEDDINGS.into(), &[config.max_position_embeddings, h]);
         add("bert.embeddings.token_type_embeddings.weight".into(), &[config.type_vocab_size, h]);
         add("bert.embeddings.LayerNorm.weight".into(), &[h]);
         add("bert.embeddings.LayerNorm.bias".into(), &[h]);
@@ -174,8 +177,8 @@ impl Checkpoint {
 
     /// Leaves out the positions after the first `count`: for a model that reads no longer texts.
     pub fn cut_positions(&mut self, count: usize) {
-        let name = "bert.embeddings.position_embeddings.weight";
-        if let Some(table) = self.tensors.get_mut(name).filter(|table| table.shape[0] > count) {
+        if let Some(table) = self.tensors.get_mut(POSITION_EMBEDDINGS).filter(|table| table.shape[0] > count)
+        {
             *table = table.resized(&[count, table.shape[1]]);
             self.config.max_position_embeddings = count;
             self.tokenizer.max_length = self.tokenizer.max_length.min(count);
@@ -246,49 +249,16 @@ fn read_safetensors(path: &Path) -> Result<BTreeMap<String, Array>, Error> {
             Dtype::F32 => {
                 view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
             }
-            Dtype::F16 => halves(view.data()).map(|b| half_to_f32(b, 10)).collect(),
-            Dtype::BF16 => halves(view.data()).map(|b| f32::from_bits(u32::from(b) << 16)).collect(),
+            Dtype::F16 => view.data().as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
+            Dtype::BF16 => {
+                view.data().as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect()
+            }
             Dtype::I64 => continue, // position_ids of old checkpoints
             other => return Err(Error::Dtype { name: name.into(), dtype: format!("{other:?}") }),
         };
         out.insert(canonical(name), Array { shape: view.shape().to_vec(), data });
     }
     Ok(out)
-}
-
-fn halves(bytes: &[u8]) -> impl Iterator<Item = u16> + '_ {
-    bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]))
-}
-
-/// IEEE 754 binary16 to f32, exactly.
-fn half_to_f32(bits: u16, fraction: u32) -> f32 {
-    let sign = if bits & 0x8000 != 0 { -1.0 } else { 1.0 };
-    let exponent = i32::from((bits >> fraction) & 0x1f);
-    let mantissa = f32::from(bits & 0x3ff);
-    sign * match exponent {
-        0 => mantissa * (-24f32).exp2(),
-        31 if mantissa == 0.0 => f32::INFINITY,
-        31 => f32::NAN,
-        e => (1.0 + mantissa / 1024.0) * ((e - 15) as f32).exp2(),
-    }
-}
-
-/// f32 to the nearest IEEE 754 binary16, ties to even; beyond its range infinity.
-fn f32_to_half(x: f32) -> u16 {
-    let sign = ((x.to_bits() >> 16) & 0x8000) as u16;
-    let x = x.abs();
-    if x.is_nan() {
-        return sign | 0x7e00;
-    }
-    if x >= 65_520.0 {
-        return sign | 0x7c00;
-    }
-    // the step between neighbours: that of the smallest normal number below it
-    let exponent = (x.log2().floor() as i32).clamp(-14, 15);
-    let step = ((exponent - 10) as f32).exp2();
-    let steps = (x / step).round_ties_even() as u16;
-    // 1024 of them for each exponent above the first; rounding up to the next exponent carries by itself
-    sign | (((exponent + 14) as u16) << 10).wrapping_add(steps)
 }
 
 /// Names as this crate writes them: encoders saved without a head lack the `bert.` prefix, old ones say gamma and beta.
@@ -302,7 +272,7 @@ fn canonical(name: &str) -> String {
 fn write_safetensors(path: &Path, tensors: &BTreeMap<String, Array>, dtype: Dtype) -> Result<(), Error> {
     let bytes = |data: &[f32]| -> Vec<u8> {
         match dtype {
-            Dtype::F16 => data.iter().flat_map(|x| f32_to_half(*x).to_le_bytes()).collect(),
+            Dtype::F16 => data.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect(),
             _ => data.iter().flat_map(|x| x.to_le_bytes()).collect(),
         }
     };
@@ -319,22 +289,4 @@ fn write_safetensors(path: &Path, tensors: &BTreeMap<String, Array>, dtype: Dtyp
     let temporary = path.with_extension("safetensors.tmp");
     std::fs::write(&temporary, data).map_err(Error::io(&temporary))?;
     std::fs::rename(&temporary, path).map_err(Error::io(path))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn halves_are_the_nearest() {
-        // every finite half is itself, and so is what lies nearer to it than to its neighbours
-        for bits in (0..0x7bffu16).chain(0x8000..0xfbff) {
-            let (x, next) = (half_to_f32(bits, 10), half_to_f32(bits + 1, 10));
-            assert_eq!(f32_to_half(x) & 0x7fff, bits & 0x7fff, "{x}");
-            assert_eq!(half_to_f32(f32_to_half(x + (next - x) * 0.49), 10), x, "{x}");
-            assert_eq!(half_to_f32(f32_to_half(x + (next - x) * 0.51), 10), next, "{x}");
-        }
-        assert_eq!([f32_to_half(1e6), f32_to_half(-1e6), f32_to_half(0.0)], [0x7c00, 0xfc00, 0]);
-        assert!(half_to_f32(f32_to_half(f32::NAN), 10).is_nan());
-    }
 }

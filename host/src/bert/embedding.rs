@@ -1,10 +1,10 @@
 //! Words, types and positions of a classifier: forward and backward.
 
-use super::checkpoint::{PROJECTION, WORD_EMBEDDINGS};
+use super::checkpoint::{POSITION_EMBEDDINGS, PROJECTION, WORD_EMBEDDINGS};
 use super::ops::{
     Slot, embedding, embedding_backward, input_gradient, product, round_weights, weight_gradient,
 };
-use super::tape::{EMBEDDINGS_NORM, EMBEDDINGS_SITE, Norm, POSITIONS, Scratch, TYPES, add, sized};
+use super::tape::{EMBEDDINGS_NORM, EMBEDDINGS_SITE, Norm, Scratch, TYPES, add, sized};
 use super::{Batch, Classifier, Gradients, Mode};
 
 impl Classifier {
@@ -38,13 +38,13 @@ impl Classifier {
             }
         }
         embedding(self.weight(TYPES), &batch.type_ids, h, x, true);
-        if self.bits(POSITIONS).is_some() {
+        if self.bits(POSITION_EMBEDDINGS).is_some() {
             let mut rows = vec![0.0; x.len()];
-            embedding(self.weight(POSITIONS), &batch.positions, h, &mut rows, false);
-            round(POSITIONS, &mut rows, h);
+            embedding(self.weight(POSITION_EMBEDDINGS), &batch.positions, h, &mut rows, false);
+            round(POSITION_EMBEDDINGS, &mut rows, h);
             add(x, &rows);
         } else {
-            embedding(self.weight(POSITIONS), &batch.positions, h, x, true);
+            embedding(self.weight(POSITION_EMBEDDINGS), &batch.positions, h, x, true);
         }
         self.norm(EMBEDDINGS_NORM, norm, y);
         mode.dropout(self.config().hidden_dropout_prob, EMBEDDINGS_SITE).apply(y);
@@ -64,7 +64,7 @@ impl Classifier {
         let h = self.config().hidden_size;
         mode.dropout(self.config().hidden_dropout_prob, EMBEDDINGS_SITE).apply(g);
         self.norm_backward(EMBEDDINGS_NORM, norm, g, gradients);
-        embedding_backward(g, &batch.positions, h, gradients.slot(POSITIONS));
+        embedding_backward(g, &batch.positions, h, gradients.slot(POSITION_EMBEDDINGS));
         embedding_backward(g, &batch.type_ids, h, gradients.slot(TYPES));
         if self.config().embedding_rank().is_some() {
             let rounded = self.rounded(PROJECTION, factors, h);

@@ -15,7 +15,7 @@ mod tape;
 mod tokenizer_files;
 
 pub use batch::{Batch, Tokens};
-pub use checkpoint::{Array, Checkpoint, PROJECTION, WORD_EMBEDDINGS};
+pub use checkpoint::{Array, Checkpoint, POSITION_EMBEDDINGS, PROJECTION, WORD_EMBEDDINGS};
 pub use config::{Config, LayerShape, ProblemType, StudentShape};
 pub use error::Error;
 pub use gradients::Gradients;

@@ -1,5 +1,5 @@
 use anyhow::Context;
-use goldcrest::bert::{Checkpoint, Classifier, Rounding};
+use goldcrest::bert::{Checkpoint, Classifier};
 use goldcrest::data::{Dataset, Labels, Source};
 use goldcrest::metrics::{Metric, measure};
 use goldcrest::quantize::{Bits, Quantized};
@@ -62,13 +62,11 @@ fn sensitivity(checkpoint: Checkpoint, data: &std::path::Path, quantized: &Quant
     let max_tokens = checkpoint.config.max_position_embeddings;
     let texts = Encoded::new(data, &checkpoint.tokenizer, max_tokens)?;
     let mut model = Classifier::new(checkpoint, 0)?;
-    let mut ask = |only: Option<&String>| -> anyhow::Result<(f64, Vec<f32>)> {
-        model.round(only.map(|name| Rounding { embeddings: Bits::Eight, only: Some(name.clone()) }));
-        let logits = predict(&model, &texts, &mut |_| ())?.logits;
-        let measured = measure(&texts.data, &logits, None)?;
-        Ok((measured.get(metric).unwrap_or(f64::NAN) * 100.0, logits))
+    let exact = predict(&model, &texts, &mut |_| ())?.logits;
+    let points = |logits: &[f32]| -> anyhow::Result<f64> {
+        Ok(measure(&texts.data, logits, None)?.get(metric).unwrap_or(f64::NAN) * 100.0)
     };
-    let (whole, exact) = ask(None)?;
+    let whole = points(&exact)?;
     println!(
         "\n{:<60} {:>12} {:>12}",
         format!("rounded alone; {metric} is {whole:.2}"),
@@ -76,9 +74,8 @@ fn sensitivity(checkpoint: Checkpoint, data: &std::path::Path, quantized: &Quant
         "logits move"
     );
     for name in quantized.matrices.keys() {
-        let (points, logits) = ask(Some(name))?;
-        let moved = exact.iter().zip(&logits).map(|(a, b)| f64::from((a - b).abs())).sum::<f64>();
-        println!("{name:<60} {:>+12.2} {:>12.5}", points - whole, moved / exact.len().max(1) as f64);
+        let alone = quantize::sensitivity(&mut model, name, Bits::Eight, &texts, &exact)?;
+        println!("{name:<60} {:>+12.2} {:>12.5}", points(&alone.logits)? - whole, alone.moved);
     }
     Ok(())
 }

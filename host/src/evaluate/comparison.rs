@@ -113,6 +113,9 @@ pub struct Comparison {
     pub size_ratio: Option<f64>,
     /// By label id; empty for regression.
     pub per_class: Vec<ClassComparison>,
+    /// Matrices of the int8 model that are in half precision instead, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub wide: Vec<String>,
     /// The decision of the bundle, where it was fitted.
     pub fitted: Option<super::Fitted>,
 }
@@ -166,6 +169,7 @@ impl Comparison {
                 .map(|host| largest_difference(inputs.fp32.logits, host.logits)),
             size_ratio: fp32.bytes.zip(int8.bytes).map(|(fp32, int8)| int8 as f64 / fp32 as f64),
             per_class: answers.per_class(data, &fp32.metrics, &int8.metrics),
+            wide: Vec::new(),
             fitted: None,
             fp32,
             int8,

@@ -77,6 +77,9 @@ impl Comparison {
         if let Some(difference) = self.largest_export_difference {
             notes.push(format!("largest logit difference, trained to fp32: {difference:.1e}"));
         }
+        if !self.wide.is_empty() {
+            notes.push(format!("in half precision: {}", self.wide.join(", ")));
+        }
         notes.extend(self.fitted.iter().flat_map(super::Fitted::notes));
         notes.push(format!("data sha256 {}", self.data_digest));
         notes

@@ -227,26 +227,37 @@ impl Writer<'_> {
             Some(_) => format!("{at}.product"),
             None => output.into(),
         };
+        let weight = format!("{at}.weight");
         let y = match self.matrices {
             Matrices::Float => {
-                let weight = self.tensors[&format!("{at}.weight")];
-                let (n, k) = weight.dims2();
-                let w = transposed(&weight.data, n, k);
-                let w = self.builder.floats(&format!("{at}.weight_transposed"), &[k, n], w);
+                let w = self.tensors[&weight];
+                let (n, k) = w.dims2();
+                let w = transposed(&w.data, n, k);
+                let w = self.builder.floats(&format!("{weight}_transposed"), &[k, n], w);
                 self.builder.node(&product, "MatMul", &[x, &w], vec![])
+            }
+            // what is not int8 is kept in half precision
+            Matrices::Int8(matrices) | Matrices::Uint8(matrices) if !matrices.contains_key(&weight) => {
+                let w = self.tensors[&weight];
+                let (n, k) = w.dims2();
+                let w = transposed(&w.data, n, k);
+                let b = &mut self.builder;
+                let w = b.halves(&format!("{weight}_half"), &[k, n], w);
+                let w = b.cast(&format!("{at}.weight"), &w, DataType::Float);
+                b.node(&product, "MatMul", &[x, &w], vec![])
             }
             Matrices::Int8(matrices) | Matrices::Uint8(matrices) => {
                 let unsigned = matches!(self.matrices, Matrices::Uint8(_));
-                let m = &matrices[&format!("{at}.weight")];
+                let m = &matrices[&weight];
                 let (q, x_scale) = self.quantize(x);
                 let b = &mut self.builder;
                 let w = transposed(&m.values, m.rows, m.columns);
-                let (name, dims) = (format!("{at}.weight_int8"), [m.columns, m.rows]);
+                let (name, dims) = (format!("{weight}_int8"), [m.columns, m.rows]);
                 let w = match unsigned {
                     true => b.bytes(&name, &dims, w.map(|v| v as u8 ^ 128).collect()),
                     false => b.int8(&name, &dims, w),
                 };
-                let w_scale = b.floats(&format!("{at}.weight_scale"), &[m.rows], m.scales.iter().copied());
+                let w_scale = b.floats(&format!("{weight}_scale"), &[m.rows], m.scales.iter().copied());
                 let zero = b.byte("128_uint8", 128);
                 let inputs: [&str; 4] = [&q, &w, &zero, &zero];
                 let sum = b.op(at, "MatMulInteger", &inputs[..if unsigned { 4 } else { 3 }]);

@@ -52,6 +52,11 @@ impl Builder {
         self.constant(name, DataType::Float, dims, bytes)
     }
 
+    pub fn halves(&mut self, name: &str, dims: &[usize], values: impl IntoIterator<Item = f32>) -> String {
+        let bytes = values.into_iter().flat_map(|v| half::f16::from_f32(v).to_le_bytes()).collect();
+        self.constant(name, DataType::Float16, dims, bytes)
+    }
+
     pub fn int8(&mut self, name: &str, dims: &[usize], values: impl IntoIterator<Item = i8>) -> String {
         self.constant(name, DataType::Int8, dims, values.into_iter().map(|v| v as u8).collect())
     }

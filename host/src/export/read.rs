@@ -2,10 +2,12 @@
 
 use super::proto::{DataType, EXTERNAL, GraphProto, ModelProto, TensorProto};
 use crate::bert::{
-    self, Array, Checkpoint, Config, PROJECTION, ProblemType, StudentShape, TokenizerFiles, WORD_EMBEDDINGS,
+    self, Array, Checkpoint, Config, POSITION_EMBEDDINGS, PROJECTION, ProblemType, StudentShape,
+    TokenizerFiles, WORD_EMBEDDINGS,
 };
 use goldcrest_edge::bundle::{self, Bundle, Manifest};
 use goldcrest_edge::decision::Task;
+use half::f16;
 use prost::Message;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -96,6 +98,10 @@ fn tensors(graph: &GraphProto, external: &[u8]) -> Result<BTreeMap<String, Array
                 }
                 (name, scaled(Array { shape: vec![rows, 2 * half], data }, &scales(name)?)?)
             }
+            Some((name, "half")) => {
+                let data = bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect();
+                (name, transposed(&Array { shape, data })?)
+            }
             Some((name, "transposed")) => (name, transposed(&Array { shape, data: float(bytes) })?),
             _ => (*name, Array { shape, data: float(bytes) }),
         };
@@ -111,6 +117,7 @@ fn is_table(name: &str) -> bool {
 fn bytes<'a>(tensor: &'a TensorProto, external: &'a [u8]) -> Result<&'a [u8], String> {
     let size: usize = match tensor.data_type {
         Some(t) if t == DataType::Float as i32 => 4,
+        Some(t) if t == DataType::Float16 as i32 => 2,
         _ => 1,
     };
     let wanted = tensor.dims.iter().try_fold(size, |n, d| n.checked_mul(usize::try_from(*d).ok()?));
@@ -176,7 +183,7 @@ fn config(
         "num_hidden_layers": heads.len(),
         "num_attention_heads": hidden / std::cmp::max(head_size, 1),
         "intermediate_size": intermediate.iter().max().ok_or("it has no layers")?,
-        "max_position_embeddings": size("bert.embeddings.position_embeddings.weight", 0)?,
+        "max_position_embeddings": size(POSITION_EMBEDDINGS, 0)?,
         "type_vocab_size": size("bert.embeddings.token_type_embeddings.weight", 0)?,
         "layer_norm_eps": epsilon.map_or(1e-12, f64::from),
     }))

@@ -1,13 +1,19 @@
 //! Post-training quantization by the numeric contract: weights int8, symmetric, within ±127, one scale an output
 //! channel (a row of the word and position embeddings); activations are quantized at run time, so nothing is calibrated
-//! here. Word embeddings may have 4 bits instead.
+//! here. Word embeddings may have 4 bits instead, and single linear layers may stay in half precision
+//! ([`Quantized::widen`]).
 //!
 //! Token type embeddings, LayerNorm and biases stay f32.
 
+mod sensitivity;
+
+pub use sensitivity::{Sensitivity, sensitivity};
+
+use half::f16;
 use std::collections::BTreeMap;
 
 pub use crate::bert::ops::Bits;
-use crate::bert::{self, Array, Checkpoint, Config, WORD_EMBEDDINGS};
+use crate::bert::{self, Array, Checkpoint, Config, POSITION_EMBEDDINGS, WORD_EMBEDDINGS};
 
 /// Why a checkpoint cannot be quantized or exported.
 #[derive(Debug, thiserror::Error)]
@@ -67,11 +73,41 @@ impl Int8Matrix {
 pub struct Quantized {
     /// Shapes and labels.
     pub config: Config,
-    /// Linear layers and word embeddings.
+    /// Linear layers, word and position embeddings.
     pub matrices: BTreeMap<String, Int8Matrix>,
-    /// Everything that stays f32.
+    /// Everything else, in f32. Matrices of linear layers among it are written in f16.
     pub tensors: BTreeMap<String, Array>,
 }
+
+impl Quantized {
+    /// Keeps these matrices of linear layers as `checkpoint`, which it was made of, has them, in half precision. Keys and
+    /// values of a layer, which are computed together, follow each other.
+    pub fn widen<'a>(&mut self, checkpoint: &Checkpoint, names: impl IntoIterator<Item = &'a str>) {
+        for name in names {
+            let both = [name.replace(".key.", ".value."), name.replace(".value.", ".key."), name.into()];
+            for name in both {
+                if !is_table(&name) && self.matrices.remove(&name).is_some() {
+                    let mut array = checkpoint.tensors[&name].clone();
+                    array.data.iter_mut().for_each(|x| *x = f16::from_f32(x.clamp(-MOST, MOST)).to_f32());
+                    self.tensors.insert(name, array);
+                }
+            }
+        }
+    }
+
+    /// Matrices of linear layers in int8, by name.
+    pub fn linear(&self) -> impl Iterator<Item = &str> {
+        self.matrices.keys().map(String::as_str).filter(|name| !is_table(name))
+    }
+
+    /// Matrices of linear layers in half precision, by name.
+    pub fn wide(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str).filter(|name| is_int8(name))
+    }
+}
+
+/// The largest f16.
+const MOST: f32 = 65_504.0;
 
 /// Quantizes a classifier; `embeddings` says how wide the word embeddings' integers are. 4 bits need an even width.
 ///
@@ -107,6 +143,11 @@ pub(crate) fn complete(checkpoint: &Checkpoint) -> Result<BTreeMap<String, &Arra
         }
     };
     Checkpoint::shapes(&checkpoint.config).into_iter().map(find).collect()
+}
+
+/// Word and position embeddings, which no activations are multiplied with.
+fn is_table(name: &str) -> bool {
+    name == WORD_EMBEDDINGS || name == POSITION_EMBEDDINGS
 }
 
 /// Matrices that multiply activations, word and position embeddings.

@@ -13,6 +13,7 @@ mod shrink;
 mod step;
 mod students;
 mod validate;
+mod wider;
 
 pub use run::{Finished, Progress, RunError, Stages, Until, run, run_every_stage};
 pub use schema::{

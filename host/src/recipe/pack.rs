@@ -16,19 +16,22 @@ use goldcrest_edge::bundle::{Licence, Manifest, Measured, Windows};
 use std::path::{Path, PathBuf};
 
 /// Quantizes `folder`, exports, packs both precisions, compares them through the device's code, and lets the gate decide.
-/// `trained` is what int8 is held against: the same folder, or what it was before it learned to be rounded.
+/// `trained` is what int8 is held against: the same folder, or what it was before it learned to be rounded. The matrices
+/// `wide` stay in half precision.
 pub(super) fn pack(
     recipe: &Recipe,
     trained: &Path,
     folder: &Path,
     embeddings: Bits,
+    wide: &[String],
     prepared: &Prepared,
     watch: Watch,
 ) -> Result<(PathBuf, Comparison), RunError> {
     watch(Progress::Step { name: "quantize", reused: false });
     let trained = as_packed(recipe, trained, prepared, watch)?;
     let checkpoint = as_packed(recipe, folder, prepared, &mut |_| ())?;
-    let quantized = quantize::quantize(&checkpoint, embeddings)?;
+    let mut quantized = quantize::quantize(&checkpoint, embeddings)?;
+    quantized.widen(&checkpoint, wide.iter().map(String::as_str));
     watch(Progress::Step { name: "export", reused: false });
     let path = |suffix: &str| recipe.output.join(format!("{}{suffix}", recipe.pack.name));
     let (fp32, int8) = (export::fp32(&trained)?, export::int8(&quantized));
@@ -71,6 +74,7 @@ pub(super) fn pack(
         int8: int8_run.outputs_with(thresholds),
         host: Some(trained),
     })?;
+    comparison.wide = quantized.wide().map(String::from).collect();
     comparison.fitted =
         Some(describe_decision(&manifest.decision, data, &int8_run.logits, Some(&out_of_scope)));
     save(&recipe.output.join("report.json"), json(&comparison).as_bytes())?;

@@ -3,6 +3,7 @@
 use super::aware::quantization_aware;
 use super::pack::pack;
 use super::step::{fingerprint, fit, json, once};
+use super::wider::pack_wider;
 use super::{Aware, Recipe, base, prepare::Prepared, students::distil};
 use crate::bert::Classifier;
 use crate::data::Task;
@@ -132,27 +133,42 @@ pub fn run(recipe: &Recipe, until: Until, watch: Watch) -> Result<Finished, RunE
     if until == Until::Distill {
         return Ok(finished);
     }
-    let aware = |watch: Watch| quantization_aware(recipe, &folder, bits, &prepared, watch);
-    let packed = match recipe.quantize.aware {
-        Aware::Always => pack(recipe, &folder, &aware(watch)?, bits, &prepared, watch),
-        _ => pack(recipe, &folder, &folder, bits, &prepared, watch),
-    };
-    let (bundle, comparison) = match packed {
-        Err(RunError::Refused { refusal, .. }) if recipe.quantize.aware == Aware::IfNeeded => {
-            watch(Progress::Note(&format!("{refusal}: the model learns to be rounded")));
-            pack(recipe, &folder, &aware(watch)?, bits, &prepared, watch)?
-        }
-        other => other?,
-    };
+    let (bundle, comparison) = pack_within_limits(recipe, &folder, bits, &prepared, watch)?;
     (finished.bundle, finished.comparison) = (Some(bundle), Some(comparison));
     Ok(finished)
+}
+
+/// Packs the model of `folder` as it is; where int8 loses more than the gate allows, after learning to be rounded; where that does
+/// not help, with some matrices in half precision.
+fn pack_within_limits(
+    recipe: &Recipe,
+    folder: &Path,
+    bits: Bits,
+    prepared: &Prepared,
+    watch: Watch,
+) -> Result<(PathBuf, Comparison), RunError> {
+    let aware = |watch: Watch| quantization_aware(recipe, folder, bits, prepared, watch);
+    let mut packed = match recipe.quantize.aware {
+        Aware::Always => pack(recipe, folder, &aware(watch)?, bits, &[], prepared, watch),
+        _ => pack(recipe, folder, folder, bits, &[], prepared, watch),
+    };
+    if let (Err(RunError::Refused { refusal, .. }), Aware::IfNeeded) = (&packed, recipe.quantize.aware) {
+        watch(Progress::Note(&format!("{refusal}: the model learns to be rounded")));
+        packed = pack(recipe, folder, &aware(watch)?, bits, &[], prepared, watch);
+    }
+    match packed {
+        Err(RunError::Refused { refusal, .. }) if recipe.quantize.widens() => {
+            watch(Progress::Note(&format!("{refusal}: what loses most stays in half precision")));
+            pack_wider(recipe, folder, bits, prepared, watch)
+        }
+        other => other,
+    }
 }
 
 /// A student's name and what its bundle came to.
 pub type Stages = Vec<(String, Result<Comparison, RunError>)>;
 
-/// As [`run`], and packs the student of every stage, not only the last one, each into a folder of its own. None is trained on
-/// to be rounded.
+/// As [`run`], and packs the student of every stage, not only the last one, each into a folder of its own.
 ///
 /// # Errors
 /// [`RunError`] of training; that of packing is the stage's.
@@ -169,7 +185,9 @@ pub fn run_every_stage(recipe: &Recipe, watch: Watch) -> Result<Stages, RunError
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let own = Recipe { output: recipe.output.join("packed").join(&name), ..recipe.clone() };
         let packed = match std::fs::create_dir_all(&own.output) {
-            Ok(()) => pack(&own, &folder, &folder, bits, &prepared, watch).map(|(_, comparison)| comparison),
+            Ok(()) => {
+                pack_within_limits(&own, &folder, bits, &prepared, watch).map(|(_, comparison)| comparison)
+            }
             Err(source) => Err(RunError::Io { path: own.output.clone(), source }),
         };
         (name, packed)

@@ -130,7 +130,9 @@ pub struct Quantize {
     /// Whether the model is trained on with its values rounded: `if-needed`, when int8 loses more than the limits allow;
     /// `always`, `never`: `if-needed`.
     pub aware: Aware,
-    /// Passes over the training texts for that: 1.
+    /// Whether the matrices that lose most stay in half precision where that did not help either: true.
+    pub wider: bool,
+    /// Passes over the training texts for learning to be rounded: 1.
     pub epochs: f64,
     /// The highest learning rate for that: 5e-5.
     pub learning_rate: f64,
@@ -192,12 +194,20 @@ impl Default for TaskOptions {
     }
 }
 
+impl Quantize {
+    /// Whether matrices may stay in half precision: the last resort, after training on.
+    pub fn widens(&self) -> bool {
+        self.wider && self.aware != Aware::Never
+    }
+}
+
 impl Default for Quantize {
     fn default() -> Self {
         Quantize {
             max_drop: 0.5,
             max_drop_per_class: None,
             aware: Aware::IfNeeded,
+            wider: true,
             epochs: 1.0,
             learning_rate: 5e-5,
             embedding_bits: None,

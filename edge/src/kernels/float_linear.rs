@@ -1,0 +1,129 @@
+//! The linear layer in f32, for the few matrices that lose too much in int8: slower, and as exact on every processor.
+use alloc::vec::Vec;
+
+use super::KernelError;
+use super::lanes::{LANES, Lanes};
+use super::linear::{Epilogue, Linear};
+use super::math;
+
+/// Rows that a pass over a panel serves.
+const ROWS: usize = 4;
+
+/// A linear layer of f32 weights, in panels of sixteen outputs with all their inputs.
+pub struct FloatLinear {
+    inputs: usize,
+    outputs: usize,
+    panels: Vec<[f32; LANES]>,
+    bias: Vec<[f32; LANES]>,
+}
+
+impl FloatLinear {
+    /// Packs `weights` `[inputs, outputs]`, row major. `bias` has one value an output or none.
+    ///
+    /// # Errors
+    /// When a count is wrong, or a bias is not within ±1e30.
+    pub fn pack(
+        weights: &[f32],
+        inputs: usize,
+        outputs: usize,
+        bias: &[f32],
+    ) -> Result<FloatLinear, KernelError> {
+        if inputs == 0 || outputs == 0 || inputs > Linear::MAX_INPUTS {
+            return Err(KernelError::Shape { inputs, outputs });
+        }
+        if inputs.checked_mul(outputs) != Some(weights.len()) {
+            return Err(KernelError::WeightCount { inputs, outputs, found: weights.len() });
+        }
+        if bias.len() != outputs && !bias.is_empty() {
+            return Err(KernelError::Count { what: "biases", expected: outputs, found: bias.len() });
+        }
+        if let Some(&value) = bias.iter().find(|b| !(-1e30..=1e30).contains(*b)) {
+            return Err(KernelError::Value { what: "bias", value });
+        }
+        let set = |values: &[f32]| {
+            let mut set = [0.0; LANES];
+            set[..values.len()].copy_from_slice(values);
+            set
+        };
+        let panels = (0..outputs).step_by(LANES).flat_map(|first| {
+            let end = outputs.min(first + LANES);
+            weights.chunks_exact(outputs).map(move |row| set(&row[first..end]))
+        });
+        let panels = panels.collect();
+        let mut sets: Vec<[f32; LANES]> = bias.chunks(LANES).map(set).collect();
+        sets.resize(outputs.div_ceil(LANES), [0.0; LANES]);
+        Ok(FloatLinear { inputs, outputs, panels, bias: sets })
+    }
+
+    /// Inputs, k.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Outputs, n.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Bytes it holds on the heap.
+    pub fn bytes(&self) -> usize {
+        4 * LANES * (self.panels.len() + self.bias.len())
+    }
+}
+
+/// The rows of `x` `[rows, inputs]` through `layer` into `out` `[rows, outputs]`.
+#[inline(always)]
+pub(super) fn float_linear<L: Lanes>(layer: &FloatLinear, x: &[f32], epilogue: Epilogue, out: &mut [f32]) {
+    let FloatLinear { inputs, outputs, .. } = *layer;
+    let rows = x.len() / inputs;
+    for (panel, (weights, bias)) in layer.panels.chunks_exact(inputs).zip(&layer.bias).enumerate() {
+        let columns = (panel * LANES, outputs.min((panel + 1) * LANES));
+        let mut row = 0;
+        while row < rows {
+            let height = ROWS.min(rows - row);
+            let x = &x[row * inputs..][..height * inputs];
+            let out = &mut out[row * outputs..][..height * outputs];
+            match height {
+                1 => tile::<L, 1>(x, weights, bias, epilogue, columns, out),
+                2 => tile::<L, 2>(x, weights, bias, epilogue, columns, out),
+                3 => tile::<L, 3>(x, weights, bias, epilogue, columns, out),
+                _ => tile::<L, ROWS>(x, weights, bias, epilogue, columns, out),
+            }
+            row += height;
+        }
+    }
+}
+
+/// `R` rows and the outputs of one panel: from the bias on, one fused multiply-add an input, in their order.
+#[inline(always)]
+fn tile<L: Lanes, const R: usize>(
+    x: &[f32],
+    weights: &[[f32; LANES]],
+    bias: &[f32; LANES],
+    epilogue: Epilogue,
+    (first, end): (usize, usize),
+    out: &mut [f32],
+) {
+    let mut sums = [L::load(bias); R];
+    // a row beside the other: indices that the compiler can see are within bounds
+    let mut rows = [&x[..weights.len()]; R];
+    for (r, row) in rows.iter_mut().enumerate() {
+        *row = &x[r * weights.len()..][..weights.len()];
+    }
+    for (k, weights) in weights.iter().enumerate() {
+        let weights = L::load(weights);
+        for r in 0..R {
+            sums[r] = L::splat(rows[r][k]).fma(weights, sums[r]);
+        }
+    }
+    let outputs = out.len() / R;
+    for (r, sum) in sums.into_iter().enumerate() {
+        let v = sum.finite();
+        let v = if epilogue == Epilogue::Gelu { math::gelu(v) } else { v };
+        let out = &mut out[r * outputs..][first..end];
+        match out.first_chunk_mut() {
+            Some(whole) => v.store(whole),
+            None => v.store_part(out),
+        }
+    }
+}

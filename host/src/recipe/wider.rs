@@ -1,0 +1,62 @@
+//! The last resort where int8 loses too much, even after learning to be rounded: the matrices that lose most stay in half
+//! precision.
+
+use super::pack::pack;
+use super::run::{Progress, RunError, Watch};
+use super::{Recipe, prepare::Prepared};
+use crate::bert::{Checkpoint, Classifier};
+use crate::evaluate::Comparison;
+use crate::quantize::{self, Bits};
+use crate::train::{self, Encoded};
+use std::path::{Path, PathBuf};
+
+/// Texts that say what loses most.
+const TEXTS: usize = 256;
+
+/// Packs with an eighth of the matrices in half precision, those that lose most, and with twice as many until the gate accepts.
+/// `folder` is the model before it learned to be rounded: with all of them so, it is what was trained.
+pub(super) fn pack_wider(
+    recipe: &Recipe,
+    folder: &Path,
+    embeddings: Bits,
+    prepared: &Prepared,
+    watch: Watch,
+) -> Result<(PathBuf, Comparison), RunError> {
+    watch(Progress::Step { name: "find what loses most", reused: false });
+    let order = worst_first(recipe, folder, embeddings, prepared, watch)?;
+    let mut count = order.len().div_ceil(8);
+    loop {
+        let (wide, all) = (&order[..count], order.len());
+        watch(Progress::Note(&format!("{count} of {all} matrices in half precision: {}", wide.join(", "))));
+        match pack(recipe, folder, folder, embeddings, wide, prepared, watch) {
+            Err(RunError::Refused { .. }) if count < all => count = (2 * count).min(all),
+            other => return other,
+        }
+    }
+}
+
+/// The matrices of linear layers, first the one whose rounding moves the logits most.
+fn worst_first(
+    recipe: &Recipe,
+    folder: &Path,
+    embeddings: Bits,
+    prepared: &Prepared,
+    watch: Watch,
+) -> Result<Vec<String>, RunError> {
+    let checkpoint = Checkpoint::load(folder)?;
+    let quantized = quantize::quantize(&checkpoint, embeddings)?;
+    let rows = prepared.dev.len();
+    let some = prepared.dev.subset((0..rows).step_by(rows.div_ceil(TEXTS).max(1)));
+    let texts = Encoded::new(some, &checkpoint.tokenizer, recipe.task.max_tokens)?;
+    let mut model = Classifier::new(checkpoint, 0)?;
+    let exact = train::predict(&model, &texts, &mut |_| ())?.logits;
+    let all = quantized.linear().count();
+    let mut moved = Vec::with_capacity(all);
+    for (done, name) in quantized.linear().enumerate() {
+        let alone = quantize::sensitivity(&mut model, name, embeddings, &texts, &exact)?;
+        moved.push((alone.moved, name.to_string()));
+        watch(Progress::Classified { done: (done + 1) * texts.tokens.len(), all: all * texts.tokens.len() });
+    }
+    moved.sort_by(|a, b| b.0.total_cmp(&a.0));
+    Ok(moved.into_iter().map(|(_, name)| name).collect())
+}

@@ -1,0 +1,105 @@
+//! A model that int8 spoils: refused, or made with the matrices at fault in half precision.
+
+mod support;
+
+use goldcrest::bert::{Checkpoint, Classifier, ProblemType};
+use goldcrest::data::{Dataset, Labels, Source, Task};
+use goldcrest::recipe::{Recipe, RunError, Until, run};
+use goldcrest::train::{Encoded, predict};
+use goldcrest_edge::bundle::Bundle;
+use goldcrest_edge::kernels::Isa;
+use goldcrest_edge::model::{Bytes, Model, Options};
+use std::path::Path;
+use support::{Random, SHAPES, checkpoint};
+
+const SPOILED: [&str; 2] =
+    ["bert.encoder.layer.0.intermediate.dense.weight", "bert.encoder.layer.1.intermediate.dense.weight"];
+
+/// A random classifier with two matrices that hold large weights for an input that is always zero: nothing in f32, but they
+/// take the integers of all other weights, and no training changes them.
+fn spoiled() -> Checkpoint {
+    let shape = &SHAPES[2];
+    let mut model = checkpoint(shape, 7);
+    let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(String::from);
+    let pieces = (special.len()..shape.vocabulary).map(|i| format!("piece{i}"));
+    model.tokenizer.vocab = special.into_iter().chain(pieces).map(|piece| piece + "\n").collect();
+    model.config.set_labels(
+        &(0..shape.labels).map(|i| format!("label{i}")).collect::<Vec<_>>(),
+        ProblemType::SingleLabelClassification,
+    );
+    for matrix in SPOILED {
+        let layer = matrix.strip_suffix("intermediate.dense.weight").unwrap();
+        for part in ["weight", "bias"] {
+            let name = format!("{layer}attention.output.LayerNorm.{part}");
+            model.tensors.get_mut(&name).unwrap().data[0] = 0.0;
+        }
+        let rows = model.tensors.get_mut(matrix).unwrap().data.chunks_exact_mut(shape.hidden);
+        rows.for_each(|row| row[0] = 500.0);
+    }
+    model
+}
+
+/// Random texts with the labels that the model gives them.
+fn write_data(model: &Checkpoint, path: &Path, seed: u64, rows: usize) {
+    let mut random = Random(seed);
+    let mut text = || {
+        let pieces = (0..3 + random.below(8)).map(|_| format!("piece{}", 5 + random.below(695)));
+        pieces.collect::<Vec<_>>().join(" ")
+    };
+    let texts: Vec<String> = (0..rows).map(|_| text()).collect();
+    let labels = model.config.labels();
+    let write = |label: &dyn Fn(usize) -> String| {
+        let lines = texts.iter().enumerate().map(|(i, text)| format!("{text},{}\n", label(i)));
+        std::fs::write(path, "text,label\n".to_string() + &lines.collect::<String>()).unwrap();
+    };
+    write(&|i| labels[i % labels.len()].clone());
+    let names = Labels::ordered(labels.clone()).unwrap();
+    let data = Dataset::read(&[Source::new(path)], Some(Task::SingleLabel), Some(names)).unwrap();
+    let encoded = Encoded::new(data, &model.tokenizer, 16).unwrap();
+    let logits = predict(&Classifier::new(model.clone(), 0).unwrap(), &encoded, &mut |_| ()).unwrap().logits;
+    let best = |row: &[f32]| (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap();
+    write(&|i| labels[best(&logits[i * labels.len()..][..labels.len()])].clone());
+}
+
+#[test]
+fn what_loses_most_stays_in_half_precision_where_nothing_else_helps() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let model = spoiled();
+    model.save(&path("base")).unwrap();
+    write_data(&model, &path("train.csv"), 1, 160);
+    write_data(&model, &path("dev.csv"), 2, 120);
+    let recipe = |quantize: &str| {
+        let text = format!(
+            "output = \"out\"\n[data]\ntrain = \"train.csv\"\ndev = \"dev.csv\"\n[base]\ncheckpoint = \"base\"\n[task]\n\
+             max_tokens = 16\n[train]\nepochs = 0\n[quantize]\nmax_drop = 10\n{quantize}\n[pack]\nname = \"spoiled\"\n"
+        );
+        Recipe::parse(&text, &path("recipe.toml")).unwrap()
+    };
+    for refused in ["aware = \"never\"", "wider = false"] {
+        let error = run(&recipe(refused), Until::Pack, &mut |_| ()).unwrap_err();
+        assert!(matches!(error, RunError::Refused { .. }), "{refused}: {error}");
+        let message = error.to_string();
+        assert!(message.contains("classes that suffered") && message.contains("label"), "{message}");
+        assert!(!path("out/spoiled.bundle").exists());
+    }
+
+    let finished = run(&recipe(""), Until::Pack, &mut |_| ()).unwrap();
+    let comparison = finished.comparison.unwrap();
+    assert_eq!(comparison.wide, SPOILED);
+    assert!(comparison.markdown().contains("in half precision: bert.encoder.layer.0.intermediate"));
+
+    let bytes = std::fs::read(finished.bundle.unwrap()).unwrap();
+    let bundle = Bundle::read(&bytes).unwrap();
+    let mut answers = Vec::new();
+    for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {
+        let options = Options { isa: Some(isa), ..Default::default() };
+        let external = Bytes::copy_from_slice(bundle.external());
+        let mut model = Model::load(bundle.model(), external, &options).unwrap();
+        assert!(model.describe().to_string().contains("2 matrices in f32"), "{}", model.describe());
+        let mut logits = [0.0; 5];
+        model.run(&[2, 50, 60, 70, 3], &[0; 5], &mut logits).unwrap();
+        answers.push(logits.map(f32::to_bits));
+    }
+    assert!(answers.iter().all(|bits| *bits == answers[0]));
+}
