@@ -169,7 +169,7 @@ fn a_smaller_base_is_half_as_wide_and_can_be_fine_tuned() {
         vocabulary: 10,
         texts: vec![texts],
         max_tokens: 16,
-        training: TrainOptions { epochs: 20.0, learning_rate: 1e-3, ..TrainOptions::default() },
+        training: TrainOptions { epochs: Some(20.0), learning_rate: Some(1e-3), ..TrainOptions::default() },
     };
     let mut notes = Vec::new();
     shrink(&order, &mut |progress| {

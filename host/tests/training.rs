@@ -39,9 +39,9 @@ fn data(rows: usize, from: usize) -> Dataset {
 
 fn options() -> TrainOptions {
     TrainOptions {
-        epochs: 10.0,
+        epochs: Some(10.0),
         batch_size: 8,
-        learning_rate: 5e-3,
+        learning_rate: Some(5e-3),
         eval_every: Some(10),
         seed: 3,
         ..Default::default()
@@ -118,7 +118,7 @@ fn an_interrupted_run_ends_with_the_same_weights() {
 fn accumulated_batches_are_one_update_and_repeat_themselves() {
     let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let without_dropout =
-        |batch_size, accumulate| TrainOptions { epochs: 1.0, batch_size, accumulate, ..options() };
+        |batch_size, accumulate| TrainOptions { epochs: Some(1.0), batch_size, accumulate, ..options() };
     let (first, second) = (without_dropout(8, 2), without_dropout(8, 2));
     run(None, &first, a.path()).unwrap();
     let (summary, _) = run(None, &second, b.path()).unwrap();
@@ -129,7 +129,7 @@ fn accumulated_batches_are_one_update_and_repeat_themselves() {
 #[test]
 fn patience_ends_a_run() {
     let folder = tempfile::tempdir().unwrap();
-    let hopeless = TrainOptions { learning_rate: 1e-12, patience: Some(2), ..options() };
+    let hopeless = TrainOptions { learning_rate: Some(1e-12), patience: Some(2), ..options() };
     let (summary, _) = run(None, &hopeless, folder.path()).unwrap();
     assert_eq!((summary.best_step, summary.steps), (10, 30));
 }

@@ -51,8 +51,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         texts: args.texts.clone(),
         max_tokens: args.max_tokens,
         training: TrainOptions {
-            epochs: args.epochs,
-            learning_rate: args.learning_rate,
+            epochs: Some(args.epochs),
+            learning_rate: Some(args.learning_rate),
             ..TrainOptions::default()
         },
     };

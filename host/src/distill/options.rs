@@ -159,14 +159,14 @@ impl Distill {
     }
 
     /// The options that a stage's student is trained with: those of `[train]` where `[distill]` has none of its own.
-    /// Class weights, focal loss, label smoothing and layer decay are the teacher's alone.
+    /// Class weights, focal loss, agreement, label smoothing and layer decay are the teacher's alone.
     /// `texts` is the number of training texts.
     pub fn training(&self, stage: &Stage, last: bool, texts: usize, train: &TrainOptions) -> TrainOptions {
         let made = texts as f64 * (1.0 + self.replaced + self.spliced);
         let enough = (64_000.0 / made.max(1.0)).clamp(1.5, 30.0) * if last { 1.0 } else { 0.5 };
         TrainOptions {
-            epochs: stage.epochs.or(self.epochs).unwrap_or(enough),
-            learning_rate: stage.learning_rate.unwrap_or(self.learning_rate),
+            epochs: stage.epochs.or(self.epochs).or(Some(enough)),
+            learning_rate: stage.learning_rate.or(Some(self.learning_rate)),
             batch_size: self.batch_size.unwrap_or(train.batch_size),
             eval_every: stage.eval_every.or(self.eval_every).or(train.eval_every),
             patience: self.patience.or(train.patience),
@@ -175,6 +175,7 @@ impl Distill {
             layer_decay: 1.0,
             class_weights: ClassWeights::Rule(WeightRule::None),
             focal: 0.0,
+            agreement: 0.0,
             ..train.clone()
         }
     }

@@ -20,11 +20,12 @@ pub(super) fn quantization_aware(
 ) -> Result<PathBuf, RunError> {
     let output = recipe.output.join("aware");
     let options = TrainOptions {
-        epochs: recipe.quantize.epochs,
-        learning_rate: recipe.quantize.learning_rate,
+        epochs: Some(recipe.quantize.epochs),
+        learning_rate: Some(recipe.quantize.learning_rate),
         layer_decay: 1.0,
         label_smoothing: 0.0,
         focal: 0.0,
+        agreement: 0.0,
         eval_every: recipe.distill.as_ref().and_then(|d| d.eval_every).or(recipe.train.eval_every),
         ..recipe.train.clone()
     };

@@ -264,13 +264,23 @@ fn train_teachers(
             checkpoint.config.hidden_dropout_prob = rate;
             checkpoint.config.attention_probs_dropout_prob = rate;
         }
-        let options = TrainOptions { seed: recipe.train.seed + number as u64, ..recipe.train.clone() };
+        let options = TrainOptions {
+            seed: recipe.train.seed + number as u64,
+            epochs: Some(recipe.train.epochs(prepared.train.len())),
+            learning_rate: Some(recipe.train.learning_rate(&checkpoint.config)),
+            ..recipe.train.clone()
+        };
         let folder = recipe.output.join(folder);
         let max_tokens = recipe.task.max_tokens.to_string();
         let print = fingerprint(&["train", &base, &prepared.digest(), &json(&options), &max_tokens]);
         let summary = once(&name, &folder, &print, watch, |watch| {
-            if options.epochs == 0.0 && !checkpoint.tensors.contains_key("classifier.weight") {
+            if options.epochs == Some(0.0) && !checkpoint.tensors.contains_key("classifier.weight") {
                 return Err(RunError::NoHead { path: recipe.base.checkpoint.clone() });
+            }
+            if recipe.train.epochs.is_none() || recipe.train.learning_rate.is_none() {
+                let (epochs, rate) =
+                    (options.epochs.unwrap_or_default(), options.learning_rate.unwrap_or_default());
+                watch(Progress::Note(&format!("{epochs:.3} epochs, learning rate {rate:.2e}")));
             }
             let mut model = Classifier::new(checkpoint, options.seed)?;
             let (train, dev) = prepared.encode(&model, recipe.task.max_tokens, watch)?;

@@ -132,10 +132,10 @@ impl TaskOptions {
 
 impl TrainOptions {
     pub(super) fn check(&self) -> Checked {
-        not_negative(self.epochs, "train.epochs")?;
+        self.epochs.iter().try_for_each(|&epochs| not_negative(epochs, "train.epochs"))?;
         count(self.batch_size, "train.batch_size")?;
         count(self.accumulate, "train.accumulate")?;
-        positive(self.learning_rate, "train.learning_rate")?;
+        self.learning_rate.iter().try_for_each(|&rate| positive(rate, "train.learning_rate"))?;
         share(self.warmup, "train.warmup")?;
         not_negative(self.weight_decay, "train.weight_decay")?;
         number(
@@ -149,6 +149,7 @@ impl TrainOptions {
         part(self.label_smoothing, "train.label_smoothing")?;
         part(self.average, "train.average")?;
         not_negative(self.focal, "train.focal")?;
+        not_negative(self.agreement, "train.agreement")?;
         not_negative(self.save_every, "train.save_every")?;
         if let ClassWeights::Named(weights) = &self.class_weights {
             weights.values().try_for_each(|&weight| positive(weight, "train.class_weights"))?;

@@ -88,7 +88,8 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
     }
     std::fs::create_dir_all(job.folder).map_err(Error::io(job.folder))?;
     let per_epoch = lengths.len().div_ceil(options.batch_size).div_ceil(options.accumulate) as u64;
-    let steps = match options.epochs {
+    let highest = options.learning_rate(job.model.config());
+    let steps = match options.epochs(lengths.len()) {
         0.0 => 0,
         epochs => ((epochs * per_epoch as f64).round() as u64).max(1),
     };
@@ -125,14 +126,14 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
         let order = &epoch.as_ref().expect("set above").1;
         let first = (at.step % per_epoch) as usize * options.accumulate;
         let rows = &order[first..(first + options.accumulate).min(order.len())];
-        let loss = update(job, &mut memory, at.step, rows, learning_rate(options, at.step, steps))?;
+        let loss = update(job, &mut memory, at.step, rows, highest * schedule(options, at.step, steps))?;
         at.step += 1;
         at.loss_sum += f64::from(loss);
         at.loss_count += 1;
         at.seconds = before + began.elapsed().as_secs_f64();
         watch(Event::Step { step: at.step, loss });
         if at.step % LOG_EVERY == 0 {
-            let rate = learning_rate(options, at.step - 1, steps);
+            let rate = highest * schedule(options, at.step - 1, steps);
             log.write(serde_json::json!({
                 "step": at.step, "epoch": at.step as f64 / per_epoch as f64,
                 "loss": at.loss_sum / at.loss_count as f64, "learning_rate": rate, "seconds": at.seconds,
@@ -153,20 +154,19 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
     Ok(Summary { best, best_step, steps: at.step, seconds: at.seconds })
 }
 
-/// Learning rate of update `step` (from 0): linear warm-up, then the schedule.
-fn learning_rate(options: &TrainOptions, step: u64, steps: u64) -> f64 {
+/// What the highest learning rate is multiplied with at update `step` (from 0): linear warm-up, then the schedule.
+fn schedule(options: &TrainOptions, step: u64, steps: u64) -> f64 {
     let warmup = (options.warmup * steps as f64).round();
     let step = step as f64;
     if step < warmup {
-        return options.learning_rate * (step + 1.0) / warmup;
+        return (step + 1.0) / warmup;
     }
     let left = (steps as f64 - step) / (steps as f64 - warmup).max(1.0);
-    options.learning_rate
-        * match options.schedule {
-            Schedule::Linear => left,
-            Schedule::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * (1.0 - left)).cos()),
-            Schedule::Constant => 1.0,
-        }
+    match options.schedule {
+        Schedule::Linear => left,
+        Schedule::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * (1.0 - left)).cos()),
+        Schedule::Constant => 1.0,
+    }
 }
 
 /// Learning rate of a weight relative to the head's.
@@ -213,6 +213,7 @@ fn update(
     let share = 1.0 / batches.len() as f32;
     gradients.clear();
     for (i, rows) in batches.iter().enumerate() {
+        let rows = &rows.repeat(job.objective.copies());
         let batch = job.train.batch(rows, pad_id);
         let seed = mix(options.seed as u32 ^ mix(step as u32 ^ mix(i as u32 + 1)));
         let output = job.model.forward(&batch, Mode::Train { seed }, tape)?;

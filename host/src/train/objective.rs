@@ -1,5 +1,5 @@
 use super::{ClassWeights, Encoded, Error, TrainOptions, WeightRule};
-use crate::bert::ops::Loss;
+use crate::bert::ops::{Distribution, Loss};
 use crate::bert::{Batch, Output, OutputGradient};
 use crate::data::{Dataset, Target, Task};
 
@@ -16,6 +16,11 @@ pub trait Objective {
         batch: &Batch,
         output: &Output,
     ) -> Result<(f64, OutputGradient), Error>;
+
+    /// How often each text is in the batches, one copy of all after another: once.
+    fn copies(&self) -> usize {
+        1
+    }
 }
 
 /// The loss of `BertForSequenceClassification` for the data's task, with label smoothing and class weights.
@@ -24,6 +29,7 @@ pub struct Supervised {
     smoothing: f64,
     weights: Option<Vec<f64>>,
     focal: f64,
+    agreement: f64,
 }
 
 impl Supervised {
@@ -48,7 +54,7 @@ impl Supervised {
             }
         };
         let weights = weights.filter(|_| data.task == Task::SingleLabel);
-        Ok(Self { smoothing: options.label_smoothing, weights, focal: options.focal })
+        Ok(Self { smoothing: options.label_smoothing, weights, focal: options.focal, agreement: options.agreement })
     }
 
     /// The loss on gold targets.
@@ -87,7 +93,24 @@ impl Objective for Supervised {
         output: &Output,
     ) -> Result<(f64, OutputGradient), Error> {
         let loss = self.of_rows(&encoded.data, rows);
-        let (value, logits) = loss.value_and_gradient(&output.logits, batch.texts());
+        let (mut value, mut logits) = loss.value_and_gradient(&output.logits, batch.texts());
+        if self.agreement > 0.0 {
+            let distribution = match encoded.data.task {
+                Task::SingleLabel => Distribution::Categorical,
+                Task::MultiLabel => Distribution::Bernoulli,
+                Task::Regression => Distribution::Normal,
+            };
+            let apart = Loss::Agreement { distribution };
+            let (apart, gradient) = apart.value_and_gradient(&output.logits, batch.texts());
+            // the mean of both passes where the paper adds them up
+            let weight = 0.5 * self.agreement;
+            value += weight * apart;
+            logits.iter_mut().zip(gradient).for_each(|(to, d)| *to += weight as f32 * d);
+        }
         Ok((value, OutputGradient { logits, ..Default::default() }))
+    }
+
+    fn copies(&self) -> usize {
+        if self.agreement > 0.0 { 2 } else { 1 }
     }
 }

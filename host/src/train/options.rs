@@ -1,3 +1,4 @@
+use crate::bert::Config;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -41,14 +42,15 @@ pub enum WeightRule {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainOptions {
-    /// Passes over the data; a fraction ends within one, 0 takes the base as it is: 3.
-    pub epochs: f64,
+    /// Passes over the data; a fraction ends within one, 0 takes the base as it is. When not given see
+    /// [`epochs`](TrainOptions::epochs).
+    pub epochs: Option<f64>,
     /// Examples a step: 32.
     pub batch_size: usize,
     /// Steps' worth of batches summed before the weights move: 1.
     pub accumulate: usize,
-    /// The highest: 5e-5.
-    pub learning_rate: f64,
+    /// The highest. When not given see [`learning_rate`](TrainOptions::learning_rate).
+    pub learning_rate: Option<f64>,
     /// Share of the steps in which the learning rate rises to it: 0.1.
     pub warmup: f64,
     /// `linear`, `cosine` or `constant` after that: linear.
@@ -74,6 +76,10 @@ pub struct TrainOptions {
     /// power: 0.
     #[serde(skip_serializing_if = "is_zero")]
     pub focal: f64,
+    /// R-Drop (Liang et al., arXiv 2106.14448): each text passes twice, with different parts dropped out, and this times the
+    /// difference between both answers is added to the loss. Twice the time: 0.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub agreement: f64,
     /// Evaluations without improvement after which training stops; never when not given.
     pub patience: Option<usize>,
     /// Of order, dropout and new weights: 0.
@@ -89,10 +95,10 @@ pub struct TrainOptions {
 impl Default for TrainOptions {
     fn default() -> Self {
         TrainOptions {
-            epochs: 3.0,
+            epochs: None,
             batch_size: 32,
             accumulate: 1,
-            learning_rate: 5e-5,
+            learning_rate: None,
             warmup: 0.1,
             schedule: Schedule::Linear,
             weight_decay: 0.01,
@@ -104,6 +110,7 @@ impl Default for TrainOptions {
             eval_every: None,
             average: 0.0,
             focal: 0.0,
+            agreement: 0.0,
             patience: None,
             seed: 0,
             threads: None,
@@ -112,6 +119,44 @@ impl Default for TrainOptions {
     }
 }
 
+impl TrainOptions {
+    /// Passes over so many examples: as given, or 3, or of few examples as many as make 600 steps, but not more than 30.
+    pub fn epochs(&self, examples: usize) -> f64 {
+        let per_epoch = examples.div_ceil(self.batch_size * self.accumulate).max(1);
+        self.epochs.unwrap_or((600.0 / per_epoch as f64).clamp(3.0, 30.0))
+    }
+
+    /// The highest learning rate: as given, or 2e-4 for 3 layers of width 384 and less for larger models, by the square of
+    /// the width and the root of the depth, but not more than 3e-4. That makes 2.5e-5 for BERT base, in the middle of what
+    /// its authors recommend.
+    pub fn learning_rate(&self, model: &Config) -> f64 {
+        let (width, depth) = (384.0 / model.hidden_size as f64, 3.0 / model.num_hidden_layers as f64);
+        self.learning_rate.unwrap_or((2e-4 * width.powi(2) * depth.sqrt()).min(3e-4))
+    }
+}
+
 fn is_zero(x: &f64) -> bool {
     *x == 0.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_examples_are_seen_more_often_and_large_models_move_less() {
+        let options = TrainOptions::default();
+        let epochs = [100, 1000, 4800, 1_000_000].map(|examples| options.epochs(examples));
+        assert_eq!(epochs, [30.0, 18.75, 4.0, 3.0]);
+        let rate = |layers: usize, width: usize| {
+            let config = serde_json::json!({
+                "vocab_size": 100, "hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": width / 32,
+                "intermediate_size": 4 * width,
+            });
+            options.learning_rate(&serde_json::from_value(config).unwrap())
+        };
+        assert_eq!((rate(3, 384), rate(12, 768), rate(2, 128)), (2e-4, 2.5e-5, 3e-4));
+        let given = TrainOptions { epochs: Some(0.5), learning_rate: Some(1e-3), ..options };
+        assert_eq!(given.epochs(10), 0.5);
+    }
 }

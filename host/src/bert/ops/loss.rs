@@ -33,6 +33,43 @@ pub enum Loss {
         /// T.
         temperature: f64,
     },
+    /// How far the second half of the texts, which are those of the first half again, differs from it: half the sum of both
+    /// KL divergences, mean over pairs (R-Drop, Liang et al., arXiv 2106.14448).
+    Agreement {
+        /// What logits stand for.
+        distribution: Distribution,
+    },
+}
+
+/// What logits stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Distribution {
+    /// One class of all: softmax.
+    Categorical,
+    /// Each class or not: sigmoid.
+    Bernoulli,
+    /// A number with unit variance.
+    Normal,
+}
+
+impl Distribution {
+    /// The means that logits stand for, and what `d`, a change of the logits, does to them.
+    fn means(self, x: &[f32], d: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        match self {
+            Distribution::Categorical => {
+                let p: Vec<f64> = log_softmax(x, 1.0).into_iter().map(f64::exp).collect();
+                let middle: f64 = p.iter().zip(d).map(|(p, d)| p * d).sum();
+                let change = p.iter().zip(d).map(|(p, d)| p * (d - middle)).collect();
+                (p, change)
+            }
+            Distribution::Bernoulli => {
+                let p: Vec<f64> = x.iter().map(|x| 1.0 / (1.0 + (-f64::from(*x)).exp())).collect();
+                let change = p.iter().zip(d).map(|(p, d)| p * (1.0 - p) * d).collect();
+                (p, change)
+            }
+            Distribution::Normal => (x.iter().map(|x| f64::from(*x)).collect(), d.to_vec()),
+        }
+    }
 }
 
 /// `(1 - p)^power` and its derivative by p.
@@ -104,6 +141,22 @@ impl Loss {
                     for (p, q) in log_p.iter().zip(&log_q) {
                         total += temperature * temperature * p.exp() * (p - q) / n;
                         gradient.push(temperature * (q.exp() - p.exp()) / n);
+                    }
+                }
+            }
+            Loss::Agreement { distribution } => {
+                // of an exponential family both divergences add up to (mean - mean') · (logits - logits')
+                let (first, second) = logits.split_at(logits.len() / 2);
+                let share = 0.5 / (texts / 2) as f64;
+                gradient.resize(logits.len(), 0.0);
+                let (to_first, to_second) = gradient.split_at_mut(first.len());
+                for (i, (x, y)) in first.chunks_exact(classes).zip(second.chunks_exact(classes)).enumerate() {
+                    let d: Vec<f64> = x.iter().zip(y).map(|(x, y)| f64::from(*x) - f64::from(*y)).collect();
+                    let ((p, dp), (q, dq)) = (distribution.means(x, &d), distribution.means(y, &d));
+                    for c in 0..classes {
+                        total += share * (p[c] - q[c]) * d[c];
+                        to_first[i * classes + c] = share * (p[c] - q[c] + dp[c]);
+                        to_second[i * classes + c] = share * (q[c] - p[c] - dq[c]);
                     }
                 }
             }

@@ -21,7 +21,7 @@ pub use embedding::{embedding, embedding_backward};
 pub(crate) use gemm::{Matrix, multiply, threads};
 pub use layer_norm::{layer_norm, layer_norm_backward};
 pub use linear::{bias_gradient, input_gradient, linear, product, weight_gradient};
-pub use loss::Loss;
+pub use loss::{Distribution, Loss};
 pub use rounding::{Bits, round_activations, round_weights};
 
 /// Where a gradient goes.

@@ -260,6 +260,9 @@ fn loss_gradients() {
         Loss::Binary { targets: targets.clone(), focal: 1.5 },
         Loss::SquaredError { targets: targets.clone() },
         Loss::Distillation { teacher: targets, temperature: 2.0 },
+        Loss::Agreement { distribution: Distribution::Categorical },
+        Loss::Agreement { distribution: Distribution::Bernoulli },
+        Loss::Agreement { distribution: Distribution::Normal },
     ];
     for loss in losses {
         check_gradients(
@@ -271,4 +274,19 @@ fn loss_gradients() {
             },
         );
     }
+}
+
+#[test]
+fn agreement_is_both_divergences() {
+    let (x, y) = ([0.3f32, -1.2, 2.0], [1.0f32, 0.5, -0.4]);
+    let softmax = |x: &[f32; 3]| {
+        let e = x.map(|x| f64::from(x).exp());
+        e.map(|v| v / e.iter().sum::<f64>())
+    };
+    let divergence = |p: [f64; 3], q: [f64; 3]| (0..3).map(|c| p[c] * (p[c] / q[c]).ln()).sum::<f64>();
+    let (p, q) = (softmax(&x), softmax(&y));
+    let wanted = 0.5 * (divergence(p, q) + divergence(q, p));
+    let loss = Loss::Agreement { distribution: Distribution::Categorical };
+    let (found, _) = loss.value_and_gradient(&[x, y].concat(), 2);
+    assert!((found - wanted).abs() < 1e-9, "{found}, not {wanted}");
 }
