@@ -51,6 +51,34 @@ fn a_csv_becomes_a_bundle_that_classifies() {
 }
 
 #[test]
+fn labelled_texts_alone_are_enough() {
+    let (folder, _) = tiny_recipe("labelled_texts");
+    let texts = folder.join("my texts.csv");
+    let rows = voice_commands().into_iter().take(200).map(|(text, label)| format!("\"{text}\",{label}\n"));
+    fs::write(&texts, "text,label\n".to_owned() + &rows.collect::<String>()).unwrap();
+    let run_texts = |more: &[&str]| {
+        let mut command = Command::new(binary("goldcrest"));
+        command.current_dir(&folder).args(["run", "my texts.csv", "--base", "base"]).args(more);
+        run(&mut command, b"", 5 * MINUTE)
+    };
+    let first = run_texts(&[]);
+    assert_eq!(first.status.code(), Some(0), "{}", first.stderr);
+    let bundle = folder.join("runs/my-texts/my-texts.bundle");
+    let answers = run_ok(classify(&bundle).arg("--logits"), b"turn on the light\n", MINUTE);
+    assert_eq!(records(&answers).len(), 1);
+
+    // what is there already is not written over
+    let other = run_texts(&["--student", "small"]);
+    assert_eq!(other.status.code(), Some(1));
+    assert!(
+        other.stderr.contains("runs/my-texts/recipe.toml is there and says something else"),
+        "{}",
+        other.stderr
+    );
+    assert!(bundle.is_file());
+}
+
+#[test]
 fn a_damaged_bundle_is_refused() {
     let tiny = tiny();
     let whole = fs::read(&tiny.bundle).unwrap();

@@ -28,7 +28,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Everything a recipe names, up to a checked bundle; finished steps are reused, interrupted ones continued
+    /// Everything a recipe names (or labelled texts need), up to a checked bundle; finished steps are reused, interrupted ones continued
     Run(run::Args),
     /// The recipe's fine-tuned teacher only
     Train(run::Args),
@@ -57,6 +57,7 @@ enum Command {
 
 const EXAMPLES: &str = "\
 Examples:
+  goldcrest run messages.csv
   goldcrest run host/recipes/voice-commands.toml
   goldcrest inspect messages.csv
   goldcrest compare runs/voice/voice.fp32.bundle runs/voice/voice.bundle messages.csv --markdown

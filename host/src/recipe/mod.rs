@@ -5,6 +5,7 @@
 
 mod aware;
 mod base;
+mod for_data;
 mod pack;
 mod prepare;
 mod run;
@@ -15,6 +16,7 @@ mod students;
 mod validate;
 mod wider;
 
+pub use for_data::{ForData, name};
 pub use run::{Finished, Progress, RunError, Stages, Until, run, run_every_stage};
 pub use schema::{
     Aware, Base, DataFiles, Files, Pack, Quantize, Recipe, RecipeError, TaskOptions, TextWindows,

@@ -221,6 +221,10 @@ impl Default for Quantize {
 pub enum RecipeError {
     #[error("cannot read {path}: {source}")]
     Read { path: PathBuf, source: std::io::Error },
+    #[error("cannot write {path}: {source}")]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("{path} is there and says something else: run it, or name another folder with --output")]
+    Other { path: PathBuf },
     #[error("{path}: {problem}")]
     Toml { path: PathBuf, problem: String },
     #[error("{path}: `{key}` {problem}")]
@@ -271,7 +275,8 @@ impl Recipe {
     }
 
     fn resolve(&mut self, folder: &Path) {
-        let join = |path: &mut PathBuf| *path = folder.join(&*path);
+        // by components, which leaves `.` out
+        let join = |path: &mut PathBuf| *path = folder.join(&*path).components().collect();
         join(&mut self.output);
         join(&mut self.base.checkpoint);
         self.pack.golden_messages.iter_mut().for_each(join);

@@ -54,7 +54,12 @@ impl Supervised {
             }
         };
         let weights = weights.filter(|_| data.task == Task::SingleLabel);
-        Ok(Self { smoothing: options.label_smoothing, weights, focal: options.focal, agreement: options.agreement })
+        Ok(Self {
+            smoothing: options.label_smoothing,
+            weights,
+            focal: options.focal,
+            agreement: options.agreement,
+        })
     }
 
     /// The loss on gold targets.
