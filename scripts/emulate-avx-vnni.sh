@@ -7,6 +7,7 @@
 # program: a minute or two once the tests are built. Needs bochs and bochs-term, isolinux, syslinux-common, xorriso, cpio, busybox-static, script (bsdutils),
 # and a kernel with a driver for the serial port built in (linux-image-cloud-amd64), named by KERNEL or the newest in /boot.
 set -euo pipefail
+# shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 case ${1:-} in
@@ -17,7 +18,10 @@ esac
 # Linux does not come up on the models that have it, and Haswell has no bit to say so: detection is compiled in
 model="corei7_haswell_4770, add_features=\"avx_vnni\""
 flags="-C target-feature=+avx2,+fma,+avxvnni"
-kernel=${KERNEL:-$(ls -t /boot/vmlinuz-* 2>/dev/null | head -n 1 || true)}
+kernel=${KERNEL:-}
+for file in /boot/vmlinuz-*; do
+    if [ -z "${KERNEL:-}" ] && [ "$file" -nt "$kernel" ]; then kernel=$file; fi
+done
 for file in "$kernel" /bin/busybox /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32; do
     [ -f "$file" ] || die "no ${file:-kernel}: --help says what to install"
 done
@@ -34,7 +38,9 @@ mkdir -p "$system/bin" "$system/dev" "$system/proc" "$disc/isolinux"
 cp /bin/busybox "$system/bin/"
 ln -s busybox "$system/bin/sh"
 for test in kernels_equal kernels_machines; do
-    cp "$(ls -t "$target/$triple/release/deps/$test"-* | grep -v '\.d$' | head -n 1)" "$system/$test"
+    for file in "$target/$triple/release/deps/$test"-*; do
+        if [ -x "$file" ] && [ "$file" -nt "$system/$test" ]; then cp -p "$file" "$system/$test"; fi
+    done
     strip "$system/$test"
     for library in $(ldd "$system/$test" | grep -o '/[^ ]*\.so[^ ]*'); do
         mkdir -p "$system$(dirname "$library")"
