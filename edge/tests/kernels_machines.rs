@@ -40,7 +40,8 @@ fn float_linear() {
         for (rows, inputs, outputs) in [(1, 90, 101), (3, 101, 90), (7, 64, 33)] {
             let mut random = Random(rows as u64);
             let (x, w) = (random.floats(rows * inputs), random.floats(inputs * outputs));
-            let layer = FloatLinear::pack(&w, inputs, outputs, &random.floats(outputs)).unwrap();
+            let layer =
+                FloatLinear::pack(w.iter().copied(), inputs, outputs, &random.floats(outputs)).unwrap();
             let mut out = vec![0.0; rows * outputs];
             kernels.float_linear(&layer, &x, Epilogue::Gelu, &mut out);
             state = hash(&out, state);

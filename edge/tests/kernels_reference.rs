@@ -58,7 +58,7 @@ fn float_linear_is_a_chain_of_multiply_adds() {
         let mut random = Random(rows as u64);
         let (x, w) = (random.floats(rows * inputs), random.floats(inputs * outputs));
         let bias = random.floats(outputs);
-        let layer = FloatLinear::pack(&w, inputs, outputs, &bias).unwrap();
+        let layer = FloatLinear::pack(w.iter().copied(), inputs, outputs, &bias).unwrap();
         let mut out = vec![0.0; rows * outputs];
         portable().float_linear(&layer, &x, Epilogue::None, &mut out);
         let mut gelu = out.clone();
@@ -71,9 +71,9 @@ fn float_linear_is_a_chain_of_multiply_adds() {
         portable().float_linear(&layer, &x, Epilogue::Gelu, &mut out);
         assert_eq!(out, gelu);
     }
-    let refused = |w: &[f32], bias: &[f32]| FloatLinear::pack(w, 2, 3, bias).is_err();
+    let refused = |w: &[f32], bias: &[f32]| FloatLinear::pack(w.iter().copied(), 2, 3, bias).is_err();
     assert!(refused(&[0.0; 5], &[]) && refused(&[0.0; 6], &[0.0; 2]) && refused(&[0.0; 6], &[f32::NAN; 3]));
-    assert!(FloatLinear::pack(&[], 0, 3, &[]).is_err());
+    assert!(refused(&[f32::INFINITY; 6], &[]) && FloatLinear::pack([].into_iter(), 0, 3, &[]).is_err());
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn describe(bundle: &Bundle<'_>, golden: usize, classifier: &Classifier) -> Valu
         .collect();
     let model = classifier.model().describe();
     let heap = model.weights + model.scratch + classifier.tokenizer().index_bytes();
-    let read_in_place = (bundle.size() as usize).saturating_sub(model.weights);
+    let read_in_place = (bundle.size() as usize).saturating_sub(model.copied);
     json!({
         "name": name,
         "version": version,

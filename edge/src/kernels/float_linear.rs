@@ -1,4 +1,5 @@
 //! The linear layer in f32, for the few matrices that lose too much in int8: slower, and as exact on every processor.
+use alloc::vec;
 use alloc::vec::Vec;
 
 use super::KernelError;
@@ -21,9 +22,9 @@ impl FloatLinear {
     /// Packs `weights` `[inputs, outputs]`, row major. `bias` has one value an output or none.
     ///
     /// # Errors
-    /// When a count is wrong, or a bias is not within ±1e30.
+    /// When a count is wrong, a weight is not finite, or a bias is not within ±1e30.
     pub fn pack(
-        weights: &[f32],
+        weights: impl ExactSizeIterator<Item = f32>,
         inputs: usize,
         outputs: usize,
         bias: &[f32],
@@ -40,19 +41,20 @@ impl FloatLinear {
         if let Some(&value) = bias.iter().find(|b| !(-1e30..=1e30).contains(*b)) {
             return Err(KernelError::Value { what: "bias", value });
         }
-        let set = |values: &[f32]| {
-            let mut set = [0.0; LANES];
+        let sets = outputs.div_ceil(LANES);
+        let mut panels = vec![[0.0; LANES]; sets * inputs];
+        for (i, value) in weights.enumerate() {
+            if !value.is_finite() {
+                return Err(KernelError::Value { what: "weight", value });
+            }
+            let (input, output) = (i / outputs, i % outputs);
+            panels[output / LANES * inputs + input][output % LANES] = value;
+        }
+        let mut padded = vec![[0.0; LANES]; sets];
+        for (set, values) in padded.iter_mut().zip(bias.chunks(LANES)) {
             set[..values.len()].copy_from_slice(values);
-            set
-        };
-        let panels = (0..outputs).step_by(LANES).flat_map(|first| {
-            let end = outputs.min(first + LANES);
-            weights.chunks_exact(outputs).map(move |row| set(&row[first..end]))
-        });
-        let panels = panels.collect();
-        let mut sets: Vec<[f32; LANES]> = bias.chunks(LANES).map(set).collect();
-        sets.resize(outputs.div_ceil(LANES), [0.0; LANES]);
-        Ok(FloatLinear { inputs, outputs, panels, bias: sets })
+        }
+        Ok(FloatLinear { inputs, outputs, panels, bias: padded })
     }
 
     /// Inputs, k.

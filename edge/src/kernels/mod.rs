@@ -1,7 +1,8 @@
 //! Int8 matrix products and float row operators of a BERT encoder, with the same bits on every processor.
 //!
 //! Weights are int8 with one scale an output channel ([`Linear`]), activations int8 with one scale a row
-//! ([`Activations`]), sums exact in i32, everything else f32; [`FloatLinear`] is for single layers that lose too much so. [`Kernels`] holds the functions of one instruction set
+//! ([`Activations`]), sums exact in i32, everything else f32; [`FloatLinear`] is
+//! for single layers that lose too much so. [`Kernels`] holds the functions of one instruction set
 //! ([`Isa`]); the portable ones are the oracle, and all others equal them bit for bit.
 //!
 //! How that is so: integer sums do not depend on order. Each float operator is written once over sixteen virtual

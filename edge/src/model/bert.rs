@@ -203,6 +203,11 @@ impl Bert {
         matrices + self.layers.len() * 16 * self.hidden + tables
     }
 
+    /// Bytes of the bundle's weights that it has a copy of.
+    pub fn copied(&self) -> usize {
+        self.dense().map(Dense::copied).sum()
+    }
+
     /// How many of its linear layers are not int8. Keys and values count as one.
     pub fn floats(&self) -> usize {
         self.dense().filter(|dense| matches!(dense, Dense::Float(_))).count()

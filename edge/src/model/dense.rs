@@ -28,6 +28,14 @@ impl Dense {
         }
     }
 
+    /// Bytes of the weights in the bundle that it is a copy of.
+    pub fn copied(&self) -> usize {
+        match self {
+            Dense::Int8(linear) => linear.inputs() * linear.outputs(),
+            Dense::Float(linear) => 2 * linear.inputs() * linear.outputs(),
+        }
+    }
+
     /// Rows of `x`, which `quantized` holds as well, through the layer into `out`, as many as it holds.
     pub fn run(
         &self,
@@ -63,8 +71,7 @@ impl Packer<'_> {
             let weights = Weights::from_bytes(weights, inputs, outputs)?;
             Dense::Int8(Linear::pack(self.kernels, weights, &scales, &bias)?)
         } else {
-            let weights: Vec<f32> = halves(weights).collect();
-            Dense::Float(FloatLinear::pack(&weights, inputs, outputs, &bias)?)
+            Dense::Float(FloatLinear::pack(halves(weights), inputs, outputs, &bias)?)
         };
         parts.iter().for_each(|p| (self.release)(p.weights));
         Ok(dense)

@@ -162,7 +162,7 @@ pub(super) fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> + '_ {
 }
 
 /// The values of an f16 constant, from its little-endian bytes.
-pub(super) fn halves(bytes: &[u8]) -> impl Iterator<Item = f32> + '_ {
+pub(super) fn halves(bytes: &[u8]) -> impl ExactSizeIterator<Item = f32> + '_ {
     bytes.as_chunks().0.iter().map(|b| half::f16::from_le_bytes(*b).to_f32())
 }
 

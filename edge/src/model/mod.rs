@@ -67,6 +67,8 @@ pub struct Description {
     pub stock: Option<String>,
     /// Bytes of weights on the heap (fused path; the tables stay in the file).
     pub weights: usize,
+    /// Bytes of the bundle's weights that these are a copy of (fused path).
+    pub copied: usize,
     /// Bytes of working memory (fused path).
     pub scratch: usize,
 }
@@ -167,11 +169,11 @@ impl Model {
                     "embeddings, {layers} encoder layers, pooler and classifier ({precision}, {isa})"
                 );
                 let (weights, scratch) = (bert.bytes(), fused.scratch_bytes());
-                Description { fused: Some(text), stock: None, weights, scratch }
+                Description { fused: Some(text), stock: None, weights, copied: bert.copied(), scratch }
             }
             Path::Stock { stock, reason } => {
                 let text = format!("{} nodes ({reason})", stock.nodes());
-                Description { fused: None, stock: Some(text), weights: 0, scratch: 0 }
+                Description { fused: None, stock: Some(text), weights: 0, copied: 0, scratch: 0 }
             }
         }
     }

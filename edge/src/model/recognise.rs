@@ -9,7 +9,7 @@ use tract_onnx::pb::tensor_proto::DataType;
 
 use crate::kernels::AttentionScratch;
 
-use super::graph::{Found, Graph, attribute, expect, halves, inputs};
+use super::graph::{Found, Graph, attribute, expect, inputs};
 
 /// A linear layer: weights [inputs, outputs] in place, the rest copied.
 pub(super) struct LinearParts<'a> {
@@ -311,9 +311,7 @@ impl<'a> Graph<'a> {
         if let Ok([x, weights]) = self.inputs(product, "MatMul") {
             let weights = self.cast(weights, DataType::Float)?;
             let (inputs, outputs) = self.matrix(weights)?;
-            let (name, weights) = (weights, self.bytes(weights, DataType::Float16)?);
-            let finite = halves(weights).all(f32::is_finite);
-            expect(finite, || format!("`{name}` holds NaN or infinity"))?;
+            let weights = self.bytes(weights, DataType::Float16)?;
             return Ok((LinearParts { weights, inputs, outputs, scales: None, bias: bias(outputs)? }, x));
         }
         let [scaled, scales] = self.inputs(product, "Mul")?;

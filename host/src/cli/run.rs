@@ -43,11 +43,14 @@ pub fn run(args: &Args, until: Until) -> anyhow::Result<()> {
 }
 
 fn recipe(args: &Args) -> anyhow::Result<Recipe> {
-    if args.recipe.extension().is_some_and(|extension| extension == "toml") {
+    if args.recipe.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml")) {
         if args.base.is_some() || args.student.is_some() || args.output.is_some() {
             bail!("--base, --student and --output are for labelled texts: a recipe says them itself");
         }
         return Ok(Recipe::load(&args.recipe)?);
+    }
+    if !args.recipe.exists() {
+        bail!("{}: no such file", args.recipe.display());
     }
     let base = args.base.clone().unwrap_or_else(|| "models/base".into());
     let output = args.output.clone().unwrap_or_else(|| PathBuf::from("runs").join(name(&args.recipe)));

@@ -105,6 +105,9 @@ fn tensors(graph: &GraphProto, external: &[u8]) -> Result<BTreeMap<String, Array
             Some((name, "transposed")) => (name, transposed(&Array { shape, data: float(bytes) })?),
             _ => (*name, Array { shape, data: float(bytes) }),
         };
+        if array.shape.iter().product::<usize>() != array.data.len() {
+            return Err(format!("{name} has another type than its name says"));
+        }
         tensors.insert(name.to_string(), array);
     }
     Ok(tensors)
@@ -146,6 +149,9 @@ fn scaled(mut array: Array, scales: &[f32]) -> Result<Array, String> {
 
 fn transposed(array: &Array) -> Result<Array, String> {
     let [rows, columns] = array.shape[..] else { return Err("weights that are no matrix".into()) };
+    if rows * columns != array.data.len() {
+        return Err("weights of another type than their name says".into());
+    }
     let data = (0..rows * columns).map(|i| array.data[i % rows * columns + i / rows]).collect();
     Ok(Array { shape: vec![columns, rows], data })
 }
@@ -205,6 +211,25 @@ fn config(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn types_that_names_deny_are_refused() {
+        for (name, data_type, bytes) in [
+            ("bert.pooler.dense.weight_half", DataType::Uint8, 4),
+            ("bert.pooler.dense.weight_transposed", DataType::Int8, 4),
+            ("bert.pooler.dense.bias", DataType::Float16, 8),
+        ] {
+            let tensor = TensorProto {
+                dims: vec![2, 2],
+                data_type: Some(data_type as i32),
+                name: name.into(),
+                raw_data: Some(vec![0; bytes]),
+                ..Default::default()
+            };
+            let graph = GraphProto { initializer: vec![tensor], ..Default::default() };
+            assert!(tensors(&graph, &[]).unwrap_err().contains("type"), "{name}");
+        }
+    }
 
     #[test]
     fn sizes_that_cannot_be_are_refused() {

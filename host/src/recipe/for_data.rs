@@ -28,10 +28,11 @@ impl Recipe {
         match std::fs::read_to_string(&path) {
             Ok(there) if there == text => {}
             Ok(_) => return Err(RecipeError::Other { path }),
-            Err(_) => {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 std::fs::create_dir_all(order.output).map_err(write)?;
-                std::fs::write(&path, text).map_err(write)?;
+                goldcrest_edge::bundle::save(&path, text.as_bytes()).map_err(write)?;
             }
+            Err(source) => return Err(RecipeError::Read { path, source }),
         }
         Ok((recipe, path))
     }
@@ -56,15 +57,23 @@ fn text(order: &ForData) -> std::io::Result<String> {
 pub fn name(data: &Path) -> String {
     let stem = data.file_stem().unwrap_or_default().to_string_lossy();
     let valid = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
-    match stem.trim_start_matches('.') {
+    let name: String = stem.chars().map(valid).collect();
+    match name.trim_start_matches(['-', '.']) {
         "" => "bundle".into(),
-        stem => stem.chars().map(valid).collect(),
+        name => name.into(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_file_has_a_name() {
+        let named =
+            ["отзывы.csv", "(final) é.csv", ".hidden.csv", "a.b.csv", "-x"].map(|file| name(Path::new(file)));
+        assert_eq!(named, ["bundle", "final---", "hidden", "a.b", "x"]);
+    }
 
     #[test]
     fn labelled_texts_get_a_recipe_which_is_not_overwritten() {

@@ -85,7 +85,6 @@ pub(super) fn pack(
         max_drop_per_class: recipe.quantize.max_drop_per_class,
     };
     if let Err(refusal) = gate.check(&comparison) {
-        let _ = std::fs::remove_file(&bundle);
         return Err(RunError::Refused { bundle, refusal: Box::new(refusal) });
     }
 

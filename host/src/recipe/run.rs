@@ -156,13 +156,15 @@ fn pack_within_limits(
         watch(Progress::Note(&format!("{refusal}: the model learns to be rounded")));
         packed = pack(recipe, folder, &aware(watch)?, bits, &[], prepared, watch);
     }
-    match packed {
-        Err(RunError::Refused { refusal, .. }) if recipe.quantize.widens() => {
-            watch(Progress::Note(&format!("{refusal}: what loses most stays in half precision")));
-            pack_wider(recipe, folder, bits, prepared, watch)
-        }
-        other => other,
+    if let (Err(RunError::Refused { refusal, .. }), true) = (&packed, recipe.quantize.widens()) {
+        watch(Progress::Note(&format!("{refusal}: what loses most stays in half precision")));
+        packed = pack_wider(recipe, folder, bits, prepared, watch);
     }
+    // not before the last try is over: an earlier run's bundle may be what comes out again
+    if let Err(RunError::Refused { bundle, .. }) = &packed {
+        let _ = std::fs::remove_file(bundle);
+    }
+    packed
 }
 
 /// A student's name and what its bundle came to.

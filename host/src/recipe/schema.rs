@@ -44,7 +44,7 @@ pub struct DataFiles {
     pub train: Files,
     /// To choose checkpoints and to compare on. Split off from `train` when not given.
     pub dev: Option<Files>,
-    /// Measured once, at the end.
+    /// What the bundle is measured on, and int8 held against fp32, in place of `dev`.
     pub test: Option<Files>,
     /// Texts that no label fits, with or without labels: how many of them the bundle leaves without an answer is measured.
     pub out_of_scope: Option<Files>,
@@ -130,7 +130,8 @@ pub struct Quantize {
     /// Whether the model is trained on with its values rounded: `if-needed`, when int8 loses more than the limits allow;
     /// `always`, `never`: `if-needed`.
     pub aware: Aware,
-    /// Whether the matrices that lose most stay in half precision where that did not help either: true.
+    /// Whether the matrices that lose most stay in half precision where that did not help either; not where it is `never` done:
+    /// true.
     pub wider: bool,
     /// Passes over the training texts for learning to be rounded: 1.
     pub epochs: f64,

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 const TEXTS: usize = 256;
 
 /// Packs with an eighth of the matrices in half precision, those that lose most, and with twice as many until the gate accepts.
-/// `folder` is the model before it learned to be rounded: with all of them so, it is what was trained.
+/// `folder` is the model before it learned to be rounded: with all of them so, only its embeddings are.
 pub(super) fn pack_wider(
     recipe: &Recipe,
     folder: &Path,
@@ -27,7 +27,7 @@ pub(super) fn pack_wider(
     let mut count = order.len().div_ceil(8);
     loop {
         let (wide, all) = (&order[..count], order.len());
-        watch(Progress::Note(&format!("{count} of {all} matrices in half precision: {}", wide.join(", "))));
+        watch(Progress::Note(&format!("{count} of {all} matrices in half precision")));
         match pack(recipe, folder, folder, embeddings, wide, prepared, watch) {
             Err(RunError::Refused { .. }) if count < all => count = (2 * count).min(all),
             other => return other,

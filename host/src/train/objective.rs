@@ -100,6 +100,7 @@ impl Objective for Supervised {
         let loss = self.of_rows(&encoded.data, rows);
         let (mut value, mut logits) = loss.value_and_gradient(&output.logits, batch.texts());
         if self.agreement > 0.0 {
+            debug_assert!(rows[..rows.len() / 2] == rows[rows.len() / 2..], "each text twice");
             let distribution = match encoded.data.task {
                 Task::SingleLabel => Distribution::Categorical,
                 Task::MultiLabel => Distribution::Bernoulli,

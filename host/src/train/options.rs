@@ -122,7 +122,7 @@ impl Default for TrainOptions {
 impl TrainOptions {
     /// Passes over so many examples: as given, or 3, or of few examples as many as make 600 steps, but not more than 30.
     pub fn epochs(&self, examples: usize) -> f64 {
-        let per_epoch = examples.div_ceil(self.batch_size * self.accumulate).max(1);
+        let per_epoch = examples.div_ceil(self.batch_size).div_ceil(self.accumulate).max(1);
         self.epochs.unwrap_or((600.0 / per_epoch as f64).clamp(3.0, 30.0))
     }
 

@@ -34,7 +34,7 @@ pub enum Loss {
         temperature: f64,
     },
     /// How far the second half of the texts, which are those of the first half again, differs from it: half the sum of both
-    /// KL divergences, mean over pairs (R-Drop, Liang et al., arXiv 2106.14448).
+    /// KL divergences, mean over pairs, and over classes where each is true or not (R-Drop, Liang et al., arXiv 2106.14448).
     Agreement {
         /// What logits stand for.
         distribution: Distribution,
@@ -147,7 +147,9 @@ impl Loss {
             Loss::Agreement { distribution } => {
                 // of an exponential family both divergences add up to (mean - mean') · (logits - logits')
                 let (first, second) = logits.split_at(logits.len() / 2);
-                let share = 0.5 / (texts / 2) as f64;
+                // of labels that are each true or not the mean, as their cross entropy is
+                let each = if *distribution == Distribution::Bernoulli { classes } else { 1 };
+                let share = 0.5 / (texts / 2 * each) as f64;
                 gradient.resize(logits.len(), 0.0);
                 let (to_first, to_second) = gradient.split_at_mut(first.len());
                 for (i, (x, y)) in first.chunks_exact(classes).zip(second.chunks_exact(classes)).enumerate() {
