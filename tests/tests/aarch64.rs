@@ -1,7 +1,7 @@
 //! The device binary for ARM, under qemu-user, gives the answers of the x86-64 one.
 //!
 //! Binaries: `$GOLDCREST_AARCH64` (paths, separated by colons), otherwise what `scripts/cross-build.sh` left in the
-//! target folder. Bundles: the one embedded, a tiny one made here, and all of `models/`. Emulation is slow: all
+//! target folder. Bundles: the one embedded, two tiny ones made here, and all of `models/`. Emulation is slow: all
 //! messages go through the first binary and the small bundles on the Cortex-A53 and A76, a share of them elsewhere
 //! (all of them everywhere when GOLDCREST_FULL is set).
 
@@ -50,7 +50,7 @@ fn answers_as_on_x86_64(cpu: &str, share: usize) {
     if Command::new("qemu-aarch64").arg("--version").output().is_err() {
         return skip("qemu-aarch64 is missing: apt-get install qemu-user");
     }
-    let mut small = vec![(Some(tiny_bundle().to_path_buf()), share)];
+    let mut small: Vec<_> = tiny_bundles().iter().map(|bundle| (Some(bundle.clone()), share)).collect();
     if has_embedded_model() {
         small.push((None, share));
     } else {
@@ -96,9 +96,25 @@ fn has_embedded_model() -> bool {
     run(Command::new(binary("goldcrest-edge")).arg("classify"), b"", LIMIT).status.success()
 }
 
-fn tiny_bundle() -> &'static Path {
-    static TINY: OnceLock<PathBuf> = OnceLock::new();
-    TINY.get_or_init(|| tiny_run("aarch64").bundle)
+/// One all in int8, and one with some matrices in half precision.
+fn tiny_bundles() -> &'static [PathBuf; 2] {
+    static TINY: OnceLock<[PathBuf; 2]> = OnceLock::new();
+    TINY.get_or_init(|| {
+        let tiny = tiny_run("aarch64");
+        let wide = tiny.folder.join("wide.bundle");
+        let mut pack = Command::new(binary("goldcrest"));
+        pack.arg("pack").arg(tiny.folder.join("out/student-2")).arg("-o").arg(&wide);
+        pack.args([
+            "--half",
+            "key.weight",
+            "--half",
+            "intermediate.dense.weight",
+            "--half",
+            "classifier.weight",
+        ]);
+        run_ok(&mut pack, b"", LIMIT);
+        [tiny.bundle, wide]
+    })
 }
 
 fn arm_binaries() -> Vec<PathBuf> {

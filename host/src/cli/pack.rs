@@ -1,4 +1,4 @@
-use anyhow::Context;
+use anyhow::{Context, bail};
 use goldcrest::bert::{Checkpoint, ProblemType};
 use goldcrest::{export, quantize};
 use goldcrest_edge::bundle::{Licence, Manifest, Windows};
@@ -30,6 +30,9 @@ pub struct Args {
     /// Bits of the word embeddings' integers, 8 or 4
     #[arg(long, default_value = "8", value_parser = ["4", "8"])]
     embedding_bits: String,
+    /// Keep the matrices whose names end so in half precision; `goldcrest quantize --sensitivity` says which lose most
+    #[arg(long, value_name = "NAME", conflicts_with = "fp32")]
+    half: Vec<String>,
     /// Longest input in word pieces
     #[arg(long, default_value_t = 128)]
     max_tokens: u32,
@@ -82,7 +85,18 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let bits = if args.embedding_bits == "4" { quantize::Bits::Four } else { quantize::Bits::Eight };
     let onnx = match args.fp32 {
         true => export::fp32(&checkpoint)?,
-        false => export::int8(&quantize::quantize(&checkpoint, bits)?),
+        false => {
+            let mut quantized = quantize::quantize(&checkpoint, bits)?;
+            let all: Vec<String> = quantized.linear().map(String::from).collect();
+            for end in &args.half {
+                let mut names = all.iter().map(String::as_str).filter(|name| name.ends_with(end)).peekable();
+                if names.peek().is_none() {
+                    bail!("no matrix of a linear layer has a name that ends with {end}");
+                }
+                quantized.widen(&checkpoint, names);
+            }
+            export::int8(&quantized)
+        }
     };
     let bytes = export::pack(&manifest, onnx, &checkpoint.tokenizer.vocab, &golden)?;
     goldcrest_edge::bundle::save(&args.output, &bytes).with_context(|| args.output.display().to_string())?;
