@@ -267,9 +267,11 @@ impl<'a> Graph<'a> {
         wide(width)?;
         expect(self.matrix(scales)? == (rows, 1), || format!("`{scales}` has not a scale a position"))?;
         let (integers, scales) = (self.bytes(integers, DataType::Int8)?, self.floats(scales, rows)?);
-        let row = |(row, scale): (&[u8], &f32)| row.iter().map(|&b| f32::from(b as i8) * scale).collect();
-        let rows = integers.chunks_exact(hidden).zip(&scales).flat_map::<Vec<f32>, _>(row);
-        Ok(rows.flat_map(f32::to_le_bytes).collect::<Vec<u8>>().into())
+        let mut bytes = Vec::with_capacity(4 * integers.len());
+        for (row, scale) in integers.chunks_exact(hidden).zip(&scales) {
+            row.iter().for_each(|&b| bytes.extend_from_slice(&(f32::from(b as i8) * scale).to_le_bytes()));
+        }
+        Ok(bytes.into())
     }
 
     /// `x[:, 0]`.
