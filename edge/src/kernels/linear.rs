@@ -66,23 +66,28 @@ impl<'a> Weights<'a> {
     }
 }
 
-/// Lays the weights out: strips of `strip` outputs, each with `depth` inputs, [`Dot::GROUP`] inputs of an output side by side.
+/// Lays the weights out: strips of `STRIP` outputs, each with `depth` inputs, [`Dot::GROUP`] inputs of an output side by side.
 /// What is padding stays as it is, zero.
-fn arrange<const GROUP: usize>(weights: &Weights<'_>, strip: usize, depth: usize, panels: &mut [u8]) {
+fn arrange<const GROUP: usize, const STRIP: usize>(weights: &Weights<'_>, depth: usize, panels: &mut [u8]) {
     let Weights { data, inputs, outputs, .. } = *weights;
-    for (panel, first) in panels.chunks_exact_mut(strip * depth).zip((0..outputs).step_by(strip)) {
-        let width = strip.min(outputs - first);
-        for (group, k) in panel.chunks_exact_mut(strip * GROUP).zip((0..inputs).step_by(GROUP)) {
+    for (panel, first) in panels.chunks_exact_mut(STRIP * depth).zip((0..outputs).step_by(STRIP)) {
+        let width = STRIP.min(outputs - first);
+        for (group, k) in panel.chunks_exact_mut(STRIP * GROUP).zip((0..inputs).step_by(GROUP)) {
             let (places, _) = group.as_chunks_mut::<GROUP>();
-            let places = &mut places[..width];
-            if weights.output_stride == 1 && k + GROUP <= inputs {
-                let rows: [&[i8]; GROUP] =
-                    core::array::from_fn(|i| &data[(k + i) * outputs + first..][..width]);
+            if weights.output_stride == 1 && k + GROUP <= inputs && width == STRIP {
+                // of known sizes, so that the compiler interleaves whole registers
+                let rows: [&[i8; STRIP]; GROUP] = core::array::from_fn(|i| {
+                    data[(k + i) * outputs + first..].first_chunk().expect("a strip lies within its row")
+                });
+                let places: &mut [[u8; GROUP]; STRIP] =
+                    places.first_chunk_mut().expect("a group has a place for each output of a strip");
                 for (column, place) in places.iter_mut().enumerate() {
-                    *place = core::array::from_fn(|i| rows[i][column] as u8);
+                    for (byte, row) in place.iter_mut().zip(&rows) {
+                        *byte = row[column] as u8;
+                    }
                 }
             } else {
-                for (column, place) in places.iter_mut().enumerate() {
+                for (column, place) in places[..width].iter_mut().enumerate() {
                     for (i, byte) in place.iter_mut().enumerate().take(inputs - k) {
                         *byte = weights.at(k + i, first + column) as u8;
                     }
@@ -155,12 +160,14 @@ impl Linear {
             start: vec![0; padded],
         };
         let panels = linear.panels.bytes_mut();
-        match layout.group {
-            1 => arrange::<1>(&weights, layout.strip, depth, panels),
-            2 => arrange::<2>(&weights, layout.strip, depth, panels),
-            4 => arrange::<4>(&weights, layout.strip, depth, panels),
-            8 => arrange::<8>(&weights, layout.strip, depth, panels),
-            _ => arrange::<16>(&weights, layout.strip, depth, panels),
+        match (layout.group, layout.strip) {
+            (1, 16) => arrange::<1, 16>(&weights, depth, panels),
+            (2, 16) => arrange::<2, 16>(&weights, depth, panels),
+            (4, 16) => arrange::<4, 16>(&weights, depth, panels),
+            (4, 48) => arrange::<4, 48>(&weights, depth, panels),
+            (8, 16) => arrange::<8, 16>(&weights, depth, panels),
+            (16, 4) => arrange::<16, 4>(&weights, depth, panels),
+            (group, strip) => unreachable!("no instruction set has groups of {group} in strips of {strip}"),
         }
         weights.sum_columns(&mut linear.start);
         for (output, start) in linear.start.iter_mut().enumerate().take(outputs) {
