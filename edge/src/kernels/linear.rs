@@ -75,17 +75,14 @@ fn arrange<const GROUP: usize, const STRIP: usize>(weights: &Weights<'_>, depth:
         for (group, k) in panel.chunks_exact_mut(STRIP * GROUP).zip((0..inputs).step_by(GROUP)) {
             let (places, _) = group.as_chunks_mut::<GROUP>();
             if weights.output_stride == 1 && k + GROUP <= inputs && width == STRIP {
-                // of known sizes, so that the compiler interleaves whole registers
-                let rows: [&[i8; STRIP]; GROUP] = core::array::from_fn(|i| {
-                    data[(k + i) * outputs + first..].first_chunk().expect("a strip lies within its row")
+                // values of known sizes, so that the compiler interleaves whole registers
+                let rows: [[i8; STRIP]; GROUP] = core::array::from_fn(|i| {
+                    let row = &data[(k + i) * outputs + first..];
+                    *row.first_chunk().expect("a strip lies within its row")
                 });
-                let places: &mut [[u8; GROUP]; STRIP] =
-                    places.first_chunk_mut().expect("a group has a place for each output of a strip");
-                for (column, place) in places.iter_mut().enumerate() {
-                    for (byte, row) in place.iter_mut().zip(&rows) {
-                        *byte = row[column] as u8;
-                    }
-                }
+                let strip: [[u8; GROUP]; STRIP] =
+                    core::array::from_fn(|column| core::array::from_fn(|i| rows[i][column] as u8));
+                places.copy_from_slice(&strip);
             } else {
                 for (column, place) in places[..width].iter_mut().enumerate() {
                     for (i, byte) in place.iter_mut().enumerate().take(inputs - k) {
