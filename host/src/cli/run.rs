@@ -1,6 +1,6 @@
 use super::progress::Display;
 use anyhow::bail;
-use goldcrest::recipe::{Finished, ForData, Recipe, Until, name};
+use goldcrest::recipe::{Finished, ForData, Recipe, Until};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -53,7 +53,7 @@ fn recipe(args: &Args) -> anyhow::Result<Recipe> {
         bail!("{}: no such file", args.recipe.display());
     }
     let base = args.base.clone().unwrap_or_else(|| "models/base".into());
-    let output = args.output.clone().unwrap_or_else(|| PathBuf::from("runs").join(name(&args.recipe)));
+    let output = args.output.clone().unwrap_or_else(|| ForData::usual_output(&args.recipe));
     let (recipe, path) = Recipe::for_data(&ForData {
         data: &args.recipe,
         base: &base,

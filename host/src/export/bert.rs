@@ -230,21 +230,16 @@ impl Writer<'_> {
         let weight = format!("{at}.weight");
         let y = match self.matrices {
             Matrices::Float => {
-                let w = self.tensors[&weight];
-                let (n, k) = w.dims2();
-                let w = transposed(&w.data, n, k);
-                let w = self.builder.floats(&format!("{weight}_transposed"), &[k, n], w);
+                let (dims, w) = self.transposed_weight(&weight);
+                let w = self.builder.floats(&format!("{weight}_transposed"), &dims, w);
                 self.builder.node(&product, "MatMul", &[x, &w], vec![])
             }
             // what is not int8 is kept in half precision
             Matrices::Int8(matrices) | Matrices::Uint8(matrices) if !matrices.contains_key(&weight) => {
-                let w = self.tensors[&weight];
-                let (n, k) = w.dims2();
-                let w = transposed(&w.data, n, k);
-                let b = &mut self.builder;
-                let w = b.halves(&format!("{weight}_half"), &[k, n], w);
-                let w = b.cast(&format!("{at}.weight"), &w, DataType::Float);
-                b.node(&product, "MatMul", &[x, &w], vec![])
+                let (dims, w) = self.transposed_weight(&weight);
+                let w = self.builder.halves(&format!("{weight}_half"), &dims, w);
+                let w = self.builder.cast(&weight, &w, DataType::Float);
+                self.builder.node(&product, "MatMul", &[x, &w], vec![])
             }
             Matrices::Int8(matrices) | Matrices::Uint8(matrices) => {
                 let unsigned = matches!(self.matrices, Matrices::Uint8(_));
@@ -272,6 +267,13 @@ impl Writer<'_> {
             Some(bias) => self.builder.node(output, "Add", &[&y, &bias], vec![]),
             None => y,
         }
+    }
+
+    /// A weight matrix [n, k] as [k, n].
+    fn transposed_weight(&self, name: &str) -> ([usize; 2], Vec<f32>) {
+        let weight = self.tensors[name];
+        let (n, k) = weight.dims2();
+        ([k, n], transposed(&weight.data, n, k).collect())
     }
 
     /// Quantizes rows of `x`: uint8 with zero point 128, which holds the integers ±127, and the scale of each row.

@@ -14,6 +14,13 @@ pub struct ForData<'a> {
     pub output: &'a Path,
 }
 
+impl ForData<'_> {
+    /// The folder for everything where none is named: `runs`, and the bundle's name.
+    pub fn usual_output(data: &Path) -> PathBuf {
+        Path::new("runs").join(name(data))
+    }
+}
+
 impl Recipe {
     /// Writes the least recipe for some labelled texts to `recipe.toml` in the output folder, and reads it back. One that is
     /// there and says the same is left alone.
@@ -54,7 +61,7 @@ fn text(order: &ForData) -> std::io::Result<String> {
 }
 
 /// The file's name as a bundle can have it.
-pub fn name(data: &Path) -> String {
+fn name(data: &Path) -> String {
     let stem = data.file_stem().unwrap_or_default().to_string_lossy();
     let valid = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
     let name: String = stem.chars().map(valid).collect();

@@ -16,7 +16,7 @@ mod students;
 mod validate;
 mod wider;
 
-pub use for_data::{ForData, name};
+pub use for_data::ForData;
 pub use run::{Finished, Progress, RunError, Stages, Until, run, run_every_stage};
 pub use schema::{
     Aware, Base, DataFiles, Files, Pack, Quantize, Recipe, RecipeError, TaskOptions, TextWindows,

@@ -121,7 +121,6 @@ impl Default for TrainOptions {
 
 impl TrainOptions {
     /// Passes over so many examples: as given, or 3, or of few examples as many as make 1,500 steps, but not more than 30.
-    /// (Of 150 classes with 20 examples each, 600 steps learn three quarters, 1,500 nine tenths; two classes need fewer.)
     pub fn epochs(&self, examples: usize) -> f64 {
         let per_epoch = examples.div_ceil(self.batch_size).div_ceil(self.accumulate).max(1);
         self.epochs.unwrap_or((1500.0 / per_epoch as f64).clamp(3.0, 30.0))
