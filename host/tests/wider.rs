@@ -4,7 +4,7 @@ mod support;
 
 use goldcrest::bert::{Checkpoint, Classifier, ProblemType};
 use goldcrest::data::{Dataset, Labels, Source, Task};
-use goldcrest::recipe::{Recipe, RunError, Until, run};
+use goldcrest::recipe::{Files, Recipe, RunError, Until, run};
 use goldcrest::train::{Encoded, predict};
 use goldcrest_edge::bundle::Bundle;
 use goldcrest_edge::kernels::Isa;
@@ -69,6 +69,7 @@ fn what_loses_most_stays_in_half_precision_where_nothing_else_helps() {
     model.save(&path("base")).unwrap();
     write_data(&model, &path("train.csv"), 1, 160);
     write_data(&model, &path("dev.csv"), 2, 120);
+    write_data(&model, &path("test.csv"), 3, 40);
     let recipe = |quantize: &str| {
         let text = format!(
             "output = \"out\"\n[data]\ntrain = \"train.csv\"\ndev = \"dev.csv\"\n[base]\ncheckpoint = \"base\"\n[task]\n\
@@ -90,6 +91,19 @@ fn what_loses_most_stays_in_half_precision_where_nothing_else_helps() {
     assert!(comparison.markdown().contains("in half precision: bert.encoder.layer.0.intermediate"));
 
     let bytes = std::fs::read(finished.bundle.unwrap()).unwrap();
+    // a test set is what the accepted bundle is measured on; it chooses nothing
+    let mut tested = recipe("");
+    tested.data.test = Some(Files::One(path("test.csv")));
+    let measured = run(&tested, Until::Pack, &mut |_| ()).unwrap().comparison.unwrap();
+    assert_eq!((measured.rows, &measured.wide[..]), (40, &comparison.wide[..]));
+    tested.quantize.wider = false;
+    match run(&tested, Until::Pack, &mut |_| ()).unwrap_err() {
+        RunError::Refused { refusal, .. } => {
+            assert_eq!(refusal.suffered.iter().map(|class| class.support).sum::<u64>(), 120, "dev refuses");
+        }
+        error => panic!("{error}"),
+    }
+
     let bundle = Bundle::read(&bytes).unwrap();
     let mut answers = Vec::new();
     for isa in Isa::ALL.into_iter().filter(|isa| isa.available()) {

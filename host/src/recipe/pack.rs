@@ -7,7 +7,7 @@ use crate::bert::{Checkpoint, Classifier};
 use crate::data::Dataset;
 use crate::distill::{piece_counts, prune_vocabulary};
 use crate::evaluate::{
-    Comparison, Gate, Inputs, Outputs, describe_decision, fit_decision, run_bundle, run_texts,
+    BundleRun, Comparison, Gate, Inputs, Outputs, describe_decision, fit_decision, run_bundle, run_texts,
 };
 use crate::export;
 use crate::quantize::{self, Bits};
@@ -44,47 +44,51 @@ pub(super) fn pack(
     let (fp32_bundle, candidate) = (path(".fp32.bundle"), path(".refused.bundle"));
     save(&fp32_bundle, &export::pack(&manifest, fp32, vocabulary, &[])?)?;
     save(&candidate, &export::pack(&manifest, int8, vocabulary, &[])?)?;
-    let data = prepared.test.as_ref().unwrap_or(&prepared.dev);
-    let all = data.len() * 2
-        + prepared.test.as_ref().map_or(0, |_| prepared.dev.len())
-        + prepared.out_of_scope.len();
+    let held_out = prepared.dev.len() + prepared.test.as_ref().map_or(0, Dataset::len);
+    let all = held_out * 2 + prepared.out_of_scope.len();
     let mut done = 0;
     let mut classified = || {
         done += 1;
         watch(Progress::Classified { done, all });
     };
-    let fp32_run = run_bundle(&fp32_bundle, data, &mut classified)?;
-    let int8_run = run_bundle(&candidate, data, &mut classified)?;
-    // what is decided by is fitted on dev, whatever is measured on
-    let on_dev = match prepared.test {
-        Some(_) => run_bundle(&candidate, &prepared.dev, &mut classified)?.logits,
-        None => int8_run.logits.clone(),
-    };
-    let out_of_scope = run_texts(&candidate, &prepared.out_of_scope, &mut classified)?;
-    manifest.decision = fit_decision(&prepared.dev, &on_dev, &out_of_scope, &recipe.decision);
-    let thresholds = Some(manifest.decision.thresholds.as_slice()).filter(|t| !t.is_empty());
     let model = Classifier::new(trained, 0)?;
-    let trained = Encoded::new(data.clone(), model.tokenizer(), recipe.task.max_tokens)?;
-    let trained = train::predict(&model, &trained, &mut |_| ())?.logits;
-    let trained = Outputs { logits: &trained, thresholds, bytes: None, latency: None };
-    let mut comparison = Comparison::new(&Inputs {
-        data,
-        metric: Some(prepared.metric),
-        fp32: fp32_run.outputs_with(thresholds),
-        int8: int8_run.outputs_with(thresholds),
-        host: Some(trained),
-    })?;
-    comparison.wide = quantized.wide().map(String::from).collect();
-    comparison.fitted =
-        Some(describe_decision(&manifest.decision, data, &int8_run.logits, Some(&out_of_scope)));
-    save(&recipe.output.join("report.json"), json(&comparison).as_bytes())?;
-    save(&recipe.output.join("report.md"), comparison.markdown().as_bytes())?;
-    let bundle = path(".bundle");
+    let run_both = |data: &Dataset, progress: &mut dyn FnMut()| -> Result<[BundleRun; 2], RunError> {
+        Ok([run_bundle(&fp32_bundle, data, progress)?, run_bundle(&candidate, data, progress)?])
+    };
+    let on_dev = run_both(&prepared.dev, &mut classified)?;
+    let out_of_scope = run_texts(&candidate, &prepared.out_of_scope, &mut classified)?;
+    manifest.decision = fit_decision(&prepared.dev, &on_dev[1].logits, &out_of_scope, &recipe.decision);
+    let thresholds = Some(manifest.decision.thresholds.as_slice()).filter(|t| !t.is_empty());
+    let compare = |data: &Dataset, [fp32, int8]: &[BundleRun; 2]| -> Result<Comparison, RunError> {
+        let texts = Encoded::new(data.clone(), model.tokenizer(), recipe.task.max_tokens)?;
+        let trained = train::predict(&model, &texts, &mut |_| ())?.logits;
+        let mut comparison = Comparison::new(&Inputs {
+            data,
+            metric: Some(prepared.metric),
+            fp32: fp32.outputs_with(thresholds),
+            int8: int8.outputs_with(thresholds),
+            host: Some(Outputs { logits: &trained, thresholds, bytes: None, latency: None }),
+        })?;
+        comparison.wide = quantized.wide().map(String::from).collect();
+        comparison.fitted =
+            Some(describe_decision(&manifest.decision, data, &int8.logits, Some(&out_of_scope)));
+        Ok(comparison)
+    };
+    let judged = compare(&prepared.dev, &on_dev)?;
     let gate = Gate {
         max_drop: Some(recipe.quantize.max_drop),
         max_drop_per_class: recipe.quantize.max_drop_per_class,
     };
-    if let Err(refusal) = gate.check(&comparison) {
+    let verdict = gate.check(&judged);
+    // the gate decides on dev: several models may be tried, and a test set that chose among them would be one no more
+    let (data, comparison) = match &prepared.test {
+        Some(test) if verdict.is_ok() => (test, compare(test, &run_both(test, &mut classified)?)?),
+        _ => (&prepared.dev, judged),
+    };
+    save(&recipe.output.join("report.json"), json(&comparison).as_bytes())?;
+    save(&recipe.output.join("report.md"), comparison.markdown().as_bytes())?;
+    let bundle = path(".bundle");
+    if let Err(refusal) = verdict {
         return Err(RunError::Refused { bundle, refusal: Box::new(refusal) });
     }
 

@@ -44,7 +44,7 @@ pub struct DataFiles {
     pub train: Files,
     /// To choose checkpoints and to compare on. Split off from `train` when not given.
     pub dev: Option<Files>,
-    /// What the bundle is measured on, and int8 held against fp32, in place of `dev`.
+    /// What the bundle that `dev` let pass is measured on; it decides nothing.
     pub test: Option<Files>,
     /// Texts that no label fits, with or without labels: how many of them the bundle leaves without an answer is measured.
     pub out_of_scope: Option<Files>,
