@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::KernelError;
 use super::lanes::{LANES, Lanes};
-use super::linear::{Epilogue, Linear};
+use super::linear::{Epilogue, check_bias, check_shape};
 use super::math;
 
 /// Rows that a pass over a panel serves.
@@ -29,18 +29,8 @@ impl FloatLinear {
         outputs: usize,
         bias: &[f32],
     ) -> Result<FloatLinear, KernelError> {
-        if inputs == 0 || outputs == 0 || inputs > Linear::MAX_INPUTS {
-            return Err(KernelError::Shape { inputs, outputs });
-        }
-        if inputs.checked_mul(outputs) != Some(weights.len()) {
-            return Err(KernelError::WeightCount { inputs, outputs, found: weights.len() });
-        }
-        if bias.len() != outputs && !bias.is_empty() {
-            return Err(KernelError::Count { what: "biases", expected: outputs, found: bias.len() });
-        }
-        if let Some(&value) = bias.iter().find(|b| !(-1e30..=1e30).contains(*b)) {
-            return Err(KernelError::Value { what: "bias", value });
-        }
+        check_shape(inputs, outputs, weights.len())?;
+        check_bias(bias, outputs)?;
         let sets = outputs.div_ceil(LANES);
         let mut panels = vec![[0.0; LANES]; sets * inputs];
         for (i, value) in weights.enumerate() {

@@ -37,13 +37,7 @@ impl<'a> Weights<'a> {
     }
 
     fn checked(self) -> Result<Self, KernelError> {
-        let Weights { data, inputs, outputs, .. } = self;
-        if inputs == 0 || outputs == 0 || inputs > Linear::MAX_INPUTS {
-            return Err(KernelError::Shape { inputs, outputs });
-        }
-        if inputs.checked_mul(outputs) != Some(data.len()) {
-            return Err(KernelError::WeightCount { inputs, outputs, found: data.len() });
-        }
+        check_shape(self.inputs, self.outputs, self.data.len())?;
         Ok(self)
     }
 
@@ -66,9 +60,35 @@ impl<'a> Weights<'a> {
     }
 }
 
-/// Lays the weights out: strips of `STRIP` outputs, each with `depth` inputs, [`Dot::GROUP`] inputs of an output side by side.
+/// Fails unless `weights` of them make a linear layer of this shape.
+pub(super) fn check_shape(inputs: usize, outputs: usize, weights: usize) -> Result<(), KernelError> {
+    if inputs == 0 || outputs == 0 || inputs > Linear::MAX_INPUTS {
+        return Err(KernelError::Shape { inputs, outputs });
+    }
+    if inputs.checked_mul(outputs) != Some(weights) {
+        return Err(KernelError::WeightCount { inputs, outputs, found: weights });
+    }
+    Ok(())
+}
+
+/// Fails unless there is a bias an output, or none, and each is within ±1e30.
+pub(super) fn check_bias(bias: &[f32], outputs: usize) -> Result<(), KernelError> {
+    if bias.len() != outputs && !bias.is_empty() {
+        return Err(KernelError::Count { what: "biases", expected: outputs, found: bias.len() });
+    }
+    match bias.iter().find(|b| !(-1e30..=1e30).contains(*b)) {
+        Some(&value) => Err(KernelError::Value { what: "bias", value }),
+        None => Ok(()),
+    }
+}
+
+/// Lays the weights out: strips of [`Dot::STRIP`] outputs, each with `depth` inputs, [`Dot::GROUP`] inputs of an output side by side.
 /// What is padding stays as it is, zero.
-fn arrange<const GROUP: usize, const STRIP: usize>(weights: &Weights<'_>, depth: usize, panels: &mut [u8]) {
+pub(super) fn arrange<const GROUP: usize, const STRIP: usize>(
+    weights: &Weights<'_>,
+    depth: usize,
+    panels: &mut [u8],
+) {
     let Weights { data, inputs, outputs, .. } = *weights;
     for (panel, first) in panels.chunks_exact_mut(STRIP * depth).zip((0..outputs).step_by(STRIP)) {
         let width = STRIP.min(outputs - first);
@@ -135,14 +155,9 @@ impl Linear {
         if scales.len() != outputs && scales.len() != 1 {
             return Err(KernelError::Count { what: "scales", expected: outputs, found: scales.len() });
         }
-        if bias.len() != outputs && !bias.is_empty() {
-            return Err(KernelError::Count { what: "biases", expected: outputs, found: bias.len() });
-        }
+        check_bias(bias, outputs)?;
         if let Some(&value) = scales.iter().find(|s| !(0.0..=1e3).contains(*s)) {
             return Err(KernelError::Value { what: "scale", value });
-        }
-        if let Some(&value) = bias.iter().find(|b| !(-1e30..=1e30).contains(*b)) {
-            return Err(KernelError::Value { what: "bias", value });
         }
         let layout = kernels.table.layout;
         let depth = inputs.next_multiple_of(layout.step);
@@ -156,16 +171,7 @@ impl Linear {
             bias: vec![0.0; padded],
             start: vec![0; padded],
         };
-        let panels = linear.panels.bytes_mut();
-        match (layout.group, layout.strip) {
-            (1, 16) => arrange::<1, 16>(&weights, depth, panels),
-            (2, 16) => arrange::<2, 16>(&weights, depth, panels),
-            (4, 16) => arrange::<4, 16>(&weights, depth, panels),
-            (4, 48) => arrange::<4, 48>(&weights, depth, panels),
-            (8, 16) => arrange::<8, 16>(&weights, depth, panels),
-            (16, 4) => arrange::<16, 4>(&weights, depth, panels),
-            (group, strip) => unreachable!("no instruction set has groups of {group} in strips of {strip}"),
-        }
+        (kernels.table.arrange)(&weights, depth, linear.panels.bytes_mut());
         weights.sum_columns(&mut linear.start);
         for (output, start) in linear.start.iter_mut().enumerate().take(outputs) {
             *start *= -layout.offset;

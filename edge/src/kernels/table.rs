@@ -5,7 +5,7 @@ use super::activations::Activations;
 use super::attention::{self, AttentionInput, AttentionScratch};
 use super::float_linear::{self, FloatLinear};
 use super::lanes::Dot;
-use super::linear::{self, Epilogue, Linear};
+use super::linear::{self, Epilogue, Linear, Weights};
 use super::portable::Portable;
 use super::rows::{self, Function};
 #[cfg(target_arch = "x86_64")]
@@ -19,8 +19,6 @@ pub(super) struct Layout {
     pub step: usize,
     pub activation_bytes: usize,
     pub offset: i32,
-    pub group: usize,
-    pub strip: usize,
 }
 
 impl Layout {
@@ -30,8 +28,6 @@ impl Layout {
             step: D::STEP,
             activation_bytes: D::ACTIVATION_BYTES,
             offset: D::OFFSET,
-            group: D::GROUP,
-            strip: D::STRIP,
         }
     }
 }
@@ -42,6 +38,7 @@ type LayerNorm = unsafe fn(&mut [f32], Option<&[f32]>, &Norm<'_>, Option<&mut Ac
 pub(super) struct Table {
     pub isa: Isa,
     pub layout: Layout,
+    pub arrange: fn(&Weights<'_>, usize, &mut [u8]),
     pub quantize: unsafe fn(&[f32], &mut Activations),
     pub linear: unsafe fn(&Linear, &Activations, usize, Epilogue, &mut [f32]),
     pub float_linear: unsafe fn(&FloatLinear, &[f32], Epilogue, &mut [f32]),
@@ -101,6 +98,7 @@ macro_rules! table {
         static TABLE: Table = Table {
             isa: Isa::$isa,
             layout: Layout::of::<$dot>(),
+            arrange: linear::arrange::<{ <$dot as Dot>::GROUP }, { <$dot as Dot>::STRIP }>,
             quantize,
             linear,
             float_linear,
