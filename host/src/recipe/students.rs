@@ -71,7 +71,10 @@ struct Course<'a> {
     distill: &'a Distill,
     teachers: &'a [PathBuf],
     prepared: &'a Prepared,
+    /// Of everything that all stages are made from.
     print: String,
+    /// Of the texts: one teacher more does not make the others be asked again.
+    texts: String,
     transfer: Option<TransferSet>,
 }
 
@@ -83,9 +86,8 @@ impl<'a> Course<'a> {
         prepared: &'a Prepared,
     ) -> Result<Self, RunError> {
         let mut parts = vec!["transfer".to_string(), prepared.digest(), recipe.task.max_tokens.to_string()];
-        for teacher in teachers {
-            parts.push(base::digest(teacher)?);
-        }
+        // the first one chooses the words that replace others
+        parts.push(base::digest(&teachers[0])?);
         for path in &distill.unlabelled {
             parts.push(hex(&Sha256::digest(std::fs::read(path).map_err(RunError::io(path))?)));
         }
@@ -94,8 +96,12 @@ impl<'a> Course<'a> {
         parts.extend(distill.seed.map(|seed| seed.to_string()));
         // its texts are kept out of the set
         parts.extend(prepared.test.as_ref().map(|test| hex(&test.digest())));
-        let print = fingerprint(&parts.iter().map(String::as_str).collect::<Vec<_>>());
-        Ok(Self { recipe, distill, teachers, prepared, print, transfer: None })
+        let of = |parts: &[String]| fingerprint(&parts.iter().map(String::as_str).collect::<Vec<_>>());
+        let texts = of(&parts);
+        for teacher in &teachers[1..] {
+            parts.push(base::digest(teacher)?);
+        }
+        Ok(Self { recipe, distill, teachers, prepared, print: of(&parts), texts, transfer: None })
     }
 
     /// The model that the first stage cuts.
@@ -132,7 +138,7 @@ impl<'a> Course<'a> {
 
     /// What a model says about the transfer set: asked once, kept in the output folder.
     fn answers(&mut self, folder: &Path, watch: Watch) -> Result<Answers, RunError> {
-        let print = fingerprint(&["answers", &self.print, &base::digest(folder)?]);
+        let print = fingerprint(&["answers", &self.texts, &base::digest(folder)?]);
         let file = self.recipe.output.join("answers").join(format!("{}.safetensors", &print[..16]));
         if let Some(answers) = Answers::load(&file) {
             return Ok(answers);
