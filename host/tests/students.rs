@@ -4,7 +4,9 @@ use goldcrest::bert::{
     Batch, Checkpoint, Classifier, Config, Mode, ProblemType, Tape, TokenizerFiles, Tokens,
 };
 use goldcrest::data::{Dataset, Example, Labels, Target, Task, unlabelled};
-use goldcrest::distill::{Augment, Layers, TransferSet, cut_widths, factorise_embeddings, importance};
+use goldcrest::distill::{
+    Augment, Layers, Pooling, TransferSet, cut_layers, cut_widths, factorise_embeddings, importance,
+};
 use goldcrest::export;
 use goldcrest::quantize::{Bits, quantize};
 use goldcrest::recipe::{Progress, Shrink, shrink};
@@ -166,6 +168,7 @@ fn a_smaller_base_is_half_as_wide_and_can_be_fine_tuned() {
         base: base.clone(),
         output: output.clone(),
         layers: Layers::Count(1),
+        pooling: Pooling::Cls,
         vocabulary: 10,
         texts: vec![texts],
         max_tokens: 16,
@@ -190,4 +193,65 @@ fn a_smaller_base_is_half_as_wide_and_can_be_fine_tuned() {
     let bytes = |folder: &std::path::Path| std::fs::metadata(folder.join("model.safetensors")).unwrap().len();
     assert!(bytes(&output) * 2 < bytes(&base), "{} {}", bytes(&output), bytes(&base));
     Classifier::new(small, 0).unwrap();
+}
+
+/// Two texts of different length, so that one is padded.
+fn two_texts() -> Batch {
+    let [long, short] = [vec![2, 5, 9, 13, 7, 3], vec![2, 8, 3]].map(|ids: Vec<u32>| {
+        let type_ids = vec![0; ids.len()];
+        Tokens { ids, type_ids }
+    });
+    Batch::new([&long, &short].into_iter(), 0)
+}
+
+#[test]
+fn a_sentence_vector_is_the_mean_of_what_the_last_layer_gives_for_its_tokens() {
+    let (whole, batch) = (model(), two_texts());
+    // with a layer more, the states that the last one gets are among the hidden states
+    let longer = cut_layers(&whole, &[0, 1, 1]).unwrap();
+    let (mut tape, mut other) = (Tape::default(), Tape::default());
+    let whole = Classifier::new(whole, 0).unwrap();
+    let found = whole.sentence_vectors(&batch, &mut tape).unwrap();
+    let states =
+        Classifier::new(longer, 0).unwrap().forward(&batch, Mode::Evaluate, &mut other).unwrap().hidden[2].clone();
+    let mean = |rows: std::ops::Range<usize>, column: usize| {
+        rows.clone().map(|row| states[row * 16 + column]).sum::<f32>() / rows.len() as f32
+    };
+    for column in 0..16 {
+        assert!((found[column] - mean(0..6, column)).abs() < 1e-5, "long text, {column}");
+        assert!((found[16 + column] - mean(6..9, column)).abs() < 1e-5, "short text, without padding, {column}");
+    }
+    // the rest of the pass is the same
+    let plain = whole.forward(&batch, Mode::Evaluate, &mut other).unwrap();
+    assert!(close(&plain.logits, &tape.output().logits, 1e-6) && close(&plain.cls, &tape.output().cls, 1e-6));
+}
+
+#[test]
+fn a_smaller_base_learns_sentence_vectors_where_it_shall() {
+    let folder = tempfile::tempdir().unwrap();
+    let (base, texts) = (folder.path().join("base"), folder.path().join("texts.txt"));
+    model().save(&base).unwrap();
+    std::fs::write(&texts, "red fast warm\nslower blue\ncold high low green\n").unwrap();
+    let distance = |pooling: Pooling| {
+        let output = folder.path().join(format!("{pooling:?}"));
+        let order = Shrink {
+            base: base.clone(),
+            output: output.clone(),
+            layers: Layers::Count(2),
+            pooling,
+            vocabulary: 14,
+            texts: vec![texts.clone()],
+            max_tokens: 16,
+            training: TrainOptions { epochs: Some(100.0), learning_rate: Some(1e-3), ..TrainOptions::default() },
+        };
+        shrink(&order, &mut |_| ()).unwrap();
+        let of = |folder: &std::path::Path| Classifier::new(Checkpoint::load(folder).unwrap(), 0).unwrap();
+        let (small, whole) = (of(&output), of(&base));
+        let (mut tape, batch) = (Tape::default(), two_texts());
+        let wanted = whole.sentence_vectors(&batch, &mut tape).unwrap();
+        let found = small.forward(&batch, Mode::Evaluate, &mut tape).unwrap().cls.clone();
+        found.iter().zip(wanted).map(|(a, b)| (a - b).powi(2)).sum::<f32>()
+    };
+    let (own, mean) = (distance(Pooling::Cls), distance(Pooling::Mean));
+    assert!(mean < 0.5 * own, "{mean} {own}");
 }

@@ -90,6 +90,33 @@ impl Classifier {
     /// # Errors
     /// When a text is too long for the model, or has ids that the model lacks.
     pub fn forward<'t>(&self, batch: &Batch, mode: Mode, tape: &'t mut Tape) -> Result<&'t Output, Error> {
+        self.pass(batch, mode, false, tape)?;
+        Ok(&tape.output)
+    }
+
+    /// As [`forward`](Self::forward) to evaluate, and the mean of each text's token vectors after the last layer, which
+    /// sentence encoders are trained for: [texts, hidden].
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn sentence_vectors(&self, batch: &Batch, tape: &mut Tape) -> Result<Vec<f32>, Error> {
+        self.pass(batch, Mode::Evaluate, true, tape)?;
+        let width = self.config().hidden_size;
+        let tokens: Vec<bool> = batch.tokens().collect();
+        let states = tape.output.hidden.last().expect("at least the embeddings");
+        let mut means = vec![0.0; batch.texts * width];
+        let texts = states.chunks_exact(batch.sequence * width).zip(tokens.chunks_exact(batch.sequence));
+        for ((states, tokens), mean) in texts.zip(means.chunks_exact_mut(width)) {
+            let rows = states.chunks_exact(width).zip(tokens).filter(|(_, token)| **token);
+            rows.for_each(|(row, _)| add(mean, row));
+            let count = tokens.iter().filter(|token| **token).count() as f32;
+            mean.iter_mut().for_each(|x| *x /= count);
+        }
+        Ok(means)
+    }
+
+    /// The pass itself. `whole` has the last layer computed for all tokens, as one more of the hidden states.
+    fn pass(&self, batch: &Batch, mode: Mode, whole: bool, tape: &mut Tape) -> Result<(), Error> {
         self.check(batch)?;
         let c = self.config();
         let (h, rows) = (c.hidden_size, batch.texts * batch.sequence);
@@ -99,17 +126,18 @@ impl Classifier {
         // layers share one tape where nothing is kept
         let kept = if mode == Mode::Evaluate { 1 } else { layers.len() };
         tape.layers.resize_with(kept, LayerTape::default);
-        tape.output.hidden.resize_with(layers.len().max(1), Vec::new);
+        tape.output.hidden.resize_with((layers.len() + usize::from(whole)).max(1), Vec::new);
         let hidden = &mut tape.output.hidden;
         self.embed(batch, mode, &mut tape.factors, &mut tape.embedded, sized(&mut hidden[0], rows * h));
         for (i, shape) in layers.iter().enumerate() {
             let (below, above) = hidden.split_at_mut(i + 1);
-            let last = i + 1 == layers.len();
+            let last = i + 1 == layers.len() && !whole;
             let y = if last { &mut tape.output.cls } else { &mut above[0] };
             self.layer(i, *shape, &below[i], batch, mode, last, &mut tape.layers[i % kept], y);
         }
-        if layers.is_empty() {
-            first_rows(&hidden[0], batch, h, sized(&mut tape.output.cls, batch.texts * h));
+        if layers.is_empty() || whole {
+            let top = &hidden[layers.len()];
+            first_rows(top, batch, h, sized(&mut tape.output.cls, batch.texts * h));
         }
         let pooled = sized(&mut tape.pooled, batch.texts * c.pooler_size());
         self.linear(POOLER, &tape.output.cls, pooled);
@@ -117,7 +145,7 @@ impl Classifier {
         let dropped = sized(&mut tape.dropped, pooled.len());
         self.head_dropout(mode).copy(pooled, dropped);
         self.linear(HEAD, dropped, sized(&mut tape.output.logits, batch.texts * c.num_labels()));
-        Ok(&tape.output)
+        Ok(())
     }
 
     /// Adds to `gradients` those of the weights, for the pass on the tape.

@@ -1,5 +1,5 @@
 use super::progress::Display;
-use goldcrest::distill::Layers;
+use goldcrest::distill::{Layers, Pooling};
 use goldcrest::recipe::{Shrink, shrink};
 use goldcrest::train::TrainOptions;
 use std::path::PathBuf;
@@ -20,6 +20,9 @@ pub struct Args {
     /// Layers to keep, counted from 0
     #[arg(long, value_delimiter = ',', default_value = "1,3,5")]
     layers: Vec<usize>,
+    /// Let [CLS] learn the mean of all tokens' vectors: for bases that are sentence encoders
+    #[arg(long)]
+    mean: bool,
     /// Word pieces to keep
     #[arg(long, default_value_t = 10_000)]
     vocabulary: usize,
@@ -47,6 +50,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         base: args.base.clone(),
         output: args.output.clone(),
         layers: Layers::These(args.layers.clone()),
+        pooling: if args.mean { Pooling::Mean } else { Pooling::Cls },
         vocabulary: args.vocabulary,
         texts: args.texts.clone(),
         max_tokens: args.max_tokens,

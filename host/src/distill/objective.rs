@@ -3,6 +3,7 @@ use crate::bert::ops::{Loss, Matrix, multiply};
 use crate::bert::{Batch, Classifier, Mode, Output, OutputGradient, Tape};
 use crate::data::Task;
 use crate::train::{Answers, Encoded, Error, Objective, Supervised};
+use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 
 /// Learning from a teacher: its softened outputs, a share of gold labels, its \[CLS\] vectors, its hidden states, and the
@@ -29,13 +30,31 @@ pub struct FromTeacher<'a> {
 pub struct HiddenTeacher<'a> {
     model: &'a Classifier,
     layers: Vec<usize>,
+    pooling: Pooling,
     tape: RefCell<Tape>,
+}
+
+/// What a model says about a text as a whole.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pooling {
+    /// Its \[CLS\] vector after the last layer.
+    #[default]
+    Cls,
+    /// The mean of its tokens' vectors after the last layer, special tokens included: what sentence encoders such as
+    /// all-MiniLM-L6-v2 were trained for (Reimers and Gurevych, arXiv 1908.10084).
+    Mean,
 }
 
 impl<'a> HiddenTeacher<'a> {
     /// A model with its layer for each of the student's.
     pub fn new(model: &'a Classifier, layers: Vec<usize>) -> Self {
-        Self { model, layers, tape: RefCell::default() }
+        Self { model, layers, pooling: Pooling::Cls, tape: RefCell::default() }
+    }
+
+    /// Another vector of a text to learn from than that of \[CLS\].
+    pub fn pooling(self, pooling: Pooling) -> Self {
+        Self { pooling, ..self }
     }
 }
 
@@ -90,7 +109,7 @@ impl FromTeacher<'_> {
 
 impl HiddenTeacher<'_> {
     /// Adds `weight` times the mean squared difference over all layers but the last, of which only \[CLS\] rows are computed;
-    /// gives those of the teacher.
+    /// gives the teacher's vectors of the texts.
     fn add_hidden(
         &self,
         batch: &Batch,
@@ -98,9 +117,13 @@ impl HiddenTeacher<'_> {
         weight: f64,
         sum: &mut Sum,
     ) -> Result<Vec<f32>, Error> {
-        let HiddenTeacher { model, layers, tape } = self;
+        let HiddenTeacher { model, layers, pooling, tape } = self;
         let mut tape = tape.borrow_mut();
-        let teacher = model.forward(batch, Mode::Evaluate, &mut tape)?;
+        let vectors = match pooling {
+            Pooling::Cls => model.forward(batch, Mode::Evaluate, &mut tape)?.cls.clone(),
+            Pooling::Mean => model.sentence_vectors(batch, &mut tape)?,
+        };
+        let teacher = tape.output();
         let tokens: Vec<bool> = batch.tokens().collect();
         let width = student.cls.len() / batch.texts();
         let values = tokens.iter().filter(|t| **t).count() * width;
@@ -120,11 +143,12 @@ impl HiddenTeacher<'_> {
             }
             sum.gradient.hidden[i + 1] = Some(gradient);
         }
-        Ok(teacher.cls.clone())
+        Ok(vectors)
     }
 }
 
-/// Learning a teacher's hidden states and \[CLS\] vectors, and nothing of any task: for a smaller base to fine-tune.
+/// Learning a teacher's hidden states and its vectors of the texts, the latter as \[CLS\] vectors, and nothing of any task: for a
+/// base to fine-tune.
 pub struct Imitation<'a>(pub HiddenTeacher<'a>);
 
 impl Objective for Imitation<'_> {

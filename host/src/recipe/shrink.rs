@@ -6,7 +6,7 @@ use super::step::{fingerprint, hex, json};
 use crate::bert::{Checkpoint, Classifier};
 use crate::data::{self, Dataset, Example, Labels, Target, Task};
 use crate::distill::{
-    HiddenTeacher, Imitation, Layers, chosen_layers, cut_layers, piece_counts, prune_vocabulary,
+    HiddenTeacher, Imitation, Layers, Pooling, chosen_layers, cut_layers, piece_counts, prune_vocabulary,
 };
 use crate::train::{self, Encoded, Job, TrainOptions};
 use sha2::{Digest, Sha256};
@@ -21,6 +21,8 @@ pub struct Shrink {
     pub output: PathBuf,
     /// Its layers.
     pub layers: Layers,
+    /// What its \[CLS\] vectors learn.
+    pub pooling: Pooling,
     /// Word pieces that are kept.
     pub vocabulary: usize,
     /// Files of texts to learn from, of which labels are not read.
@@ -44,7 +46,7 @@ pub fn shrink(shrink: &Shrink, watch: Watch) -> Result<(), RunError> {
     let mut texts = Vec::new();
     let mut parts = vec![
         base::digest(&shrink.base)?,
-        format!("{layers:?} {}", shrink.max_tokens),
+        format!("{layers:?} {:?} {}", shrink.pooling, shrink.max_tokens),
         json(&shrink.training),
     ];
     for path in &shrink.texts {
@@ -71,7 +73,7 @@ pub fn shrink(shrink: &Shrink, watch: Watch) -> Result<(), RunError> {
     let whole = Classifier::new(teacher, 0)?;
     let folder = shrink.output.join("training");
     let print = fingerprint(&parts.iter().map(String::as_str).collect::<Vec<_>>());
-    let objective = Imitation(HiddenTeacher::new(&whole, layers));
+    let objective = Imitation(HiddenTeacher::new(&whole, layers).pooling(shrink.pooling));
     let mut job = Job {
         model: &mut student,
         train: &encoded,
