@@ -1,7 +1,7 @@
 //! Numbers of the decision, fitted on held-out texts after quantization: the device uses them as they are.
 
 use crate::data::{Dataset, Target, Task};
-use crate::metrics::{self, argmax, calibration_error};
+use crate::metrics::{self, argmax, calibration};
 use goldcrest_edge::decision::{Abstention, Settings};
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,9 @@ pub struct Fitted {
     pub calibration_before: Option<f64>,
     /// And after.
     pub calibration_after: Option<f64>,
+    /// What probabilities that are exactly right would show on so many texts: see
+    /// [`by_chance`](crate::metrics::Calibration::by_chance).
+    pub calibration_by_chance: Option<f64>,
     /// With abstention: share of the texts that get an answer.
     pub coverage: Option<f64>,
     /// With abstention: share of those answers that are wrong.
@@ -92,6 +95,7 @@ pub fn describe_decision(
         abstention: settings.abstention,
         calibration_before: None,
         calibration_after: None,
+        calibration_by_chance: None,
         coverage: None,
         error: None,
         out_of_scope_recall: None,
@@ -100,9 +104,11 @@ pub fn describe_decision(
         return fitted;
     }
     let gold = classes(data);
-    let error = |logits: &[f32]| calibration_error(logits, width, gold.iter().copied());
+    let measured = |logits: &[f32]| calibration(logits, width, gold.iter().copied());
     let scaled: Vec<f32> = logits.iter().map(|x| x / settings.temperature).collect();
-    (fitted.calibration_before, fitted.calibration_after) = (Some(error(logits)), Some(error(&scaled)));
+    let after = measured(&scaled);
+    (fitted.calibration_before, fitted.calibration_after) = (Some(measured(logits).error), Some(after.error));
+    fitted.calibration_by_chance = Some(after.by_chance);
     if let Some((certainty, least)) = Certainty::of(settings.abstention) {
         let rows = certainty.of_rows(logits, width, settings.temperature).zip(&gold);
         let answered: Vec<bool> =
@@ -125,8 +131,11 @@ impl Fitted {
         let points = |x: f64| format!("{:.2}", x * 100.0);
         if let (Some(before), Some(after)) = (self.calibration_before, self.calibration_after) {
             let (before, after) = (points(before), points(after));
+            let chance = self.calibration_by_chance.map_or(String::new(), |chance| {
+                format!(" (chance alone would show {} on so many texts)", points(chance))
+            });
             notes.push(format!(
-                "temperature {:.3}: calibration error {before} before, {after} after",
+                "temperature {:.3}: calibration error {before} before, {after} after{chance}",
                 self.temperature
             ));
         }

@@ -1,21 +1,38 @@
-/// Expected calibration error (Guo et al., On Calibration of Modern Neural Networks, 2017) with 15 bins of equal
-/// width: how far confidence (the largest probability) is from accuracy, on average; 0 to 1.
-///
-/// `logits` is `[rows, width]`, row-major; `gold` gives the right class of each row. 0 without rows.
-pub fn calibration_error(logits: &[f32], width: usize, gold: impl Iterator<Item = u32>) -> f64 {
+/// How far confidence, the largest probability, is from accuracy on average; 0 to 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Calibration {
+    /// Expected calibration error (Guo et al., On Calibration of Modern Neural Networks, 2017) with 15 bins of equal width.
+    pub error: f64,
+    /// What the same confidences would show if they were exactly right: with few texts in a bin, chance alone parts accuracy
+    /// from confidence. In the normal approximation, the mean of |x| being √(2/π) of the standard deviation.
+    pub by_chance: f64,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Bin {
+    confidence: f64,
+    right: f64,
+    variance: f64,
+}
+
+/// Measures both. `logits` is `[rows, width]`, row-major; `gold` gives the right class of each row. 0 without rows.
+pub fn calibration(logits: &[f32], width: usize, gold: impl Iterator<Item = u32>) -> Calibration {
     const BINS: usize = 15;
-    // confidence and rights, summed; their difference over all rows is the bin's share of the error
-    let mut bins = [(0.0, 0.0); BINS];
+    let mut bins = [Bin::default(); BINS];
     let mut rows = 0;
     for (row, gold) in logits.chunks_exact(width.max(1)).zip(gold) {
         let best = super::argmax(row);
         let largest = f64::from(row[best as usize]);
         let confidence = 1.0 / row.iter().map(|&logit| (f64::from(logit) - largest).exp()).sum::<f64>();
-        let bin = ((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1;
-        bins[bin].0 += confidence;
-        bins[bin].1 += f64::from(u8::from(best == gold));
+        let bin = &mut bins[((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1];
+        bin.confidence += confidence;
+        bin.right += f64::from(u8::from(best == gold));
+        bin.variance += confidence * (1.0 - confidence);
         rows += 1;
     }
-    let error: f64 = bins.iter().map(|(confidence, right)| (confidence - right).abs()).sum();
-    if rows == 0 { 0.0 } else { error / f64::from(rows) }
+    let share = 1.0 / f64::from(rows.max(1));
+    Calibration {
+        error: bins.iter().map(|bin| (bin.confidence - bin.right).abs()).sum::<f64>() * share,
+        by_chance: bins.iter().map(|bin| (bin.variance * std::f64::consts::FRAC_2_PI).sqrt()).sum::<f64>() * share,
+    }
 }

@@ -66,7 +66,7 @@ pub struct SingleLabel {
     pub weighted_f1: f64,
     /// Matthews correlation for several classes (Gorodkin 2004); 0 if gold or predicted labels are all one.
     pub mcc: f64,
-    /// Expected calibration error over 15 bins, 0 to 1; see [`calibration_error`](super::calibration_error).
+    /// Expected calibration error over 15 bins, 0 to 1; see [`Calibration`](super::Calibration).
     pub calibration_error: f64,
     /// By label id.
     pub per_class: Vec<ClassScores>,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Dataset, Target, Task};
 
-pub use calibration::calibration_error;
+pub use calibration::{Calibration, calibration};
 pub use classes::{ClassScores, MultiLabel, SingleLabel};
 pub use numbers::Regression;
 
@@ -189,7 +189,7 @@ pub fn measure(data: &Dataset, logits: &[f32], thresholds: Option<&[f32]>) -> Re
             Target::Class(id) => Some(id),
             Target::Classes(_) | Target::Value(_) => None,
         });
-        metrics.calibration_error = calibration_error(logits, width(data), gold);
+        metrics.calibration_error = calibration(logits, width(data), gold).error;
     }
     Ok(metrics)
 }

@@ -1,7 +1,7 @@
 //! Small cases by hand; the larger ones against scikit-learn 1.x and SciPy, whose figures are recorded here.
 
 use super::*;
-use crate::data::{Example, Labels};
+use crate::data::{Example, Labels, SplitMix};
 
 const ROWS: usize = 60;
 const WIDTH: usize = 4;
@@ -108,9 +108,25 @@ fn nothing_to_divide_by_is_zero() {
 fn calibration_error_by_hand() {
     // two classes, logits (z, 0) with sigmoid(z) = 0.9: confidence 0.9, half of them right
     let z = 9.0_f32.ln();
-    close_f32(calibration_error(&[z, 0.0, z, 0.0], 2, [0, 1].into_iter()), 0.4);
-    assert_eq!(calibration_error(&[0.0, 0.0], 2, [0].into_iter()), 0.5);
-    assert_eq!(calibration_error(&[], 2, [].into_iter()), 0.0);
+    close_f32(calibration(&[z, 0.0, z, 0.0], 2, [0, 1].into_iter()).error, 0.4);
+    assert_eq!(calibration(&[0.0, 0.0], 2, [0].into_iter()).error, 0.5);
+    assert_eq!(calibration(&[], 2, [].into_iter()), Calibration::default());
+}
+
+#[test]
+fn calibration_by_chance_is_what_right_probabilities_show() {
+    // 40 texts of confidence 0.6 and 60 of 0.9, right as often as they say, drawn again and again
+    let logit = |p: f64| (p / (1.0 - p)).ln() as f32;
+    let confidences: Vec<f64> = [vec![0.6; 40], vec![0.9; 60]].concat();
+    let logits: Vec<f32> = confidences.iter().flat_map(|p| [logit(*p), 0.0]).collect();
+    let mut random = SplitMix::new(1, 0);
+    let mut draw = || {
+        let gold: Vec<u32> = confidences.iter().map(|p| u32::from(!random.chance(*p))).collect();
+        calibration(&logits, 2, gold.into_iter())
+    };
+    let drawn: Vec<Calibration> = (0..2000).map(|_| draw()).collect();
+    let mean = drawn.iter().map(|c| c.error).sum::<f64>() / 2000.0;
+    assert!((mean / drawn[0].by_chance - 1.0).abs() < 0.05, "{mean} {}", drawn[0].by_chance);
 }
 
 fn close_f32(found: f64, expected: f64) {
