@@ -213,13 +213,17 @@ fn a_sentence_vector_is_the_mean_of_what_the_last_layer_gives_for_its_tokens() {
     let whole = Classifier::new(whole, 0).unwrap();
     let found = whole.sentence_vectors(&batch, &mut tape).unwrap();
     let states =
-        Classifier::new(longer, 0).unwrap().forward(&batch, Mode::Evaluate, &mut other).unwrap().hidden[2].clone();
+        Classifier::new(longer, 0).unwrap().forward(&batch, Mode::Evaluate, &mut other).unwrap().hidden[2]
+            .clone();
     let mean = |rows: std::ops::Range<usize>, column: usize| {
         rows.clone().map(|row| states[row * 16 + column]).sum::<f32>() / rows.len() as f32
     };
     for column in 0..16 {
         assert!((found[column] - mean(0..6, column)).abs() < 1e-5, "long text, {column}");
-        assert!((found[16 + column] - mean(6..9, column)).abs() < 1e-5, "short text, without padding, {column}");
+        assert!(
+            (found[16 + column] - mean(6..9, column)).abs() < 1e-5,
+            "short text, without padding, {column}"
+        );
     }
     // the rest of the pass is the same
     let plain = whole.forward(&batch, Mode::Evaluate, &mut other).unwrap();
@@ -242,7 +246,11 @@ fn a_smaller_base_learns_sentence_vectors_where_it_shall() {
             vocabulary: 14,
             texts: vec![texts.clone()],
             max_tokens: 16,
-            training: TrainOptions { epochs: Some(100.0), learning_rate: Some(1e-3), ..TrainOptions::default() },
+            training: TrainOptions {
+                epochs: Some(100.0),
+                learning_rate: Some(1e-3),
+                ..TrainOptions::default()
+            },
         };
         shrink(&order, &mut |_| ()).unwrap();
         let of = |folder: &std::path::Path| Classifier::new(Checkpoint::load(folder).unwrap(), 0).unwrap();

@@ -33,6 +33,7 @@ pub fn calibration(logits: &[f32], width: usize, gold: impl Iterator<Item = u32>
     let share = 1.0 / f64::from(rows.max(1));
     Calibration {
         error: bins.iter().map(|bin| (bin.confidence - bin.right).abs()).sum::<f64>() * share,
-        by_chance: bins.iter().map(|bin| (bin.variance * std::f64::consts::FRAC_2_PI).sqrt()).sum::<f64>() * share,
+        by_chance: bins.iter().map(|bin| (bin.variance * std::f64::consts::FRAC_2_PI).sqrt()).sum::<f64>()
+            * share,
     }
 }

@@ -274,7 +274,8 @@ fn train_teachers(
         };
         let folder = recipe.output.join(folder);
         let max_tokens = recipe.task.max_tokens.to_string();
-        let print = fingerprint(&["train", &base, &prepared.digest(), &json(&options), &max_tokens]);
+        let pooler = json(&recipe.base.pooler);
+        let print = fingerprint(&["train", &base, &pooler, &prepared.digest(), &json(&options), &max_tokens]);
         let summary = once(&name, &folder, &print, watch, |watch| {
             if options.epochs == Some(0.0) && !checkpoint.tensors.contains_key("classifier.weight") {
                 return Err(RunError::NoHead { path: recipe.base.checkpoint.clone() });
@@ -283,6 +284,10 @@ fn train_teachers(
                 let (epochs, rate) =
                     (options.epochs.unwrap_or_default(), options.learning_rate.unwrap_or_default());
                 watch(Progress::Note(&format!("{epochs:.3} epochs, learning rate {rate:.2e}")));
+            }
+            if recipe.base.pooler.passes_through(&checkpoint) {
+                watch(Progress::Note("the pooler passes [CLS] on (base.pooler)"));
+                checkpoint.pass_through_pooler();
             }
             let mut model = Classifier::new(checkpoint, options.seed)?;
             let (train, dev) = prepared.encode(&model, recipe.task.max_tokens, watch)?;

@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::bert::Checkpoint;
 use crate::data::{Column, Format, Source, Task};
 use crate::distill::Distill;
 use crate::evaluate::DecisionOptions;
@@ -117,6 +118,35 @@ pub struct TextWindows {
 pub struct Base {
     /// A folder in the Hugging Face layout, or a bundle made of one.
     pub checkpoint: PathBuf,
+    /// Whether the checkpoint's own pooler is where training starts, `keep`, or one that passes \[CLS\] on unchanged but for its
+    /// tanh, `pass`. When not given the latter where the checkpoint has no classifier yet and a pooler that weight decay has
+    /// [worn down](crate::bert::Checkpoint::pooler_is_worn), as sentence encoders leave it.
+    #[serde(default)]
+    pub pooler: Pooler,
+}
+
+/// Where a pooler starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "as `base.pooler` says")]
+pub enum Pooler {
+    #[default]
+    Auto,
+    Keep,
+    Pass,
+}
+
+impl Pooler {
+    /// Whether a checkpoint's pooler is replaced.
+    pub(super) fn passes_through(self, checkpoint: &Checkpoint) -> bool {
+        match self {
+            Pooler::Auto => {
+                !checkpoint.tensors.contains_key("classifier.weight") && checkpoint.pooler_is_worn()
+            }
+            Pooler::Keep => false,
+            Pooler::Pass => true,
+        }
+    }
 }
 
 /// `[quantize]`: from fp32 to int8, and what it may cost.

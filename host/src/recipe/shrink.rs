@@ -34,7 +34,8 @@ pub struct Shrink {
 }
 
 /// Cuts a base to some of its layers, lets those learn the base's hidden states on texts without labels, and prunes the
-/// vocabulary to what such texts need most. Weights are written in f16.
+/// vocabulary to what such texts need most. Weights are written in f16. With [`Pooling::Mean`] the pooler passes on what
+/// \[CLS\] has learned: the base's own was not trained with sentence vectors.
 ///
 /// An interrupted run continues from its last saved state, in the folder's `training`, which goes at the end.
 ///
@@ -91,6 +92,9 @@ pub fn shrink(shrink: &Shrink, watch: Watch) -> Result<(), RunError> {
     let mut base: Checkpoint = pruned.checkpoint;
     (base.config.hidden_dropout_prob, base.config.attention_probs_dropout_prob) = dropout;
     base.tensors.retain(|name, _| !name.starts_with("classifier."));
+    if shrink.pooling == Pooling::Mean {
+        base.pass_through_pooler();
+    }
     base.save_halved(&shrink.output)?;
     let _ = std::fs::remove_dir_all(&folder);
     Ok(())
