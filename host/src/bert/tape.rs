@@ -78,6 +78,11 @@ pub(super) fn sites(layer: usize) -> [usize; 3] {
 }
 
 impl Tape {
+    /// What the head got in the last pass, but for its dropout: [texts, pooler].
+    pub fn pooled(&self) -> &[f32] {
+        &self.pooled
+    }
+
     /// What the last pass gave.
     pub fn output(&self) -> &Output {
         &self.output

@@ -1,7 +1,7 @@
 //! Numbers of the decision, fitted on held-out texts after quantization: the device uses them as they are.
 
 use crate::data::{Dataset, Target, Task};
-use crate::metrics::{self, argmax, calibration};
+use crate::metrics::{self, argmax, calibration, temperature};
 use goldcrest_edge::decision::{Abstention, Settings};
 use serde::{Deserialize, Serialize};
 
@@ -232,33 +232,6 @@ fn least(mut scored: Vec<(f32, bool)>, options: &DecisionOptions) -> Option<f32>
         (None, Some(most)) => Some(least_certain(&scored, most)),
         (None, None) => None,
     }
-}
-
-/// The temperature with the least negative log likelihood (Guo et al. 2017), by golden section over its logarithm: the
-/// likelihood has one minimum. As if one text more had been answered wrongly (after Platt 1999): where all answers are right
-/// the likelihood alone would ask for certainty.
-fn temperature(logits: &[f32], width: usize, gold: &[u32]) -> f32 {
-    const RATIO: f64 = 0.618_033_988_749_894_9;
-    let loss = |log: f64| -> f64 {
-        let t = log.exp();
-        let doubt = 1.0 / (gold.len() + 2) as f64;
-        let rows = logits.chunks_exact(width).zip(gold);
-        rows.map(|(row, gold)| {
-            let largest = f64::from(row[argmax(row) as usize]);
-            let sum: f64 = row.iter().map(|x| ((f64::from(*x) - largest) / t).exp()).sum();
-            let right = f64::from(row[*gold as usize]) - largest;
-            let others = row.iter().map(|x| f64::from(*x) - largest).sum::<f64>() - right;
-            let others = others / (width - 1).max(1) as f64;
-            sum.ln() - ((1.0 - doubt) * right + doubt * others) / t
-        })
-        .sum()
-    };
-    let (mut low, mut high) = (0.05f64.ln(), 20f64.ln());
-    for _ in 0..60 {
-        let (a, b) = (high - RATIO * (high - low), low + RATIO * (high - low));
-        if loss(a) < loss(b) { high = b } else { low = a }
-    }
-    ((low + high) / 2.0).exp() as f32
 }
 
 /// The lowest score from which on at most a share `most` of the answers is wrong; `scored` is ascending.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Dataset, Target, Task};
 
-pub use calibration::{Calibration, calibration};
+pub use calibration::{Calibration, calibration, temperature};
 pub use classes::{ClassScores, MultiLabel, SingleLabel};
 pub use numbers::Regression;
 

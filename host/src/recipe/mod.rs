@@ -19,7 +19,8 @@ mod wider;
 pub use for_data::ForData;
 pub use run::{Finished, Progress, RunError, Stages, Until, run, run_every_stage};
 pub use schema::{
-    Aware, Base, DataFiles, Files, Pack, Pooler, Quantize, Recipe, RecipeError, TaskOptions, TextWindows,
+    Aware, Base, DataFiles, Files, Head, Pack, Pooler, Quantize, Recipe, RecipeError, TaskOptions,
+    TextWindows,
 };
 pub use shrink::{Shrink, shrink};
 

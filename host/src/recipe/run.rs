@@ -4,7 +4,7 @@ use super::aware::quantization_aware;
 use super::pack::pack;
 use super::step::{fingerprint, fit, json, once};
 use super::wider::pack_wider;
-use super::{Aware, Recipe, base, prepare::Prepared, students::distil};
+use super::{Aware, Head, Recipe, base, prepare::Prepared, students::distil};
 use crate::bert::Classifier;
 use crate::data::Task;
 use crate::distill::{Distill, Plan};
@@ -274,8 +274,8 @@ fn train_teachers(
         };
         let folder = recipe.output.join(folder);
         let max_tokens = recipe.task.max_tokens.to_string();
-        let pooler = json(&recipe.base.pooler);
-        let print = fingerprint(&["train", &base, &pooler, &prepared.digest(), &json(&options), &max_tokens]);
+        let starts = json(&(recipe.base.pooler, recipe.base.head));
+        let print = fingerprint(&["train", &base, &starts, &prepared.digest(), &json(&options), &max_tokens]);
         let summary = once(&name, &folder, &print, watch, |watch| {
             if options.epochs == Some(0.0) && !checkpoint.tensors.contains_key("classifier.weight") {
                 return Err(RunError::NoHead { path: recipe.base.checkpoint.clone() });
@@ -285,12 +285,17 @@ fn train_teachers(
                     (options.epochs.unwrap_or_default(), options.learning_rate.unwrap_or_default());
                 watch(Progress::Note(&format!("{epochs:.3} epochs, learning rate {rate:.2e}")));
             }
+            let new_head = !checkpoint.tensors.contains_key("classifier.weight");
             if recipe.base.pooler.passes_through(&checkpoint) {
                 watch(Progress::Note("the pooler passes [CLS] on (base.pooler)"));
                 checkpoint.pass_through_pooler();
             }
             let mut model = Classifier::new(checkpoint, options.seed)?;
             let (train, dev) = prepared.encode(&model, recipe.task.max_tokens, watch)?;
+            if new_head && recipe.base.head == Head::Prototypes && train::set_prototypes(&mut model, &train)?
+            {
+                watch(Progress::Note("the head starts from the classes' means (base.head)"));
+            }
             let objective = Supervised::new(&train.data, &options)?;
             fit(&mut model, [&train, &dev], prepared.metric, &options, &objective, &folder, &print, watch)
         })?;

@@ -123,6 +123,20 @@ pub struct Base {
     /// [worn down](crate::bert::Checkpoint::pooler_is_worn), as sentence encoders leave it.
     #[serde(default)]
     pub pooler: Pooler,
+    /// Where a new head starts: `prototypes`, from the means of the classes' texts ([`set_prototypes`](crate::train::set_prototypes);
+    /// single label alone), or `random`, as Transformers does it: prototypes.
+    #[serde(default)]
+    pub head: Head,
+}
+
+/// Where a new head starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "as `base.head` says")]
+pub enum Head {
+    #[default]
+    Prototypes,
+    Random,
 }
 
 /// Where a pooler starts.

@@ -11,6 +11,7 @@ mod error;
 mod job;
 mod objective;
 mod options;
+mod prototypes;
 mod state;
 
 pub use adamw::AdamW;
@@ -20,3 +21,4 @@ pub use error::Error;
 pub use job::{Event, Job, Summary, train};
 pub use objective::{Objective, Supervised};
 pub use options::{ClassWeights, Schedule, TrainOptions, WeightRule};
+pub use prototypes::set_prototypes;

@@ -1,9 +1,11 @@
-//! Where the pooler starts: a sentence encoder leaves one that hardly anything gets through.
+//! Where training starts: pooler and head.
 
 mod support;
 
-use goldcrest::bert::{Batch, Checkpoint, Classifier, Mode, Tape, Tokens};
+use goldcrest::bert::{Batch, Checkpoint, Classifier, Mode, ProblemType, Tape, Tokens};
+use goldcrest::data::{Dataset, Example, Labels, Target, Task};
 use goldcrest::recipe::{Progress, Recipe, Until, run};
+use goldcrest::train::{Encoded, predict, set_prototypes};
 use support::{SHAPES, checkpoint};
 
 /// An encoder without a head, its pooler scaled.
@@ -66,4 +68,57 @@ fn a_worn_pooler_is_replaced_before_a_head_is_trained_on_it() {
     assert!(trained("fresh", "pooler = \"pass\"", "4"));
     // a classifier's pooler belongs to its head
     assert!(!trained("3/teacher", "", "5"));
+}
+
+#[test]
+fn a_head_of_prototypes_finds_the_nearest_mean() {
+    let mut base = base(0.02);
+    base.pass_through_pooler();
+    let labels = ["a", "b", "c"].map(String::from);
+    base.config.set_labels(&labels, ProblemType::SingleLabelClassification);
+    // the last class has one text, which is in nobody else's mean
+    let classes = [0, 1, 0, 1, 0, 1, 2, 0, 1, 1];
+    let example = |(i, class): (usize, &u32)| Example {
+        text: format!("piece{} piece{}", 5 + 7 * i, 100 + 50 * class),
+        pair: None,
+        target: Target::Class(*class),
+        file: 0,
+        line: 1,
+    };
+    let examples = classes.iter().enumerate().map(example).collect();
+    let labels = Labels::ordered(labels.to_vec()).unwrap();
+    let data = Dataset { task: Task::SingleLabel, labels, examples, files: vec![] };
+    let encoded = Encoded::new(data.clone(), &base.tokenizer, 16).unwrap();
+    let mut model = Classifier::new(base.clone(), 1).unwrap();
+
+    let vectors = predict(&model, &encoded, &mut |_| ()).unwrap().cls;
+    let vectors: Vec<Vec<f64>> = vectors
+        .chunks_exact(vectors.len() / 10)
+        .map(|row| row.iter().map(|x| f64::from(*x).tanh()).collect())
+        .collect();
+    let distance = |vector: &[f64], class: u32| {
+        let own: Vec<&Vec<f64>> =
+            vectors.iter().zip(classes).filter(|(_, c)| *c == class).map(|(v, _)| v).collect();
+        let mean = |i: usize| own.iter().map(|v| v[i]).sum::<f64>() / own.len() as f64;
+        vector.iter().enumerate().map(|(i, x)| (x - mean(i)).powi(2)).sum::<f64>()
+    };
+    assert!(set_prototypes(&mut model, &encoded).unwrap());
+    let logits = predict(&model, &encoded, &mut |_| ()).unwrap().logits;
+    let mut ratios = Vec::new();
+    for (vector, logits) in vectors.iter().zip(logits.chunks_exact(3)) {
+        for class in 1..3 {
+            // logits differ as the squared distances do
+            let apart = 0.5 * (distance(vector, 0) - distance(vector, class));
+            ratios.push(f64::from(logits[class as usize] - logits[0]) / apart);
+        }
+    }
+    let (least, most) = ratios.iter().fold((f64::MAX, f64::MIN), |(a, b), x| (a.min(*x), b.max(*x)));
+    assert!(least > 0.0 && most / least < 1.02, "{ratios:?}");
+
+    // nothing to leave out, or no classes: the head stays as it is
+    let few = Encoded::new(data.subset([0, 1, 6]), &base.tokenizer, 16).unwrap();
+    assert!(!set_prototypes(&mut model, &few).unwrap());
+    let numbers = Dataset { task: Task::Regression, ..data };
+    assert!(!set_prototypes(&mut model, &Encoded::new(numbers, &base.tokenizer, 16).unwrap()).unwrap());
+    assert_eq!(predict(&model, &encoded, &mut |_| ()).unwrap().logits, logits);
 }
