@@ -4,7 +4,7 @@ mod support;
 
 use goldcrest::bert::{Batch, Checkpoint, Classifier, Mode, ProblemType, Tape, Tokens};
 use goldcrest::data::{Dataset, Example, Labels, Target, Task};
-use goldcrest::recipe::{Progress, Recipe, Until, run};
+use goldcrest::recipe::{Progress, Recipe, RunError, Until, run};
 use goldcrest::train::{Encoded, predict, set_prototypes};
 use support::{SHAPES, checkpoint};
 
@@ -66,6 +66,13 @@ fn a_worn_pooler_is_replaced_before_a_head_is_trained_on_it() {
     assert!(trained("worn", "", "2"));
     assert!(!trained("worn", "pooler = \"keep\"", "3"));
     assert!(trained("fresh", "pooler = \"pass\"", "4"));
+    // a head that was trained on another pooler is none
+    assert!(trained("3/teacher", "pooler = \"pass\"", "6"));
+    let text = "output = \"7\"\n[data]\ntrain = \"data.csv\"\n[base]\ncheckpoint = \"3/teacher\"\npooler = \"pass\"\n[train]\nepochs = 0\n\
+                [pack]\nname = \"x\"\n";
+    let error =
+        run(&Recipe::parse(text, &path("recipe.toml")).unwrap(), Until::Train, &mut |_| ()).unwrap_err();
+    assert!(matches!(error, RunError::NoHead { .. }), "{error}");
     // a classifier's pooler belongs to its head
     assert!(!trained("3/teacher", "", "5"));
 }
@@ -74,9 +81,10 @@ fn a_worn_pooler_is_replaced_before_a_head_is_trained_on_it() {
 fn a_head_of_prototypes_finds_the_nearest_mean() {
     let mut base = base(0.02);
     base.pass_through_pooler();
-    let labels = ["a", "b", "c"].map(String::from);
+    // no text has the last of them
+    let labels = ["a", "b", "c", "d"].map(String::from);
     base.config.set_labels(&labels, ProblemType::SingleLabelClassification);
-    // the last class has one text, which is in nobody else's mean
+    // the third has one text, which is in nobody else's mean
     let classes = [0, 1, 0, 1, 0, 1, 2, 0, 1, 1];
     let example = |(i, class): (usize, &u32)| Example {
         text: format!("piece{} piece{}", 5 + 7 * i, 100 + 50 * class),
@@ -105,7 +113,8 @@ fn a_head_of_prototypes_finds_the_nearest_mean() {
     assert!(set_prototypes(&mut model, &encoded).unwrap());
     let logits = predict(&model, &encoded, &mut |_| ()).unwrap().logits;
     let mut ratios = Vec::new();
-    for (vector, logits) in vectors.iter().zip(logits.chunks_exact(3)) {
+    for (vector, logits) in vectors.iter().zip(logits.chunks_exact(4)) {
+        assert!(logits[..3].iter().all(|logit| *logit > logits[3]), "{logits:?}");
         for class in 1..3 {
             // logits differ as the squared distances do
             let apart = 0.5 * (distance(vector, 0) - distance(vector, class));

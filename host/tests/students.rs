@@ -255,6 +255,9 @@ fn a_smaller_base_learns_sentence_vectors_where_it_shall() {
         shrink(&order, &mut |_| ()).unwrap();
         let of = |folder: &std::path::Path| Classifier::new(Checkpoint::load(folder).unwrap(), 0).unwrap();
         let (small, whole) = (of(&output), of(&base));
+        let pooler = &small.weights()["bert.pooler.dense.weight"].data;
+        let passes = pooler.iter().enumerate().all(|(i, x)| *x == f32::from(u8::from(i % 17 == 0)));
+        assert_eq!(passes, pooling == Pooling::Mean);
         let (mut tape, batch) = (Tape::default(), two_texts());
         let wanted = whole.sentence_vectors(&batch, &mut tape).unwrap();
         let found = small.forward(&batch, Mode::Evaluate, &mut tape).unwrap().cls.clone();

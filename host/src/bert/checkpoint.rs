@@ -69,7 +69,7 @@ const FACTORS_FILE: &str = "embedding_factors.safetensors";
 
 impl Checkpoint {
     /// Whether the pooler's weights have been worn down: they deviate from 0 by less than half of what Transformers starts
-    /// them with, 0.02.
+    /// them with, 0.02. (That of all-MiniLM-L6-v2: 0.009.)
     pub fn pooler_is_worn(&self) -> bool {
         const WORN: f64 = 0.01;
         self.tensors.get("bert.pooler.dense.weight").is_some_and(|weight| {

@@ -20,7 +20,8 @@ pub struct Output {
     pub logits: Vec<f32>,
     /// The first token after the last layer: [texts, hidden].
     pub cls: Vec<f32>,
-    /// After the embeddings and after each layer but the last: [texts * sequence, hidden].
+    /// After the embeddings and after each layer but the last, of which [`sentence_vectors`](super::Classifier::sentence_vectors)
+    /// alone computes all tokens: [texts * sequence, hidden].
     pub hidden: Vec<Vec<f32>>,
 }
 

@@ -17,7 +17,7 @@ pub struct Tape {
     factors: Vec<f32>,
     embedded: Norm,
     layers: Vec<LayerTape>,
-    /// After tanh: [texts, hidden].
+    /// After tanh: [texts, pooler].
     pooled: Vec<f32>,
     /// And after dropout.
     dropped: Vec<f32>,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 #[command(after_help = "\
 Example:
-  goldcrest shrink base/all-MiniLM-L6-v2 -o my-base --layers 1,3,5 --vocabulary 10000 messages.txt reviews.csv")]
+  goldcrest shrink base/all-MiniLM-L6-v2 -o my-base --mean --layers 1,3,5 --vocabulary 10000 messages.txt reviews.csv")]
 pub struct Args {
     /// A checkpoint folder
     base: PathBuf,

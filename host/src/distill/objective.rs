@@ -3,7 +3,6 @@ use crate::bert::ops::{Loss, Matrix, multiply};
 use crate::bert::{Batch, Classifier, Mode, Output, OutputGradient, Tape};
 use crate::data::Task;
 use crate::train::{Answers, Encoded, Error, Objective, Supervised};
-use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 
 /// Learning from a teacher: its softened outputs, a share of gold labels, its \[CLS\] vectors, its hidden states, and the
@@ -35,11 +34,9 @@ pub struct HiddenTeacher<'a> {
 }
 
 /// What a model says about a text as a whole.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pooling {
     /// Its \[CLS\] vector after the last layer.
-    #[default]
     Cls,
     /// The mean of its tokens' vectors after the last layer, special tokens included: what sentence encoders such as
     /// all-MiniLM-L6-v2 were trained for (Reimers and Gurevych, arXiv 1908.10084).

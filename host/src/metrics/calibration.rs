@@ -4,7 +4,8 @@ pub struct Calibration {
     /// Expected calibration error (Guo et al., On Calibration of Modern Neural Networks, 2017) with 15 bins of equal width.
     pub error: f64,
     /// What the same confidences would show if they were exactly right: with few texts in a bin, chance alone parts accuracy
-    /// from confidence. In the normal approximation, the mean of |x| being √(2/π) of the standard deviation.
+    /// from confidence. In the normal approximation, the mean of |x| being √(2/π) of the standard deviation, but not more than
+    /// twice the variance, which a sum of such deviations cannot exceed on average.
     pub by_chance: f64,
 }
 
@@ -13,6 +14,12 @@ struct Bin {
     confidence: f64,
     right: f64,
     variance: f64,
+}
+
+impl Bin {
+    fn by_chance(&self) -> f64 {
+        (self.variance * std::f64::consts::FRAC_2_PI).sqrt().min(2.0 * self.variance)
+    }
 }
 
 /// Measures both. `logits` is `[rows, width]`, row-major; `gold` gives the right class of each row. 0 without rows.
@@ -33,8 +40,7 @@ pub fn calibration(logits: &[f32], width: usize, gold: impl Iterator<Item = u32>
     let share = 1.0 / f64::from(rows.max(1));
     Calibration {
         error: bins.iter().map(|bin| (bin.confidence - bin.right).abs()).sum::<f64>() * share,
-        by_chance: bins.iter().map(|bin| (bin.variance * std::f64::consts::FRAC_2_PI).sqrt()).sum::<f64>()
-            * share,
+        by_chance: bins.iter().map(Bin::by_chance).sum::<f64>() * share,
     }
 }
 

@@ -277,6 +277,12 @@ fn train_teachers(
         let starts = json(&(recipe.base.pooler, recipe.base.head));
         let print = fingerprint(&["train", &base, &starts, &prepared.digest(), &json(&options), &max_tokens]);
         let summary = once(&name, &folder, &print, watch, |watch| {
+            if recipe.base.pooler.passes_through(&checkpoint) {
+                watch(Progress::Note("the pooler passes [CLS] on (base.pooler)"));
+                checkpoint.pass_through_pooler();
+                // a head that was trained on another pooler is none
+                checkpoint.tensors.retain(|name, _| !name.starts_with("classifier."));
+            }
             if options.epochs == Some(0.0) && !checkpoint.tensors.contains_key("classifier.weight") {
                 return Err(RunError::NoHead { path: recipe.base.checkpoint.clone() });
             }
@@ -286,10 +292,6 @@ fn train_teachers(
                 watch(Progress::Note(&format!("{epochs:.3} epochs, learning rate {rate:.2e}")));
             }
             let new_head = !checkpoint.tensors.contains_key("classifier.weight");
-            if recipe.base.pooler.passes_through(&checkpoint) {
-                watch(Progress::Note("the pooler passes [CLS] on (base.pooler)"));
-                checkpoint.pass_through_pooler();
-            }
             let mut model = Classifier::new(checkpoint, options.seed)?;
             let (train, dev) = prepared.encode(&model, recipe.task.max_tokens, watch)?;
             if new_head && recipe.base.head == Head::Prototypes && train::set_prototypes(&mut model, &train)?

@@ -119,8 +119,9 @@ pub struct Base {
     /// A folder in the Hugging Face layout, or a bundle made of one.
     pub checkpoint: PathBuf,
     /// Whether the checkpoint's own pooler is where training starts, `keep`, or one that passes \[CLS\] on unchanged but for its
-    /// tanh, `pass`. When not given the latter where the checkpoint has no classifier yet and a pooler that weight decay has
-    /// [worn down](crate::bert::Checkpoint::pooler_is_worn), as sentence encoders leave it.
+    /// tanh, `pass`, for which a new head is trained in any case. `auto` is the latter where the checkpoint has no classifier for
+    /// these labels and a pooler that weight decay has [worn down](crate::bert::Checkpoint::pooler_is_worn), as sentence encoders
+    /// can leave it: auto.
     #[serde(default)]
     pub pooler: Pooler,
     /// Where a new head starts: `prototypes`, from the means of the classes' texts ([`set_prototypes`](crate::train::set_prototypes);

@@ -3,7 +3,8 @@ use crate::bert::{Classifier, Mode, Tape};
 use crate::data::{Target, Task};
 use crate::metrics::temperature;
 
-/// Texts of each class that are looked at.
+/// Texts that are looked at, of all classes together, and of each at most.
+const TEXTS: usize = 4096;
 const PER_CLASS: usize = 64;
 /// Texts a batch.
 const BATCH: usize = 64;
@@ -15,10 +16,14 @@ const SURE: f32 = 0.2;
 /// of the class's texts (Snell et al., Prototypical Networks, arXiv 1703.05175, section 2.4: with squared distances that is a
 /// linear layer). How steeply is a fifth of what suits the texts best, each left out of its own class's mean: see `SURE`.
 ///
-/// Gives whether the head was set: not where labels do not exclude each other, nor where all classes have one text alone.
+/// Gives whether the head was set: not where labels do not exclude each other, nor where all classes have one text alone or lie
+/// in one place. A class without texts is less likely than any other.
 ///
 /// # Errors
 /// When the model cannot read a text.
+///
+/// # Panics
+/// When a text has a class that the model lacks.
 pub fn set_prototypes(model: &mut Classifier, train: &Encoded) -> Result<bool, Error> {
     if train.data.task != Task::SingleLabel {
         return Ok(false);
@@ -27,44 +32,52 @@ pub fn set_prototypes(model: &mut Classifier, train: &Encoded) -> Result<bool, E
     let (width, labels) = (model.config().pooler_size(), model.config().num_labels());
     let mut counts = vec![0u32; labels];
     let mut sums = vec![0.0; labels * width];
+    let mut middle = vec![0.0; width];
     for (vector, class) in vectors.chunks_exact(width).zip(&classes) {
         counts[*class as usize] += 1;
         add(&mut sums[*class as usize * width..][..width], vector);
+        add(&mut middle, vector);
     }
-    if counts.iter().all(|count| *count < 2) {
-        return Ok(false);
-    }
-    let mut middle = vec![0.0; width];
-    vectors.chunks_exact(width).for_each(|vector| add(&mut middle, vector));
     middle.iter_mut().for_each(|x| *x /= classes.len() as f32);
-    let means: Vec<f32> = sums
-        .chunks_exact(width)
-        .zip(&counts)
-        .flat_map(|(sum, count)| match count {
-            0 => middle.clone(),
-            count => sum.iter().map(|x| x / *count as f32).collect(),
-        })
-        .collect();
-    let steep = SURE / left_out_temperature(&vectors, &classes, &sums, &means, &counts);
-    let squares = |x: &[f32]| x.iter().map(|x| x * x).sum::<f32>();
-    let of_class = |mean: &[f32]| -> (Vec<f32>, f32) {
-        let weight = mean.iter().zip(&middle).map(|(mean, middle)| steep * (mean - middle)).collect();
-        (weight, -0.5 * steep * (squares(mean) - squares(&middle)))
+    let Some(temperature) = left_out_temperature(&vectors, &classes, &sums, &counts) else {
+        return Ok(false);
     };
-    let (weight, bias): (Vec<_>, Vec<_>) = means.chunks_exact(width).map(of_class).unzip();
+    let steep = SURE / temperature;
+    let squares = |x: &[f32]| x.iter().map(|x| x * x).sum::<f32>();
+    let of_class = |(sum, count): (&[f32], &u32)| match count {
+        0 => (vec![0.0; width], f32::INFINITY),
+        count => {
+            let mean: Vec<f32> = sum.iter().map(|x| x / *count as f32).collect();
+            let weight = mean.iter().zip(&middle).map(|(mean, middle)| steep * (mean - middle)).collect();
+            (weight, -0.5 * steep * (squares(&mean) - squares(&middle)))
+        }
+    };
+    let (weight, mut bias): (Vec<_>, Vec<_>) = sums.chunks_exact(width).zip(&counts).map(of_class).unzip();
+    if counts.contains(&0) {
+        let logits = vectors.chunks_exact(width).flat_map(|vector| {
+            let of = move |(row, bias): (&Vec<f32>, &f32)| {
+                row.iter().zip(vector).map(|(w, x)| w * x).sum::<f32>() + bias
+            };
+            weight.iter().zip(&bias).map(of)
+        });
+        let least = logits.fold(f32::INFINITY, f32::min);
+        bias.iter_mut().filter(|bias| bias.is_infinite()).for_each(|bias| *bias = least - 1.0);
+    }
     for (name, values) in [("classifier.weight", weight.concat()), ("classifier.bias", bias)] {
         model.weights_mut().get_mut(name).expect("every classifier has a head").data = values;
     }
     Ok(true)
 }
 
-/// Vectors after the pooler of up to [`PER_CLASS`] texts of each class [texts, width], and their classes.
+/// Vectors after the pooler of the first texts of each class [texts, width], and their classes.
 fn vectors(model: &Classifier, train: &Encoded) -> Result<(Vec<f32>, Vec<u32>), Error> {
-    let mut taken = vec![0; model.config().num_labels()];
+    let labels = model.config().num_labels();
+    let most = (TEXTS / labels).clamp(2, PER_CLASS);
+    let mut taken = vec![0; labels];
     let (mut rows, mut classes) = (Vec::new(), Vec::new());
     for (row, example) in (0..).zip(&train.data.examples) {
         if let Target::Class(class) = example.target
-            && taken[class as usize] < PER_CLASS
+            && taken[class as usize] < most
         {
             taken[class as usize] += 1;
             rows.push(row);
@@ -80,32 +93,39 @@ fn vectors(model: &Classifier, train: &Encoded) -> Result<(Vec<f32>, Vec<u32>), 
 }
 
 /// What half the negative squared distances to the classes' means are best divided by, each text's own class being without it.
-fn left_out_temperature(
-    vectors: &[f32],
-    classes: &[u32],
-    sums: &[f32],
-    means: &[f32],
-    counts: &[u32],
-) -> f32 {
-    let width = vectors.len() / classes.len();
+/// `None` where there is nothing to leave out, or distances say nothing about classes.
+fn left_out_temperature(vectors: &[f32], classes: &[u32], sums: &[f32], counts: &[u32]) -> Option<f32> {
+    /// What the distances are scaled to on average: far within the temperatures that are searched.
+    const SCALE: f32 = 10.0;
+    /// Near the highest of those.
+    const NOTHING: f32 = 19.0;
+    let width = vectors.len() / classes.len().max(1);
+    let present: Vec<u32> = (0..counts.len() as u32).filter(|class| counts[*class as usize] > 0).collect();
     let (mut logits, mut gold) = (Vec::new(), Vec::new());
-    for (vector, class) in vectors.chunks_exact(width).zip(classes) {
-        let others = counts[*class as usize] - 1;
-        if others == 0 {
+    for (vector, own) in vectors.chunks_exact(width.max(1)).zip(classes) {
+        if counts[*own as usize] < 2 {
             continue;
         }
-        let own = sums[*class as usize * width..][..width]
-            .iter()
-            .zip(vector)
-            .map(|(sum, x)| (sum - x) / others as f32);
-        let own: Vec<f32> = own.collect();
-        for (other, mean) in (0..).zip(means.chunks_exact(width)) {
-            let mean = if other == *class { &own } else { mean };
-            logits.push(-0.5 * vector.iter().zip(mean).map(|(x, m)| (x - m) * (x - m)).sum::<f32>());
+        for (column, class) in (0..).zip(&present) {
+            let left_out = class == own;
+            let count = (counts[*class as usize] - u32::from(left_out)) as f32;
+            let sum = &sums[*class as usize * width..][..width];
+            let apart = vector.iter().zip(sum).map(|(x, sum)| {
+                let mean = if left_out { (sum - x) / count } else { sum / count };
+                (x - mean) * (x - mean)
+            });
+            logits.push(-0.5 * apart.sum::<f32>());
+            if left_out {
+                gold.push(column);
+            }
         }
-        gold.push(*class);
     }
-    temperature(&logits, counts.len(), &gold)
+    let unit = -logits.iter().sum::<f32>() / (SCALE * logits.len() as f32);
+    if !(unit > 0.0 && unit.is_finite()) {
+        return None;
+    }
+    logits.iter_mut().for_each(|x| *x /= unit);
+    Some(temperature(&logits, present.len(), &gold)).filter(|t| *t < NOTHING).map(|t| t * unit)
 }
 
 fn add(sum: &mut [f32], x: &[f32]) {
