@@ -6,15 +6,12 @@ use goldcrest::bert::{Batch, Checkpoint, Classifier, Mode, ProblemType, Tape, To
 use goldcrest::data::{Dataset, Example, Labels, Target, Task};
 use goldcrest::recipe::{Progress, Recipe, RunError, Until, run};
 use goldcrest::train::{Encoded, predict, set_prototypes};
-use support::{SHAPES, checkpoint};
+use support::{SHAPES, checkpoint_with_pieces};
 
 /// An encoder without a head, its pooler scaled.
 fn base(pooler: f32) -> Checkpoint {
     let shape = &SHAPES[2];
-    let mut model = checkpoint(shape, 7);
-    let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(String::from);
-    let pieces = (special.len()..shape.vocabulary).map(|i| format!("piece{i}"));
-    model.tokenizer.vocab = special.into_iter().chain(pieces).map(|piece| piece + "\n").collect();
+    let mut model = checkpoint_with_pieces(shape, 7);
     model.tensors.retain(|name, _| !name.starts_with("classifier."));
     let weight = &mut model.tensors.get_mut("bert.pooler.dense.weight").unwrap().data;
     let deviation = (weight.iter().map(|x| x * x).sum::<f32>() / weight.len() as f32).sqrt();

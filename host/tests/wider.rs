@@ -10,7 +10,7 @@ use goldcrest_edge::bundle::Bundle;
 use goldcrest_edge::kernels::Isa;
 use goldcrest_edge::model::{Bytes, Model, Options};
 use std::path::Path;
-use support::{Random, SHAPES, checkpoint};
+use support::{Random, SHAPES, checkpoint_with_pieces};
 
 const SPOILED: [&str; 2] =
     ["bert.encoder.layer.0.intermediate.dense.weight", "bert.encoder.layer.1.intermediate.dense.weight"];
@@ -19,10 +19,7 @@ const SPOILED: [&str; 2] =
 /// take the integers of all other weights, and no training changes them.
 fn spoiled() -> Checkpoint {
     let shape = &SHAPES[2];
-    let mut model = checkpoint(shape, 7);
-    let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(String::from);
-    let pieces = (special.len()..shape.vocabulary).map(|i| format!("piece{i}"));
-    model.tokenizer.vocab = special.into_iter().chain(pieces).map(|piece| piece + "\n").collect();
+    let mut model = checkpoint_with_pieces(shape, 7);
     model.config.set_labels(
         &(0..shape.labels).map(|i| format!("label{i}")).collect::<Vec<_>>(),
         ProblemType::SingleLabelClassification,

@@ -308,3 +308,12 @@ pub fn difference(a: &[f32], b: &[f64]) -> f64 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - b).abs()).fold(0.0, f64::max)
 }
+
+/// The same with a vocabulary that texts can be written in: `piece5`, `piece6`, … after the special pieces.
+pub fn checkpoint_with_pieces(shape: &Shape, seed: u64) -> Checkpoint {
+    let mut model = checkpoint(shape, seed);
+    let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(String::from);
+    let pieces = (special.len()..shape.vocabulary).map(|i| format!("piece{i}"));
+    model.tokenizer.vocab = special.into_iter().chain(pieces).map(|piece| piece + "\n").collect();
+    model
+}

@@ -1,0 +1,41 @@
+//! Teachers are asked once each.
+
+mod support;
+
+use goldcrest::recipe::{Progress, Recipe, Until, run};
+use support::{SHAPES, checkpoint_with_pieces};
+
+#[test]
+fn one_teacher_more_is_asked_alone_and_the_student_learns_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let mut base = checkpoint_with_pieces(&SHAPES[2], 7);
+    base.tensors.retain(|name, _| !name.starts_with("classifier."));
+    base.save(&path("base")).unwrap();
+    let lines = (5..45).map(|i| format!("piece{i} piece{},{}\n", i + 1, if i % 2 == 0 { "a" } else { "b" }));
+    std::fs::write(path("data.csv"), "text,label\n".to_string() + &lines.collect::<String>()).unwrap();
+    let recipe = |output: &str, seed: u32, distill: &str| {
+        let text = format!(
+            "output = \"{output}\"\n[data]\ntrain = \"data.csv\"\n[base]\ncheckpoint = \"base\"\n[task]\nmax_tokens = 16\n\
+             [train]\nepochs = 2\nseed = {seed}\n{distill}\n[pack]\nname = \"x\"\n"
+        );
+        Recipe::parse(&text, &path("recipe.toml")).unwrap()
+    };
+    for seed in 1..3 {
+        run(&recipe(&format!("other{seed}"), seed, ""), Until::Train, &mut |_| ()).unwrap();
+    }
+    let distilled = |others: &str| {
+        let distill = format!("[distill]\nlayers = 1\nepochs = 1\nother_teachers = [{others}]");
+        let (mut asked, mut reused) = (0, None);
+        let mut watch = |progress: Progress| match progress {
+            Progress::Note(note) => asked += u32::from(note.starts_with("asking")),
+            Progress::Step { name: "distill", reused: again } => reused = Some(again),
+            _ => {}
+        };
+        run(&recipe("out", 0, &distill), Until::Distill, &mut watch).unwrap();
+        (asked, reused)
+    };
+    assert_eq!(distilled("\"other1/teacher\""), (2, Some(false)));
+    assert_eq!(distilled("\"other1/teacher\", \"other2/teacher\""), (1, Some(false)));
+    assert_eq!(distilled("\"other1/teacher\", \"other2/teacher\""), (0, Some(true)));
+}
