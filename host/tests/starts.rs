@@ -5,7 +5,7 @@ mod support;
 use goldcrest::bert::{Batch, Checkpoint, Classifier, Mode, ProblemType, Tape, Tokens};
 use goldcrest::data::{Dataset, Example, Labels, Target, Task};
 use goldcrest::recipe::{Progress, Recipe, RunError, Until, run};
-use goldcrest::train::{Encoded, predict, set_prototypes};
+use goldcrest::train::{Encoded, predict, set_head};
 use support::{SHAPES, checkpoint_with_pieces};
 
 /// An encoder without a head, its pooler scaled.
@@ -107,7 +107,7 @@ fn a_head_of_prototypes_finds_the_nearest_mean() {
         let mean = |i: usize| own.iter().map(|v| v[i]).sum::<f64>() / own.len() as f64;
         vector.iter().enumerate().map(|(i, x)| (x - mean(i)).powi(2)).sum::<f64>()
     };
-    assert!(set_prototypes(&mut model, &encoded).unwrap());
+    assert!(set_head(&mut model, &encoded).unwrap());
     let logits = predict(&model, &encoded, &mut |_| ()).unwrap().logits;
     let mut ratios = Vec::new();
     for (vector, logits) in vectors.iter().zip(logits.chunks_exact(4)) {
@@ -121,10 +121,104 @@ fn a_head_of_prototypes_finds_the_nearest_mean() {
     let (least, most) = ratios.iter().fold((f64::MAX, f64::MIN), |(a, b), x| (a.min(*x), b.max(*x)));
     assert!(least > 0.0 && most / least < 1.02, "{ratios:?}");
 
-    // nothing to leave out, or no classes: the head stays as it is
+    // nothing to leave out: the head stays as it is
     let few = Encoded::new(data.subset([0, 1, 6]), &base.tokenizer, 16).unwrap();
-    assert!(!set_prototypes(&mut model, &few).unwrap());
-    let numbers = Dataset { task: Task::Regression, ..data };
-    assert!(!set_prototypes(&mut model, &Encoded::new(numbers, &base.tokenizer, 16).unwrap()).unwrap());
+    assert!(!set_head(&mut model, &few).unwrap());
     assert_eq!(predict(&model, &encoded, &mut |_| ()).unwrap().logits, logits);
+}
+
+#[test]
+fn a_head_of_labels_that_do_not_exclude_each_other_is_as_sure_as_their_texts_allow() {
+    let mut base = base(0.02);
+    base.pass_through_pooler();
+    let names = ["a", "b", "none has it", "all have it"].map(String::from);
+    base.config.set_labels(&names, ProblemType::MultiLabelClassification);
+    let labels = Labels::ordered(names.to_vec()).unwrap();
+    let sets: Vec<Vec<u32>> = (0..24)
+        .map(|i| {
+            let chosen = [(0, i % 3 == 0), (1, i % 5 < 2), (3, true)];
+            chosen.into_iter().filter(|(_, has)| *has).map(|(label, _)| label).collect()
+        })
+        .collect();
+    // a word for each label, with one text in six that lacks it, and one of its own
+    let text = |(i, set): (usize, &Vec<u32>)| {
+        let word = |label: u32| if set.contains(&label) == (i % 6 < 5) { 40 + label } else { 50 + label };
+        format!("piece{} piece{} piece{}", word(0), word(1), 100 + 3 * i)
+    };
+    let example = |(i, set)| Example {
+        text: text((i, set)),
+        pair: None,
+        target: Target::Classes(set.clone()),
+        file: 0,
+        line: 1,
+    };
+    let examples = sets.iter().enumerate().map(example).collect();
+    let data = Dataset { task: Task::MultiLabel, labels, examples, files: vec![] };
+    let encoded = Encoded::new(data, &base.tokenizer, 16).unwrap();
+    let mut model = Classifier::new(base, 1).unwrap();
+    let vectors = predict(&model, &encoded, &mut |_| ()).unwrap().cls;
+    let vectors: Vec<Vec<f64>> = vectors
+        .chunks_exact(vectors.len() / 24)
+        .map(|row| row.iter().map(|x| f64::from(*x).tanh()).collect())
+        .collect();
+    assert!(set_head(&mut model, &encoded).unwrap());
+    let logits = predict(&model, &encoded, &mut |_| ()).unwrap().logits;
+
+    // half the difference of a text's squared distances to the two means, without text `left_out`
+    let difference = |i: usize, label: u32, left_out: Option<usize>| {
+        let distance = |with: bool| {
+            let own: Vec<&Vec<f64>> = (0..24)
+                .filter(|j| sets[*j].contains(&label) == with && Some(*j) != left_out)
+                .map(|j| &vectors[j])
+                .collect();
+            let mean = |d: usize| own.iter().map(|v| v[d]).sum::<f64>() / own.len() as f64;
+            vectors[i].iter().enumerate().map(|(d, x)| (x - mean(d)).powi(2)).sum::<f64>()
+        };
+        0.5 * (distance(false) - distance(true))
+    };
+    let odds = |count: f64| (count / (25.0 - count)).ln();
+    let mut slopes = Vec::new();
+    for (i, row) in logits.chunks_exact(4).enumerate() {
+        for (label, count) in [(0, 8.5), (1, 10.5)] {
+            slopes.push((f64::from(row[label as usize]) - odds(count)) / difference(i, label, None));
+        }
+        assert!(
+            (f64::from(row[2]) - odds(0.5)).abs() < 1e-4 && (f64::from(row[3]) - odds(24.5)).abs() < 1e-4
+        );
+    }
+    slopes.sort_by(f64::total_cmp);
+    let slope = slopes[slopes.len() / 2];
+    assert!(slope > 0.0 && slopes.iter().all(|s| (s / slope - 1.0).abs() < 0.02), "{slopes:?}");
+    // no other steepness than five times this has less binary cross entropy on texts left out
+    let loss = |steep: f64| -> f64 {
+        let of = |i: usize, label: u32, count: f64| {
+            let logit = (count / (24.0 - count)).ln() + steep * difference(i, label, Some(i));
+            let signed = if sets[i].contains(&label) { -logit } else { logit };
+            signed.exp().ln_1p()
+        };
+        (0..24).map(|i| of(i, 0, 8.0) + of(i, 1, 10.0)).sum()
+    };
+    let best = loss(5.0 * slope);
+    assert!([0.7, 0.9, 1.1, 1.4].iter().all(|factor| loss(5.0 * slope * factor) > best));
+}
+
+#[test]
+fn the_bias_of_a_regression_starts_at_the_mean() {
+    let mut base = base(0.02);
+    base.config.set_labels(&["score".to_string()], ProblemType::Regression);
+    let numbers = [1.0, 2.5, 4.0];
+    let example = |(i, value): (usize, &f32)| Example {
+        text: format!("piece{}", 5 + i),
+        pair: None,
+        target: Target::Value(*value),
+        file: 0,
+        line: 1,
+    };
+    let examples = numbers.iter().enumerate().map(example).collect();
+    let data = Dataset { task: Task::Regression, labels: Labels::default(), examples, files: vec![] };
+    let mut model = Classifier::new(base.clone(), 1).unwrap();
+    let weight = model.weights()["classifier.weight"].data.clone();
+    assert!(set_head(&mut model, &Encoded::new(data, &base.tokenizer, 16).unwrap()).unwrap());
+    assert_eq!(model.weights()["classifier.bias"].data, [2.5]);
+    assert_eq!(model.weights()["classifier.weight"].data, weight);
 }

@@ -1,7 +1,7 @@
 //! Numbers of the decision, fitted on held-out texts after quantization: the device uses them as they are.
 
 use crate::data::{Dataset, Target, Task};
-use crate::metrics::{self, argmax, calibration, temperature};
+use crate::metrics::{self, argmax, calibration, temperature, thresholds};
 use goldcrest_edge::decision::{Abstention, Settings};
 use serde::{Deserialize, Serialize};
 
@@ -75,7 +75,7 @@ pub fn fit_decision(
             let compare = options.false_reject.is_some() && silent(rules[1]) > silent(rules[0]);
             settings.abstention = if compare { rules[1] } else { rules[0] };
         }
-        Task::MultiLabel if options.thresholds => settings.thresholds = thresholds(data, logits, width),
+        Task::MultiLabel if options.thresholds => settings.thresholds = thresholds(data, logits),
         Task::MultiLabel | Task::Regression => {}
     }
     settings
@@ -246,48 +246,6 @@ fn least_certain(scored: &[(f32, bool)], most: f64) -> f32 {
     f32::INFINITY
 }
 
-/// Labels with fewer examples than this get the threshold that is best for all labels together.
-const ENOUGH: usize = 10;
-
-/// For each label the probability from which on giving it is best for its F1.
-fn thresholds(data: &Dataset, logits: &[f32], width: usize) -> Vec<f32> {
-    let columns: Vec<Vec<(f32, bool)>> = (0..width)
-        .map(|label| {
-            let rows = logits.chunks_exact(width).zip(&data.examples);
-            rows.map(|(row, example)| {
-                let has = matches!(&example.target, Target::Classes(c) if c.contains(&(label as u32)));
-                (1.0 / (1.0 + (-row[label]).exp()), has)
-            })
-            .collect()
-        })
-        .collect();
-    let all: Vec<(f32, bool)> = columns.iter().flatten().copied().collect();
-    let common = best_threshold(all);
-    columns
-        .into_iter()
-        .map(|column| {
-            let enough = column.iter().filter(|(_, has)| *has).count() >= ENOUGH;
-            if enough { best_threshold(column) } else { common }
-        })
-        .collect()
-}
-
-fn best_threshold(mut column: Vec<(f32, bool)>) -> f32 {
-    column.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let positives = column.iter().filter(|(_, has)| *has).count();
-    let (mut best, mut right) = ((0.0, metrics::THRESHOLD), 0usize);
-    for (i, (score, has)) in column.iter().enumerate() {
-        right += usize::from(*has);
-        // the threshold lies halfway to the next score; equal scores go together
-        let next = column.get(i + 1).map_or(0.0, |(next, _)| *next);
-        let f1 = 2.0 * right as f64 / (i + 1 + positives) as f64;
-        if next < *score && f1 > best.0 {
-            best = (f1, (score + next) / 2.0);
-        }
-    }
-    best.1
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -311,10 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn thresholds_and_abstention_by_hand() {
-        // giving the label from 0.35 on: 2 right of 3, of 2: F1 0.8; from 0.65: 1 of 1, F1 0.67
-        let column = vec![(0.9, true), (0.4, false), (0.3, true), (0.2, false)];
-        assert!((best_threshold(column) - 0.25).abs() < 1e-6);
+    fn abstention_by_hand() {
         let scored = [(0.5, false), (0.6, true), (0.7, false), (0.9, true), (0.95, true)];
         assert_eq!(least_certain(&scored, 0.25), 0.6);
         assert_eq!(least_certain(&scored, 0.0), 0.9);

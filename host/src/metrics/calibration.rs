@@ -50,9 +50,7 @@ pub fn calibration(logits: &[f32], width: usize, gold: impl Iterator<Item = u32>
 ///
 /// `logits` is `[rows, width]`, row-major; `gold` gives the right class of each row.
 pub fn temperature(logits: &[f32], width: usize, gold: &[u32]) -> f32 {
-    const RATIO: f64 = 0.618_033_988_749_894_9;
-    let loss = |log: f64| -> f64 {
-        let t = log.exp();
+    let loss = |t: f64| -> f64 {
         let doubt = 1.0 / (gold.len() + 2) as f64;
         let rows = logits.chunks_exact(width).zip(gold);
         rows.map(|(row, gold)| {
@@ -65,10 +63,16 @@ pub fn temperature(logits: &[f32], width: usize, gold: &[u32]) -> f32 {
         })
         .sum()
     };
-    let (mut low, mut high) = (0.05f64.ln(), 20f64.ln());
+    lowest(0.05, 20.0, loss) as f32
+}
+
+/// Where a function of one number that falls and then rises is least, by golden section over its logarithm.
+pub(crate) fn lowest(low: f64, high: f64, f: impl Fn(f64) -> f64) -> f64 {
+    const RATIO: f64 = 0.618_033_988_749_894_9;
+    let (mut low, mut high) = (low.ln(), high.ln());
     for _ in 0..60 {
         let (a, b) = (high - RATIO * (high - low), low + RATIO * (high - low));
-        if loss(a) < loss(b) { high = b } else { low = a }
+        if f(a.exp()) < f(b.exp()) { high = b } else { low = a }
     }
-    ((low + high) / 2.0).exp() as f32
+    ((low + high) / 2.0).exp()
 }

@@ -5,6 +5,7 @@
 mod calibration;
 mod classes;
 mod numbers;
+mod thresholds;
 
 use std::fmt;
 
@@ -12,9 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Dataset, Target, Task};
 
+pub(crate) use calibration::lowest;
 pub use calibration::{Calibration, calibration, temperature};
 pub use classes::{ClassScores, MultiLabel, SingleLabel};
 pub use numbers::Regression;
+pub use thresholds::thresholds;
 
 /// Probability at and above which a label of a multi-label task is given, unless thresholds are.
 pub const THRESHOLD: f32 = 0.5;

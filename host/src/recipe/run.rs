@@ -294,9 +294,8 @@ fn train_teachers(
             let new_head = !checkpoint.tensors.contains_key("classifier.weight");
             let mut model = Classifier::new(checkpoint, options.seed)?;
             let (train, dev) = prepared.encode(&model, recipe.task.max_tokens, watch)?;
-            if new_head && recipe.base.head == Head::Prototypes && train::set_prototypes(&mut model, &train)?
-            {
-                watch(Progress::Note("the head starts from the classes' means (base.head)"));
+            if new_head && recipe.base.head == Head::Prototypes && train::set_head(&mut model, &train)? {
+                watch(Progress::Note("the head starts from the means of the texts (base.head)"));
             }
             let objective = Supervised::new(&train.data, &options)?;
             fit(&mut model, [&train, &dev], prepared.metric, &options, &objective, &folder, &print, watch)

@@ -124,8 +124,8 @@ pub struct Base {
     /// can leave it: auto.
     #[serde(default)]
     pub pooler: Pooler,
-    /// Where a new head starts: `prototypes`, from the means of the classes' texts ([`set_prototypes`](crate::train::set_prototypes);
-    /// single label alone), or `random`, as Transformers does it: prototypes.
+    /// Where a new head starts: `prototypes`, from the means of the classes' texts ([`set_head`](crate::train::set_head)),
+    /// or `random`, as Transformers does it: prototypes.
     #[serde(default)]
     pub head: Head,
 }

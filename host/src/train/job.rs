@@ -3,7 +3,7 @@ use super::state::{self, Position};
 use super::{AdamW, Encoded, Error, Objective, Schedule, TrainOptions, predict};
 use crate::bert::ops::mix;
 use crate::bert::{Classifier, Gradients, Mode, Tape};
-use crate::data::batches;
+use crate::data::{Task, batches};
 use crate::metrics::{self, Metric, Metrics};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
@@ -16,7 +16,8 @@ pub struct Job<'a> {
     pub model: &'a mut Classifier,
     /// To learn from.
     pub train: &'a Encoded,
-    /// To choose the best checkpoint on, and by which figure. Without it the last one is kept.
+    /// To choose the best checkpoint on, and by which figure; multi-label with the best threshold for each label. Without it
+    /// the last one is kept.
     pub dev: Option<(&'a Encoded, Metric)>,
     /// How.
     pub options: &'a TrainOptions,
@@ -260,7 +261,9 @@ fn measure(job: &Job, at: &mut Position, log: &mut Log, watch: &mut dyn FnMut(Ev
         return Ok(job.model.checkpoint().save(&job.folder.join("best"))?);
     };
     let logits = predict(job.model, dev, &mut |_| ())?.logits;
-    let metrics = metrics::measure(&dev.data, &logits, None)?;
+    // as the decision will be fitted: few labels of many reach a half before they are learned well
+    let thresholds = (dev.data.task == Task::MultiLabel).then(|| metrics::thresholds(&dev.data, &logits));
+    let metrics = metrics::measure(&dev.data, &logits, thresholds.as_deref())?;
     let value = metrics.get(metric).unwrap_or(f64::NAN);
     // what was learned takes the place of the start even where it is only as good
     let best = at.best.is_none_or(|(best, step)| value > best || (step == 0 && value == best));

@@ -4,10 +4,12 @@
 //! and threads: a killed one continues from its last saved state and ends with the same weights.
 
 mod adamw;
+mod against_rest;
 mod answers;
 mod average;
 mod encoded;
 mod error;
+mod head;
 mod job;
 mod objective;
 mod options;
@@ -18,7 +20,7 @@ pub use adamw::AdamW;
 pub use answers::{Answers, predict};
 pub use encoded::Encoded;
 pub use error::Error;
+pub use head::set_head;
 pub use job::{Event, Job, Summary, train};
 pub use objective::{Objective, Supervised};
 pub use options::{ClassWeights, Schedule, TrainOptions, WeightRule};
-pub use prototypes::set_prototypes;

@@ -1,49 +1,25 @@
-use super::{Encoded, Error};
-use crate::bert::{Classifier, Mode, Tape};
-use crate::data::{Target, Task};
+//! A head for labels that exclude each other.
+
+use super::head::{Head, SURE, add, squares};
 use crate::metrics::temperature;
 
-/// Texts that are looked at, of all classes together, and of each at most.
-const TEXTS: usize = 4096;
-const PER_CLASS: usize = 64;
-/// Texts a batch.
-const BATCH: usize = 64;
-/// How sure the head is at the start, of what it has reason to be: where it is as sure as it may be, few texts are soon told apart
-/// without that the encoder learns from them. (Measured with 1: 5 points less after training on 100 texts of TREC-6, docs/sizes.md.)
-const SURE: f32 = 0.2;
-
-/// Sets the head to what the encoder knows already: a class is as likely as a text's vector, after the pooler, is near the mean
-/// of the class's texts (Snell et al., Prototypical Networks, arXiv 1703.05175, section 2.4: with squared distances that is a
-/// linear layer). How steeply is a fifth of what suits the texts best, each left out of its own class's mean: see `SURE`.
+/// A class is as likely as a text's vector is near the mean of the class's texts (Snell et al., Prototypical Networks, arXiv
+/// 1703.05175, section 2.4: with squared distances that is a linear layer). How steeply is a fifth ([`SURE`]) of what suits the
+/// texts best, each left out of its own class's mean. A class without texts is less likely than any other.
 ///
-/// Gives whether the head was set: not where labels do not exclude each other, nor where all classes have one text alone or lie
-/// in one place. A class without texts is less likely than any other.
-///
-/// # Errors
-/// When the model cannot read a text.
-///
-/// # Panics
-/// When a text has a class that the model lacks.
-pub fn set_prototypes(model: &mut Classifier, train: &Encoded) -> Result<bool, Error> {
-    if train.data.task != Task::SingleLabel {
-        return Ok(false);
-    }
-    let (vectors, classes) = vectors(model, train)?;
-    let (width, labels) = (model.config().pooler_size(), model.config().num_labels());
+/// `vectors` is [texts, width]. `None` where all classes have one text alone or lie in one place.
+pub(super) fn prototypes(vectors: &[f32], classes: &[u32], labels: usize) -> Option<Head> {
+    let width = vectors.len() / classes.len().max(1);
     let mut counts = vec![0u32; labels];
     let mut sums = vec![0.0; labels * width];
     let mut middle = vec![0.0; width];
-    for (vector, class) in vectors.chunks_exact(width).zip(&classes) {
+    for (vector, class) in vectors.chunks_exact(width.max(1)).zip(classes) {
         counts[*class as usize] += 1;
         add(&mut sums[*class as usize * width..][..width], vector);
         add(&mut middle, vector);
     }
     middle.iter_mut().for_each(|x| *x /= classes.len() as f32);
-    let Some(temperature) = left_out_temperature(&vectors, &classes, &sums, &counts) else {
-        return Ok(false);
-    };
-    let steep = SURE / temperature;
-    let squares = |x: &[f32]| x.iter().map(|x| x * x).sum::<f32>();
+    let steep = SURE / left_out_temperature(vectors, classes, &sums, &counts)?;
     let of_class = |(sum, count): (&[f32], &u32)| match count {
         0 => (vec![0.0; width], f32::INFINITY),
         count => {
@@ -63,33 +39,7 @@ pub fn set_prototypes(model: &mut Classifier, train: &Encoded) -> Result<bool, E
         let least = logits.fold(f32::INFINITY, f32::min);
         bias.iter_mut().filter(|bias| bias.is_infinite()).for_each(|bias| *bias = least - 1.0);
     }
-    for (name, values) in [("classifier.weight", weight.concat()), ("classifier.bias", bias)] {
-        model.weights_mut().get_mut(name).expect("every classifier has a head").data = values;
-    }
-    Ok(true)
-}
-
-/// Vectors after the pooler of the first texts of each class [texts, width], and their classes.
-fn vectors(model: &Classifier, train: &Encoded) -> Result<(Vec<f32>, Vec<u32>), Error> {
-    let labels = model.config().num_labels();
-    let most = (TEXTS / labels).clamp(2, PER_CLASS);
-    let mut taken = vec![0; labels];
-    let (mut rows, mut classes) = (Vec::new(), Vec::new());
-    for (row, example) in (0..).zip(&train.data.examples) {
-        if let Target::Class(class) = example.target
-            && taken[class as usize] < most
-        {
-            taken[class as usize] += 1;
-            rows.push(row);
-            classes.push(class);
-        }
-    }
-    let (mut vectors, mut tape) = (Vec::new(), Tape::default());
-    for rows in rows.chunks(BATCH) {
-        model.forward(&train.batch(rows, model.config().pad_token_id as u32), Mode::Evaluate, &mut tape)?;
-        vectors.extend(tape.pooled());
-    }
-    Ok((vectors, classes))
+    Some(Head { weight: weight.concat(), bias })
 }
 
 /// What half the negative squared distances to the classes' means are best divided by, each text's own class being without it.
@@ -126,8 +76,4 @@ fn left_out_temperature(vectors: &[f32], classes: &[u32], sums: &[f32], counts: 
     }
     logits.iter_mut().for_each(|x| *x /= unit);
     Some(temperature(&logits, present.len(), &gold)).filter(|t| *t < NOTHING).map(|t| t * unit)
-}
-
-fn add(sum: &mut [f32], x: &[f32]) {
-    sum.iter_mut().zip(x).for_each(|(sum, x)| *sum += x);
 }

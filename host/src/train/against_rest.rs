@@ -1,0 +1,109 @@
+//! A head for labels that do not exclude each other.
+
+use super::head::{Head, SURE, add, squares};
+use crate::metrics::lowest;
+
+/// A label is as likely as it is frequent, and more so as a text's vector is nearer the mean of the texts with it than of
+/// those without (linear discriminant analysis with one variance for all directions). How steeply is a fifth ([`SURE`]) of what
+/// suits the texts best, each left out of the means.
+///
+/// `vectors` is [texts, width], `targets` their labels, `shares` how frequent each label is anywhere. `None` where no label has two
+/// texts with it and two without, or distances say nothing about labels.
+pub(super) fn against_rest(vectors: &[f32], targets: &[&[u32]], shares: &[f32]) -> Option<Head> {
+    let width = vectors.len() / targets.len().max(1);
+    let mut all = vec![0.0; width];
+    let mut sums = vec![0.0; shares.len() * width];
+    let mut counts = vec![0u32; shares.len()];
+    for (vector, labels) in vectors.chunks_exact(width.max(1)).zip(targets) {
+        add(&mut all, vector);
+        for label in *labels {
+            counts[*label as usize] += 1;
+            add(&mut sums[*label as usize * width..][..width], vector);
+        }
+    }
+    let sides = Sides { vectors, targets, all, sums, counts, width };
+    let steep = SURE / sides.left_out_temperature()?;
+    let (mut weight, mut bias) = (Vec::new(), Vec::new());
+    for (label, share) in shares.iter().enumerate() {
+        let prior = (share / (1.0 - share)).ln();
+        match sides.means(label) {
+            Some([with, without]) => {
+                weight.extend(with.iter().zip(&without).map(|(a, b)| steep * (a - b)));
+                bias.push(prior - 0.5 * steep * (squares(&with) - squares(&without)));
+            }
+            None => {
+                weight.extend(vec![0.0; width]);
+                bias.push(prior);
+            }
+        }
+    }
+    Some(Head { weight, bias })
+}
+
+/// Texts with and without each label.
+struct Sides<'a> {
+    vectors: &'a [f32],
+    targets: &'a [&'a [u32]],
+    /// Of all vectors.
+    all: Vec<f32>,
+    /// Of those with each label [labels, width].
+    sums: Vec<f32>,
+    counts: Vec<u32>,
+    width: usize,
+}
+
+impl Sides<'_> {
+    fn without(&self, label: usize) -> f32 {
+        (self.targets.len() - self.counts[label] as usize) as f32
+    }
+
+    /// Mean vectors with the label and without, where there are both.
+    fn means(&self, label: usize) -> Option<[Vec<f32>; 2]> {
+        let (with, without) = (self.counts[label] as f32, self.without(label));
+        let sum = &self.sums[label * self.width..][..self.width];
+        let rest = self.all.iter().zip(sum).map(|(all, sum)| (all - sum) / without).collect();
+        (with > 0.0 && without > 0.0).then(|| [sum.iter().map(|sum| sum / with).collect(), rest])
+    }
+
+    /// How much nearer each text is to those with the label than to those without, itself left out; and whether it has it.
+    fn differences(&self, label: usize) -> impl Iterator<Item = (f32, bool)> {
+        let (with, without) = (self.counts[label] as f32, self.without(label));
+        let sum = &self.sums[label * self.width..][..self.width];
+        self.vectors.chunks_exact(self.width).zip(self.targets).map(move |(vector, labels)| {
+            let has = labels.contains(&(label as u32));
+            let own = if has { with } else { without } - 1.0;
+            let squared = vector.iter().zip(self.all.iter().zip(sum)).map(|(x, (all, sum))| {
+                let (a, b) = if has {
+                    ((sum - x) / own, (all - sum) / without)
+                } else {
+                    (sum / with, (all - sum - x) / own)
+                };
+                (x - b) * (x - b) - (x - a) * (x - a)
+            });
+            (0.5 * squared.sum::<f32>(), has)
+        })
+    }
+
+    /// What the differences are best divided by for the least binary cross entropy.
+    fn left_out_temperature(&self) -> Option<f32> {
+        /// Temperatures looked at, of differences of 1 on average.
+        const RANGE: [f64; 2] = [1e-3, 1e3];
+        let several = (0..self.counts.len()).filter(|l| self.counts[*l] > 1 && self.without(*l) > 1.0);
+        // the share of texts with the label among those looked at, as log odds; signs so that more is better
+        let rows: Vec<(f64, f64)> = several
+            .flat_map(|label| {
+                let prior = (f64::from(self.counts[label]) / f64::from(self.without(label))).ln();
+                let sign = |has: bool| if has { 1.0 } else { -1.0 };
+                self.differences(label).map(move |(d, has)| (sign(has) * prior, sign(has) * f64::from(d)))
+            })
+            .collect();
+        let unit = rows.iter().map(|(_, d)| d.abs()).sum::<f64>() / rows.len() as f64;
+        if !(unit > 0.0 && unit.is_finite()) {
+            return None;
+        }
+        let loss =
+            |t: f64| rows.iter().map(|(prior, d)| (-prior - d / (unit * t)).exp().ln_1p()).sum::<f64>();
+        let best = lowest(RANGE[0], RANGE[1], loss);
+        (best < 0.9 * RANGE[1]).then_some((best * unit) as f32)
+    }
+}

@@ -1,0 +1,108 @@
+use super::against_rest::against_rest;
+use super::prototypes::prototypes;
+use super::{Encoded, Error};
+use crate::bert::{Classifier, Mode, Tape};
+use crate::data::{Dataset, Target, Task};
+
+/// Texts that are looked at, of all classes together, and of each at most.
+const TEXTS: usize = 4096;
+const PER_CLASS: usize = 64;
+/// Texts a batch.
+const BATCH: usize = 64;
+/// How sure the head is at the start, of what it has reason to be: where it is as sure as it may be, few texts are soon told apart
+/// without that the encoder learns from them. (Measured with 1: 5 points less after training on 100 texts of TREC-6, docs/sizes.md.)
+pub(super) const SURE: f32 = 0.2;
+
+/// A linear layer: weight [labels, width], bias [labels].
+pub(super) struct Head {
+    pub(super) weight: Vec<f32>,
+    pub(super) bias: Vec<f32>,
+}
+
+/// Sets the head to what the encoder knows already, of vectors after the pooler: nearness to the means of the classes' texts, for
+/// labels that do not exclude each other to those of the texts with and without it. For regression the bias alone, to the
+/// mean of the numbers.
+///
+/// Gives whether the head was set: not where there is nothing to learn it from.
+///
+/// # Errors
+/// When the model cannot read a text.
+///
+/// # Panics
+/// When a text has a class that the model lacks.
+pub fn set_head(model: &mut Classifier, train: &Encoded) -> Result<bool, Error> {
+    let labels = model.config().num_labels();
+    let data = &train.data;
+    let head = match data.task {
+        Task::SingleLabel => {
+            let (vectors, targets) = vectors(model, train)?;
+            let classes: Vec<u32> = targets.into_iter().flatten().copied().collect();
+            prototypes(&vectors, &classes, labels)
+        }
+        Task::MultiLabel => {
+            let (vectors, targets) = vectors(model, train)?;
+            against_rest(&vectors, &targets, &shares(data, labels))
+        }
+        Task::Regression => {
+            let values = data.examples.iter().filter_map(|example| match example.target {
+                Target::Value(value) => Some(value),
+                _ => None,
+            });
+            let mean = values.sum::<f32>() / data.len().max(1) as f32;
+            let weight = model.weights()["classifier.weight"].data.clone();
+            Some(Head { weight, bias: vec![mean] })
+        }
+    };
+    let Some(Head { weight, bias }) = head else { return Ok(false) };
+    for (name, values) in [("classifier.weight", weight), ("classifier.bias", bias)] {
+        model.weights_mut().get_mut(name).expect("every classifier has a head").data = values;
+    }
+    Ok(true)
+}
+
+/// The classes of a text.
+fn classes(target: &Target) -> &[u32] {
+    match target {
+        Target::Class(class) => std::slice::from_ref(class),
+        Target::Classes(classes) => classes,
+        Target::Value(_) => &[],
+    }
+}
+
+/// The share of texts with each label, never none or all.
+fn shares(data: &Dataset, labels: usize) -> Vec<f32> {
+    let mut counts = vec![0.5f32; labels];
+    data.examples.iter().flat_map(|e| classes(&e.target)).for_each(|label| counts[*label as usize] += 1.0);
+    counts.iter().map(|count| count / (data.len() + 1) as f32).collect()
+}
+
+/// Vectors after the pooler of the first texts of each class, or of none [texts, width], and their classes.
+fn vectors<'a>(model: &Classifier, train: &'a Encoded) -> Result<(Vec<f32>, Vec<&'a [u32]>), Error> {
+    let labels = model.config().num_labels();
+    let most = (TEXTS / labels).clamp(2, PER_CLASS);
+    let mut taken = vec![0; labels + 1];
+    let (mut rows, mut targets) = (Vec::new(), Vec::new());
+    for (row, example) in (0..).zip(&train.data.examples) {
+        let classes = classes(&example.target);
+        let places = if classes.is_empty() { &[labels as u32] } else { classes };
+        if places.iter().any(|class| taken[*class as usize] < most) {
+            places.iter().for_each(|class| taken[*class as usize] += 1);
+            rows.push(row);
+            targets.push(classes);
+        }
+    }
+    let (mut vectors, mut tape) = (Vec::new(), Tape::default());
+    for rows in rows.chunks(BATCH) {
+        model.forward(&train.batch(rows, model.config().pad_token_id as u32), Mode::Evaluate, &mut tape)?;
+        vectors.extend(tape.pooled());
+    }
+    Ok((vectors, targets))
+}
+
+pub(super) fn squares(x: &[f32]) -> f32 {
+    x.iter().map(|x| x * x).sum()
+}
+
+pub(super) fn add(sum: &mut [f32], x: &[f32]) {
+    sum.iter_mut().zip(x).for_each(|(sum, x)| *sum += x);
+}
