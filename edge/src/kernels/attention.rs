@@ -5,7 +5,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::lanes::{Dot, LANES, Lanes, MAX_ROWS};
+use super::lanes::{Dot, LANES, Lanes, MAX_QUERIES};
 use super::rows::exp_row;
 
 /// Rows of floats with a distance between them: a part of a wider matrix.
@@ -61,7 +61,7 @@ impl AttentionInput<'_> {
         self.values.check(self.key_count, width);
         let padded = self.key_count.next_multiple_of(LANES);
         assert!(
-            padded * self.head_size <= scratch.keys.len() && padded * MAX_ROWS <= scratch.scores.len(),
+            padded * self.head_size <= scratch.keys.len() && padded * MAX_QUERIES <= scratch.scores.len(),
             "{} keys do not fit the scratch memory",
             self.key_count
         );
@@ -86,8 +86,8 @@ impl AttentionScratch {
         AttentionScratch {
             keys: vec![0.0; padded * head_size],
             values: vec![0.0; padded * head_size],
-            scores: vec![0.0; padded * MAX_ROWS],
-            queries: vec![0.0; MAX_ROWS * head_size],
+            scores: vec![0.0; padded * MAX_QUERIES],
+            queries: vec![0.0; MAX_QUERIES * head_size],
         }
     }
 
@@ -103,7 +103,7 @@ pub(super) fn attention<D: Dot>(input: &AttentionInput<'_>, scratch: &mut Attent
     let AttentionInput { queries, values, query_count, key_count, heads, head_size, scale, .. } = *input;
     let padded = key_count.next_multiple_of(LANES);
     let keys = &mut scratch.keys[..padded * head_size];
-    let scores = &mut scratch.scores[..padded * MAX_ROWS];
+    let scores = &mut scratch.scores[..padded * MAX_QUERIES];
     for head in 0..heads {
         let from = head * head_size;
         transpose_keys::<D>(input, from, padded, keys);
@@ -140,7 +140,7 @@ pub(super) fn attention<D: Dot>(input: &AttentionInput<'_>, scratch: &mut Attent
                     j += LANES;
                 }
             }
-            let mut inverse = [0.0; MAX_ROWS];
+            let mut inverse = [0.0; MAX_QUERIES];
             for r in 0..rows {
                 let row = scores[r * padded..][..padded].as_chunks_mut().0;
                 if let Some((last, blocks)) = row.split_last_mut() {
@@ -170,7 +170,7 @@ pub(super) fn attention<D: Dot>(input: &AttentionInput<'_>, scratch: &mut Attent
 /// Writes the first `rows` rows of a block.
 #[inline(always)]
 fn put_rows<L: Lanes, const SETS: usize>(
-    block: [[L; SETS]; MAX_ROWS],
+    block: [[L; SETS]; MAX_QUERIES],
     rows: usize,
     to: &mut [f32],
     stride: usize,
@@ -185,7 +185,7 @@ fn put_rows<L: Lanes, const SETS: usize>(
 /// Writes `width` columns of a block, each row times its factor.
 #[inline(always)]
 fn put_contexts<L: Lanes, const SETS: usize>(
-    block: [[L; SETS]; MAX_ROWS],
+    block: [[L; SETS]; MAX_QUERIES],
     factors: &[f32],
     to: &mut [f32],
     stride: usize,
@@ -208,7 +208,7 @@ fn weighted_sums<D: Dot, const SETS: usize>(
     right: Rows<'_>,
     count: usize,
     width: usize,
-) -> [[D; SETS]; MAX_ROWS] {
+) -> [[D; SETS]; MAX_QUERIES] {
     assert!((D::QUERIES - 1) * stride + count <= left.len());
     assert!(width == SETS * LANES || (SETS == 1 && width < LANES));
     right.check(count, width);
@@ -226,8 +226,8 @@ fn sums_of<D: Dot, const SETS: usize, const WHOLE: bool>(
     right: Rows<'_>,
     count: usize,
     width: usize,
-) -> [[D; SETS]; MAX_ROWS] {
-    let mut acc = [[D::splat(0.0); SETS]; MAX_ROWS];
+) -> [[D; SETS]; MAX_QUERIES] {
+    let mut acc = [[D::splat(0.0); SETS]; MAX_QUERIES];
     let mut i = 0;
     while i + 4 <= count {
         add_scaled::<D, SETS, 0>(&mut acc, left, stride, i, sets::<D, SETS, WHOLE>(right, i, width));
@@ -270,7 +270,7 @@ fn sets<D: Dot, const SETS: usize, const WHOLE: bool>(right: Rows<'_>, i: usize,
 /// One step of [`sums_of`]: adds `left[row * stride + i + LANE] * sets` to each row.
 #[inline(always)]
 fn add_scaled<D: Dot, const SETS: usize, const LANE: i32>(
-    acc: &mut [[D; SETS]; MAX_ROWS],
+    acc: &mut [[D; SETS]; MAX_QUERIES],
     left: &[f32],
     stride: usize,
     i: usize,

@@ -15,6 +15,8 @@ pub enum Isa {
     AvxVnni,
     /// x86-64 AVX-512 with VNNI (`vpdpbusd` on 512 bits).
     Avx512Vnni,
+    /// x86-64 AVX-512 with VNNI, and AMX (`tdpbssd` on tiles).
+    Avx512Amx,
     /// aarch64 Advanced SIMD without dot product (Cortex-A53, A72).
     Neon,
     /// aarch64 with SDOT (Cortex-A55, A76).
@@ -25,8 +27,16 @@ pub enum Isa {
 
 impl Isa {
     /// Every instruction set, slowest first within an architecture.
-    pub const ALL: [Isa; 7] =
-        [Isa::Portable, Isa::Avx2, Isa::AvxVnni, Isa::Avx512Vnni, Isa::Neon, Isa::NeonDot, Isa::NeonI8mm];
+    pub const ALL: [Isa; 8] = [
+        Isa::Portable,
+        Isa::Avx2,
+        Isa::AvxVnni,
+        Isa::Avx512Vnni,
+        Isa::Avx512Amx,
+        Isa::Neon,
+        Isa::NeonDot,
+        Isa::NeonI8mm,
+    ];
 
     /// The name that `GOLDCREST_ISA` and `Display` use.
     pub const fn name(self) -> &'static str {
@@ -35,6 +45,7 @@ impl Isa {
             Isa::Avx2 => "avx2",
             Isa::AvxVnni => "avx-vnni",
             Isa::Avx512Vnni => "avx512-vnni",
+            Isa::Avx512Amx => "avx512-amx",
             Isa::Neon => "neon",
             Isa::NeonDot => "neon-dot",
             Isa::NeonI8mm => "neon-i8mm",
@@ -89,6 +100,7 @@ fn detected(isa: Isa) -> bool {
         Isa::Avx512Vnni => {
             has!(is_x86_feature_detected: "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512vnni")
         }
+        Isa::Avx512Amx => detected(Isa::Avx512Vnni) && super::x86_64::has_amx(),
         _ => false,
     }
 }

@@ -163,7 +163,9 @@ pub(super) trait Dot: Lanes {
     const COLUMNS: usize;
     /// Rows of a tile, at most [`MAX_ROWS`].
     const ROWS: usize;
-    /// Query rows that attention works on together, at most [`MAX_ROWS`].
+    /// Whether all tiles of a product have one height, the last one beginning early enough.
+    const EVEN: bool = false;
+    /// Query rows that attention works on together, at most [`MAX_QUERIES`].
     const QUERIES: usize;
     /// Lane sets of keys (or of values) that attention works on together, 1 or 2: two share the loads of a query.
     const SETS: usize = 1;
@@ -198,9 +200,72 @@ pub(super) trait Dot: Lanes {
         start: *const i32,
         acc: *mut i32,
     );
+
+    /// Called before the tiles of a product, of which the highest has so many rows.
+    ///
+    /// # Safety
+    /// `rows` is 1 to [`Dot::ROWS`].
+    #[inline(always)]
+    unsafe fn begin(_rows: usize) {}
+
+    /// Called after them.
+    ///
+    /// # Safety
+    /// [`Dot::begin`] was called before, in this thread.
+    #[inline(always)]
+    unsafe fn end() {}
+
+    /// [`Dot::tile`] of 1 to [`Dot::ROWS`] rows; as many as [`Dot::begin`] was told where tiles are [`Dot::EVEN`].
+    ///
+    /// # Safety
+    /// As for [`Dot::tile`]; between [`Dot::begin`] and [`Dot::end`].
+    #[inline(always)]
+    unsafe fn rows(
+        rows: usize,
+        x: *const u8,
+        stride: usize,
+        panel: *const i8,
+        steps: usize,
+        start: *const i32,
+        acc: *mut i32,
+    ) {
+        // SAFETY: as the caller vouches.
+        unsafe { tile_of_rows::<Self>(rows, x, stride, panel, steps, start, acc) }
+    }
+}
+
+/// [`Dot::tile`] of 1 to 8 rows.
+///
+/// # Safety
+/// As for [`Dot::tile`].
+#[inline(always)]
+pub(super) unsafe fn tile_of_rows<D: Dot>(
+    rows: usize,
+    x: *const u8,
+    stride: usize,
+    panel: *const i8,
+    steps: usize,
+    start: *const i32,
+    acc: *mut i32,
+) {
+    // SAFETY: as the caller vouches.
+    unsafe {
+        match rows {
+            1 => D::tile::<1>(x, stride, panel, steps, start, acc),
+            2 => D::tile::<2>(x, stride, panel, steps, start, acc),
+            3 => D::tile::<3>(x, stride, panel, steps, start, acc),
+            4 => D::tile::<4>(x, stride, panel, steps, start, acc),
+            5 => D::tile::<5>(x, stride, panel, steps, start, acc),
+            6 => D::tile::<6>(x, stride, panel, steps, start, acc),
+            7 => D::tile::<7>(x, stride, panel, steps, start, acc),
+            _ => D::tile::<8>(x, stride, panel, steps, start, acc),
+        }
+    }
 }
 
 /// Bound of [`Dot::COLUMNS`].
 pub(super) const MAX_COLUMNS: usize = 48;
 /// Bound of [`Dot::ROWS`].
-pub(super) const MAX_ROWS: usize = 8;
+pub(super) const MAX_ROWS: usize = 16;
+/// Bound of [`Dot::QUERIES`].
+pub(super) const MAX_QUERIES: usize = 8;

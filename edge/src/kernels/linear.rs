@@ -218,30 +218,30 @@ pub(super) unsafe fn linear<D: Dot>(
     let acc = sums.as_mut_ptr().cast::<i32>();
     let steps = layer.inputs.div_ceil(D::STEP);
     let stride = x.stride();
-    // tiles of equal height, rather than full ones and a thin rest: some of them are higher by one
-    let tiles = rows.div_ceil(D::ROWS).max(1);
+    if rows == 0 {
+        return;
+    }
+    // tiles of equal height, rather than full ones and a thin rest: some of them are higher by one, or the last two overlap
+    let tiles = rows.div_ceil(D::ROWS);
     let (least, higher) = (rows / tiles, rows % tiles);
+    let highest = rows.div_ceil(tiles);
     let panels = layer.panels.bytes().chunks_exact(steps * D::STEP * D::COLUMNS);
+    // SAFETY: a tile has at most ROWS rows.
+    unsafe { D::begin(highest) };
     for (panel, weights) in panels.enumerate().take(layer.scale.len() / D::COLUMNS) {
         let first = panel * D::COLUMNS;
-        let mut row = 0;
-        while row < rows {
-            let height = if row < higher * (least + 1) { least + 1 } else { least };
+        for tile in 0..tiles {
+            let (row, height) = if D::EVEN {
+                ((tile * highest).min(rows - highest), highest)
+            } else {
+                (tile * least + tile.min(higher), least + usize::from(tile < higher))
+            };
             // SAFETY: rows up to `row + height` exist; `weights` is one whole panel of an aligned buffer whose panels
             // are multiples of a line or start at zero; `start` is padded to whole panels; `acc` has room for any tile.
             unsafe {
                 let x = x.data().as_ptr().add(row * stride);
                 let (w, start) = (weights.as_ptr().cast(), layer.start.as_ptr().add(first));
-                match height {
-                    1 => D::tile::<1>(x, stride, w, steps, start, acc),
-                    2 => D::tile::<2>(x, stride, w, steps, start, acc),
-                    3 => D::tile::<3>(x, stride, w, steps, start, acc),
-                    4 => D::tile::<4>(x, stride, w, steps, start, acc),
-                    5 => D::tile::<5>(x, stride, w, steps, start, acc),
-                    6 => D::tile::<6>(x, stride, w, steps, start, acc),
-                    7 => D::tile::<7>(x, stride, w, steps, start, acc),
-                    _ => D::tile::<8>(x, stride, w, steps, start, acc),
-                }
+                D::rows(height, x, stride, w, steps, start, acc);
             }
             // SAFETY: the tile has written `height` rows of COLUMNS sums.
             let sums = unsafe { core::slice::from_raw_parts(acc, height * D::COLUMNS) };
@@ -251,9 +251,10 @@ pub(super) unsafe fn linear<D: Dot>(
                 Epilogue::None => finish::<D, false>(layer, first, sums, scales, out),
                 Epilogue::Gelu => finish::<D, true>(layer, first, sums, scales, out),
             }
-            row += height;
         }
     }
+    // SAFETY: begun above.
+    unsafe { D::end() }
 }
 
 /// Scale, bias and GELU for the outputs of one tile from column `first` on; `out` is whole rows.

@@ -48,7 +48,7 @@ use rows::Function;
 pub enum KernelError {
     /// Not one of the names of [`Isa`].
     #[error(
-        "unknown instruction set \"{name}\"; known: portable, avx2, avx-vnni, avx512-vnni, neon, neon-dot, neon-i8mm"
+        "unknown instruction set \"{name}\"; known: portable, avx2, avx-vnni, avx512-vnni, avx512-amx, neon, neon-dot, neon-i8mm"
     )]
     UnknownIsa {
         /// What was asked for.

@@ -124,7 +124,11 @@ pub(super) fn of(isa: Isa) -> Option<&'static Table> {
         Isa::AvxVnni => Some(table!(AvxVnni, x86_64::Avx2<true>, "avx2,fma,avxvnni")),
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512Vnni => {
-            Some(table!(Avx512Vnni, x86_64::Avx512, "avx2,fma,avx512f,avx512bw,avx512vl,avx512vnni"))
+            Some(table!(Avx512Vnni, x86_64::Avx512<false>, "avx2,fma,avx512f,avx512bw,avx512vl,avx512vnni"))
+        }
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Amx => {
+            Some(table!(Avx512Amx, x86_64::Avx512<true>, "avx2,fma,avx512f,avx512bw,avx512vl,avx512vnni"))
         }
         #[cfg(target_arch = "aarch64")]
         Isa::Neon => Some(table!(Neon, aarch64::Neon<{ aarch64::MULTIPLY }>, "neon")),

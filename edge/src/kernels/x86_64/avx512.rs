@@ -1,15 +1,17 @@
-//! AVX-512: sixteen lanes are one register, `vpdpbusd` sums four products of u8 and i8 into an i32.
+//! AVX-512: sixteen lanes are one register, `vpdpbusd` sums four products of u8 and i8 into an i32; with `TILES` the matrix
+//! products are those of AMX.
 use core::arch::x86_64::*;
 
-use super::super::lanes::{Dot, LANES, Lanes};
+use super::super::lanes::{Dot, LANES, Lanes, tile_of_rows};
+use super::amx;
 use super::avx2::{highest, highest_bits, sum};
 
 #[derive(Clone, Copy)]
-pub(in super::super) struct Avx512(__m512);
+pub(in super::super) struct Avx512<const TILES: bool>(__m512);
 
 macro_rules! simd {
     ($($body:tt)*) => {
-        // SAFETY: only reached through the table of `Isa::Avx512Vnni`, after the processor was asked (see `lanes`);
+        // SAFETY: only reached through the tables of `Isa::Avx512Vnni` and `Isa::Avx512Amx`, after the processor was asked (see `lanes`);
         // pointers come from references to whole lane sets.
         unsafe { $($body)* }
     };
@@ -29,7 +31,7 @@ fn halves(x: __m512) -> (__m256, __m256) {
     }
 }
 
-impl Lanes for Avx512 {
+impl<const TILES: bool> Lanes for Avx512<TILES> {
     #[inline(always)]
     fn splat(x: f32) -> Self {
         simd! { Avx512(_mm512_set1_ps(x)) }
@@ -158,20 +160,21 @@ impl Lanes for Avx512 {
 /// Bytes that the weights are fetched ahead: about one tile step times the latency of L3.
 const AHEAD: usize = 1536;
 
-impl Dot for Avx512 {
+impl<const TILES: bool> Dot for Avx512<TILES> {
     const COLUMNS: usize = 48;
-    const ROWS: usize = 8;
+    const ROWS: usize = if TILES { amx::ROWS } else { 8 };
+    const EVEN: bool = TILES;
     const QUERIES: usize = 8;
     const SETS: usize = 2;
-    const STEP: usize = 4;
+    const STEP: usize = if TILES { amx::DEPTH } else { 4 };
     const ACTIVATION_BYTES: usize = 1;
-    const OFFSET: i32 = 128;
+    const OFFSET: i32 = if TILES { 0 } else { 128 };
     const GROUP: usize = 4;
 
     #[inline(always)]
     unsafe fn store_activations(self, to: *mut u8) {
         simd! {
-            let q = _mm512_add_epi32(_mm512_cvtps_epi32(self.0), _mm512_set1_epi32(128));
+            let q = _mm512_add_epi32(_mm512_cvtps_epi32(self.0), _mm512_set1_epi32(Self::OFFSET));
             _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(q));
         }
     }
@@ -214,6 +217,42 @@ impl Dot for Avx512 {
                 for (j, &sum) in row.iter().enumerate() {
                     _mm512_storeu_si512(acc.add(r * 48 + j * 16).cast(), sum);
                 }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn begin(rows: usize) {
+        if TILES {
+            // SAFETY: the table of `Isa::Avx512Amx` is only reached where the processor has it; the caller vouches for `rows`.
+            unsafe { amx::configure(rows) }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn end() {
+        if TILES {
+            // SAFETY: as in `begin`.
+            unsafe { amx::release() }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn rows(
+        rows: usize,
+        x: *const u8,
+        stride: usize,
+        panel: *const i8,
+        steps: usize,
+        start: *const i32,
+        acc: *mut i32,
+    ) {
+        // SAFETY: as the caller vouches; with tiles, sums start from nothing, as OFFSET is 0.
+        unsafe {
+            if TILES {
+                amx::tile(x, stride, panel, steps, acc)
+            } else {
+                tile_of_rows::<Self>(rows, x, stride, panel, steps, start, acc)
             }
         }
     }

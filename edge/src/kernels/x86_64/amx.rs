@@ -1,0 +1,179 @@
+//! AMX: a tile register is sixteen rows of 64 bytes, `tdpbssd` adds the products of two of them into a third, 16 x 16 sums of
+//! 64 products each. Rust's intrinsics for it are not stable, the assembler is. (Intel SDM, volume 1, chapter 18.)
+use core::arch::asm;
+
+/// Rows of a tile of activations, at most.
+pub(super) const ROWS: usize = 16;
+/// Products of a sum in one instruction.
+pub(super) const DEPTH: usize = 64;
+/// Columns of weights: three tile registers.
+const COLUMNS: usize = 48;
+/// Bytes from one group of four inputs to the next.
+const GROUP_BYTES: usize = 4 * COLUMNS;
+/// Bytes that the weights are fetched ahead: two steps.
+const AHEAD: usize = 2 * DEPTH * COLUMNS;
+
+/// Whether processor and operating system have it. Asks the latter for leave to use it, which holds for the process.
+#[cfg(all(feature = "std", target_os = "linux"))]
+pub(in super::super) fn available() -> bool {
+    /// In EDX of leaf 7.
+    const TILE_AND_INT8: u32 = 0b11 << 24;
+    /// In XCR0: the system keeps tiles and their configuration.
+    const KEPT: u32 = 0b11 << 17;
+    const ARCH_PRCTL: usize = 158;
+    const REQUEST_PERMISSION: usize = 0x1023;
+    const TILE_DATA: usize = 18;
+    if !std::arch::is_x86_feature_detected!("avx512f")
+        || core::arch::x86_64::__cpuid_count(7, 0).edx & TILE_AND_INT8 != TILE_AND_INT8
+    {
+        return false;
+    }
+    let (kept, refused): (u32, usize);
+    // SAFETY: AVX-512 is only detected where the system has turned XGETBV on; the system call changes nothing in memory.
+    unsafe {
+        asm!("xgetbv", in("ecx") 0, out("eax") kept, out("edx") _, options(nomem, nostack));
+        asm!("syscall", inlateout("rax") ARCH_PRCTL => refused, in("rdi") REQUEST_PERMISSION, in("rsi") TILE_DATA,
+            lateout("rcx") _, lateout("r11") _, options(nostack));
+    }
+    kept & KEPT == KEPT && refused == 0
+}
+
+/// Without an operating system to ask there is none.
+#[cfg(not(all(feature = "std", target_os = "linux")))]
+pub(in super::super) fn available() -> bool {
+    false
+}
+
+#[repr(C, align(64))]
+struct Configuration {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    row_bytes: [u16; 16],
+    rows: [u8; 16],
+}
+
+/// Gives the tile registers their shapes: 0 activations, 1 to 3 weights, 4 to 6 sums.
+///
+/// # Safety
+/// [`available`] was true; `rows` is 1 to [`ROWS`].
+#[inline(always)]
+pub(super) unsafe fn configure(rows: usize) {
+    let mut configuration =
+        Configuration { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
+    for tile in 0..7 {
+        configuration.row_bytes[tile] = 64;
+        configuration.rows[tile] = if (1..4).contains(&tile) { 16 } else { rows as u8 };
+    }
+    // SAFETY: the configuration is 64 bytes of a shape that the processor has.
+    unsafe { asm!("ldtilecfg [{}]", in(reg) &configuration, options(nostack, readonly)) }
+}
+
+/// Leaves the tile registers: a thread without them costs the system less.
+///
+/// # Safety
+/// [`available`] was true.
+#[inline(always)]
+pub(super) unsafe fn release() {
+    // SAFETY: nobody else uses tile registers.
+    unsafe { asm!("tilerelease", options(nostack, nomem)) }
+}
+
+/// `acc[r * 48 + c] = sum over k of x[r][k] * weight[k][c]`, for as many rows as were configured.
+///
+/// # Safety
+/// [`configure`] was called in this thread. `x` has that many rows of `stride` bytes with `steps * DEPTH` i8 each, `panel`
+/// `steps * DEPTH * 48` weights, four inputs of a column side by side, `acc` room for as many rows of 48; `steps` is not 0.
+#[inline(always)]
+pub(super) unsafe fn tile(x: *const u8, stride: usize, panel: *const i8, steps: usize, acc: *mut i32) {
+    // SAFETY: reads and writes what the caller vouches for; fetching ahead may miss the weights' end, which is no access.
+    unsafe {
+        asm!(
+            "tilezero tmm4",
+            "tilezero tmm5",
+            "tilezero tmm6",
+            "2:",
+            "tileloadd tmm0, [{x} + {stride}*1]",
+            "tileloadd tmm1, [{panel} + {group}*1]",
+            "tdpbssd tmm4, tmm0, tmm1",
+            "tileloadd tmm2, [{panel} + {group}*1 + 64]",
+            "tdpbssd tmm5, tmm0, tmm2",
+            "tileloadd tmm3, [{panel} + {group}*1 + 128]",
+            "tdpbssd tmm6, tmm0, tmm3",
+            "lea {line}, [{panel} + {ahead}]",
+            "3:",
+            "prefetcht0 [{line}]",
+            "prefetcht0 [{line} + 64]",
+            "prefetcht0 [{line} + 128]",
+            "prefetcht0 [{line} + 192]",
+            "prefetcht0 [{line} + 256]",
+            "prefetcht0 [{line} + 320]",
+            "prefetcht0 [{line} + 384]",
+            "prefetcht0 [{line} + 448]",
+            "add {line}, 512",
+            "lea {end}, [{panel} + {ahead} + {step}]",
+            "cmp {line}, {end}",
+            "jb 3b",
+            "add {x}, 64",
+            "add {panel}, {step}",
+            "dec {steps}",
+            "jnz 2b",
+            "tilestored [{acc} + {group}*1], tmm4",
+            "tilestored [{acc} + {group}*1 + 64], tmm5",
+            "tilestored [{acc} + {group}*1 + 128], tmm6",
+            x = inout(reg) x => _,
+            stride = in(reg) stride,
+            panel = inout(reg) panel => _,
+            // a row of sums is as long as a group of weights
+            group = in(reg) GROUP_BYTES,
+            steps = inout(reg) steps => _,
+            acc = in(reg) acc,
+            line = out(reg) _,
+            end = out(reg) _,
+            ahead = const AHEAD,
+            step = const DEPTH * COLUMNS,
+            options(nostack),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs where the processor has tiles, or something plays them (scripts/emulate-amx.sh, which says so).
+    #[test]
+    fn a_tile_is_the_naive_product() {
+        if std::env::var_os("GOLDCREST_AMX_PLAYED").is_none() && !available() {
+            eprintln!("skipped: no AMX here");
+            return;
+        }
+        let mut state = 7u64;
+        let mut next = || {
+            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            (state >> 56) as i8
+        };
+        for (rows, steps) in [(1, 1), (3, 2), (8, 6), (15, 1), (16, 3)] {
+            let stride = steps * DEPTH + 64;
+            let x: Vec<i8> = (0..rows * stride).map(|_| next().max(-127)).collect();
+            let weights: Vec<i8> = (0..steps * DEPTH * COLUMNS).map(|_| next()).collect();
+            let mut acc = vec![-1i32; (rows + 1) * COLUMNS];
+            // SAFETY: the processor has tiles, or they are played; lengths are as `tile` asks.
+            unsafe {
+                configure(rows);
+                tile(x.as_ptr().cast(), stride, weights.as_ptr(), steps, acc.as_mut_ptr());
+                release();
+            }
+            for (r, sums) in acc.chunks_exact(COLUMNS).enumerate() {
+                for (c, sum) in sums.iter().enumerate() {
+                    let product = |k: usize| {
+                        let weight = weights[(k / 4) * GROUP_BYTES + 4 * c + k % 4];
+                        i32::from(x[r * stride + k]) * i32::from(weight)
+                    };
+                    let wanted = if r < rows { (0..steps * DEPTH).map(product).sum() } else { -1 };
+                    assert_eq!(*sum, wanted, "{rows} rows, {steps} steps: row {r}, column {c}");
+                }
+            }
+        }
+    }
+}
