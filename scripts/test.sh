@@ -5,7 +5,7 @@
 #   format   cargo fmt --check, shellcheck
 #   clippy   all targets, warnings are errors
 #   cross    the device binary for aarch64 (static musl), see scripts/cross-build.sh
-#   test     cargo test --release --workspace; the aarch64 binary runs under qemu-user where it was built
+#   test     cargo test --release --workspace; the aarch64 binary runs under qemu-user where it was built; AMX's tile, played
 #   python   the exported ONNX in onnx.checker and ONNX Runtime; checkpoints in Transformers where installed
 #   readme   every command of README.md
 #
@@ -32,7 +32,10 @@ step_clippy() { cargo clippy --release --workspace --all-targets --quiet -- -D w
 
 step_cross() { scripts/cross-build.sh musl --quiet; }
 
-step_test() { cargo test --release --workspace; }
+step_test() {
+    cargo test --release --workspace
+    [ "$(uname -m)" != x86_64 ] || scripts/emulate-amx.sh
+}
 
 step_python() {
     local python=$TARGET/venv/bin/python run=$TARGET/tmp/end_to_end

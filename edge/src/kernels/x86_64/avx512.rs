@@ -158,7 +158,7 @@ impl<const TILES: bool> Lanes for Avx512<TILES> {
 }
 
 /// Bytes that the weights are fetched ahead: about one tile step times the latency of L3.
-const AHEAD: usize = 1536;
+const AHEAD: usize = 3072;
 
 impl<const TILES: bool> Dot for Avx512<TILES> {
     const COLUMNS: usize = 48;
