@@ -17,4 +17,6 @@ esac
 played=$(target_dir)/emulate-amx.so
 mkdir -p "$(target_dir)"
 cc -O1 -Wall -Wextra -shared -fPIC -o "$played" "$ROOT/scripts/emulate-amx.c"
-LD_PRELOAD=$played GOLDCREST_AMX_PLAYED=1 cargo test --release --manifest-path "$ROOT/Cargo.toml" --workspace --lib amx
+LD_PRELOAD=$played GOLDCREST_AMX_PLAYED=1 cargo test --release --manifest-path "$ROOT/Cargo.toml" --workspace --lib -- \
+    --exact kernels::x86_64::amx::tests::a_tile_is_the_naive_product | tee "$(target_dir)/emulate-amx.log"
+grep -q "1 passed" "$(target_dir)/emulate-amx.log" || die "no test was run"

@@ -8,7 +8,7 @@ use goldcrest::data::{Dataset, Example, Labels, Target, Task};
 use goldcrest::distill::{Distill, FromTeacher, HiddenTeacher, cut_layers};
 use goldcrest::metrics::Metric;
 use goldcrest::train::{
-    Encoded, Error, Event, Job, Objective, Summary, Supervised, TrainOptions, predict, train,
+    Criterion, Encoded, Error, Event, Job, Objective, Summary, Supervised, TrainOptions, predict, train,
 };
 
 const WORDS: [&str; 8] = ["red", "green", "blue", "fast", "slow", "high", "low", "warm"];
@@ -71,7 +71,7 @@ fn run(
     let mut job = Job {
         model: &mut model,
         train: &train_data,
-        dev: Some((&dev, Metric::Accuracy)),
+        dev: Some((&dev, Criterion { metric: Metric::Accuracy, thresholds: true })),
         options,
         objective: objective.unwrap_or(&supervised),
         folder,
@@ -157,7 +157,7 @@ fn a_student_learns_from_its_teacher() {
     let mut job = Job {
         model: &mut student,
         train: &train_data,
-        dev: Some((&dev, Metric::Accuracy)),
+        dev: Some((&dev, Criterion { metric: Metric::Accuracy, thresholds: true })),
         options: &options,
         objective: &objective,
         folder: b.path(),
@@ -165,4 +165,36 @@ fn a_student_learns_from_its_teacher() {
     };
     let summary = train(&mut job, &mut |_| ()).unwrap();
     assert!(summary.best > 0.85, "{summary:?}");
+}
+
+#[test]
+fn labels_that_are_never_likely_are_judged_by_their_own_thresholds() {
+    let mut model = Classifier::new(checkpoint(), 1).unwrap();
+    let bias = model.weights_mut().get_mut("classifier.bias").unwrap();
+    bias.data.iter_mut().for_each(|x| *x = -9.0);
+    let mut data = data(40, 0);
+    data.task = Task::MultiLabel;
+    for example in &mut data.examples {
+        let Target::Class(class) = example.target else { panic!("single label") };
+        example.target = Target::Classes(vec![class]);
+    }
+    let encoded = Encoded::new(data, model.tokenizer(), 16).unwrap();
+    let options = TrainOptions { epochs: Some(0.0), ..options() };
+    let objective = Supervised::new(&encoded.data, &options).unwrap();
+    let mut best = |thresholds: bool| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut job = Job {
+            model: &mut model,
+            train: &encoded,
+            dev: Some((&encoded, Criterion { metric: Metric::MacroF1, thresholds })),
+            options: &options,
+            objective: &objective,
+            folder: folder.path(),
+            fingerprint: "shy",
+        };
+        train(&mut job, &mut |_| ()).unwrap().best
+    };
+    assert_eq!(best(false), 0.0);
+    // to give every label to every text is worth as much, at least
+    assert!(best(true) > 0.3);
 }

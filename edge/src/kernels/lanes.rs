@@ -161,7 +161,7 @@ pub(super) fn gelu_polynomial<L: Lanes>(x: L) -> L {
 pub(super) trait Dot: Lanes {
     /// Outputs of a panel of weights: a multiple of sixteen, at most [`MAX_COLUMNS`].
     const COLUMNS: usize;
-    /// Rows of a tile, at most [`MAX_ROWS`].
+    /// Rows of a tile, at most [`MAX_ROWS`]; more than 8 need a [`Dot::rows`] of their own.
     const ROWS: usize;
     /// Whether all tiles of a product have one height, the last one beginning early enough.
     const EVEN: bool = false;
@@ -248,6 +248,7 @@ pub(super) unsafe fn tile_of_rows<D: Dot>(
     start: *const i32,
     acc: *mut i32,
 ) {
+    debug_assert!((1..=8).contains(&rows));
     // SAFETY: as the caller vouches.
     unsafe {
         match rows {

@@ -34,6 +34,7 @@ pub(super) fn quantization_aware(
         &base::digest(folder)?,
         &prepared.digest(),
         &json(&options),
+        &json(&prepared.criterion),
         &format!("{embeddings:?} {}", recipe.task.max_tokens),
     ]);
     once("quantization-aware training", &output, &print, watch, |watch| {
@@ -55,7 +56,7 @@ pub(super) fn quantization_aware(
             options: recipe.distill.as_ref().unwrap_or(&own),
             teacher: None,
         };
-        fit(&mut model, [&train, &dev], prepared.metric, &options, &objective, &output, &print, watch)
+        fit(&mut model, [&train, &dev], prepared.criterion, &options, &objective, &output, &print, watch)
     })?;
     Ok(output)
 }

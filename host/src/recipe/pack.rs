@@ -64,7 +64,7 @@ pub(super) fn pack(
         let trained = train::predict(&model, &texts, &mut |_| ())?.logits;
         let mut comparison = Comparison::new(&Inputs {
             data,
-            metric: Some(prepared.metric),
+            metric: Some(prepared.criterion.metric),
             fp32: fp32.outputs_with(thresholds),
             int8: int8.outputs_with(thresholds),
             host: Some(Outputs { logits: &trained, thresholds, bytes: None, latency: None }),

@@ -6,7 +6,7 @@ use super::{Files, Recipe};
 use crate::bert::{Checkpoint, Classifier, ProblemType};
 use crate::data::{self, Dataset, Labels, Task};
 use crate::metrics::Metric;
-use crate::train::Encoded;
+use crate::train::{Criterion, Encoded};
 
 /// What the steps of a run work on.
 pub(super) struct Prepared {
@@ -14,7 +14,7 @@ pub(super) struct Prepared {
     pub dev: Dataset,
     pub test: Option<Dataset>,
     pub out_of_scope: Vec<(String, Option<String>)>,
-    pub metric: Metric,
+    pub criterion: Criterion,
 }
 
 impl Prepared {
@@ -58,7 +58,8 @@ impl Prepared {
             out_of_scope.extend(data::unlabelled(path, train.is_paired())?);
         }
         let metric = recipe.task.metric.unwrap_or(Metric::of(train.task));
-        Ok(Self { train, dev, test, out_of_scope, metric })
+        let criterion = Criterion { metric, thresholds: recipe.decision.thresholds };
+        Ok(Self { train, dev, test, out_of_scope, criterion })
     }
 
     /// Texts for the bundle's self-test: the recipe's own file, else evenly spread dev texts.

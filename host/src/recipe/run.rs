@@ -275,7 +275,15 @@ fn train_teachers(
         let folder = recipe.output.join(folder);
         let max_tokens = recipe.task.max_tokens.to_string();
         let starts = json(&(recipe.base.pooler, recipe.base.head));
-        let print = fingerprint(&["train", &base, &starts, &prepared.digest(), &json(&options), &max_tokens]);
+        let print = fingerprint(&[
+            "train",
+            &base,
+            &starts,
+            &prepared.digest(),
+            &json(&options),
+            &max_tokens,
+            &json(&prepared.criterion),
+        ]);
         let summary = once(&name, &folder, &print, watch, |watch| {
             if recipe.base.pooler.passes_through(&checkpoint) {
                 watch(Progress::Note("the pooler passes [CLS] on (base.pooler)"));
@@ -298,7 +306,7 @@ fn train_teachers(
                 watch(Progress::Note("the head starts from the means of the texts (base.head)"));
             }
             let objective = Supervised::new(&train.data, &options)?;
-            fit(&mut model, [&train, &dev], prepared.metric, &options, &objective, &folder, &print, watch)
+            fit(&mut model, [&train, &dev], prepared.criterion, &options, &objective, &folder, &print, watch)
         })?;
         teachers.push((folder, summary));
     }

@@ -124,7 +124,8 @@ pub struct Base {
     /// can leave it: auto.
     #[serde(default)]
     pub pooler: Pooler,
-    /// Where a new head starts: `prototypes`, from the means of the classes' texts ([`set_head`](crate::train::set_head)),
+    /// Where a new head starts: `prototypes`, from the means of the texts of each class, of the texts with and without
+    /// each label, or of the numbers ([`set_head`](crate::train::set_head)),
     /// or `random`, as Transformers does it: prototypes.
     #[serde(default)]
     pub head: Head,

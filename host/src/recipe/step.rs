@@ -2,8 +2,7 @@
 
 use super::run::{Progress, RunError, Watch};
 use crate::bert::Classifier;
-use crate::metrics::Metric;
-use crate::train::{self, Encoded, Job, Objective, Summary, TrainOptions};
+use crate::train::{self, Criterion, Encoded, Job, Objective, Summary, TrainOptions};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -57,14 +56,14 @@ pub(super) fn once(
 pub(super) fn fit(
     model: &mut Classifier,
     [train, dev]: [&Encoded; 2],
-    metric: Metric,
+    criterion: Criterion,
     options: &TrainOptions,
     objective: &dyn Objective,
     folder: &Path,
     fingerprint: &str,
     watch: Watch,
 ) -> Result<Summary, RunError> {
-    let dev = Some((dev, metric));
+    let dev = Some((dev, criterion));
     let mut job = Job { model, train, dev, options, objective, folder, fingerprint };
     Ok(train::train(&mut job, &mut |event| watch(Progress::Training(event)))?)
 }

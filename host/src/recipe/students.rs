@@ -56,6 +56,7 @@ pub(super) fn distil(
             &shared,
             &json(stage),
             &json(&options),
+            &json(&course.prepared.criterion),
         ]);
         let summary = once(&name, &folder, &print, watch, |watch| {
             course.stage(stage, &before, !students.is_empty(), &options, &folder, &print, watch)
@@ -204,7 +205,7 @@ impl<'a> Course<'a> {
             options: self.distill,
             teacher: teacher.map(|teacher| HiddenTeacher::new(teacher, layers)),
         };
-        fit(&mut student, [&texts, &dev], prepared.metric, options, &objective, folder, print, watch)
+        fit(&mut student, [&texts, &dev], prepared.criterion, options, &objective, folder, print, watch)
     }
 }
 

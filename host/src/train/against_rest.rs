@@ -84,7 +84,8 @@ impl Sides<'_> {
         })
     }
 
-    /// What the differences are best divided by for the least binary cross entropy.
+    /// What the differences are best divided by for the least binary cross entropy, with a doubt as in
+    /// [`temperature`](crate::metrics::temperature).
     fn left_out_temperature(&self) -> Option<f32> {
         /// Temperatures looked at, of differences of 1 on average.
         const RANGE: [f64; 2] = [1e-3, 1e3];
@@ -101,9 +102,35 @@ impl Sides<'_> {
         if !(unit > 0.0 && unit.is_finite()) {
             return None;
         }
-        let loss =
-            |t: f64| rows.iter().map(|(prior, d)| (-prior - d / (unit * t)).exp().ln_1p()).sum::<f64>();
+        // as if one text more had been answered wrongly: where all are right, the texts alone would ask for certainty
+        let doubt = 1.0 / (self.targets.len() + 2) as f64;
+        let cost = |logit: f64| (-logit).max(0.0) + (-logit.abs()).exp().ln_1p();
+        let loss = |t: f64| {
+            let of = |(prior, d): &(f64, f64)| {
+                let logit = prior + d / (unit * t);
+                (1.0 - doubt) * cost(logit) + doubt * cost(-logit)
+            };
+            rows.iter().map(of).sum::<f64>()
+        };
         let best = lowest(RANGE[0], RANGE[1], loss);
         (best < 0.9 * RANGE[1]).then_some((best * unit) as f32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::against_rest;
+
+    #[test]
+    fn texts_that_are_all_told_apart_do_not_make_it_certain() {
+        let vectors = [1.0, 0.1, 1.1, 0.0, 0.9, -0.1, -1.0, 0.1, -1.1, 0.0, -0.9, -0.1];
+        let targets: Vec<&[u32]> = vec![&[0], &[0], &[0], &[], &[], &[]];
+        let head = against_rest(&vectors, &targets, &[0.5]).unwrap();
+        let logits = vectors.chunks(2).map(|x| head.weight[0] * x[0] + head.weight[1] * x[1] + head.bias[0]);
+        for (logit, has) in logits.zip([true, true, true, false, false, false]) {
+            assert!(logit.abs() < 2.0 && (logit > 0.1) == has && (logit < -0.1) != has, "{logit}");
+        }
+        // a text alone cannot be left out
+        assert!(against_rest(&vectors[4..8], &targets[2..4], &[0.5]).is_none());
     }
 }

@@ -10,15 +10,24 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+/// How a dev set is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Criterion {
+    /// The figure that decides.
+    pub metric: Metric,
+    /// Multi-label: with the best threshold for each label, as a decision that is fitted has them; few labels of many reach a half
+    /// before they are learned well. Otherwise with [`THRESHOLD`](crate::metrics::THRESHOLD).
+    pub thresholds: bool,
+}
+
 /// One training run.
 pub struct Job<'a> {
     /// Trained in place.
     pub model: &'a mut Classifier,
     /// To learn from.
     pub train: &'a Encoded,
-    /// To choose the best checkpoint on, and by which figure; multi-label with the best threshold for each label. Without it
-    /// the last one is kept.
-    pub dev: Option<(&'a Encoded, Metric)>,
+    /// To choose the best checkpoint on, and by which figure. Without it the last one is kept.
+    pub dev: Option<(&'a Encoded, Criterion)>,
     /// How.
     pub options: &'a TrainOptions,
     /// What is minimised.
@@ -256,15 +265,15 @@ fn evaluate(
 }
 
 fn measure(job: &Job, at: &mut Position, log: &mut Log, watch: &mut dyn FnMut(Event)) -> Result<(), Error> {
-    let Some((dev, metric)) = job.dev else {
+    let Some((dev, criterion)) = job.dev else {
         at.best = Some((0.0, at.step));
         return Ok(job.model.checkpoint().save(&job.folder.join("best"))?);
     };
     let logits = predict(job.model, dev, &mut |_| ())?.logits;
-    // as the decision will be fitted: few labels of many reach a half before they are learned well
-    let thresholds = (dev.data.task == Task::MultiLabel).then(|| metrics::thresholds(&dev.data, &logits));
+    let fitted = criterion.thresholds && dev.data.task == Task::MultiLabel;
+    let thresholds = fitted.then(|| metrics::thresholds(&dev.data, &logits));
     let metrics = metrics::measure(&dev.data, &logits, thresholds.as_deref())?;
-    let value = metrics.get(metric).unwrap_or(f64::NAN);
+    let value = metrics.get(criterion.metric).unwrap_or(f64::NAN);
     // what was learned takes the place of the start even where it is only as good
     let best = at.best.is_none_or(|(best, step)| value > best || (step == 0 && value == best));
     if best {

@@ -21,6 +21,6 @@ pub use answers::{Answers, predict};
 pub use encoded::Encoded;
 pub use error::Error;
 pub use head::set_head;
-pub use job::{Event, Job, Summary, train};
+pub use job::{Criterion, Event, Job, Summary, train};
 pub use objective::{Objective, Supervised};
 pub use options::{ClassWeights, Schedule, TrainOptions, WeightRule};

@@ -179,7 +179,7 @@ impl<const TILES: bool> Dot for Avx512<TILES> {
         }
     }
 
-    /// Eight rows by three registers of columns: 24 sums stay in registers.
+    /// Eight rows by three registers of columns: 24 sums stay in registers. Not for `TILES`, whose [`Dot::rows`] has no use for it.
     #[inline(always)]
     unsafe fn tile<const R: usize>(
         x: *const u8,
