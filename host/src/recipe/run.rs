@@ -303,7 +303,9 @@ fn train_teachers(
             let mut model = Classifier::new(checkpoint, options.seed)?;
             let (train, dev) = prepared.encode(&model, recipe.task.max_tokens, watch)?;
             if new_head && recipe.base.head == Head::Prototypes && train::set_head(&mut model, &train)? {
-                watch(Progress::Note("the head starts from the means of the texts (base.head)"));
+                watch(Progress::Note(
+                    "the head starts from what the encoder knows of the training texts (base.head)",
+                ));
             }
             let objective = Supervised::new(&train.data, &options)?;
             fit(&mut model, [&train, &dev], prepared.criterion, &options, &objective, &folder, &print, watch)
