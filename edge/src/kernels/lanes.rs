@@ -161,9 +161,9 @@ pub(super) fn gelu_polynomial<L: Lanes>(x: L) -> L {
 pub(super) trait Dot: Lanes {
     /// Outputs of a panel of weights: a multiple of sixteen, at most [`MAX_COLUMNS`].
     const COLUMNS: usize;
-    /// Rows of a tile, at most [`MAX_ROWS`]; more than 8 need a [`Dot::rows`] of their own.
+    /// Rows of a tile, at most 8, or [`MAX_ROWS`] where they are [`Dot::EVEN`].
     const ROWS: usize;
-    /// Whether all tiles of a product have one height, the last one beginning early enough.
+    /// Whether all tiles of a product have one height, which [`Dot::begin`] is told; the last one begins early enough.
     const EVEN: bool = false;
     /// Query rows that attention works on together, at most [`MAX_QUERIES`].
     const QUERIES: usize;
@@ -187,10 +187,11 @@ pub(super) trait Dot: Lanes {
     /// `to` has room for `16 * ACTIVATION_BYTES` bytes.
     unsafe fn store_activations(self, to: *mut u8);
 
-    /// `acc[r * COLUMNS + c] = start[c] + sum over k of activation[r][k] * weight[k][c]`.
+    /// `acc[r * COLUMNS + c] = start[c] + sum over k of activation[r][k] * weight[k][c]`, for `R` rows, or where tiles are
+    /// [`Dot::EVEN`] for as many as [`Dot::begin`] was told, whatever `R`.
     ///
     /// # Safety
-    /// `x` holds `R` rows of `stride` bytes with `steps * STEP` activations each, `panel` `steps * STEP * COLUMNS`
+    /// Between [`Dot::begin`] and [`Dot::end`]. `x` holds `R` rows of `stride` bytes with `steps * STEP` activations each, `panel` `steps * STEP * COLUMNS`
     /// weights on a 64-byte boundary, `start` COLUMNS values, `acc` room for `R * COLUMNS`.
     unsafe fn tile<const R: usize>(
         x: *const u8,
@@ -214,54 +215,6 @@ pub(super) trait Dot: Lanes {
     /// [`Dot::begin`] was called before, in this thread.
     #[inline(always)]
     unsafe fn end() {}
-
-    /// [`Dot::tile`] of 1 to [`Dot::ROWS`] rows; as many as [`Dot::begin`] was told where tiles are [`Dot::EVEN`].
-    ///
-    /// # Safety
-    /// As for [`Dot::tile`]; between [`Dot::begin`] and [`Dot::end`].
-    #[inline(always)]
-    unsafe fn rows(
-        rows: usize,
-        x: *const u8,
-        stride: usize,
-        panel: *const i8,
-        steps: usize,
-        start: *const i32,
-        acc: *mut i32,
-    ) {
-        // SAFETY: as the caller vouches.
-        unsafe { tile_of_rows::<Self>(rows, x, stride, panel, steps, start, acc) }
-    }
-}
-
-/// [`Dot::tile`] of 1 to 8 rows.
-///
-/// # Safety
-/// As for [`Dot::tile`].
-#[inline(always)]
-pub(super) unsafe fn tile_of_rows<D: Dot>(
-    rows: usize,
-    x: *const u8,
-    stride: usize,
-    panel: *const i8,
-    steps: usize,
-    start: *const i32,
-    acc: *mut i32,
-) {
-    debug_assert!((1..=8).contains(&rows));
-    // SAFETY: as the caller vouches.
-    unsafe {
-        match rows {
-            1 => D::tile::<1>(x, stride, panel, steps, start, acc),
-            2 => D::tile::<2>(x, stride, panel, steps, start, acc),
-            3 => D::tile::<3>(x, stride, panel, steps, start, acc),
-            4 => D::tile::<4>(x, stride, panel, steps, start, acc),
-            5 => D::tile::<5>(x, stride, panel, steps, start, acc),
-            6 => D::tile::<6>(x, stride, panel, steps, start, acc),
-            7 => D::tile::<7>(x, stride, panel, steps, start, acc),
-            _ => D::tile::<8>(x, stride, panel, steps, start, acc),
-        }
-    }
 }
 
 /// Bound of [`Dot::COLUMNS`].

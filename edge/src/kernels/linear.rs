@@ -241,7 +241,17 @@ pub(super) unsafe fn linear<D: Dot>(
             unsafe {
                 let x = x.data().as_ptr().add(row * stride);
                 let (w, start) = (weights.as_ptr().cast(), layer.start.as_ptr().add(first));
-                D::rows(height, x, stride, w, steps, start, acc);
+                match height {
+                    _ if D::EVEN => D::tile::<MAX_ROWS>(x, stride, w, steps, start, acc),
+                    1 => D::tile::<1>(x, stride, w, steps, start, acc),
+                    2 => D::tile::<2>(x, stride, w, steps, start, acc),
+                    3 => D::tile::<3>(x, stride, w, steps, start, acc),
+                    4 => D::tile::<4>(x, stride, w, steps, start, acc),
+                    5 => D::tile::<5>(x, stride, w, steps, start, acc),
+                    6 => D::tile::<6>(x, stride, w, steps, start, acc),
+                    7 => D::tile::<7>(x, stride, w, steps, start, acc),
+                    _ => D::tile::<8>(x, stride, w, steps, start, acc),
+                }
             }
             // SAFETY: the tile has written `height` rows of COLUMNS sums.
             let sums = unsafe { core::slice::from_raw_parts(acc, height * D::COLUMNS) };

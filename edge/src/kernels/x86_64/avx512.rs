@@ -2,7 +2,7 @@
 //! products are those of AMX.
 use core::arch::x86_64::*;
 
-use super::super::lanes::{Dot, LANES, Lanes, tile_of_rows};
+use super::super::lanes::{Dot, LANES, Lanes};
 use super::amx;
 use super::avx2::{highest, highest_bits, sum};
 
@@ -179,7 +179,8 @@ impl<const TILES: bool> Dot for Avx512<TILES> {
         }
     }
 
-    /// Eight rows by three registers of columns: 24 sums stay in registers. Not for `TILES`, whose [`Dot::rows`] has no use for it.
+    /// Eight rows by three registers of columns: 24 sums stay in registers. With `TILES` the rows that were
+    /// configured by three tile registers; their sums start from nothing, as `OFFSET` is 0.
     #[inline(always)]
     unsafe fn tile<const R: usize>(
         x: *const u8,
@@ -190,6 +191,9 @@ impl<const TILES: bool> Dot for Avx512<TILES> {
         acc: *mut i32,
     ) {
         simd! {
+            if TILES {
+                return amx::tile(x, stride, panel, steps, acc);
+            }
             let mut sums = [[_mm512_setzero_si512(); 3]; R];
             for row in &mut sums {
                 for (j, sum) in row.iter_mut().enumerate() {
@@ -234,26 +238,6 @@ impl<const TILES: bool> Dot for Avx512<TILES> {
         if TILES {
             // SAFETY: as in `begin`.
             unsafe { amx::release() }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn rows(
-        rows: usize,
-        x: *const u8,
-        stride: usize,
-        panel: *const i8,
-        steps: usize,
-        start: *const i32,
-        acc: *mut i32,
-    ) {
-        // SAFETY: as the caller vouches; with tiles, sums start from nothing, as OFFSET is 0.
-        unsafe {
-            if TILES {
-                amx::tile(x, stride, panel, steps, acc)
-            } else {
-                tile_of_rows::<Self>(rows, x, stride, panel, steps, start, acc)
-            }
         }
     }
 }
