@@ -6,35 +6,18 @@ use goldcrest_edge::classifier::{Classify, Error, Input, Outcome};
 use goldcrest_edge::decision::{Decider, Settings, Task};
 use goldcrest_edge::stream::{Backlog, Format, Interrupt, Lines, Options, Records, Sink};
 use goldcrest_edge::tokenizer::{self, Encoder, Encoding, Tokenizer};
-use std::alloc::{GlobalAlloc, Layout, System};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use std::alloc::System;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-struct Counting;
-
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: hands everything to the system's allocator.
-#[allow(unsafe_code)]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(block, layout) }
-    }
-    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.realloc(block, layout, size) }
-    }
-}
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// How often anything was allocated since the program began.
+fn allocations() -> usize {
+    let stats = ALLOCATOR.stats();
+    stats.allocations + stats.reallocations
+}
 
 /// All of a classifier but the model: the logits are the numbers of `good` and `bad`.
 struct WithoutModel {
@@ -70,7 +53,7 @@ impl Classify for WithoutModel {
     }
 }
 
-fn allocations(task: Task, options: Options, input: &str) -> usize {
+fn count_without_model(task: Task, options: Options, input: &str) -> usize {
     let labels = ["\"quoted\" and\\escaped".to_owned(), "plain".to_owned()];
     let classifier = WithoutModel {
         tokenizer: Tokenizer::new(common::vocabulary(), tokenizer::Settings::uncased()).unwrap(),
@@ -90,20 +73,19 @@ fn count(classifier: impl Classify, labels: &[String], options: Options, input: 
 fn count_into(mut sink: impl Sink, first: &str, input: &str) -> usize {
     let (mut lines, interrupt) = (Lines::default(), Interrupt::default());
     lines.run(&mut first.as_bytes(), &mut sink, &interrupt).unwrap();
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let before = allocations();
     lines.run(&mut input.as_bytes(), &mut sink, &interrupt).unwrap();
-    ALLOCATIONS.load(Ordering::Relaxed) - before
+    allocations() - before
 }
 
-// one test, since the counter is everybody's
-#[test]
-fn nothing_is_allocated_a_message() {
+fn main() {
+    assert!(allocations() > 0, "the counter counts");
     let input =
         "good day, b\u{e4}d\n\n\u{1f980}\u{4e2d}\ngood\tbad\n".repeat(1000) + &"good bad ".repeat(100_000);
     let jsonl = Options { format: Format::Jsonl, top: 2, logits: true, separator: None };
     for task in [Task::SingleLabel, Task::MultiLabel] {
         for options in [jsonl, Options::default(), Options { separator: Some('\t'), ..jsonl }] {
-            assert_eq!(allocations(task, options, &input), 0, "{task} {options:?}");
+            assert_eq!(count_without_model(task, options, &input), 0, "{task} {options:?}");
         }
     }
     // and with the model, where a bundle with a fused one is at hand

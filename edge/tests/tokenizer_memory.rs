@@ -1,36 +1,22 @@
 //! After construction the tokenizer allocates nothing, whatever the text and however long.
 mod tokenizer_common;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::alloc::System;
 
 use goldcrest_edge::tokenizer::{Encoding, Settings, Tokenizer};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokenizer_common::*;
 
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-struct Counting;
-
-#[allow(unsafe_code)]
-// SAFETY: passes every call on to the system allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Relaxed);
-        // SAFETY: the caller's promise is the one `System` asks for.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(at, layout) }
-    }
+/// How often anything was allocated since the program began.
+fn allocations() -> usize {
+    let stats = ALLOCATOR.stats();
+    stats.allocations + stats.reallocations
 }
 
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// One test, so that no other thread allocates meanwhile.
-#[test]
-fn nothing_is_allocated_after_construction() {
+fn main() {
     let vocab = synthetic_vocab();
     let texts =
         ["The light, please!", ALPHABET, &ALPHABET.repeat(200), &"x".repeat(5000), &"\u{302e}".repeat(5000)];
@@ -38,10 +24,10 @@ fn nothing_is_allocated_after_construction() {
     for special_tokens_in_text in [false, true] {
         for settings in every_setting() {
             let settings = Settings { special_tokens_in_text, ..settings };
-            let before = ALLOCATIONS.load(Relaxed);
+            let before = allocations();
             let tokenizer = Tokenizer::new(vocab.as_str(), settings).unwrap();
-            assert!(ALLOCATIONS.load(Relaxed) > before, "the counter counts");
-            let before = ALLOCATIONS.load(Relaxed);
+            assert!(allocations() > before, "the counter counts");
+            let before = allocations();
             let mut pieces = 0;
             for text in texts {
                 tokenizer.encode(text, None, 128, &mut encoding).unwrap();
@@ -54,7 +40,7 @@ fn nothing_is_allocated_after_construction() {
                 text.split_inclusive('a').for_each(|chunk| windows.push(chunk));
                 windows.finish();
             }
-            assert_eq!(ALLOCATIONS.load(Relaxed), before, "{settings:?}");
+            assert_eq!(allocations(), before, "{settings:?}");
             assert!(pieces > 1000);
         }
     }
