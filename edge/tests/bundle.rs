@@ -250,3 +250,29 @@ fn a_file_is_replaced_whole_and_mapped() {
     save(&path, b"").unwrap();
     assert!(matches!(map(&path).unwrap().read(), Err(Error::Truncated { .. })));
 }
+
+/// Loading begins before the digest is known: whatever the bytes say, an altered bundle is refused as one.
+#[cfg(feature = "runtime")]
+#[test]
+fn an_altered_bundle_is_not_loaded() {
+    use goldcrest_edge::{Classifier, Options, classifier};
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/sentiment-nano/sentiment-nano.bundle");
+    let whole = std::fs::read(shipped).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("altered.bundle");
+    let open = || Classifier::open(&path, &Options::default());
+    std::fs::write(&path, &whole).unwrap();
+    open().unwrap();
+    // all of header and manifest, and as many places in the graph, the weights and the vocabulary
+    let places = (0..1000).step_by(3).chain((1000..whole.len()).step_by(whole.len() / 300));
+    for (n, place) in places.enumerate() {
+        let mut altered = whole.clone();
+        altered[place] ^= 1 << (n % 8);
+        std::fs::write(&path, &altered).unwrap();
+        match open() {
+            Err(classifier::Error::Bundle(_)) => {}
+            Err(other) => panic!("bit {} of byte {place}: {other}", n % 8),
+            Ok(_) => panic!("bit {} of byte {place}: loaded", n % 8),
+        }
+    }
+}

@@ -84,6 +84,24 @@ impl Mapped {
         Bundle::read_by_parts(&self.bytes, &mut |range| self.release(&self.bytes[range]))
     }
 
+    /// As [`read`](Self::read), on a second thread if there is one to be had, while `work` already uses what may prove to
+    /// be wrong: what it makes of such a bundle is dropped.
+    ///
+    /// # Errors
+    /// As [`Bundle::read`].
+    pub fn read_while<R>(&self, work: impl FnOnce(&Bundle<'_>) -> R) -> Result<R, Error> {
+        let verify = || Bundle::verify(&self.bytes, &mut |range| self.release(&self.bytes[range]));
+        std::thread::scope(|scope| {
+            let Ok(verifier) = std::thread::Builder::new().spawn_scoped(scope, verify) else {
+                return self.read().map(|bundle| work(&bundle));
+            };
+            let done = Bundle::read_trusted(&self.bytes).map(|bundle| work(&bundle));
+            // a verdict on the whole is worth more than what was found in a part
+            verifier.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            done
+        })
+    }
+
     /// Gives the memory of these bytes back; they are read from the file again when they are used again. Bytes that are not of
     /// this file stay where they are, and so do those at the ends that share a page with others.
     pub fn release(&self, bytes: &[u8]) {

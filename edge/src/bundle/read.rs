@@ -88,6 +88,12 @@ impl<'a> Bundle<'a> {
 
     /// As [`read`](Self::read); `done` gets each range of bytes that was digested, for memory that can be given back.
     pub fn read_by_parts(bytes: &'a [u8], done: &mut dyn FnMut(Range<usize>)) -> Result<Self, Error> {
+        Self::verify(bytes, done)?;
+        Self::read_trusted(bytes)
+    }
+
+    /// Lengths, limits and the digest.
+    pub(super) fn verify(bytes: &[u8], done: &mut dyn FnMut(Range<usize>)) -> Result<(), Error> {
         const PART: usize = 1 << 20;
         let header = Header::read(bytes)?;
         let body = &bytes[..header.body as usize];
@@ -100,7 +106,7 @@ impl<'a> Bundle<'a> {
         if bytes[body.len()..][..DIGEST as usize] != *hash.finalize() {
             return Err(Error::Altered);
         }
-        Self::read_trusted(bytes)
+        Ok(())
     }
 
     /// As [`read`](Self::read), but takes the digest that is written in the bytes for theirs: for a bundle that is part

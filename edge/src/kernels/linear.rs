@@ -5,15 +5,15 @@ use core::mem::MaybeUninit;
 
 use super::activations::Activations;
 use super::lanes::{Dot, LANES, MAX_COLUMNS, MAX_ROWS};
-use super::memory::Aligned;
+use super::memory::{Aligned, Arena};
 use super::{KernelError, Kernels, math};
 
 /// Int8 weights of a linear layer as they lie in a file, in either order.
 #[derive(Clone, Copy, Debug)]
 pub struct Weights<'a> {
     data: &'a [i8],
-    inputs: usize,
-    outputs: usize,
+    pub(super) inputs: usize,
+    pub(super) outputs: usize,
     input_stride: usize,
     output_stride: usize,
 }
@@ -41,8 +41,14 @@ impl<'a> Weights<'a> {
         Ok(self)
     }
 
+    /// The rows, one an input, if they lie so.
+    pub(super) fn rows(&self) -> Option<impl Fn(usize) -> &'a [i8]> {
+        let Weights { data, outputs, .. } = *self;
+        (self.output_stride == 1).then_some(move |input| &data[input * outputs..][..outputs])
+    }
+
     #[inline(always)]
-    fn at(&self, input: usize, output: usize) -> i8 {
+    pub(super) fn at(&self, input: usize, output: usize) -> i8 {
         self.data[input * self.input_stride + output * self.output_stride]
     }
 
@@ -79,38 +85,6 @@ pub(super) fn check_bias(bias: &[f32], outputs: usize) -> Result<(), KernelError
     match bias.iter().find(|b| !(-1e30..=1e30).contains(*b)) {
         Some(&value) => Err(KernelError::Value { what: "bias", value }),
         None => Ok(()),
-    }
-}
-
-/// Lays the weights out: strips of [`Dot::STRIP`] outputs, each with `depth` inputs, [`Dot::GROUP`] inputs of an output side by side.
-/// What is padding stays as it is, zero.
-pub(super) fn arrange<const GROUP: usize, const STRIP: usize>(
-    weights: &Weights<'_>,
-    depth: usize,
-    panels: &mut [u8],
-) {
-    let Weights { data, inputs, outputs, .. } = *weights;
-    for (panel, first) in panels.chunks_exact_mut(STRIP * depth).zip((0..outputs).step_by(STRIP)) {
-        let width = STRIP.min(outputs - first);
-        for (group, k) in panel.chunks_exact_mut(STRIP * GROUP).zip((0..inputs).step_by(GROUP)) {
-            let (places, _) = group.as_chunks_mut::<GROUP>();
-            if weights.output_stride == 1 && k + GROUP <= inputs && width == STRIP {
-                // values of known sizes, so that the compiler interleaves whole registers
-                let rows: [[i8; STRIP]; GROUP] = core::array::from_fn(|i| {
-                    let row = &data[(k + i) * outputs + first..];
-                    *row.first_chunk().expect("a strip lies within its row")
-                });
-                let strip: [[u8; GROUP]; STRIP] =
-                    core::array::from_fn(|column| core::array::from_fn(|i| rows[i][column] as u8));
-                places.copy_from_slice(&strip);
-            } else {
-                for (column, place) in places[..width].iter_mut().enumerate() {
-                    for (i, byte) in place.iter_mut().enumerate().take(inputs - k) {
-                        *byte = weights.at(k + i, first + column) as u8;
-                    }
-                }
-            }
-        }
     }
 }
 
@@ -151,6 +125,26 @@ impl Linear {
         scales: &[f32],
         bias: &[f32],
     ) -> Result<Linear, KernelError> {
+        Self::pack_in(&Arena::new(0), kernels, weights, scales, bias)
+    }
+
+    /// Bytes of an arena that weights of this shape take.
+    pub fn room(kernels: Kernels, inputs: usize, outputs: usize) -> usize {
+        let layout = kernels.table.layout;
+        inputs.next_multiple_of(layout.step) * outputs.next_multiple_of(layout.columns)
+    }
+
+    /// As [`pack`](Self::pack), with the weights in `arena` as far as there is room.
+    ///
+    /// # Errors
+    /// As `pack`.
+    pub fn pack_in(
+        arena: &Arena,
+        kernels: Kernels,
+        weights: Weights<'_>,
+        scales: &[f32],
+        bias: &[f32],
+    ) -> Result<Linear, KernelError> {
         let Weights { inputs, outputs, .. } = weights;
         if scales.len() != outputs && scales.len() != 1 {
             return Err(KernelError::Count { what: "scales", expected: outputs, found: scales.len() });
@@ -166,15 +160,17 @@ impl Linear {
             kernels,
             inputs,
             outputs,
-            panels: Aligned::zeroed(depth * padded),
+            panels: arena.zeroed(Self::room(kernels, inputs, outputs)),
             scale: vec![0.0; padded],
             bias: vec![0.0; padded],
             start: vec![0; padded],
         };
         (kernels.table.arrange)(&weights, depth, linear.panels.bytes_mut());
-        weights.sum_columns(&mut linear.start);
-        for (output, start) in linear.start.iter_mut().enumerate().take(outputs) {
-            *start *= -layout.offset;
+        if layout.offset != 0 {
+            weights.sum_columns(&mut linear.start);
+            linear.start.iter_mut().for_each(|sum| *sum *= -layout.offset);
+        }
+        for output in 0..outputs {
             linear.scale[output] = if scales.len() == 1 { scales[0] } else { scales[output] };
             linear.bias[output] = bias.get(output).copied().unwrap_or(0.0);
         }

@@ -19,6 +19,7 @@
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
 mod activations;
+mod arrange;
 mod attention;
 mod float;
 mod float_linear;
@@ -40,6 +41,7 @@ pub use attention::{AttentionInput, AttentionScratch, Rows};
 pub use float_linear::FloatLinear;
 pub use isa::Isa;
 pub use linear::{Epilogue, Linear, Weights};
+pub use memory::Arena;
 use rows::Function;
 
 /// Why kernels could not be chosen or weights not be packed.

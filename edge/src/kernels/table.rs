@@ -2,6 +2,7 @@
 #[cfg(target_arch = "aarch64")]
 use super::aarch64;
 use super::activations::Activations;
+use super::arrange::arrange;
 use super::attention::{self, AttentionInput, AttentionScratch};
 use super::float_linear::{self, FloatLinear};
 use super::lanes::Dot;
@@ -98,7 +99,7 @@ macro_rules! table {
         static TABLE: Table = Table {
             isa: Isa::$isa,
             layout: Layout::of::<$dot>(),
-            arrange: linear::arrange::<{ <$dot as Dot>::GROUP }, { <$dot as Dot>::STRIP }>,
+            arrange: arrange::<{ <$dot as Dot>::GROUP }, { <$dot as Dot>::STRIP }>,
             quantize,
             linear,
             float_linear,

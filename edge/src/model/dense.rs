@@ -1,7 +1,10 @@
 //! Linear layers of the classifier, packed once: int8, or f32 where the bundle keeps a matrix in half precision.
 
-use crate::kernels::{Activations, Epilogue, FloatLinear, KernelError, Kernels, Linear, Weights};
+use std::cell::RefCell;
 
+use crate::kernels::{Activations, Arena, Epilogue, FloatLinear, KernelError, Kernels, Linear, Weights};
+
+use super::Release;
 use super::graph::halves;
 use super::recognise::LinearParts;
 
@@ -54,22 +57,33 @@ impl Dense {
 
 /// Packs linear layers, and tells of weights that it has a copy of.
 pub(super) struct Packer<'a> {
-    pub kernels: Kernels,
-    pub release: &'a dyn Fn(&[u8]),
+    kernels: Kernels,
+    /// Where int8 weights go.
+    arena: &'a Arena,
+    release: Release<'a>,
+    /// Parts side by side: one matrix after another, in the same memory.
+    joined: RefCell<Vec<u8>>,
 }
 
-impl Packer<'_> {
+impl<'a> Packer<'a> {
+    pub fn new(kernels: Kernels, arena: &'a Arena, release: Release<'a>) -> Self {
+        Packer { kernels, arena, release, joined: RefCell::default() }
+    }
+
     /// Packs linear layers of the same inputs and precision side by side into one.
     pub fn dense(&self, parts: &[LinearParts<'_>]) -> Result<Dense, KernelError> {
         let inputs = parts[0].inputs;
         let outputs: usize = parts.iter().map(|p| p.outputs).sum();
         let scales: Vec<f32> = parts.iter().flat_map(|p| p.scales.iter().flatten().copied()).collect();
         let bias: Vec<f32> = parts.iter().flat_map(|p| p.bias.iter().copied()).collect();
-        let weights = side_by_side(parts);
-        let weights = weights.as_deref().unwrap_or(parts[0].weights);
+        let mut joined = self.joined.borrow_mut();
+        let weights = match parts {
+            [part] => part.weights,
+            _ => side_by_side(parts, &mut joined),
+        };
         let dense = if parts[0].scales.is_some() {
             let weights = Weights::from_bytes(weights, inputs, outputs)?;
-            Dense::Int8(Linear::pack(self.kernels, weights, &scales, &bias)?)
+            Dense::Int8(Linear::pack_in(self.arena, self.kernels, weights, &scales, &bias)?)
         } else {
             Dense::Float(FloatLinear::pack(halves(weights), inputs, outputs, &bias)?)
         };
@@ -78,17 +92,15 @@ impl Packer<'_> {
     }
 }
 
-/// The weights of several parts, row by row; of a single one they lie there already.
-fn side_by_side(parts: &[LinearParts<'_>]) -> Option<Vec<u8>> {
-    if parts.len() == 1 {
-        return None;
-    }
-    let mut joined = Vec::with_capacity(parts.iter().map(|p| p.weights.len()).sum());
+/// The weights of several parts, row by row.
+fn side_by_side<'a>(parts: &[LinearParts<'_>], joined: &'a mut Vec<u8>) -> &'a [u8] {
+    joined.clear();
+    joined.reserve_exact(parts.iter().map(|p| p.weights.len()).sum());
     for i in 0..parts[0].inputs {
         for part in parts {
             let row = part.weights.len() / part.inputs;
             joined.extend_from_slice(&part.weights[i * row..][..row]);
         }
     }
-    Some(joined)
+    joined
 }

@@ -112,11 +112,15 @@ impl<'a> Graph<'a> {
 
     /// An f32 constant of `count` finite values, copied.
     pub fn floats(&self, name: &str, count: usize) -> Found<Vec<f32>> {
+        self.finite(name, count).map(|bytes| floats(bytes).collect())
+    }
+
+    /// The bytes of an f32 constant of `count` finite values, in place.
+    pub fn finite(&self, name: &str, count: usize) -> Found<&'a [u8]> {
         let bytes = self.bytes(name, DataType::Float)?;
         expect(bytes.len() == 4 * count, || format!("`{name}` has not {count} values"))?;
-        let values: Vec<f32> = floats(bytes).collect();
-        expect(values.iter().all(|v| v.is_finite()), || format!("`{name}` holds NaN or infinity"))?;
-        Ok(values)
+        expect(floats(bytes).all(f32::is_finite), || format!("`{name}` holds NaN or infinity"))?;
+        Ok(bytes)
     }
 
     /// The values of a small int64 constant.

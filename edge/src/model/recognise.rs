@@ -198,7 +198,7 @@ impl<'a> Graph<'a> {
         let (vocabulary, mut width) = self.matrix(table)?;
         width *= if packed { 2 } else { 1 };
         expect(self.matrix(scales)? == (vocabulary, 1), || format!("`{scales}` has not a scale a piece"))?;
-        self.floats(scales, vocabulary)?;
+        self.finite(scales, vocabulary)?;
         let projection = projection.map(|p| p.sized(width, hidden)).transpose()?;
         expect(projection.is_some() || width == hidden, || format!("`{table}` is not {hidden} wide"))?;
 
@@ -258,7 +258,7 @@ impl<'a> Graph<'a> {
         if !self.is(table, "Mul") {
             let (rows, width) = self.matrix(table)?;
             wide(width)?;
-            self.floats(table, rows * hidden)?;
+            self.finite(table, rows * hidden)?;
             return self.shared(table, DataType::Float);
         }
         let [integers, scales] = self.inputs(table, "Mul")?;

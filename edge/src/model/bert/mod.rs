@@ -4,18 +4,21 @@
 //! states, queries, keys, values and contexts are as long as the text. The last layer attends from [CLS] alone, all
 //! that the pooler reads.
 
+mod pack;
+mod scratch;
+
 use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::kernels::{
-    Activations, AttentionInput, AttentionScratch, Epilogue, KernelError, Kernels, Norm, Rows,
-};
+use crate::kernels::{Activations, AttentionInput, Epilogue, Kernels, Norm, Rows};
 
 use super::Error;
-use super::dense::{Dense, Packer};
+use super::dense::Dense;
 use super::graph::floats;
-use super::recognise::{EmbeddingParts, NormParts, Parts};
+use super::recognise::NormParts;
+use scratch::Block;
+pub(super) use scratch::Scratch;
 
 /// Tokens that go through a layer's linear parts together.
 const BLOCK: usize = 64;
@@ -91,81 +94,7 @@ impl Layer {
     }
 }
 
-/// Working memory for texts of up to `max_tokens`.
-pub(super) struct Scratch {
-    /// Hidden states [tokens, hidden].
-    x: Vec<f32>,
-    /// [tokens, width].
-    queries: Vec<f32>,
-    /// [tokens, keys then values].
-    key_values: Vec<f32>,
-    /// What attention gives, [tokens, width].
-    context: Vec<f32>,
-    attention: AttentionScratch,
-    block: Block,
-}
-
-/// Working memory for [`BLOCK`] tokens.
-struct Block {
-    quantized: Activations,
-    /// [tokens, hidden].
-    y: Vec<f32>,
-    /// Feed-forward [tokens, intermediate], or factorised embeddings [tokens, rank].
-    wide: Vec<f32>,
-    /// One row of a table.
-    row: Vec<f32>,
-    int8_row: Vec<i8>,
-}
-
-impl Scratch {
-    /// Bytes it holds on the heap.
-    pub fn bytes(&self) -> usize {
-        let Scratch { x, queries, key_values, context, attention, block } = self;
-        let floats = [x, queries, key_values, context, &block.y, &block.wide, &block.row];
-        let floats: usize = floats.iter().map(|v| 4 * v.len()).sum();
-        floats + attention.bytes() + block.quantized.bytes() + block.int8_row.len()
-    }
-}
-
 impl Bert {
-    /// Packs the parts for `kernels`, and tells of weights that it has a copy of.
-    pub fn pack(kernels: Kernels, parts: Parts<'_>, release: &dyn Fn(&[u8])) -> Result<Bert, KernelError> {
-        let packer = Packer { kernels, release };
-        let EmbeddingParts { words, packed, word_scales, width, projection, types, positions, norm } =
-            parts.embeddings;
-        let layers = parts.layers.into_iter().map(|parts| {
-            Ok(Layer {
-                heads: parts.heads,
-                head_size: parts.head_size,
-                scale: parts.scale,
-                query: packer.dense(&[parts.query])?,
-                key_value: packer.dense(&[parts.key, parts.value])?,
-                attention_output: packer.dense(&[parts.attention_output])?,
-                attention_norm: parts.attention_norm,
-                intermediate: packer.dense(&[parts.intermediate])?,
-                output: packer.dense(&[parts.output])?,
-                output_norm: parts.output_norm,
-            })
-        });
-        Ok(Bert {
-            kernels,
-            hidden: parts.hidden,
-            embeddings: Embeddings {
-                words,
-                packed,
-                word_scales,
-                width,
-                projection: projection.map(|p| packer.dense(&[p])).transpose()?,
-                types,
-                positions,
-                norm,
-            },
-            layers: layers.collect::<Result<_, KernelError>>()?,
-            pooler: packer.dense(&[parts.pooler])?,
-            classifier: packer.dense(&[parts.classifier])?,
-        })
-    }
-
     /// Logits a text gets.
     pub fn classes(&self) -> usize {
         self.classifier.outputs()
@@ -220,28 +149,6 @@ impl Bert {
         }
         let ends = [&self.pooler, &self.classifier];
         self.embeddings.projection.iter().chain(self.layers.iter().flat_map(layer)).chain(ends)
-    }
-
-    /// Working memory for texts of up to `max_tokens`.
-    pub fn scratch(&self, max_tokens: usize) -> Scratch {
-        let most = |size: fn(&Layer) -> usize| self.layers.iter().map(size).max().unwrap_or(0);
-        let width = most(Layer::width);
-        let wide = most(|l| l.intermediate.outputs()).max(self.embeddings.width);
-        let block = BLOCK.min(max_tokens);
-        Scratch {
-            x: vec![0.0; max_tokens * self.hidden],
-            queries: vec![0.0; max_tokens * width],
-            key_values: vec![0.0; max_tokens * 2 * width],
-            context: vec![0.0; max_tokens * width],
-            attention: AttentionScratch::new(max_tokens, most(|l| l.head_size)),
-            block: Block {
-                quantized: Activations::new(self.kernels, block, wide.max(width).max(self.hidden)),
-                y: vec![0.0; block * self.hidden],
-                wide: vec![0.0; block * wide],
-                row: vec![0.0; self.hidden],
-                int8_row: vec![0; self.embeddings.width],
-            },
-        }
     }
 
     /// Fails unless every id has a row in its table.

@@ -1,0 +1,142 @@
+//! Weights from the order of a matrix into the one that a kernel reads: in strips of outputs, and in each so many inputs of
+//! an output side by side.
+use super::linear::Weights;
+
+/// Outputs that are turned at once: a register of bytes.
+const BLOCK: usize = 16;
+
+/// Lays the weights out in strips of `STRIP` outputs, each with `depth` inputs, `GROUP` inputs of an output side by side.
+/// What is padding stays as it is, zero.
+pub(super) fn arrange<const GROUP: usize, const STRIP: usize>(
+    weights: &Weights<'_>,
+    depth: usize,
+    panels: &mut [u8],
+) {
+    let turned = weights.rows().map_or((0, 0), |row| {
+        let whole = (weights.inputs / GROUP * GROUP, weights.outputs / BLOCK * BLOCK);
+        for output in (0..whole.1).step_by(BLOCK) {
+            for input in (0..whole.0).step_by(GROUP) {
+                // no closures here: they are not all inlined, and this is most of what loading computes
+                let mut rows = [[0; BLOCK]; GROUP];
+                for (i, to) in rows.iter_mut().enumerate() {
+                    *to = row(input + i)[output..]
+                        .first_chunk::<BLOCK>()
+                        .expect("a whole block")
+                        .map(|v| v as u8);
+                }
+                let columns = turn::<GROUP>(rows);
+                let part = BLOCK.min(STRIP) * GROUP;
+                for (n, part) in columns.as_flattened().chunks_exact(part).enumerate() {
+                    let to = place::<GROUP, STRIP>(depth, input, output + n * BLOCK.min(STRIP));
+                    panels[to..][..part.len()].copy_from_slice(part);
+                }
+            }
+        }
+        whole
+    });
+    // what is less than a block, or lies otherwise
+    for output in 0..weights.outputs {
+        let first = if output < turned.1 { turned.0 } else { 0 };
+        for input in first..weights.inputs {
+            panels[place::<GROUP, STRIP>(depth, input, output)] = weights.at(input, output) as u8;
+        }
+    }
+}
+
+/// Where a weight goes.
+fn place<const GROUP: usize, const STRIP: usize>(depth: usize, input: usize, output: usize) -> usize {
+    let strip = output / STRIP * STRIP * depth;
+    strip + input / GROUP * STRIP * GROUP + output % STRIP * GROUP + input % GROUP
+}
+
+/// A matrix of bytes `[GROUP, BLOCK]`, transposed, but still in pieces of a register. Shuffling its first half with its second
+/// turns the bits of every byte's place in it by one; after as many shuffles as a row's number has bits, row and column
+/// have changed places.
+#[inline(always)]
+fn turn<const GROUP: usize>(mut rows: [[u8; BLOCK]; GROUP]) -> [[u8; BLOCK]; GROUP] {
+    const { assert!(GROUP.is_power_of_two()) };
+    for _ in 0..GROUP.ilog2() {
+        let halves = rows;
+        for i in 0..GROUP / 2 {
+            [rows[2 * i], rows[2 * i + 1]] = zip(halves[i], halves[GROUP / 2 + i]);
+        }
+    }
+    rows
+}
+
+/// Bytes of both in turns.
+#[inline(always)]
+fn zip(a: [u8; BLOCK], b: [u8; BLOCK]) -> [[u8; BLOCK]; 2] {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use core::arch::x86_64::*;
+        // SAFETY: these types are sixteen bytes each, of any value.
+        unsafe {
+            let (a, b): (__m128i, __m128i) = (core::mem::transmute(a), core::mem::transmute(b));
+            core::mem::transmute([_mm_unpacklo_epi8(a, b), _mm_unpackhi_epi8(a, b)])
+        }
+    }
+    #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+    {
+        use core::arch::aarch64::*;
+        // SAFETY: as above.
+        unsafe {
+            let (a, b): (uint8x16_t, uint8x16_t) = (core::mem::transmute(a), core::mem::transmute(b));
+            core::mem::transmute([vzip1q_u8(a, b), vzip2q_u8(a, b)])
+        }
+    }
+    #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_endian = "little"))))]
+    core::array::from_fn(|half| {
+        core::array::from_fn(
+            |i| if i % 2 == 0 { a[(BLOCK * half + i) / 2] } else { b[(BLOCK * half + i) / 2] },
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use alloc::vec::Vec;
+    use proptest::prelude::*;
+
+    fn check<const GROUP: usize, const STRIP: usize>(weights: &Weights<'_>) {
+        let depth = weights.inputs.next_multiple_of(GROUP);
+        let mut panels = vec![0; depth * weights.outputs.next_multiple_of(STRIP)];
+        let mut naive = panels.clone();
+        arrange::<GROUP, STRIP>(weights, depth, &mut panels);
+        let mut to = naive.iter_mut();
+        for first in (0..weights.outputs).step_by(STRIP) {
+            for k in (0..depth).step_by(GROUP) {
+                for output in first..first + STRIP {
+                    for input in k..k + GROUP {
+                        let there = input < weights.inputs && output < weights.outputs;
+                        let value = if there { weights.at(input, output) as u8 } else { 0 };
+                        *to.next().unwrap() = value;
+                    }
+                }
+            }
+        }
+        assert!(panels == naive, "{GROUP} by {STRIP}, {} by {}", weights.inputs, weights.outputs);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn every_weight_is_in_its_place(inputs in 1_usize..70, outputs in 1_usize..130, seed in 1_u32..) {
+            let values = core::iter::successors(Some(seed), |x| Some(x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223)));
+            let data: Vec<i8> = values.map(|x| (x >> 24) as i8).take(inputs * outputs).collect();
+            for weights in [
+                Weights::input_major(&data, inputs, outputs).unwrap(),
+                Weights::output_major(&data, inputs, outputs).unwrap(),
+            ] {
+                check::<1, 16>(&weights);
+                check::<2, 16>(&weights);
+                check::<4, 48>(&weights);
+                check::<4, 16>(&weights);
+                check::<8, 16>(&weights);
+                check::<16, 4>(&weights);
+            }
+        }
+    }
+}
