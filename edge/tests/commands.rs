@@ -226,7 +226,7 @@ fn verify_says_what_is_wrong() {
     };
     verify(&whole[..whole.len() - 1], "truncated");
     verify(&altered(whole.len() / 2), "altered");
-    verify(&altered(8), "format version 0");
+    verify(&altered(8), "format version 3");
     verify(&altered(0), "not a bundle");
     verify(&altered(19), "oversized");
     verify(&[whole.clone(), vec![0]].concat(), "after the end");

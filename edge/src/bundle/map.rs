@@ -1,5 +1,6 @@
 //! A bundle mapped into memory: its pages are shared, and read when they are needed.
 #![allow(unsafe_code)]
+use super::digest::digest_by_threads;
 use super::{Bundle, Error, limits};
 use bytes::Bytes;
 use std::fs::File;
@@ -76,30 +77,12 @@ impl Mapped {
         &self.bytes
     }
 
-    /// Verifies and parses it. What was read is given back on the way, so that a large file takes little memory.
+    /// Verifies it, on all cores, and parses it. What was read is given back on the way, so that a large file takes little memory.
     ///
     /// # Errors
     /// As [`Bundle::read`].
     pub fn read(&self) -> Result<Bundle<'_>, Error> {
-        Bundle::read_by_parts(&self.bytes, &mut |range| self.release(&self.bytes[range]))
-    }
-
-    /// As [`read`](Self::read), on a second thread if there is one to be had, while `work` already uses what may prove to
-    /// be wrong: what it makes of such a bundle is dropped.
-    ///
-    /// # Errors
-    /// As [`Bundle::read`].
-    pub fn read_while<R>(&self, work: impl FnOnce(&Bundle<'_>) -> R) -> Result<R, Error> {
-        let verify = || Bundle::verify(&self.bytes, &mut |range| self.release(&self.bytes[range]));
-        std::thread::scope(|scope| {
-            let Ok(verifier) = std::thread::Builder::new().spawn_scoped(scope, verify) else {
-                return self.read().map(|bundle| work(&bundle));
-            };
-            let done = Bundle::read_trusted(&self.bytes).map(|bundle| work(&bundle));
-            // a verdict on the whole is worth more than what was found in a part
-            verifier.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-            done
-        })
+        Bundle::read_digested(&self.bytes, |body| digest_by_threads(body, &|part| self.release(part)))
     }
 
     /// Gives the memory of these bytes back; they are read from the file again when they are used again. Bytes that are not of

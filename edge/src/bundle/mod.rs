@@ -13,7 +13,7 @@
 //! | 32 | 32 s | a section each: name (24, zero padded), bytes (8) |
 //! | 32 + 32 s | m | manifest ([postcard](https://postcard.jamesmunns.com/wire-format)) |
 //! | aligned | | the sections in the order of the table, zeros between them |
-//! | body | 32 | SHA-256 of the body |
+//! | body | 32 | SHA-256 of the SHA-256s of the body's parts, each of 1 MiB but the last |
 //! | body + 32 | 4 | number of signatures: 0 in this version |
 //!
 //! The file ends there. Where a section lies follows from the lengths before it, so no table can point
@@ -22,6 +22,7 @@
 //!
 //! Reading needs `core` and `alloc` only. Feature `std` adds [`save`], feature `runtime` [`map`].
 
+mod digest;
 mod layout;
 pub mod limits;
 mod manifest;
@@ -41,7 +42,7 @@ pub use save::save;
 pub use write::{WriteError, write};
 
 /// Version of the layout and of the manifest's fields that this crate reads and writes.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Names of the sections.
 pub mod section {

@@ -1,10 +1,9 @@
 //! Verify, then parse.
+use super::digest::digest;
 use super::layout::{ALIGNMENT, DIGEST, HEADER, MAGIC, TABLE_ENTRY, TRAILER, align, manifest_offset};
 use super::{FORMAT_VERSION, Golden, Manifest, ManifestError, limits, section};
 use alloc::vec::Vec;
 use core::fmt;
-use core::ops::Range;
-use sha2::{Digest, Sha256};
 
 /// Why bytes are not a bundle that can be used.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -83,30 +82,20 @@ pub struct Bundle<'a> {
 impl<'a> Bundle<'a> {
     /// Checks lengths and limits, then the digest, then parses the manifest.
     pub fn read(bytes: &'a [u8]) -> Result<Self, Error> {
-        Self::read_by_parts(bytes, &mut |_| ())
+        Self::read_digested(bytes, digest)
     }
 
-    /// As [`read`](Self::read); `done` gets each range of bytes that was digested, for memory that can be given back.
-    pub fn read_by_parts(bytes: &'a [u8], done: &mut dyn FnMut(Range<usize>)) -> Result<Self, Error> {
-        Self::verify(bytes, done)?;
-        Self::read_trusted(bytes)
-    }
-
-    /// Lengths, limits and the digest.
-    pub(super) fn verify(bytes: &[u8], done: &mut dyn FnMut(Range<usize>)) -> Result<(), Error> {
-        const PART: usize = 1 << 20;
+    /// As [`read`](Self::read), with one of the ways to find the digest.
+    pub(super) fn read_digested(
+        bytes: &'a [u8],
+        digest: impl FnOnce(&[u8]) -> [u8; 32],
+    ) -> Result<Self, Error> {
         let header = Header::read(bytes)?;
-        let body = &bytes[..header.body as usize];
-        let mut hash = Sha256::new();
-        for start in (0..body.len()).step_by(PART) {
-            let range = start..body.len().min(start + PART);
-            hash.update(&body[range.clone()]);
-            done(range);
-        }
-        if bytes[body.len()..][..DIGEST as usize] != *hash.finalize() {
+        let (body, rest) = bytes.split_at(header.body as usize);
+        if rest[..DIGEST as usize] != digest(body) {
             return Err(Error::Altered);
         }
-        Ok(())
+        Self::read_trusted(bytes)
     }
 
     /// As [`read`](Self::read), but takes the digest that is written in the bytes for theirs: for a bundle that is part
@@ -166,7 +155,7 @@ impl<'a> Bundle<'a> {
         &self.sections
     }
 
-    /// SHA-256 of everything before the digest.
+    /// SHA-256 of the SHA-256s of all parts before the digest.
     pub fn digest(&self) -> [u8; 32] {
         self.digest
     }

@@ -1,9 +1,9 @@
 //! The bytes of a bundle.
+use super::digest::digest;
 use super::layout::{HEADER, MAGIC, TRAILER, align, manifest_offset};
 use super::read::check_golden;
 use super::{FORMAT_VERSION, Golden, Manifest, ManifestError, limits, section};
 use alloc::vec::Vec;
-use sha2::{Digest, Sha256};
 
 /// Why a bundle cannot be written. Whatever is written, [`super::Bundle::read`] takes.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -73,7 +73,7 @@ pub fn write(
         out.resize(align(out.len() as u64) as usize, 0);
         out.extend_from_slice(content);
     }
-    let digest = Sha256::digest(&out);
+    let digest = digest(&out);
     out.extend_from_slice(&digest);
     out.extend(0u32.to_le_bytes()); // signatures
     Ok(out)

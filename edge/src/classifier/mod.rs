@@ -11,7 +11,7 @@ pub use team::Team;
 
 use crate::bundle::{self, Bundle, Manifest, Mapped};
 use crate::decision::{self, Decider, Decision};
-use crate::model::{self, Model, Release};
+use crate::model::{self, Model};
 use crate::tokenizer::{self, Tokenizer};
 use bytes::Bytes;
 use std::convert::Infallible;
@@ -95,9 +95,6 @@ pub trait Classify {
     ) -> Result<Result<Outcome<'_>, Error>, E>;
 }
 
-/// One of the ways that [`Model`] has to be loaded.
-type LoadModel = fn(&[u8], Bytes, &model::Options, Release<'_>) -> Result<Model, model::Error>;
-
 /// A loaded bundle.
 ///
 /// ```no_run
@@ -120,48 +117,27 @@ pub struct Classifier {
 impl Classifier {
     /// Maps, verifies and loads the bundle at `path`.
     pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
-        Self::verify_and_load(&bundle::map(path.as_ref())?, options)
-    }
-
-    /// Loads a bundle that nobody has read yet. It is verified on a second thread meanwhile; of an altered one nothing is used.
-    pub fn verify_and_load(mapped: &Mapped, options: &Options) -> Result<Self, Error> {
-        if !options.fuse {
-            return Self::from_mapped(&mapped.read()?, mapped, options);
-        }
-        // what stock operators make of altered bytes may take long: they wait until the bundle is known to be whole
-        let loaded = mapped.read_while(|bundle| {
-            Self::load(bundle, mapped.bytes(), options, &|bytes| mapped.release(bytes), Model::load_fused)
-        })?;
-        match loaded {
-            Err(Error::Model(model::Error::NotFused(_))) => {
-                Self::from_mapped(&Bundle::read_trusted(mapped.bytes())?, mapped, options)
-            }
-            loaded => {
-                mapped.release(mapped.bytes());
-                loaded
-            }
-        }
+        let mapped = bundle::map(path.as_ref())?;
+        Self::from_mapped(&mapped.read()?, &mapped, options)
     }
 
     /// Loads a bundle that was read from `mapped`, of which nothing stays in memory that has been copied.
     pub fn from_mapped(bundle: &Bundle<'_>, mapped: &Mapped, options: &Options) -> Result<Self, Error> {
-        let release = |bytes: &[u8]| mapped.release(bytes);
-        let loaded = Self::load(bundle, mapped.bytes(), options, &release, Model::load_releasing)?;
+        let loaded = Self::load(bundle, mapped.bytes(), options, &|bytes| mapped.release(bytes))?;
         mapped.release(mapped.bytes());
         Ok(loaded)
     }
 
     /// Loads a bundle from its bytes.
     pub fn new(bytes: Bytes, options: &Options) -> Result<Self, Error> {
-        Self::load(&Bundle::read(&bytes)?, &bytes, options, &|_| (), Model::load_releasing)
+        Self::load(&Bundle::read(&bytes)?, &bytes, options, &|_| ())
     }
 
     fn load(
         bundle: &Bundle<'_>,
         bytes: &Bytes,
         options: &Options,
-        release: Release<'_>,
-        load_model: LoadModel,
+        release: &dyn Fn(&[u8]),
     ) -> Result<Self, Error> {
         let manifest = bundle.manifest().clone();
         let tokenizer = Tokenizer::new(bytes.slice_ref(bundle.vocabulary()), manifest.tokenizer)?;
@@ -171,7 +147,7 @@ impl Classifier {
             ..Default::default()
         };
         let external = bytes.slice_ref(bundle.external());
-        let model = load_model(bundle.model(), external, &model_options, release)?;
+        let model = Model::load_releasing(bundle.model(), external, &model_options, release)?;
         let classes = model.classes();
         if classes != manifest.labels.len() {
             return Err(Error::Labels { logits: classes, labels: manifest.labels.len() });

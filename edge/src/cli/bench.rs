@@ -1,7 +1,7 @@
 //! `goldcrest-edge bench`
 use super::source::ModelArgs;
 use super::{MOST_THREADS, Usage};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use goldcrest_edge::Classifier;
 use goldcrest_edge::bundle::Manifest;
@@ -43,10 +43,12 @@ pub fn run(args: &Args) -> Result<()> {
     let seconds = Duration::try_from_secs_f64(args.seconds)
         .map_err(|_| Usage("--seconds must be a positive number".into()))?;
     let start = Instant::now();
-    let mut runner = Runner::new(args.model.load()?, args.threads.into())?;
-    let load = start.elapsed();
     let opened = args.model.open()?;
     let bundle = args.model.read(&opened)?;
+    let classifier = Classifier::from_mapped(&bundle, &opened, &args.model.options())
+        .with_context(|| args.model.name())?;
+    let mut runner = Runner::new(classifier, args.threads.into())?;
+    let load = start.elapsed();
     let max_tokens = bundle.manifest().max_tokens as usize;
     let least = if bundle.manifest().pair { 5 } else { 3 };
     if let Some(tokens) = args.tokens.iter().find(|t| !(least..=max_tokens).contains(t)) {

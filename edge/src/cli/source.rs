@@ -43,11 +43,8 @@ impl ModelArgs {
 
     pub fn load(&self) -> Result<Classifier> {
         let opened = self.open()?;
-        let loaded = match &self.bundle {
-            Some(_) => Classifier::verify_and_load(&opened, &self.options()),
-            None => Classifier::from_mapped(&self.read(&opened)?, &opened, &self.options()),
-        };
-        loaded.with_context(|| self.name())
+        let bundle = self.read(&opened)?;
+        Classifier::from_mapped(&bundle, &opened, &self.options()).with_context(|| self.name())
     }
 
     pub fn options(&self) -> Options {

@@ -4,7 +4,6 @@ use std::cell::RefCell;
 
 use crate::kernels::{Activations, Arena, Epilogue, FloatLinear, KernelError, Kernels, Linear, Weights};
 
-use super::Release;
 use super::graph::halves;
 use super::recognise::LinearParts;
 
@@ -60,13 +59,13 @@ pub(super) struct Packer<'a> {
     kernels: Kernels,
     /// Where int8 weights go.
     arena: &'a Arena,
-    release: Release<'a>,
+    release: &'a dyn Fn(&[u8]),
     /// Parts side by side: one matrix after another, in the same memory.
     joined: RefCell<Vec<u8>>,
 }
 
 impl<'a> Packer<'a> {
-    pub fn new(kernels: Kernels, arena: &'a Arena, release: Release<'a>) -> Self {
+    pub fn new(kernels: Kernels, arena: &'a Arena, release: &'a dyn Fn(&[u8])) -> Self {
         Packer { kernels, arena, release, joined: RefCell::default() }
     }
 

@@ -17,9 +17,6 @@ pub enum Error {
     /// A valid model of a kind that is not run here.
     #[error("{0}")]
     Unsupported(String),
-    /// A graph that fused operators do not compute, where only they were asked for.
-    #[error("not fused: {0}")]
-    NotFused(String),
     /// tract refused the graph, or failed while running it.
     #[error("tract: {0}")]
     Tract(String),

@@ -28,7 +28,6 @@ use graph::Graph;
 pub use onnx::EXTERNAL_LOCATION;
 pub use split::{Exchange, Part};
 use stock::Stock;
-use tract_onnx::pb::ModelProto;
 
 /// How a model is loaded.
 #[derive(Clone, Debug)]
@@ -46,9 +45,6 @@ impl Default for Options {
         Options { fuse: true, isa: None, max_tokens: 512 }
     }
 }
-
-/// Told of bytes that are not read again, by any of the threads that load a model.
-pub type Release<'a> = &'a (dyn Fn(&[u8]) + Sync);
 
 /// A text classifier, ready to run.
 pub struct Model {
@@ -107,45 +103,23 @@ impl Model {
         onnx: &[u8],
         external: Bytes,
         options: &Options,
-        release: Release<'_>,
+        release: &dyn Fn(&[u8]),
     ) -> Result<Model, Error> {
         let proto = onnx::decode(onnx)?;
-        let reason = match options.fuse {
-            true => match Self::fused(&proto, &external, options, release) {
-                Err(Error::NotFused(reason)) => reason,
-                loaded => return loaded,
-            },
-            false => "not asked to fuse".to_string(),
-        };
+        let mut reason = "not asked to fuse".to_string();
+        if options.fuse {
+            let kernels = options.isa.map_or_else(Kernels::from_env, Kernels::new)?;
+            match fuse(&proto, &external, kernels, release) {
+                Ok(bert) => {
+                    let max_tokens = options.max_tokens.min(bert.positions());
+                    let path = Path::Fused(Box::new(Fused::new(Arc::new(bert), max_tokens)?));
+                    return Ok(Model { path, max_tokens });
+                }
+                Err(difference) => reason = difference,
+            }
+        }
         let stock = Stock::load(proto, &external)?;
         Ok(Model { path: Path::Stock { stock, reason }, max_tokens: options.max_tokens })
-    }
-
-    /// As [`load_releasing`](Model::load_releasing) with fused operators, or not at all: memory and time are bounded by
-    /// the bytes, whatever they are.
-    ///
-    /// # Errors
-    /// As `load`, and [`Error::NotFused`].
-    pub fn load_fused(
-        onnx: &[u8],
-        external: Bytes,
-        options: &Options,
-        release: Release<'_>,
-    ) -> Result<Model, Error> {
-        Self::fused(&onnx::decode(onnx)?, &external, options, release)
-    }
-
-    fn fused(
-        proto: &ModelProto,
-        external: &Bytes,
-        options: &Options,
-        release: Release<'_>,
-    ) -> Result<Model, Error> {
-        let kernels = options.isa.map_or_else(Kernels::from_env, Kernels::new)?;
-        let bert = fuse(proto, external, kernels, release).map_err(Error::NotFused)?;
-        let max_tokens = options.max_tokens.min(bert.positions());
-        let path = Path::Fused(Box::new(Fused::new(Arc::new(bert), max_tokens)?));
-        Ok(Model { path, max_tokens })
     }
 
     /// Another one of the same weights, with working memory of its own: for another thread.
@@ -275,10 +249,10 @@ impl Model {
 
 /// The packed classifier, or why the graph is not one.
 fn fuse(
-    proto: &ModelProto,
+    proto: &tract_onnx::pb::ModelProto,
     external: &Bytes,
     kernels: Kernels,
-    release: Release<'_>,
+    release: &dyn Fn(&[u8]),
 ) -> Result<Bert, String> {
     let graph = proto.graph.as_ref().ok_or("no graph")?;
     let graph = Graph::new(graph, external);

@@ -1,7 +1,6 @@
 //! Weights as the kernels read them.
 
 use crate::kernels::{Arena, KernelError, Kernels, Linear};
-use crate::model::Release;
 use crate::model::dense::Packer;
 use crate::model::recognise::{EmbeddingParts, LayerParts, LinearParts, Parts};
 
@@ -9,7 +8,7 @@ use super::{Bert, Embeddings, Layer};
 
 impl Bert {
     /// Packs the parts for `kernels`, and tells of weights that it has a copy of.
-    pub fn pack(kernels: Kernels, parts: Parts<'_>, release: Release<'_>) -> Result<Bert, KernelError> {
+    pub fn pack(kernels: Kernels, parts: Parts<'_>, release: &dyn Fn(&[u8])) -> Result<Bert, KernelError> {
         let arena = Arena::new(room(kernels, &parts));
         let packer = Packer::new(kernels, &arena, release);
         let EmbeddingParts { words, packed, word_scales, width, projection, types, positions, norm } =

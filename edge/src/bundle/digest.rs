@@ -1,0 +1,78 @@
+//! What shows that a byte of the body has changed: SHA-256 of the SHA-256s of its parts, of [`PART`] bytes each but the last, so
+//! that several threads can find it.
+use sha2::{Digest, Sha256};
+
+/// Bytes of a part.
+const PART: usize = 1 << 20;
+
+/// The digest of `body`.
+pub fn digest(body: &[u8]) -> [u8; 32] {
+    join(body.chunks(PART).map(of))
+}
+
+/// As [`digest`], on as many threads as the processor has; `done` gets each part that was read.
+#[cfg(feature = "runtime")]
+pub fn digest_by_threads(body: &[u8], done: &(dyn Fn(&[u8]) + Sync)) -> [u8; 32] {
+    use alloc::vec::Vec;
+    use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::thread::{self, Builder};
+
+    let parts: Vec<_> = body.chunks(PART).collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut digests = Vec::new();
+        while let Some((number, part)) =
+            Some(next.fetch_add(1, Relaxed)).and_then(|n| Some((n, parts.get(n)?)))
+        {
+            digests.push((number, of(part)));
+            done(part);
+        }
+        digests
+    };
+    let threads = thread::available_parallelism().map_or(1, |n| n.get().min(parts.len()));
+    let mut digests = thread::scope(|scope| {
+        // without a thread that cannot be had the others do more
+        let start = |_| Builder::new().spawn_scoped(scope, work).ok();
+        let helpers: Vec<_> = (1..threads).map_while(start).collect();
+        let mut digests = work();
+        for helper in helpers {
+            digests.extend(helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        digests
+    });
+    digests.sort_unstable_by_key(|&(number, _)| number);
+    join(digests.into_iter().map(|(_, digest)| digest))
+}
+
+fn of(part: &[u8]) -> [u8; 32] {
+    Sha256::digest(part).into()
+}
+
+fn join(parts: impl Iterator<Item = [u8; 32]>) -> [u8; 32] {
+    let mut all = Sha256::new();
+    parts.for_each(|part| all.update(part));
+    all.finalize().into()
+}
+
+#[cfg(all(test, feature = "runtime"))]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    #[test]
+    fn threads_change_nothing() {
+        let body: Vec<u8> = (0..5 * PART / 2).map(|i| (i * i / 7) as u8).collect();
+        for length in [0, 1, PART - 1, PART, PART + 1, 2 * PART, body.len()] {
+            let read = Mutex::new(vec![]);
+            let body = &body[..length];
+            let by_threads = digest_by_threads(body, &|part| read.lock().unwrap().push(part.as_ptr().addr()));
+            assert_eq!(by_threads, digest(body), "{length} bytes");
+            let mut read = read.into_inner().unwrap();
+            read.sort();
+            assert!(read.into_iter().eq(body.chunks(PART).map(|part| part.as_ptr().addr())));
+        }
+        // and by hand
+        let halves = [Sha256::digest(&body[..PART]), Sha256::digest(&body[PART..PART + 9])].concat();
+        assert_eq!(digest(&body[..PART + 9]), *Sha256::digest(&halves));
+    }
+}
