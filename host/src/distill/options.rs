@@ -158,6 +158,11 @@ impl Distill {
         }]
     }
 
+    /// Seed of made-up texts, order and dropout: its own, or that of `[train]`.
+    pub fn seed(&self, train: &TrainOptions) -> u64 {
+        self.seed.unwrap_or(train.seed)
+    }
+
     /// The options that a stage's student is trained with: those of `[train]` where `[distill]` has none of its own.
     /// Class weights, focal loss, agreement, label smoothing and layer decay are the teacher's alone.
     /// `texts` is the number of training texts.
@@ -170,7 +175,7 @@ impl Distill {
             batch_size: self.batch_size.unwrap_or(train.batch_size),
             eval_every: stage.eval_every.or(self.eval_every).or(train.eval_every),
             patience: self.patience.or(train.patience),
-            seed: self.seed.unwrap_or(train.seed),
+            seed: self.seed(train),
             label_smoothing: 0.0,
             layer_decay: 1.0,
             class_weights: ClassWeights::Rule(WeightRule::None),

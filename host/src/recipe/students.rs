@@ -92,9 +92,8 @@ impl<'a> Course<'a> {
         for path in &distill.unlabelled {
             parts.push(hex(&Sha256::digest(std::fs::read(path).map_err(RunError::io(path))?)));
         }
-        parts.push(format!("{} {}", distill.replaced, distill.spliced));
-        // made-up texts are drawn with it; that of [train] is in the teacher's weights already
-        parts.extend(distill.seed.map(|seed| seed.to_string()));
+        // made-up texts are drawn with the seed
+        parts.push(format!("{} {} {}", distill.replaced, distill.spliced, distill.seed(&recipe.train)));
         // its texts are kept out of the set
         parts.extend(prepared.test.as_ref().map(|test| hex(&test.digest())));
         let of = |parts: &[String]| fingerprint(&parts.iter().map(String::as_str).collect::<Vec<_>>());
@@ -121,7 +120,7 @@ impl<'a> Course<'a> {
             let augment = Augment {
                 replaced: self.distill.replaced,
                 spliced: self.distill.spliced,
-                seed: self.distill.seed.unwrap_or(self.recipe.train.seed),
+                seed: self.distill.seed(&self.recipe.train),
             };
             let teacher = base::load(&self.teachers[0])?;
             let held_out: Vec<_> = std::iter::once(&self.prepared.dev).chain(&self.prepared.test).collect();
