@@ -2,6 +2,7 @@
 //!
 //! Without VNNI, `vpmaddubsw` would saturate, so activations are kept as i16, weights widened on the way in, and
 //! `vpmaddwd` sums pairs of products exactly.
+use core::arch::asm;
 use core::arch::x86_64::*;
 
 use super::super::lanes::{Dot, LANES, Lanes};
@@ -197,7 +198,6 @@ impl<const VNNI: bool> Dot for Avx2<VNNI> {
         }
     }
 
-    /// Six rows by two registers of columns: twelve sums stay in registers.
     #[inline(always)]
     unsafe fn tile<const R: usize>(
         x: *const u8,
@@ -207,33 +207,136 @@ impl<const VNNI: bool> Dot for Avx2<VNNI> {
         start: *const i32,
         acc: *mut i32,
     ) {
-        simd! {
-            let start: *const __m256i = start.cast();
-            let mut sums = [[_mm256_loadu_si256(start), _mm256_loadu_si256(start.add(1))]; R];
-            for k in 0..steps {
-                let w = if VNNI {
-                    let w: *const __m256i = panel.add(k * 64).cast();
-                    [_mm256_loadu_si256(w), _mm256_loadu_si256(w.add(1))]
-                } else {
-                    let w: *const __m128i = panel.add(k * 32).cast();
-                    [_mm256_cvtepi8_epi16(_mm_loadu_si128(w)), _mm256_cvtepi8_epi16(_mm_loadu_si128(w.add(1)))]
-                };
-                for (r, row) in sums.iter_mut().enumerate() {
-                    let a = _mm256_set1_epi32(x.add(r * stride + k * 4).cast::<i32>().read_unaligned());
-                    for (sum, w) in row.iter_mut().zip(w) {
-                        *sum = if VNNI {
-                            _mm256_dpbusd_avx_epi32(*sum, a, w)
-                        } else {
-                            _mm256_add_epi32(*sum, _mm256_madd_epi16(a, w))
-                        };
-                    }
-                }
-            }
-            for (r, row) in sums.iter().enumerate() {
-                let acc: *mut __m256i = acc.add(r * 16).cast();
-                _mm256_storeu_si256(acc, row[0]);
-                _mm256_storeu_si256(acc.add(1), row[1]);
-            }
-        }
+        // SAFETY: as the caller vouches.
+        unsafe { tile::<VNNI>(R, x, stride, panel, steps, start, acc) }
     }
+}
+
+/// [`Dot::tile`] of one to six rows by two registers of columns: twelve sums, two registers of weights and two for what is
+/// multiplied are all there are. From intrinsics the compiler keeps sums in memory now and then, which takes half as
+/// long again.
+///
+/// # Safety
+/// As for [`Dot::tile`]; the processor has AVX-VNNI where `VNNI`.
+#[target_feature(enable = "avx2")]
+unsafe fn tile<const VNNI: bool>(
+    rows: usize,
+    x: *const u8,
+    stride: usize,
+    panel: *const i8,
+    steps: usize,
+    start: *const i32,
+    acc: *mut i32,
+) {
+    #[rustfmt::skip]
+    macro_rules! left { (0) => {"ymm0"}; (1) => {"ymm2"}; (2) => {"ymm4"}; (3) => {"ymm6"}; (4) => {"ymm8"}; (5) => {"ymm10"} }
+    #[rustfmt::skip]
+    macro_rules! right { (0) => {"ymm1"}; (1) => {"ymm3"}; (2) => {"ymm5"}; (3) => {"ymm7"}; (4) => {"ymm9"}; (5) => {"ymm11"} }
+    macro_rules! at {
+        (0) => {
+            "[{x}]"
+        };
+        (1) => {
+            "[{x} + {one}]"
+        };
+        (2) => {
+            "[{x} + 2 * {one}]"
+        };
+        (3) => {
+            "[{x} + {three}]"
+        };
+        (4) => {
+            "[{x} + 4 * {one}]"
+        };
+        (5) => {
+            "[{x} + {five}]"
+        };
+    }
+    macro_rules! weights {
+        (bytes) => {
+            "vmovdqu ymm12, [{panel}]\n vmovdqu ymm13, [{panel} + 32]\n add {panel}, 64"
+        };
+        (pairs) => {
+            "vpmovsxbw ymm12, [{panel}]\n vpmovsxbw ymm13, [{panel} + 16]\n add {panel}, 32"
+        };
+    }
+    macro_rules! multiply {
+        (bytes, $row:tt) => {
+            concat!(
+                "{{vex}} vpdpbusd ",
+                left!($row),
+                ", ymm14, ymm12\n",
+                "{{vex}} vpdpbusd ",
+                right!($row),
+                ", ymm14, ymm13",
+            )
+        };
+        (pairs, $row:tt) => {
+            concat!(
+                "vpmaddwd ymm15, ymm14, ymm12\n",
+                "vpmaddwd ymm14, ymm14, ymm13\n",
+                "vpaddd ",
+                left!($row),
+                ", ",
+                left!($row),
+                ", ymm15\n",
+                "vpaddd ",
+                right!($row),
+                ", ",
+                right!($row),
+                ", ymm14",
+            )
+        };
+    }
+    macro_rules! rows {
+        ($kind:tt $($row:tt)*) => {
+            asm!(
+                $(
+                    concat!("vmovdqu ", left!($row), ", [{start}]"),
+                    concat!("vmovdqu ", right!($row), ", [{start} + 32]"),
+                )*
+                "2:",
+                weights!($kind),
+                $(
+                    concat!("vpbroadcastd ymm14, dword ptr ", at!($row)),
+                    multiply!($kind, $row),
+                )*
+                "add {x}, 4",
+                "dec {steps}",
+                "jnz 2b",
+                $(
+                    concat!("vmovdqu [{acc} + 64 * ", $row, "], ", left!($row)),
+                    concat!("vmovdqu [{acc} + 64 * ", $row, " + 32], ", right!($row)),
+                )*
+                "/* which row is where: {one} {three} {five} */",
+                x = inout(reg) x => _,
+                panel = inout(reg) panel => _,
+                steps = inout(reg) steps => _,
+                one = in(reg) stride,
+                three = in(reg) 3 * stride,
+                five = in(reg) 5 * stride,
+                start = in(reg) start,
+                acc = in(reg) acc,
+                out("ymm0") _, out("ymm1") _, out("ymm2") _, out("ymm3") _, out("ymm4") _, out("ymm5") _,
+                out("ymm6") _, out("ymm7") _, out("ymm8") _, out("ymm9") _, out("ymm10") _, out("ymm11") _,
+                out("ymm12") _, out("ymm13") _, out("ymm14") _, out("ymm15") _,
+                options(nostack),
+            )
+        };
+    }
+    macro_rules! heights {
+        ($kind:tt) => {
+            match rows {
+                1 => rows!($kind 0),
+                2 => rows!($kind 0 1),
+                3 => rows!($kind 0 1 2),
+                4 => rows!($kind 0 1 2 3),
+                5 => rows!($kind 0 1 2 3 4),
+                _ => rows!($kind 0 1 2 3 4 5),
+            }
+        };
+    }
+    debug_assert!(steps > 0);
+    // SAFETY: reads and writes what the caller vouches for.
+    unsafe { if VNNI { heights!(bytes) } else { heights!(pairs) } }
 }
