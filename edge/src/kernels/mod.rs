@@ -281,3 +281,48 @@ impl Kernels {
         assert!(self.isa() == other.isa(), "packed for {}, called for {}", other.isa(), self.isa());
     }
 }
+
+#[cfg(all(test, target_arch = "x86_64", feature = "std"))]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    /// Runs where the processor has AVX-VNNI, or something plays its one instruction (scripts/emulate-x86.sh, which says so).
+    #[test]
+    fn avx_vnni_equals_portable() {
+        let played = std::env::var_os("GOLDCREST_PLAYED").is_some() && Isa::Avx2.available();
+        if !Isa::AvxVnni.available() && !played {
+            std::eprintln!("skipped: no AVX-VNNI here");
+            return;
+        }
+        let tables = [Isa::Portable, Isa::AvxVnni].map(|isa| table::of(isa).unwrap());
+        let mut state = 5u64;
+        let mut random = |count: usize| -> Vec<f32> {
+            let next = |_| {
+                state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+            };
+            (0..count).map(next).collect()
+        };
+        for (rows, inputs, outputs) in (1..15)
+            .zip([1, 3, 4, 30, 64, 77].into_iter().cycle())
+            .flat_map(|(rows, inputs)| [1, 16, 37].map(|outputs| (rows, inputs, outputs)))
+        {
+            let (x, bias, scales) = (random(rows * inputs), random(outputs), random(outputs));
+            let scales: Vec<f32> = scales.into_iter().map(f32::abs).collect();
+            let weights: Vec<i8> = random(inputs * outputs).into_iter().map(|w| (w * 127.0) as i8).collect();
+            let [portable, vnni] = tables.map(|table| {
+                let kernels = Kernels { table };
+                let weights = Weights::input_major(&weights, inputs, outputs).unwrap();
+                let layer = Linear::pack(kernels, weights, &scales, &bias).unwrap();
+                let mut quantized = Activations::new(kernels, rows, inputs);
+                kernels.quantize_rows(&x, inputs, &mut quantized);
+                let mut out = vec![0.0; rows * outputs];
+                kernels.linear(&layer, &quantized, Epilogue::Gelu, &mut out);
+                out.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+            });
+            assert_eq!(portable, vnni, "{rows} rows of {inputs} to {outputs}");
+        }
+    }
+}

@@ -134,10 +134,10 @@ pub(super) unsafe fn tile(x: *const u8, stride: usize, panel: *const i8, steps: 
 mod tests {
     use super::*;
 
-    /// Runs where the processor has tiles, or something plays them (scripts/emulate-amx.sh, which says so).
+    /// Runs where the processor has tiles, or something plays them (scripts/emulate-x86.sh, which says so).
     #[test]
     fn a_tile_is_the_naive_product() {
-        if !available() && std::env::var_os("GOLDCREST_AMX_PLAYED").is_none() {
+        if !available() && std::env::var_os("GOLDCREST_PLAYED").is_none() {
             eprintln!("skipped: no AMX here");
             return;
         }

@@ -1,5 +1,5 @@
-/* Plays the tile instructions of AMX that goldcrest uses on an x86-64 processor that lacks them: loaded before a program, it
- * handles the signal of an unknown instruction. Encodings: Intel SDM, volume 2. See emulate-amx.sh. */
+/* Plays the instructions of AMX and AVX-VNNI that goldcrest uses on an x86-64 processor that lacks them: loaded before a program,
+ * it handles the signal of an unknown instruction. Encodings: Intel SDM, volume 2. See emulate-x86.sh. */
 #define _GNU_SOURCE
 #include <signal.h>
 #include <stdint.h>
@@ -36,11 +36,46 @@ static void multiply(int to, int a, int b) {
     }
 }
 
+/* Registers as a signal frame keeps them: the low halves of ymm in the old area, the high ones where XSAVE puts them, and a bit
+ * that says whether these count or are zero (Intel SDM, volume 1, chapter 13). */
+enum { LOW = 160, PARTS_THERE = 512, HIGH = 576, PART_OF_YMM = 4 };
+
+static void read_ymm(const uint8_t *saved, int number, uint8_t *to) {
+    memcpy(to, saved + LOW + 16 * number, 16);
+    if (saved[PARTS_THERE] & PART_OF_YMM) {
+        memcpy(to + 16, saved + HIGH + 16 * number, 16);
+    } else {
+        memset(to + 16, 0, 16);
+    }
+}
+
+static void write_ymm(uint8_t *saved, int number, const uint8_t *from) {
+    if (!(saved[PARTS_THERE] & PART_OF_YMM)) memset(saved + HIGH, 0, 16 * 16);
+    saved[PARTS_THERE] |= PART_OF_YMM;
+    memcpy(saved + LOW + 16 * number, from, 16);
+    memcpy(saved + HIGH + 16 * number, from + 16, 16);
+}
+
+/* vpdpbusd: to each i32 of `to` the products of four unsigned bytes of `a` and four signed ones of `b`. */
+static void add_products(uint8_t *saved, int to, int a, int b) {
+    uint8_t sums[32], unsigned_bytes[32], signed_bytes[32];
+    read_ymm(saved, to, sums);
+    read_ymm(saved, a, unsigned_bytes);
+    read_ymm(saved, b, signed_bytes);
+    for (int n = 0; n < 8; n++) {
+        int32_t sum;
+        memcpy(&sum, sums + 4 * n, 4);
+        for (int k = 4 * n; k < 4 * n + 4; k++) sum += unsigned_bytes[k] * (int8_t)signed_bytes[k];
+        memcpy(sums + 4 * n, &sum, 4);
+    }
+    write_ymm(saved, to, sums);
+}
+
 static void play(int signal_number, siginfo_t *info, void *context) {
     (void)signal_number, (void)info;
     greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
     const uint8_t *code = (const uint8_t *)registers[REG_RIP];
-    if (code[0] != 0xc4 || (code[1] & 31) != 2) return refuse("not an instruction of AMX\n");
+    if (code[0] != 0xc4 || (code[1] & 31) != 2) return refuse("not an instruction that is played\n");
     int high_base = !(code[1] >> 5 & 1), high_index = !(code[1] >> 6 & 1), third = ~code[2] >> 3 & 15;
     int prefix = code[2] & 3, operation = code[3], modrm = code[4];
     int mode = modrm >> 6, reg = modrm >> 3 & 7, rm = modrm & 7, length = 5;
@@ -63,7 +98,10 @@ static void play(int signal_number, siginfo_t *info, void *context) {
         }
     }
     uint8_t *memory = (uint8_t *)address;
-    if (operation == 0x49 && prefix == 0 && mode == 3) {
+    if (operation == 0x50 && prefix == 1 && mode == 3 && code[2] >> 2 & 1) {
+        uint8_t *saved = (uint8_t *)((ucontext_t *)context)->uc_mcontext.fpregs;
+        add_products(saved, reg + 8 * !(code[1] >> 7), third, rm + 8 * high_base);
+    } else if (operation == 0x49 && prefix == 0 && mode == 3) {
         memset(&tiles, 0, sizeof tiles);
     } else if (operation == 0x49 && prefix == 3 && mode == 3) {
         memset(tiles.data[reg], 0, sizeof tiles.data[reg]);
@@ -81,7 +119,7 @@ static void play(int signal_number, siginfo_t *info, void *context) {
     } else if (operation == 0x5e && prefix == 3) {
         multiply(reg, rm, third);
     } else {
-        return refuse("an instruction of AMX that is not played\n");
+        return refuse("an instruction that is not played\n");
     }
     registers[REG_RIP] += length;
 }

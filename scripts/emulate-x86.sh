@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Runs the tests of the AMX tile and of the AVX-VNNI kernels on a processor without either, their instructions played by a signal
+# handler.
+#
+# usage: scripts/emulate-x86.sh
+#
+# Needs AVX2. What is around AMX's tile is AVX-512's, which is not played: kernels_equal tests it where a processor has both.
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+case ${1:-} in
+    "") ;;
+    -h | --help) usage; exit 0 ;;
+    *) usage_error "no arguments" ;;
+esac
+[ "$(uname -m)" = x86_64 ] || die "these are instructions of x86-64"
+played=$(target_dir)/emulate-x86.so
+mkdir -p "$(target_dir)"
+cc -O1 -Wall -Wextra -shared -fPIC -o "$played" "$ROOT/scripts/emulate-x86.c"
+LD_PRELOAD=$played GOLDCREST_PLAYED=1 cargo test --release --manifest-path "$ROOT/Cargo.toml" --workspace --lib -- \
+    --exact kernels::x86_64::amx::tests::a_tile_is_the_naive_product kernels::tests::avx_vnni_equals_portable | tee "$(target_dir)/emulate-x86.log"
+grep -q "2 passed" "$(target_dir)/emulate-x86.log" || die "not both tests were run"
