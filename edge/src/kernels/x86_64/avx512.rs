@@ -179,8 +179,7 @@ impl<const TILES: bool> Dot for Avx512<TILES> {
         }
     }
 
-    /// Eight rows by three registers of columns: 24 sums stay in registers. With `TILES` the rows that were
-    /// configured by three tile registers; their sums start from nothing, as `OFFSET` is 0.
+    /// With `TILES` the rows that were configured by three tile registers; their sums start from nothing, as `OFFSET` is 0.
     #[inline(always)]
     unsafe fn tile<const R: usize>(
         x: *const u8,
@@ -190,37 +189,11 @@ impl<const TILES: bool> Dot for Avx512<TILES> {
         start: *const i32,
         acc: *mut i32,
     ) {
-        simd! {
-            if TILES {
-                return amx::tile(x, stride, panel, steps, acc);
-            }
-            let mut sums = [[_mm512_setzero_si512(); 3]; R];
-            for row in &mut sums {
-                for (j, sum) in row.iter_mut().enumerate() {
-                    *sum = _mm512_loadu_si512(start.add(j * 16).cast());
-                }
-            }
-            let mut panel = panel;
-            let mut x = x;
-            for _ in 0..steps {
-                let p: *const __m512i = panel.cast();
-                let w = [_mm512_loadu_si512(p), _mm512_loadu_si512(p.add(1)), _mm512_loadu_si512(p.add(2))];
-                for at in [0, 64, 128] {
-                    _mm_prefetch::<_MM_HINT_T0>(panel.wrapping_add(AHEAD + at));
-                }
-                for (r, row) in sums.iter_mut().enumerate() {
-                    let a = _mm512_set1_epi32(x.add(r * stride).cast::<i32>().read_unaligned());
-                    for (sum, w) in row.iter_mut().zip(w) {
-                        *sum = _mm512_dpbusd_epi32(*sum, a, w);
-                    }
-                }
-                panel = panel.add(192);
-                x = x.add(4);
-            }
-            for (r, row) in sums.iter().enumerate() {
-                for (j, &sum) in row.iter().enumerate() {
-                    _mm512_storeu_si512(acc.add(r * 48 + j * 16).cast(), sum);
-                }
+        // SAFETY: the caller's contract is that of both.
+        unsafe {
+            match TILES {
+                true => amx::tile(x, stride, panel, steps, acc),
+                false => tile_of_bytes::<R>(x, stride, panel, steps, start, acc),
             }
         }
     }
@@ -238,6 +211,52 @@ impl<const TILES: bool> Dot for Avx512<TILES> {
         if TILES {
             // SAFETY: as in `begin`.
             unsafe { amx::release() }
+        }
+    }
+}
+
+/// Eight rows by three registers of columns: 24 sums stay in registers.
+///
+/// # Safety
+/// As for [`Dot::tile`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline(never)] // as `Dot::tile` says
+unsafe fn tile_of_bytes<const R: usize>(
+    x: *const u8,
+    stride: usize,
+    panel: *const i8,
+    steps: usize,
+    start: *const i32,
+    acc: *mut i32,
+) {
+    simd! {
+        let mut sums = [[_mm512_setzero_si512(); 3]; R];
+        for row in &mut sums {
+            for (j, sum) in row.iter_mut().enumerate() {
+                *sum = _mm512_loadu_si512(start.add(j * 16).cast());
+            }
+        }
+        let mut panel = panel;
+        let mut x = x;
+        for _ in 0..steps {
+            let p: *const __m512i = panel.cast();
+            let w = [_mm512_loadu_si512(p), _mm512_loadu_si512(p.add(1)), _mm512_loadu_si512(p.add(2))];
+            for at in [0, 64, 128] {
+                _mm_prefetch::<_MM_HINT_T0>(panel.wrapping_add(AHEAD + at));
+            }
+            for (r, row) in sums.iter_mut().enumerate() {
+                let a = _mm512_set1_epi32(x.add(r * stride).cast::<i32>().read_unaligned());
+                for (sum, w) in row.iter_mut().zip(w) {
+                    *sum = _mm512_dpbusd_epi32(*sum, a, w);
+                }
+            }
+            panel = panel.add(192);
+            x = x.add(4);
+        }
+        for (r, row) in sums.iter().enumerate() {
+            for (j, &sum) in row.iter().enumerate() {
+                _mm512_storeu_si512(acc.add(r * 48 + j * 16).cast(), sum);
+            }
         }
     }
 }
