@@ -5,7 +5,8 @@
 #   format   cargo fmt --check, shellcheck
 #   clippy   all targets, warnings are errors
 #   cross    the device binary for aarch64 (static musl), see scripts/cross-build.sh
-#   test     cargo test --release --workspace; the aarch64 binary runs under qemu-user where it was built; AMX and AVX-VNNI, played
+#   test     cargo test --release --workspace; the aarch64 binary runs under qemu-user where it was built; AMX and AVX-VNNI, played;
+#            no kernel keeps its sums in memory
 #   python   the exported ONNX in onnx.checker and ONNX Runtime; checkpoints in Transformers where installed
 #   readme   every command of README.md
 #
@@ -35,6 +36,7 @@ step_cross() { scripts/cross-build.sh musl --quiet; }
 step_test() {
     cargo test --release --workspace
     [ "$(uname -m)" != x86_64 ] || scripts/emulate-x86.sh
+    scripts/check-tiles
 }
 
 step_python() {

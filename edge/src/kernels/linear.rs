@@ -243,10 +243,12 @@ pub(super) unsafe fn linear<D: Dot>(
                     2 => D::tile::<2>(x, stride, w, steps, start, acc),
                     3 => D::tile::<3>(x, stride, w, steps, start, acc),
                     4 => D::tile::<4>(x, stride, w, steps, start, acc),
-                    5 => D::tile::<5>(x, stride, w, steps, start, acc),
-                    6 => D::tile::<6>(x, stride, w, steps, start, acc),
-                    7 => D::tile::<7>(x, stride, w, steps, start, acc),
-                    _ => D::tile::<8>(x, stride, w, steps, start, acc),
+                    // heights that an instruction set does not have are not compiled for it
+                    5 if D::ROWS >= 5 => D::tile::<5>(x, stride, w, steps, start, acc),
+                    6 if D::ROWS >= 6 => D::tile::<6>(x, stride, w, steps, start, acc),
+                    7 if D::ROWS >= 7 => D::tile::<7>(x, stride, w, steps, start, acc),
+                    8 if D::ROWS >= 8 => D::tile::<8>(x, stride, w, steps, start, acc),
+                    _ => unreachable!("a tile of {height} rows"),
                 }
             }
             // SAFETY: the tile has written `height` rows of COLUMNS sums.
