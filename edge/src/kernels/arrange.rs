@@ -64,26 +64,31 @@ fn turn<const GROUP: usize>(mut rows: [[u8; BLOCK]; GROUP]) -> [[u8; BLOCK]; GRO
     rows
 }
 
+/// By two instructions that the processor has in any case.
+#[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", target_endian = "little")))]
+macro_rules! zip_registers {
+    ($register:ty, $low:ident, $high:ident, $a:ident, $b:ident) => {
+        // SAFETY: a register is sixteen bytes of any value.
+        unsafe {
+            let a = core::mem::transmute::<[u8; BLOCK], $register>($a);
+            let b = core::mem::transmute::<[u8; BLOCK], $register>($b);
+            core::mem::transmute::<[$register; 2], [[u8; BLOCK]; 2]>([$low(a, b), $high(a, b)])
+        }
+    };
+}
+
 /// Bytes of both in turns.
 #[inline(always)]
 fn zip(a: [u8; BLOCK], b: [u8; BLOCK]) -> [[u8; BLOCK]; 2] {
     #[cfg(target_arch = "x86_64")]
     {
-        use core::arch::x86_64::*;
-        // SAFETY: these types are sixteen bytes each, of any value.
-        unsafe {
-            let (a, b): (__m128i, __m128i) = (core::mem::transmute(a), core::mem::transmute(b));
-            core::mem::transmute([_mm_unpacklo_epi8(a, b), _mm_unpackhi_epi8(a, b)])
-        }
+        use core::arch::x86_64::{__m128i as Register, _mm_unpackhi_epi8 as high, _mm_unpacklo_epi8 as low};
+        zip_registers!(Register, low, high, a, b)
     }
     #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
     {
-        use core::arch::aarch64::*;
-        // SAFETY: as above.
-        unsafe {
-            let (a, b): (uint8x16_t, uint8x16_t) = (core::mem::transmute(a), core::mem::transmute(b));
-            core::mem::transmute([vzip1q_u8(a, b), vzip2q_u8(a, b)])
-        }
+        use core::arch::aarch64::{uint8x16_t as Register, vzip1q_u8 as low, vzip2q_u8 as high};
+        zip_registers!(Register, low, high, a, b)
     }
     #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_endian = "little"))))]
     core::array::from_fn(|half| {
