@@ -190,8 +190,8 @@ pub(super) trait Dot: Lanes {
     /// `acc[r * COLUMNS + c] = start[c] + sum over k of activation[r][k] * weight[k][c]`, for `R` rows, or where tiles are
     /// [`Dot::EVEN`] for as many as [`Dot::begin`] was told, whatever `R`.
     ///
-    /// To be a function of its own, or assembly: where tiles of all heights are inlined side by side, the compiler joins their
-    /// ends, and for that keeps the sums of the last row in memory.
+    /// Where tiles of all heights are inlined side by side, the compiler may join their ends, and for that keep the sums of the last
+    /// row in memory: scripts/check-tiles tells. Then it is to be a function of its own, or assembly.
     ///
     /// # Safety
     /// Between [`Dot::begin`] and [`Dot::end`]. `x` holds `R` rows of `stride` bytes with `steps * STEP` activations each, `panel` `steps * STEP * COLUMNS`

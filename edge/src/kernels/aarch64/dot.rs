@@ -64,8 +64,7 @@ fn narrow(a: int32x4_t, b: int32x4_t) -> int16x8_t {
 ///
 /// # Safety
 /// As [`Dot::tile`].
-#[target_feature(enable = "neon")]
-#[inline(never)] // as `Dot::tile` says
+#[inline(always)]
 unsafe fn multiply<const R: usize>(
     x: *const i8,
     stride: usize,
@@ -126,8 +125,7 @@ unsafe fn load_four(from: &mut *const i8) -> [int8x16_t; 4] {
 ///
 /// # Safety
 /// As [`Dot::tile`].
-#[target_feature(enable = "neon,dotprod")]
-#[inline(never)] // as `Dot::tile` says
+#[inline(always)]
 unsafe fn sdot_tile<const R: usize>(
     x: *const i8,
     stride: usize,
@@ -180,8 +178,7 @@ fn smmla(sum: &mut int32x4_t, a: int8x16_t, w: int8x16_t) {
 ///
 /// # Safety
 /// As [`Dot::tile`].
-#[target_feature(enable = "neon,i8mm")]
-#[inline(never)] // as `Dot::tile` says
+#[inline(always)]
 unsafe fn matrix<const R: usize>(x: *const i8, stride: usize, panel: *const i8, steps: usize, acc: *mut i32) {
     simd! {
         let mut w = panel;

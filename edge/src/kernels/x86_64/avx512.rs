@@ -220,7 +220,7 @@ impl<const TILES: bool> Dot for Avx512<TILES> {
 /// # Safety
 /// As for [`Dot::tile`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-#[inline(never)] // as `Dot::tile` says
+#[inline(never)] // see `Dot::tile`
 unsafe fn tile_of_bytes<const R: usize>(
     x: *const u8,
     stride: usize,
