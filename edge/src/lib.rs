@@ -20,6 +20,10 @@ pub mod model;
 #[cfg(feature = "runtime")]
 pub mod stream;
 pub mod tokenizer;
+#[cfg(feature = "std")]
+mod told;
 
 #[cfg(feature = "runtime")]
 pub use classifier::{Classifier, Options, Outcome};
+#[cfg(feature = "std")]
+pub use told::told_once;

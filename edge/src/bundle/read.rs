@@ -12,7 +12,10 @@ pub enum Error {
     #[error("not a bundle: the first bytes are not those of one")]
     NotABundle,
     /// Written by a newer or older program.
-    #[error("format version {found}; this program reads version {}", FORMAT_VERSION)]
+    #[error(
+        "format version {found}; this program reads version {}: pack it again, with a goldcrest of this version",
+        FORMAT_VERSION
+    )]
     Version {
         /// The version in the file.
         found: u32,

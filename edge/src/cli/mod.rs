@@ -66,7 +66,7 @@ pub fn main() -> ExitCode {
         // whoever reads has seen enough, as in `goldcrest-edge | head`
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("goldcrest-edge: {error:#}");
+            eprintln!("goldcrest-edge: {}", goldcrest_edge::told_once(error.as_ref()));
             ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
         }
     }

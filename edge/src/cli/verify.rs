@@ -26,6 +26,9 @@ pub fn run(args: &Args) -> Result<()> {
     let mut classifier = Classifier::from_mapped(&bundle, &opened, &args.model.options())
         .with_context(|| args.model.name())?;
     classifier.self_test(&golden).with_context(|| args.model.name())?;
+    if golden.is_empty() && !args.quiet {
+        eprintln!("goldcrest-edge: {} holds no golden messages: no answer was compared", args.model.name());
+    }
     if !args.quiet {
         let (manifest, count) = (bundle.manifest(), golden.len());
         writeln!(

@@ -12,11 +12,12 @@ pub(super) fn arrange<const GROUP: usize, const STRIP: usize>(
     depth: usize,
     panels: &mut [u8],
 ) {
+    const { assert!(STRIP.is_multiple_of(BLOCK) || BLOCK.is_multiple_of(STRIP)) };
     let turned = weights.rows().map_or((0, 0), |row| {
         let whole = (weights.inputs / GROUP * GROUP, weights.outputs / BLOCK * BLOCK);
         for output in (0..whole.1).step_by(BLOCK) {
             for input in (0..whole.0).step_by(GROUP) {
-                // no closures here: they are not all inlined, and this is most of what loading computes
+                // not by `array::from_fn`, which is not inlined where GROUP is large: this is most of what loading computes
                 let mut rows = [[0; BLOCK]; GROUP];
                 for (i, to) in rows.iter_mut().enumerate() {
                     *to = row(input + i)[output..]

@@ -131,7 +131,7 @@ impl Linear {
     /// Bytes of an arena that weights of this shape take.
     pub fn room(kernels: Kernels, inputs: usize, outputs: usize) -> usize {
         let layout = kernels.table.layout;
-        inputs.next_multiple_of(layout.step) * outputs.next_multiple_of(layout.columns)
+        Arena::room(inputs.next_multiple_of(layout.step) * outputs.next_multiple_of(layout.columns))
     }
 
     /// As [`pack`](Self::pack), with the weights in `arena` as far as there is room.

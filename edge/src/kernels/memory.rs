@@ -16,6 +16,11 @@ pub struct Arena {
 }
 
 impl Arena {
+    /// What a block of so many bytes takes: whole lines.
+    pub(super) fn room(bytes: usize) -> usize {
+        bytes.next_multiple_of(LINE)
+    }
+
     /// Room for blocks of `bytes` in all, each counted in whole lines.
     pub fn new(bytes: usize) -> Arena {
         Arena { stretch: Arc::new(Stretch::zeroed(bytes)), used: AtomicUsize::new(0) }
@@ -23,7 +28,7 @@ impl Arena {
 
     /// The next `bytes`; on their own when there is no room left.
     pub(super) fn zeroed(&self, bytes: usize) -> Aligned {
-        let size = bytes.next_multiple_of(LINE);
+        let size = Self::room(bytes);
         let room = self.stretch.layout.size();
         let take = |used: usize| used.checked_add(size).filter(|&end| end <= room);
         match self.used.fetch_update(Relaxed, Relaxed, take) {

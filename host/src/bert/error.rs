@@ -30,6 +30,14 @@ pub enum Error {
     /// A configuration this crate cannot run.
     #[error("config.json: {0}")]
     Config(String),
+    /// Layers that the model does not have, or in another order.
+    #[error("layers {asked} of a model that has {all}: name them in order, counted from 0, or say how many")]
+    Layers {
+        /// What was asked for.
+        asked: String,
+        /// How many there are.
+        all: usize,
+    },
     /// A weight is missing.
     #[error("the checkpoint has no tensor {name} ({hint})")]
     Missing {

@@ -55,12 +55,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     times.sort_by(f64::total_cmp);
     let median = times[times.len() / 2];
     if args.json {
-        println!(
+        say!(
             "{}",
             serde_json::json!({"ms_per_step": median, "minimum_ms": times[0], "threads": args.threads})
         );
     } else {
-        println!("{median:.1} ms a step, at least {:.1}", times[0]);
+        say!("{median:.1} ms a step, at least {:.1}", times[0]);
     }
     Ok(())
 }

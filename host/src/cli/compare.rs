@@ -16,10 +16,10 @@ pub struct Args {
     #[command(flatten)]
     data: DataArgs,
     /// Fail when int8 loses more points of the main figure
-    #[arg(long)]
+    #[arg(long, value_parser = super::points)]
     max_drop: Option<f64>,
     /// Fail when int8 loses more points of F1 in any class
-    #[arg(long)]
+    #[arg(long, value_parser = super::points)]
     max_drop_per_class: Option<f64>,
     /// Print Markdown
     #[arg(long, conflicts_with = "json")]
@@ -48,13 +48,21 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         int8: int8.outputs(),
         host: None,
     })?;
+    // whoever stops reading early does not let a bundle pass
+    let gate = Gate { max_drop: args.max_drop, max_drop_per_class: args.max_drop_per_class };
+    let verdict = gate.check(&comparison);
+    let shown = show(args, &comparison);
+    verdict?;
+    shown
+}
+
+fn show(args: &Args, comparison: &Comparison) -> anyhow::Result<()> {
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&comparison)?);
+        say!("{}", serde_json::to_string_pretty(comparison)?);
     } else if args.markdown {
-        print!("{}", comparison.markdown());
+        say!("{}", comparison.markdown().trim_end());
     } else {
-        print!("{}", comparison.text());
+        say!("{}", comparison.text().trim_end());
     }
-    Gate { max_drop: args.max_drop, max_drop_per_class: args.max_drop_per_class }.check(&comparison)?;
     Ok(())
 }

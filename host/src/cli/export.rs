@@ -38,13 +38,13 @@ pub struct ExportArgs {
 pub fn quantize(args: &QuantizeArgs) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::load(&args.checkpoint)?;
     let quantized = quantize::quantize(&checkpoint, quantize::Bits::Eight)?;
-    println!("{:<60} {:>12} {:>12}", "matrix", "values", "error");
+    say!("{:<60} {:>12} {:>12}", "matrix", "values", "error");
     for (name, matrix) in &quantized.matrices {
         let (exact, rounded) = (&checkpoint.tensors[name].data, matrix.dequantized().data);
         let norm = |x: &mut dyn Iterator<Item = f32>| x.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt();
         let error =
             norm(&mut exact.iter().zip(&rounded).map(|(a, b)| a - b)) / norm(&mut exact.iter().copied());
-        println!("{name:<60} {:>12} {:>10.3} %", exact.len(), error * 100.0);
+        say!("{name:<60} {:>12} {:>10.3} %", exact.len(), error * 100.0);
     }
     let onnx = export::int8_unsigned(&quantized).to_bytes();
     if let Some(data) = &args.sensitivity {
@@ -67,15 +67,10 @@ fn sensitivity(checkpoint: Checkpoint, data: &std::path::Path, quantized: &Quant
         Ok(measure(&texts.data, logits, None)?.get(metric).unwrap_or(f64::NAN) * 100.0)
     };
     let whole = points(&exact)?;
-    println!(
-        "\n{:<60} {:>12} {:>12}",
-        format!("rounded alone; {metric} is {whole:.2}"),
-        "points",
-        "logits move"
-    );
+    say!("\n{:<60} {:>12} {:>12}", format!("rounded alone; {metric} is {whole:.2}"), "points", "logits move");
     for name in quantized.matrices.keys() {
         let alone = quantize::sensitivity(&mut model, name, Bits::Eight, &texts, &exact)?;
-        println!("{name:<60} {:>+12.2} {:>12.5}", points(&alone.logits)? - whole, alone.moved);
+        say!("{name:<60} {:>+12.2} {:>12.5}", points(&alone.logits)? - whole, alone.moved);
     }
     Ok(())
 }
@@ -92,6 +87,6 @@ pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
 
 fn write(path: &std::path::Path, bytes: &[u8]) -> anyhow::Result<()> {
     goldcrest_edge::bundle::save(path, bytes).with_context(|| path.display().to_string())?;
-    println!("{} {} bytes", path.display(), bytes.len());
+    say!("{} {} bytes", path.display(), bytes.len());
     Ok(())
 }

@@ -2,6 +2,7 @@ use super::data_args::DataArgs;
 use goldcrest::bert::Checkpoint;
 use goldcrest::data::Dataset;
 use goldcrest::recipe::Recipe;
+use std::io::Read;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -21,41 +22,46 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         return checkpoint(&Checkpoint::load(path)?);
     }
     if path.extension().is_some_and(|e| e == "toml") {
-        println!("{}", serde_json::to_string_pretty(&Recipe::load(path)?)?);
+        say!("{}", serde_json::to_string_pretty(&Recipe::load(path)?)?);
         return Ok(());
     }
+    let bundle = std::fs::File::open(path).is_ok_and(|file| {
+        let mut first = Vec::new();
+        file.take(4).read_to_end(&mut first).is_ok() && first == *b"\x89GCB"
+    });
+    anyhow::ensure!(!bundle, "{0} is a bundle: goldcrest-edge inspect --bundle {0}", path.display());
     let data = Dataset::read(&[args.what.source()?], None, None)?;
-    println!("{}", data.files[0].reading);
-    println!("{} rows, {}{}", data.len(), data.task, if data.is_paired() { ", pairs" } else { "" });
+    say!("{}", data.files[0].reading);
+    say!("{} rows, {}{}", data.len(), data.task, if data.is_paired() { ", pairs" } else { "" });
     for (label, count) in data.labels.names().iter().zip(data.class_counts()) {
-        println!("{count:>8}  {label}");
+        say!("{count:>8}  {label}");
     }
     for warning in data.warnings() {
-        println!("warning: {warning}");
+        say!("warning: {warning}");
     }
     Ok(())
 }
 
 fn checkpoint(checkpoint: &Checkpoint) -> anyhow::Result<()> {
     let config = &checkpoint.config;
-    println!(
+    say!(
         "{} parameters, {} pieces, hidden {}",
         checkpoint.parameters(),
         config.vocab_size,
         config.hidden_size
     );
     if let Some(rank) = config.embedding_rank() {
-        println!("word embeddings of rank {rank}");
+        say!("word embeddings of rank {rank}");
     }
     for (i, layer) in config.layers().iter().enumerate() {
         let (heads, size, wide) = (layer.heads, layer.head_size, layer.intermediate);
-        println!("layer {i}: {heads} heads of {size}, feed-forward {wide}");
+        say!("layer {i}: {heads} heads of {size}, feed-forward {wide}");
     }
     let head = checkpoint.tensors.contains_key("classifier.weight");
     match config.problem_type {
-        Some(problem) if head => println!("{problem:?}: {}", config.labels().join(", ")),
-        _ if head => println!("labels: {}", config.labels().join(", ")),
-        _ => println!("no classifier: a pretrained encoder"),
+        Some(problem) if head => say!("{problem:?}: {}", config.labels().join(", ")),
+        _ if head => say!("labels: {}", config.labels().join(", ")),
+        _ => say!("no classifier: a pretrained encoder"),
     }
     Ok(())
 }

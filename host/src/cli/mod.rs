@@ -1,4 +1,13 @@
 //! Commands of the host. Results go to stdout, progress and diagnostics to stderr.
+#![deny(clippy::print_stdout)]
+
+/// A line of the result. Whoever reads may stop before the end: an error, not a panic.
+macro_rules! say {
+    ($($text:tt)*) => {
+        std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{}\n", format_args!($($text)*)))?
+    };
+}
+
 mod bench_train;
 mod compare;
 mod data_args;
@@ -13,6 +22,7 @@ mod sweep;
 
 use clap::{Parser, Subcommand};
 use goldcrest::recipe::Until;
+use goldcrest_edge::told_once;
 use std::process::ExitCode;
 
 /// From labelled texts to one small file that classifies text on a board: fine-tune, distil, quantize, export, pack,
@@ -88,22 +98,10 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("goldcrest: {}", message(&error));
+            eprintln!("goldcrest: {}", told_once(error.as_ref()));
             ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
         }
     }
-}
-
-/// An error and what caused it, each said once: many errors of the library end with their cause.
-fn message(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if !text.ends_with(&cause) {
-            text += if text.is_empty() { "" } else { ": " };
-            text += &cause;
-        }
-    }
-    text
 }
 
 /// Whoever reads our output has seen enough, as in `goldcrest predict … | head`.
@@ -119,15 +117,10 @@ fn use_threads(threads: Option<usize>) {
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(1)).build_global();
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cause_is_said_once() {
-        let io = || std::io::Error::other("no such file");
-        let told = goldcrest::recipe::RunError::Io { path: "a.toml".into(), source: io() };
-        assert_eq!(message(&told.into()), "a.toml: no such file");
-        assert_eq!(message(&anyhow::Error::from(io()).context("b.csv")), "b.csv: no such file");
+/// A value of clap: points that may be lost.
+fn points(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(points) if (0.0..=100.0).contains(&points) => Ok(points),
+        _ => Err("it must be 0 to 100".into()),
     }
 }

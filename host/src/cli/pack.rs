@@ -34,7 +34,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME", conflicts_with = "fp32")]
     half: Vec<String>,
     /// Longest input in word pieces
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(3..=512))]
     max_tokens: u32,
     /// Messages for the device's self-test, one a line (a pair with a tab between)
     #[arg(long)]
@@ -100,6 +100,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     let bytes = export::pack(&manifest, onnx, &checkpoint.tokenizer.vocab, &golden)?;
     goldcrest_edge::bundle::save(&args.output, &bytes).with_context(|| args.output.display().to_string())?;
-    println!("{} {} bytes", args.output.display(), bytes.len());
+    say!("{} {} bytes", args.output.display(), bytes.len());
     Ok(())
 }

@@ -14,8 +14,8 @@ pub struct Args {
     /// Texts, one a line; stdin when none is given
     files: Vec<PathBuf>,
     /// Longest input in word pieces
-    #[arg(long, default_value_t = 512)]
-    max_tokens: usize,
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(3..=512))]
+    max_tokens: u32,
     /// Two texts a line with a tab between
     #[arg(long)]
     pairs: bool,
@@ -28,16 +28,25 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     super::use_threads(None);
     let checkpoint = Checkpoint::load(&args.checkpoint)?;
+    anyhow::ensure!(
+        checkpoint.tensors.contains_key("classifier.weight"),
+        "{} has no classifier: train one first (goldcrest run)",
+        args.checkpoint.display()
+    );
     let model = Classifier::new(checkpoint, 0)?;
     let (labels, problem) = (model.config().labels(), model.config().problem_type);
     let tokenizer = Tokenizer::new(model.tokenizer().vocab.as_bytes(), model.tokenizer().settings())?;
-    let max_tokens = args.max_tokens.min(model.config().max_position_embeddings);
+    let max_tokens = (args.max_tokens as usize).min(model.config().max_position_embeddings);
     let mut encoding = Box::<Encoding>::default();
     let mut tape = Tape::default();
     let mut out = std::io::stdout().lock();
     let mut n = 0u64;
-    let mut classify = |line: &str| -> anyhow::Result<()> {
+    let mut classify = |line: &[u8]| -> anyhow::Result<()> {
         n += 1;
+        let Ok(line) = std::str::from_utf8(line) else {
+            let error = "not valid UTF-8";
+            return Ok(writeln!(out, "{}", serde_json::json!({"n": n, "error": error}))?);
+        };
         let (text, pair) = match line.split_once('\t') {
             Some((text, pair)) if args.pairs => (text, Some(pair)),
             None if args.pairs => {
@@ -59,17 +68,22 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Ok(writeln!(out, "{record}")?)
     };
     if args.files.is_empty() {
-        for line in std::io::stdin().lock().lines() {
-            classify(&line.context("stdin")?)?;
+        for line in std::io::stdin().lock().split(b'\n') {
+            classify(without_return(&line.context("stdin")?))?;
         }
     }
     for path in &args.files {
         let file = std::fs::File::open(path).with_context(|| path.display().to_string())?;
-        for line in std::io::BufReader::new(file).lines() {
-            classify(&line.with_context(|| path.display().to_string())?)?;
+        for line in std::io::BufReader::new(file).split(b'\n') {
+            classify(without_return(&line.with_context(|| path.display().to_string())?))?;
         }
     }
     Ok(())
+}
+
+/// A line of a file from Windows as one of any other.
+fn without_return(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 fn answer(logits: &[f32], labels: &[String], problem: Option<ProblemType>) -> serde_json::Value {

@@ -34,25 +34,25 @@ pub fn run(args: &Args, until: Until) -> anyhow::Result<()> {
     super::use_threads(recipe.train.threads);
     let mut display = Display::new(args.quiet);
     let finished = goldcrest::recipe::run(&recipe, until, &mut |p| display.show(p))?;
-    if args.json {
-        print_json(&finished)
-    } else {
-        print_text(&recipe, &finished)
-    }
-    Ok(())
+    if args.json { show_json(&finished) } else { show_text(&recipe, &finished) }
 }
 
 fn recipe(args: &Args) -> anyhow::Result<Recipe> {
     if args.recipe.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml")) {
         if args.base.is_some() || args.student.is_some() || args.output.is_some() {
-            bail!("--base, --student and --output are for labelled texts: a recipe says them itself");
+            let hint = "--base, --student and --output are for labelled texts: a recipe says them itself";
+            return Err(super::Usage(hint.into()).into());
         }
         return Ok(Recipe::load(&args.recipe)?);
     }
-    if !args.recipe.exists() {
+    if !args.recipe.is_file() {
         bail!("{}: no such file", args.recipe.display());
     }
+    // before a recipe is written that would be in the way of the right one
     let base = args.base.clone().unwrap_or_else(|| "models/base".into());
+    if !base.exists() {
+        bail!("{}: no such checkpoint; --base names one", base.display());
+    }
     let output = args.output.clone().unwrap_or_else(|| ForData::usual_output(&args.recipe));
     let (recipe, path) = Recipe::for_data(&ForData {
         data: &args.recipe,
@@ -66,27 +66,29 @@ fn recipe(args: &Args) -> anyhow::Result<Recipe> {
     Ok(recipe)
 }
 
-fn print_text(recipe: &Recipe, finished: &Finished) {
+fn show_text(recipe: &Recipe, finished: &Finished) -> anyhow::Result<()> {
     for (name, summaries) in [("teacher", &finished.teachers), ("student", &finished.students)] {
         for summary in summaries {
-            println!("{name}  {:.2} on dev after {} steps", summary.best * 100.0, summary.steps);
+            say!("{name}  {:.2} on dev after {} steps", summary.best * 100.0, summary.steps);
         }
     }
     if let Some(comparison) = &finished.comparison {
-        println!("\n{}", comparison.text());
+        say!("\n{}", comparison.text());
     }
     match &finished.bundle {
-        Some(bundle) => println!("{}", bundle.display()),
-        None => println!("{}", recipe.output.display()),
+        Some(bundle) => say!("{}", bundle.display()),
+        None => say!("{}", recipe.output.display()),
     }
+    Ok(())
 }
 
-fn print_json(finished: &Finished) {
+fn show_json(finished: &Finished) -> anyhow::Result<()> {
     let json = serde_json::json!({
         "teachers": finished.teachers,
         "students": finished.students,
         "comparison": finished.comparison,
         "bundle": finished.bundle,
     });
-    println!("{json:#}");
+    say!("{json:#}");
+    Ok(())
 }

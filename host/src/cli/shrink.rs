@@ -17,43 +17,43 @@ pub struct Args {
     /// The folder to write
     #[arg(short, long)]
     output: PathBuf,
-    /// Layers to keep, counted from 0
-    #[arg(long, value_delimiter = ',', default_value = "1,3,5")]
+    /// Layers to keep, counted from 0 such as 1,3,5; when not given three, evenly spread
+    #[arg(long, value_delimiter = ',', value_name = "N,N,…")]
     layers: Vec<usize>,
     /// Let [CLS] learn the mean of all tokens' vectors: for bases that are sentence encoders
     #[arg(long)]
     mean: bool,
     /// Word pieces to keep
-    #[arg(long, default_value_t = 10_000)]
-    vocabulary: usize,
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..))]
+    vocabulary: u32,
     /// Longest text in word pieces
-    #[arg(long, default_value_t = 64)]
-    max_tokens: usize,
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(3..=512))]
+    max_tokens: u32,
     /// Passes over the texts
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, value_parser = positive)]
     epochs: f64,
     /// Highest learning rate
-    #[arg(long, default_value_t = 3e-4)]
+    #[arg(long, default_value_t = 3e-4, value_parser = positive)]
     learning_rate: f64,
     /// Threads; all cores when not given
-    #[arg(long)]
-    threads: Option<usize>,
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
     /// No progress on stderr
     #[arg(long)]
     quiet: bool,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    super::use_threads(args.threads);
+    super::use_threads(args.threads.map(usize::from));
     let mut display = Display::new(args.quiet);
     let order = Shrink {
         base: args.base.clone(),
         output: args.output.clone(),
-        layers: Layers::These(args.layers.clone()),
+        layers: if args.layers.is_empty() { Layers::Count(3) } else { Layers::These(args.layers.clone()) },
         pooling: if args.mean { Pooling::Mean } else { Pooling::Cls },
-        vocabulary: args.vocabulary,
+        vocabulary: args.vocabulary as usize,
         texts: args.texts.clone(),
-        max_tokens: args.max_tokens,
+        max_tokens: args.max_tokens as usize,
         training: TrainOptions {
             epochs: Some(args.epochs),
             learning_rate: Some(args.learning_rate),
@@ -61,6 +61,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         },
     };
     shrink(&order, &mut |progress| display.show(progress))?;
-    println!("{}", args.output.display());
+    say!("{}", args.output.display());
     Ok(())
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(value) if f64::is_finite(value) && value >= 0.0 => Ok(value),
+        _ => Err("it must be a number from 0".into()),
+    }
 }

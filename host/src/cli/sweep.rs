@@ -68,10 +68,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         std::fs::write(path, size_plot(&metric, &series)).with_context(|| path.display().to_string())?;
     }
     rows.sort_by(|a, b| a.megabytes().total_cmp(&b.megabytes()));
-    println!(
+    say!(
         "| student | MB | fp32 | int8 | int8, mean of seeds | µs a text (p50) |\n|---|---:|---:|---:|---:|---:|"
     );
-    rows.iter().for_each(|row| println!("{}", row.line()));
+    for row in &rows {
+        say!("{}", row.line());
+    }
     let failed = rows.iter().filter(|row| !row.errors.is_empty()).count();
     anyhow::ensure!(failed == 0, "{failed} of {} students failed", rows.len());
     Ok(())

@@ -145,7 +145,11 @@ fn has_header(source: &Source, first: &StringRecord) -> Result<bool, DataError> 
         Some(header) => Ok(header),
         None if named || first.iter().any(detect::is_known) => Ok(true),
         None => {
-            let fields: Vec<String> = first.iter().map(|field| format!("`{field}`")).collect();
+            let shown = |field: &str| match field.char_indices().nth(40) {
+                Some((end, _)) => format!("`{}…`", &field[..end]),
+                None => format!("`{field}`"),
+            };
+            let fields: Vec<String> = first.iter().take(10).map(shown).collect();
             let (problem, option) = match source.text.is_some() && source.label.is_some() {
                 true => ("the first row may name the columns or be data", "header"),
                 false => ("no known column name in the first row", "text` and `label"),

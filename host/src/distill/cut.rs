@@ -9,14 +9,14 @@ use crate::data::SplitMix;
 /// A number is spread evenly and ends with the last layer: 3 of 6 are 1, 3, 5.
 ///
 /// # Errors
-/// When there are more than the model has, or a layer that it lacks.
+/// When there are more than the model has, a layer that it lacks, or not in their order.
 pub fn chosen_layers(layers: &Layers, all: usize) -> Result<Vec<usize>, Error> {
     let chosen: Vec<usize> = match layers {
         Layers::Count(n) => (1..=*n).map(|i| (i * all).div_ceil((*n).max(1)).saturating_sub(1)).collect(),
         Layers::These(list) => list.clone(),
     };
-    if chosen.len() > all || chosen.iter().any(|l| *l >= all) {
-        return Err(Error::Config(format!("distill.layers asks for {layers:?} of {all} layers")));
+    if chosen.iter().any(|l| *l >= all) || !chosen.is_sorted_by(|a, b| a < b) {
+        return Err(Error::Layers { asked: layers.to_string(), all });
     }
     Ok(chosen)
 }

@@ -1,6 +1,7 @@
 use super::Size;
 use crate::train::{ClassWeights, TrainOptions, WeightRule};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::path::PathBuf;
 
 /// `[distill]`: a smaller model that learns from the trained one.
@@ -139,6 +140,17 @@ pub struct Stage {
 pub enum Layers {
     Count(usize),
     These(Vec<usize>),
+}
+
+impl fmt::Display for Layers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Layers::Count(count) => write!(f, "{count}"),
+            Layers::These(list) => {
+                f.write_str(&list.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
+            }
+        }
+    }
 }
 
 impl Distill {

@@ -7,7 +7,7 @@ use super::wider::pack_wider;
 use super::{Aware, Head, Recipe, base, prepare::Prepared, students::distil};
 use crate::bert::Classifier;
 use crate::data::Task;
-use crate::distill::{Distill, Plan};
+use crate::distill::{Distill, Plan, chosen_layers};
 use crate::evaluate::{Comparison, Refusal};
 use crate::export;
 use crate::quantize::{self, Bits};
@@ -243,6 +243,21 @@ fn check_other_teachers(recipe: &Recipe, prepared: &Prepared) -> Result<(), RunE
     Ok(())
 }
 
+/// Errors where a file that is read after training is missing, or a student has layers that the base lacks.
+fn check_what_follows(recipe: &Recipe) -> Result<(), RunError> {
+    let students = recipe.distill.iter().flat_map(|distill| distill.unlabelled.iter().chain(&distill.start));
+    for path in students.chain(&recipe.pack.golden_messages) {
+        std::fs::metadata(path).map_err(RunError::io(path))?;
+    }
+    if let Some(distill) = &recipe.distill
+        && distill.start.is_none()
+        && let Some(layers) = distill.stages().first().and_then(|stage| stage.layers.clone())
+    {
+        chosen_layers(&layers, base::load(&recipe.base.checkpoint)?.config.num_hidden_layers)?;
+    }
+    Ok(())
+}
+
 /// Fine-tunes the base, as often as there are teachers, each time with another seed.
 fn train_teachers(
     recipe: &Recipe,
@@ -251,6 +266,7 @@ fn train_teachers(
 ) -> Result<Vec<(PathBuf, Summary)>, RunError> {
     // before hours of training
     check_other_teachers(recipe, prepared)?;
+    check_what_follows(recipe)?;
     let count = recipe.distill.as_ref().map_or(1, |d| d.teachers);
     let whole = base::load(&recipe.base.checkpoint)?;
     let base = base::digest(&recipe.base.checkpoint)?;

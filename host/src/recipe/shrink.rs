@@ -10,7 +10,25 @@ use crate::distill::{
 };
 use crate::train::{self, Encoded, Job, TrainOptions};
 use sha2::{Digest, Sha256};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// Where an unfinished base is kept, in its folder.
+const TRAINING: &str = ".goldcrest-training";
+
+/// Fails when the folder holds anything but an unfinished base.
+fn check_empty(folder: &Path) -> Result<(), RunError> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(RunError::io(folder))?,
+    };
+    for entry in entries {
+        if entry.map_err(RunError::io(folder))?.file_name() != TRAINING {
+            let problem = "holds something already: name another folder, or delete it";
+            return Err(RunError::io(folder)(std::io::Error::other(problem)));
+        }
+    }
+    Ok(())
+}
 
 /// What a smaller base is made of.
 #[derive(Debug, Clone)]
@@ -37,11 +55,12 @@ pub struct Shrink {
 /// vocabulary to what such texts need most. Weights are written in f16. With [`Pooling::Mean`] the pooler passes on what
 /// \[CLS\] has learned: the base's own was not trained with sentence vectors.
 ///
-/// An interrupted run continues from its last saved state, in the folder's `training`, which goes at the end.
+/// An interrupted run continues from its last saved state, in the folder's `.goldcrest-training`, which goes at the end.
 ///
 /// # Errors
-/// [`RunError`].
+/// [`RunError`]; an output folder that holds anything else is one.
 pub fn shrink(shrink: &Shrink, watch: Watch) -> Result<(), RunError> {
+    check_empty(&shrink.output)?;
     let teacher = base::load(&shrink.base)?;
     let layers = chosen_layers(&shrink.layers, teacher.config.num_hidden_layers)?;
     let mut texts = Vec::new();
@@ -72,7 +91,7 @@ pub fn shrink(shrink: &Shrink, watch: Watch) -> Result<(), RunError> {
     (cut.config.hidden_dropout_prob, cut.config.attention_probs_dropout_prob) = (0.0, 0.0);
     let mut student = Classifier::new(cut, 0)?;
     let whole = Classifier::new(teacher, 0)?;
-    let folder = shrink.output.join("training");
+    let folder = shrink.output.join(TRAINING);
     let print = fingerprint(&parts.iter().map(String::as_str).collect::<Vec<_>>());
     let objective = Imitation(HiddenTeacher::new(&whole, layers).pooling(shrink.pooling));
     let mut job = Job {

@@ -1,0 +1,32 @@
+//! Errors for people.
+use std::error::Error;
+
+/// An error and what caused it, each said once: many errors end with their cause.
+pub fn told_once(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let told = error.to_string();
+        if !text.ends_with(&told) {
+            text += ": ";
+            text += &told;
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(all(test, feature = "runtime"))]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let missing = crate::bundle::map(Path::new("nowhere.bundle")).unwrap_err();
+        let reason = std::io::Error::from_raw_os_error(libc::ENOENT);
+        assert_eq!(told_once(&missing), format!("cannot open nowhere.bundle: {reason}"));
+        let error = anyhow::Error::from(std::io::Error::other("no such file")).context("b.csv");
+        assert_eq!(told_once(error.as_ref()), "b.csv: no such file");
+    }
+}
