@@ -189,10 +189,21 @@ fn a_smaller_base_is_half_as_wide_and_can_be_fine_tuned() {
         "every piece has letters that no other piece has"
     );
     assert_eq!(small.config.hidden_dropout_prob, model().config.hidden_dropout_prob);
-    assert!(!small.tensors.contains_key("classifier.weight") && !output.join("training").exists());
+    assert!(!small.tensors.contains_key("classifier.weight") && !output.join(".goldcrest-training").exists());
     let bytes = |folder: &std::path::Path| std::fs::metadata(folder.join("model.safetensors")).unwrap().len();
     assert!(bytes(&output) * 2 < bytes(&base), "{} {}", bytes(&output), bytes(&base));
     Classifier::new(small, 0).unwrap();
+    // a folder that holds something is left alone: this one, the base, anybody's
+    let refused = |output: &std::path::Path| {
+        let error = shrink(&Shrink { output: output.into(), ..order.clone() }, &mut |_| ()).unwrap_err();
+        assert!(error.to_string().contains("holds something"), "{error}");
+    };
+    let theirs = folder.path().join("theirs/training");
+    std::fs::create_dir_all(&theirs).unwrap();
+    std::fs::write(theirs.join("notes.txt"), "precious").unwrap();
+    [&output, &base, theirs.parent().unwrap()].into_iter().for_each(|folder| refused(folder));
+    assert_eq!(std::fs::read_to_string(theirs.join("notes.txt")).unwrap(), "precious");
+    assert_eq!(Checkpoint::load(&base).unwrap().config, model().config);
 }
 
 /// Two texts of different length, so that one is padded.

@@ -102,6 +102,31 @@ fn a_damaged_bundle_is_refused() {
     }
 }
 
+/// What went wrong without a word, or with a panic.
+#[test]
+fn the_host_says_what_is_wrong() {
+    let tiny = tiny();
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    let (base, student) = (path(&tiny.folder.join("base")), path(&tiny.folder.join("out/student-2")));
+    let bundle = path(&tiny.bundle);
+    let host = |arguments: &[&str]| {
+        let done = run(Command::new(binary("goldcrest")).args(arguments), b"hello\n\xff\nhello\n", MINUTE);
+        (done.status.code(), String::from_utf8(done.stdout).unwrap(), done.stderr)
+    };
+    let (code, out, error) = host(&["predict", &base]);
+    assert!(code == Some(1) && error.contains("no classifier"), "a head drawn at random: {out} {error}");
+    let (code, out, error) = host(&["predict", &student, "--max-tokens", "48"]);
+    let lines: Vec<_> = out.lines().collect();
+    assert!(code == Some(0) && lines.len() == 3 && lines[1].contains("not valid UTF-8"), "{out} {error}");
+    assert_eq!(host(&["compare", &bundle, &bundle, "x.csv", "--max-drop", "nan"]).0, Some(2));
+    assert_eq!(host(&["pack", "x", "-o", "y", "--max-tokens", "513"]).0, Some(2));
+    assert!(host(&["inspect", &bundle]).2.contains("goldcrest-edge inspect"));
+    // a full disk
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let status = Command::new(binary("goldcrest")).args(["inspect", &base]).stdout(full).status().unwrap();
+    assert_eq!(status.code(), Some(1));
+}
+
 #[test]
 fn a_bundle_takes_no_more_memory_than_inspect_says() {
     for bundle in bundles().iter().chain([&tiny().bundle]) {
