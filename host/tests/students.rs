@@ -201,7 +201,9 @@ fn a_smaller_base_is_half_as_wide_and_can_be_fine_tuned() {
     let theirs = folder.path().join("theirs/training");
     std::fs::create_dir_all(&theirs).unwrap();
     std::fs::write(theirs.join("notes.txt"), "precious").unwrap();
-    [&output, &base, theirs.parent().unwrap()].into_iter().for_each(|folder| refused(folder));
+    for folder in [&*output, &*base, theirs.parent().unwrap()] {
+        refused(folder);
+    }
     assert_eq!(std::fs::read_to_string(theirs.join("notes.txt")).unwrap(), "precious");
     assert_eq!(Checkpoint::load(&base).unwrap().config, model().config);
 }
