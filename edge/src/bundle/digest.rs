@@ -21,13 +21,12 @@ pub fn digest_by_threads(body: &[u8], done: &(dyn Fn(&[u8]) + Sync)) -> [u8; 32]
     let next = AtomicUsize::new(0);
     let work = || {
         let mut digests = Vec::new();
-        while let Some((number, part)) =
-            Some(next.fetch_add(1, Relaxed)).and_then(|n| Some((n, parts.get(n)?)))
-        {
+        loop {
+            let number = next.fetch_add(1, Relaxed);
+            let Some(part) = parts.get(number) else { return digests };
             digests.push((number, of(part)));
             done(part);
         }
-        digests
     };
     let threads = thread::available_parallelism().map_or(1, |n| n.get().min(parts.len()));
     let mut digests = thread::scope(|scope| {

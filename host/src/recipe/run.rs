@@ -5,7 +5,7 @@ use super::pack::pack;
 use super::step::{fingerprint, fit, json, once};
 use super::wider::pack_wider;
 use super::{Aware, Head, Recipe, base, prepare::Prepared, students::distil};
-use crate::bert::Classifier;
+use crate::bert::{Checkpoint, Classifier};
 use crate::data::Task;
 use crate::distill::{Distill, Plan, chosen_layers};
 use crate::evaluate::{Comparison, Refusal};
@@ -225,9 +225,8 @@ fn plan(recipe: &Recipe, distill: &Distill, teacher: &Path) -> Result<Plan, RunE
 }
 
 /// Errors unless the other teachers answer the same question.
-fn check_other_teachers(recipe: &Recipe, prepared: &Prepared) -> Result<(), RunError> {
+fn check_other_teachers(recipe: &Recipe, prepared: &Prepared, mut own: Checkpoint) -> Result<(), RunError> {
     let others = recipe.distill.iter().flat_map(|distill| &distill.other_teachers);
-    let mut own = base::load(&recipe.base.checkpoint)?;
     prepared.set_head(&mut own);
     for path in others {
         let (own, other) = (&own.config, base::load(path)?.config);
@@ -244,7 +243,7 @@ fn check_other_teachers(recipe: &Recipe, prepared: &Prepared) -> Result<(), RunE
 }
 
 /// Errors where a file that is read after training is missing, or a student has layers that the base lacks.
-fn check_what_follows(recipe: &Recipe) -> Result<(), RunError> {
+fn check_what_follows(recipe: &Recipe, base: &Checkpoint) -> Result<(), RunError> {
     let students = recipe.distill.iter().flat_map(|distill| distill.unlabelled.iter().chain(&distill.start));
     for path in students.chain(&recipe.pack.golden_messages) {
         std::fs::metadata(path).map_err(RunError::io(path))?;
@@ -253,7 +252,7 @@ fn check_what_follows(recipe: &Recipe) -> Result<(), RunError> {
         && distill.start.is_none()
         && let Some(layers) = distill.stages().first().and_then(|stage| stage.layers.clone())
     {
-        chosen_layers(&layers, base::load(&recipe.base.checkpoint)?.config.num_hidden_layers)?;
+        chosen_layers(&layers, base.config.num_hidden_layers)?;
     }
     Ok(())
 }
@@ -264,11 +263,11 @@ fn train_teachers(
     prepared: &Prepared,
     watch: Watch,
 ) -> Result<Vec<(PathBuf, Summary)>, RunError> {
-    // before hours of training
-    check_other_teachers(recipe, prepared)?;
-    check_what_follows(recipe)?;
-    let count = recipe.distill.as_ref().map_or(1, |d| d.teachers);
     let whole = base::load(&recipe.base.checkpoint)?;
+    // before hours of training
+    check_other_teachers(recipe, prepared, whole.clone())?;
+    check_what_follows(recipe, &whole)?;
+    let count = recipe.distill.as_ref().map_or(1, |d| d.teachers);
     let base = base::digest(&recipe.base.checkpoint)?;
     let mut teachers = Vec::with_capacity(count);
     for number in 0..count {
