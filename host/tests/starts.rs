@@ -75,6 +75,20 @@ fn a_worn_pooler_is_replaced_before_a_head_is_trained_on_it() {
 }
 
 #[test]
+fn a_size_too_small_for_any_student_is_refused_before_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    base(0.02).save(&path("base")).unwrap();
+    std::fs::write(path("data.csv"), "text,label\npiece1,a\npiece2,b\npiece3,a\npiece4,b\n").unwrap();
+    let text = "output = \"out\"\n[data]\ntrain = \"data.csv\"\ndev_fraction = 0.5\n[base]\ncheckpoint = \"base\"\n\
+                [distill]\nstudent = \"0.001 MB\"\n[pack]\nname = \"x\"\n";
+    let recipe = Recipe::parse(text, &path("recipe.toml")).unwrap();
+    let error = run(&recipe, Until::Pack, &mut |_| ()).unwrap_err();
+    assert!(matches!(error, RunError::Size(_)), "{error}");
+    assert!(!path("out/teacher").exists());
+}
+
+#[test]
 fn a_head_of_prototypes_finds_the_nearest_mean() {
     let mut base = base(0.02);
     base.pass_through_pooler();

@@ -167,7 +167,7 @@ fn a_smaller_base_is_half_as_wide_and_can_be_fine_tuned() {
     let order = Shrink {
         base: base.clone(),
         output: output.clone(),
-        layers: Layers::Count(1),
+        layers: Some(Layers::Count(1)),
         pooling: Pooling::Cls,
         vocabulary: 10,
         texts: vec![texts],
@@ -254,7 +254,7 @@ fn a_smaller_base_learns_sentence_vectors_where_it_shall() {
         let order = Shrink {
             base: base.clone(),
             output: output.clone(),
-            layers: Layers::Count(2),
+            layers: None,
             pooling,
             vocabulary: 14,
             texts: vec![texts.clone()],

@@ -43,10 +43,10 @@ pub fn run(args: &Args) -> Result<()> {
     let seconds = Duration::try_from_secs_f64(args.seconds)
         .map_err(|_| Usage("--seconds must be a positive number".into()))?;
     let start = Instant::now();
-    let opened = args.model.open()?;
-    let bundle = args.model.read(&opened)?;
+    let opened = args.model.bundle.open()?;
+    let bundle = args.model.bundle.read(&opened)?;
     let classifier = Classifier::from_mapped(&bundle, &opened, &args.model.options())
-        .with_context(|| args.model.name())?;
+        .with_context(|| args.model.bundle.name())?;
     let mut runner = Runner::new(classifier, args.threads.into())?;
     let load = start.elapsed();
     let max_tokens = bundle.manifest().max_tokens as usize;

@@ -29,11 +29,11 @@ Examples:
   goldcrest-edge inspect --json | jq .labels";
 
 pub fn run(args: &Args) -> Result<()> {
-    let opened = args.model.open()?;
-    let bundle = args.model.read(&opened)?;
+    let opened = args.model.bundle.open()?;
+    let bundle = args.model.bundle.read(&opened)?;
     let classifier = Classifier::from_mapped(&bundle, &opened, &args.model.options())
-        .with_context(|| args.model.name())?;
-    let golden = bundle.golden().with_context(|| args.model.name())?.len();
+        .with_context(|| args.model.bundle.name())?;
+    let golden = bundle.golden().with_context(|| args.model.bundle.name())?.len();
     let value = describe(&bundle, golden, &classifier);
     let mut out = stdout().lock();
     if args.json {

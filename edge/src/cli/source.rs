@@ -9,18 +9,25 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Which model, and how to run it.
+/// Which bundle.
 #[derive(Args)]
-pub struct ModelArgs {
+pub struct BundleArgs {
     /// The bundle to use instead of the embedded model
     #[arg(long, value_name = "FILE")]
     pub bundle: Option<PathBuf>,
+}
+
+/// Which model, and how to run it.
+#[derive(Args)]
+pub struct ModelArgs {
+    #[command(flatten)]
+    pub bundle: BundleArgs,
     /// Run the whole model on stock operators, as an oracle for the fused ones
     #[arg(long)]
     pub stock: bool,
 }
 
-impl ModelArgs {
+impl BundleArgs {
     /// The name under which messages speak of the bundle.
     pub fn name(&self) -> String {
         self.bundle.as_ref().map_or("the embedded model".into(), |path| path.display().to_string())
@@ -40,11 +47,13 @@ impl ModelArgs {
         };
         bundle.with_context(|| self.name())
     }
+}
 
+impl ModelArgs {
     pub fn load(&self) -> Result<Classifier> {
-        let opened = self.open()?;
-        let bundle = self.read(&opened)?;
-        Classifier::from_mapped(&bundle, &opened, &self.options()).with_context(|| self.name())
+        let opened = self.bundle.open()?;
+        let bundle = self.bundle.read(&opened)?;
+        Classifier::from_mapped(&bundle, &opened, &self.options()).with_context(|| self.bundle.name())
     }
 
     pub fn options(&self) -> Options {

@@ -1,6 +1,6 @@
 //! `goldcrest-edge tokenize`
 use super::Usage;
-use super::source::{ModelArgs, parse_separator, run_lines};
+use super::source::{BundleArgs, parse_separator, run_lines};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use goldcrest_edge::bundle::{self, Bundle};
@@ -14,7 +14,7 @@ use std::path::PathBuf;
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
-    model: ModelArgs,
+    bundle: BundleArgs,
     /// A vocab.txt to use instead of a bundle
     #[arg(long, value_name = "FILE", conflicts_with = "bundle")]
     vocab: Option<PathBuf>,
@@ -47,11 +47,11 @@ pub fn run(args: &Args) -> Result<()> {
             (bundle::map(path)?.bytes().clone(), settings, capacity::MAX_TOKENS, path.display().to_string())
         }
         None => {
-            let opened = args.model.open()?;
-            let bundle: Bundle<'_> = args.model.read(&opened)?;
+            let opened = args.bundle.open()?;
+            let bundle: Bundle<'_> = args.bundle.read(&opened)?;
             let manifest = bundle.manifest();
             let vocabulary = opened.bytes().slice_ref(bundle.vocabulary());
-            (vocabulary, manifest.tokenizer, manifest.max_tokens as usize, args.model.name())
+            (vocabulary, manifest.tokenizer, manifest.max_tokens as usize, args.bundle.name())
         }
     };
     let max_tokens = args.max_tokens.unwrap_or(most);

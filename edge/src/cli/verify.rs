@@ -19,15 +19,18 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let opened = args.model.open()?;
+    let opened = args.model.bundle.open()?;
     // the embedded one too, which is trusted elsewhere
-    let bundle = Bundle::read(opened.bytes()).with_context(|| args.model.name())?;
-    let golden = bundle.golden().with_context(|| args.model.name())?;
+    let bundle = Bundle::read(opened.bytes()).with_context(|| args.model.bundle.name())?;
+    let golden = bundle.golden().with_context(|| args.model.bundle.name())?;
     let mut classifier = Classifier::from_mapped(&bundle, &opened, &args.model.options())
-        .with_context(|| args.model.name())?;
-    classifier.self_test(&golden).with_context(|| args.model.name())?;
+        .with_context(|| args.model.bundle.name())?;
+    classifier.self_test(&golden).with_context(|| args.model.bundle.name())?;
     if golden.is_empty() && !args.quiet {
-        eprintln!("goldcrest-edge: {} holds no golden messages: no answer was compared", args.model.name());
+        eprintln!(
+            "goldcrest-edge: {} holds no golden messages: no answer was compared",
+            args.model.bundle.name()
+        );
     }
     if !args.quiet {
         let (manifest, count) = (bundle.manifest(), golden.len());

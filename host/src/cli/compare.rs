@@ -13,8 +13,6 @@ pub struct Args {
     fp32: PathBuf,
     /// The bundle in int8
     int8: PathBuf,
-    #[command(flatten)]
-    data: DataArgs,
     /// Fail when int8 loses more points of the main figure
     #[arg(long, value_parser = super::points)]
     max_drop: Option<f64>,
@@ -27,6 +25,8 @@ pub struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    data: DataArgs,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
@@ -38,7 +38,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         goldcrest_edge::decision::Task::MultiLabel => (Task::MultiLabel, Some(manifest.labels.clone())),
         goldcrest_edge::decision::Task::Regression => (Task::Regression, None),
     };
-    let data = Dataset::read(&[args.data.source()?], Some(task), labels.map(Labels::ordered).transpose()?)?;
+    let data = Dataset::read(&[args.data.source()], Some(task), labels.map(Labels::ordered).transpose()?)?;
     let measure = |path: &Path| run_bundle(path, &data, &mut || ());
     let (fp32, int8) = (measure(&args.fp32)?, measure(&args.int8)?);
     let comparison = Comparison::new(&Inputs {

@@ -1,40 +1,71 @@
 use goldcrest::data::{Column, Format, Source};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// Where labelled texts are and how to read them; what is not said is detected.
+/// How to read labelled texts; what is not said is detected.
+#[derive(clap::Args, PartialEq, Default)]
+#[command(next_help_heading = "How labelled texts are read, where that is not detected")]
+pub struct Reading {
+    /// Column of the text, by name or position from 1
+    #[arg(long, value_name = "COLUMN")]
+    text: Option<String>,
+    /// Column of the second text
+    #[arg(long, value_name = "COLUMN")]
+    pair: Option<String>,
+    /// Column of the label
+    #[arg(long, value_name = "COLUMN")]
+    label: Option<String>,
+    /// auto, csv, tsv, jsonl or lines
+    #[arg(long, value_parser = format)]
+    format: Option<Format>,
+    /// Whether the first row names the columns
+    #[arg(long, value_name = "true|false")]
+    header: Option<bool>,
+    /// Between columns
+    #[arg(long, value_name = "CHARACTER")]
+    delimiter: Option<char>,
+    /// Between several labels in one column
+    #[arg(long, value_name = "TEXT")]
+    label_separator: Option<String>,
+}
+
+/// Labelled texts and how to read them.
 #[derive(clap::Args)]
 pub struct DataArgs {
     /// Labelled texts: CSV, TSV, JSON Lines, or lines of label, tab, text
     pub data: PathBuf,
-    /// Column of the text, by name or position from 1
-    #[arg(long)]
-    text: Option<String>,
-    /// Column of the second text
-    #[arg(long)]
-    pair: Option<String>,
-    /// Column of the label
-    #[arg(long)]
-    label: Option<String>,
-    /// auto, csv, tsv, jsonl or lines
-    #[arg(long)]
-    format: Option<String>,
+    #[command(flatten)]
+    reading: Reading,
 }
 
 impl DataArgs {
-    pub fn source(&self) -> anyhow::Result<Source> {
-        let mut source = Source::new(&self.data);
+    pub fn source(&self) -> Source {
+        self.reading.source(&self.data)
+    }
+}
+
+impl Reading {
+    pub fn source(&self, path: &Path) -> Source {
         let column = |name: &Option<String>| {
             name.as_ref().map(|n| match n.parse::<usize>() {
                 Ok(position) => Column::Position(position),
                 Err(_) => Column::Name(n.clone()),
             })
         };
-        (source.text, source.pair, source.label) =
-            (column(&self.text), column(&self.pair), column(&self.label));
-        if let Some(format) = &self.format {
-            source.format = serde_json::from_value::<Format>(format.as_str().into())
-                .map_err(|_| super::Usage(format!("--format {format}: auto, csv, tsv, jsonl or lines")))?;
+        Source {
+            path: path.into(),
+            format: self.format.unwrap_or_default(),
+            text: column(&self.text),
+            pair: column(&self.pair),
+            label: column(&self.label),
+            header: self.header,
+            delimiter: self.delimiter,
+            label_separator: self.label_separator.clone(),
+            ..Source::default()
         }
-        Ok(source)
     }
+}
+
+/// A value of clap.
+fn format(text: &str) -> Result<Format, String> {
+    serde_json::from_value(text.into()).map_err(|_| "it is auto, csv, tsv, jsonl or lines".into())
 }

@@ -30,7 +30,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         file.take(4).read_to_end(&mut first).is_ok() && first == *b"\x89GCB"
     });
     anyhow::ensure!(!bundle, "{0} is a bundle: goldcrest-edge inspect --bundle {0}", path.display());
-    let data = Dataset::read(&[args.what.source()?], None, None)?;
+    let data = Dataset::read(&[args.what.source()], None, None)?;
     say!("{}", data.files[0].reading);
     say!("{} rows, {}{}", data.len(), data.task, if data.is_paired() { ", pairs" } else { "" });
     for (label, count) in data.labels.names().iter().zip(data.class_counts()) {

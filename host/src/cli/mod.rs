@@ -39,10 +39,13 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Everything a recipe names (or labelled texts need), up to a checked bundle; finished steps are reused, interrupted ones continued
+    #[command(after_help = run::RUN_EXAMPLES)]
     Run(run::Args),
     /// The recipe's fine-tuned teacher only
+    #[command(after_help = run::TRAIN_EXAMPLES)]
     Train(run::Args),
     /// The recipe up to its distilled student
+    #[command(after_help = run::DISTILL_EXAMPLES)]
     Distill(run::Args),
     /// Write a checkpoint's int8 ONNX model, and say what rounding did to each matrix
     Quantize(export::QuantizeArgs),

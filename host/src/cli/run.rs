@@ -1,32 +1,70 @@
+use super::data_args::Reading;
 use super::progress::Display;
 use anyhow::bail;
+use goldcrest::data::Task;
 use goldcrest::recipe::{Finished, ForData, Recipe, Until};
 use std::path::PathBuf;
 
-#[derive(clap::Args)]
-#[command(after_help = "\
+pub const RUN_EXAMPLES: &str = "\
 Examples:
   goldcrest run messages.csv
+  goldcrest run train.tsv --dev dev.tsv --text 2 --label 1
   goldcrest run messages.csv --student small --output runs/small
-  goldcrest run host/recipes/voice-commands.toml")]
+  goldcrest run host/recipes/voice-commands.toml";
+
+pub const TRAIN_EXAMPLES: &str = "\
+Examples:
+  goldcrest train messages.csv
+  goldcrest train host/recipes/voice-commands.toml
+The checkpoint is runs/NAME/teacher; `goldcrest run` with the same arguments goes on from it.";
+
+pub const DISTILL_EXAMPLES: &str = "\
+Examples:
+  goldcrest distill messages.csv --student small
+  goldcrest distill host/recipes/voice-commands.toml
+The checkpoint is runs/NAME/student, or student-1 and so on; `goldcrest run` with the same arguments goes on from it.";
+
+#[derive(clap::Args)]
 pub struct Args {
     /// The recipe, a TOML file; or labelled texts, for which one is written
     recipe: PathBuf,
-    /// Of labelled texts: the pretrained model, models/base when not given
-    #[arg(long)]
-    base: Option<PathBuf>,
-    /// Of labelled texts: distil to this size, such as `small` or `3.5 MB`
-    #[arg(long)]
-    student: Option<String>,
-    /// Of labelled texts: the folder for everything, runs/NAME when not given
-    #[arg(long, short)]
-    output: Option<PathBuf>,
     /// No progress on stderr
     #[arg(long)]
     quiet: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    texts: Texts,
+}
+
+/// What a recipe would say.
+#[derive(clap::Args, PartialEq, Default)]
+#[command(next_help_heading = "Of labelled texts")]
+struct Texts {
+    /// The pretrained model, models/base when not given
+    #[arg(long)]
+    base: Option<PathBuf>,
+    /// Distil to this size, such as `small` or `3.5 MB`
+    #[arg(long, value_name = "SIZE")]
+    student: Option<String>,
+    /// The folder for everything, runs/NAME when not given
+    #[arg(long, short)]
+    output: Option<PathBuf>,
+    /// Texts to choose and measure on; a tenth of all when not given
+    #[arg(long, value_name = "FILE")]
+    dev: Option<PathBuf>,
+    /// Texts to measure on at the end, which decide nothing
+    #[arg(long, value_name = "FILE")]
+    test: Option<PathBuf>,
+    /// single-label, multi-label or regression; detected when not given
+    #[arg(long, value_parser = task)]
+    task: Option<Task>,
+    /// Longest input in word pieces, 3 to 512; 128 when not given
+    #[arg(long, value_name = "N")]
+    max_tokens: Option<usize>,
+    #[command(flatten)]
+    reading: Reading,
 }
 
 pub fn run(args: &Args, until: Until) -> anyhow::Result<()> {
@@ -38,26 +76,33 @@ pub fn run(args: &Args, until: Until) -> anyhow::Result<()> {
 }
 
 fn recipe(args: &Args) -> anyhow::Result<Recipe> {
-    if args.recipe.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml")) {
-        if args.base.is_some() || args.student.is_some() || args.output.is_some() {
-            let hint = "--base, --student and --output are for labelled texts: a recipe says them itself";
+    let (path, texts) = (&args.recipe, &args.texts);
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml")) {
+        if *texts != Texts::default() {
+            let hint = "a recipe says itself what it is made of; only --quiet and --json go with one";
             return Err(super::Usage(hint.into()).into());
         }
-        return Ok(Recipe::load(&args.recipe)?);
+        return Ok(Recipe::load(path)?);
     }
-    if !args.recipe.is_file() {
-        bail!("{}: no such file", args.recipe.display());
+    for file in [Some(path), texts.dev.as_ref(), texts.test.as_ref()].into_iter().flatten() {
+        if !file.is_file() {
+            bail!("{}: no such file", file.display());
+        }
     }
     // before a recipe is written that would be in the way of the right one
-    let base = args.base.clone().unwrap_or_else(|| "models/base".into());
+    let base = texts.base.clone().unwrap_or_else(|| "models/base".into());
     if !base.exists() {
         bail!("{}: no such checkpoint; --base names one", base.display());
     }
-    let output = args.output.clone().unwrap_or_else(|| ForData::usual_output(&args.recipe));
+    let output = texts.output.clone().unwrap_or_else(|| ForData::usual_output(path));
     let (recipe, path) = Recipe::for_data(&ForData {
-        data: &args.recipe,
+        train: &texts.reading.source(path),
+        dev: texts.dev.as_deref(),
+        test: texts.test.as_deref(),
+        task: texts.task,
+        max_tokens: texts.max_tokens,
         base: &base,
-        student: args.student.as_deref(),
+        student: texts.student.as_deref(),
         output: &output,
     })?;
     if !args.quiet {
@@ -91,4 +136,9 @@ fn show_json(finished: &Finished) -> anyhow::Result<()> {
     });
     say!("{json:#}");
     Ok(())
+}
+
+/// A value of clap.
+fn task(text: &str) -> Result<Task, String> {
+    serde_json::from_value(text.into()).map_err(|_| "it is single-label, multi-label or regression".into())
 }

@@ -49,7 +49,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let order = Shrink {
         base: args.base.clone(),
         output: args.output.clone(),
-        layers: if args.layers.is_empty() { Layers::Count(3) } else { Layers::These(args.layers.clone()) },
+        layers: (!args.layers.is_empty()).then(|| Layers::These(args.layers.clone())),
         pooling: if args.mean { Pooling::Mean } else { Pooling::Cls },
         vocabulary: args.vocabulary as usize,
         texts: args.texts.clone(),

@@ -289,7 +289,7 @@ fn names(label: &Cell) -> impl Iterator<Item = &str> {
 fn detect_task(source: &Source, files: &[Rows], classes: bool) -> Result<Task, DataError> {
     let mut cells = files.iter().flat_map(|file| &file.rows).map(|row| &row.label);
     let ambiguous = |problem: String| {
-        Err(DataError::Ambiguous { path: source.path.clone(), problem, option: "[task] kind" })
+        Err(DataError::Ambiguous { path: source.path.clone(), problem, option: "[task] kind` or `--task" })
     };
     if cells.clone().any(|cell| matches!(cell, Cell::Many(_))) {
         return Ok(Task::MultiLabel);

@@ -7,14 +7,18 @@ use super::rows::{Cell, Row, Rows, at};
 use super::{Column, DataError, Format, Source, detect};
 
 pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Rows, DataError> {
-    let delimiter = delimiter(source, format)?;
+    let delimiter = delimiter(source, content, format)?;
     let quoting = quoting(source, content, format, delimiter)?;
     if quoting && let Err((line, problem)) = check_quotes(content, delimiter) {
         return Err(DataError::Quote { at: at(source, line), problem });
     }
     let records = records(content, delimiter, quoting);
     let Some(first) = records.first() else { return Err(DataError::NoRows { path: source.path.clone() }) };
-    let header = has_header(source, &first.fields)?;
+    let by_values = by_values(source, &records);
+    let header = match &by_values {
+        Some((_, header)) => *header,
+        None => has_header(source, &first.fields)?,
+    };
 
     let names: Vec<&str> = if header { first.fields.iter().collect() } else { vec![""; first.fields.len()] };
     let missing = |column: &Column| DataError::MissingColumn {
@@ -25,7 +29,10 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
             false => (1..=names.len()).map(|position| position.to_string()).collect(),
         },
     };
-    let columns = detect::columns(source, &names, missing)?;
+    let columns = match by_values {
+        Some((columns, _)) => columns,
+        None => detect::columns(source, &names, missing)?,
+    };
     let mut rows = Vec::with_capacity(records.len());
     for record in &records[usize::from(header)..] {
         let fields = &record.fields;
@@ -98,8 +105,8 @@ fn records(content: &str, delimiter: u8, quoting: bool) -> Vec<Record> {
     records
 }
 
-fn delimiter(source: &Source, format: Format) -> Result<u8, DataError> {
-    let default = if format == Format::Tsv { '\t' } else { ',' };
+fn delimiter(source: &Source, content: &str, format: Format) -> Result<u8, DataError> {
+    let default = if format == Format::Tsv { '\t' } else { detect::delimiter(content) };
     let delimiter = source.delimiter.unwrap_or(default);
     match u8::try_from(delimiter) {
         Ok(byte) if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r') => Ok(byte),
@@ -134,6 +141,19 @@ fn quoting(source: &Source, content: &str, format: Format, delimiter: u8) -> Res
     Ok(quoted || !plain)
 }
 
+/// Two columns about which nothing was said and whose names, if any, are not known.
+fn by_values(source: &Source, records: &[Record]) -> Option<(detect::Columns, bool)> {
+    let said = source.text.is_some() || source.pair.is_some() || source.label.is_some();
+    if said || source.header.is_some() || source.unlabelled || detect::is_header(records[0].fields.iter()) {
+        return None;
+    }
+    let two = records.iter().map(|Record { fields, .. }| match fields.len() {
+        2 => Some([&fields[0], &fields[1]]),
+        _ => None,
+    });
+    detect::by_values(&two.collect::<Option<Vec<_>>>()?)
+}
+
 fn has_header(source: &Source, first: &StringRecord) -> Result<bool, DataError> {
     let given = [&source.text, &source.pair, &source.label];
     let named = given.iter().any(|column| matches!(column, Some(Column::Name(_))));
@@ -143,7 +163,7 @@ fn has_header(source: &Source, first: &StringRecord) -> Result<bool, DataError> 
             Err(DataError::Option { path: source.path.clone(), option: "header", problem })
         }
         Some(header) => Ok(header),
-        None if named || first.iter().any(detect::is_known) => Ok(true),
+        None if named || detect::is_header(first.iter()) => Ok(true),
         None => {
             let shown = |field: &str| match field.char_indices().nth(40) {
                 Some((end, _)) => format!("`{}…`", &field[..end]),

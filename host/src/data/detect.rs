@@ -1,6 +1,7 @@
 //! What a user need not say: the format of a file and the meaning of its columns.
 
 use super::{Column, DataError, Format, Source};
+use std::collections::HashMap;
 
 /// Column names that mean one text, a pair of texts, a label. Compared without case.
 const TEXT: [&str; 7] = ["text", "sentence", "utterance", "message", "query", "review", "phrase"];
@@ -15,6 +16,13 @@ const PAIR: [(&str, &str); 8] = [
     ("query", "document"),
 ];
 const LABEL: [&str; 7] = ["label", "labels", "score", "intent", "class", "category", "sentiment"];
+
+/// Names that mean them where none of those is there.
+const TEXT_ELSE: [&str; 8] = ["content", "comment", "tweet", "body", "post", "sms", "headline", "title"];
+const LABEL_ELSE: [&str; 6] = ["target", "emotion", "topic", "type", "tag", "rating"];
+
+/// Names of columns that are neither.
+const ID: [&str; 3] = ["id", "idx", "index"];
 
 /// The name of a label column that means a number.
 pub(super) const SCORE: &str = "score";
@@ -48,16 +56,32 @@ pub(super) fn format(source: &Source, content: &str) -> Result<Format, DataError
             let named = first.split('\t').any(is_known);
             if table || named { Format::Tsv } else { Format::Lines }
         }
-        _ if first.split(',').any(is_known) => Format::Csv,
+        _ if first.split([',', ';']).any(is_known) => Format::Csv,
         _ => return Err(ambiguous("neither the extension nor the first line tells the format".to_owned())),
     })
 }
 
 /// Whether a header could contain this name.
-pub(super) fn is_known(name: &str) -> bool {
+fn is_known(name: &str) -> bool {
     let name = name.trim().trim_matches('"');
     TEXT.iter().chain(&LABEL).any(|known| same(name, known))
         || PAIR.iter().any(|(a, b)| same(name, a) || same(name, b))
+}
+
+/// Whether a first row is a header, by its names: one that hardly means anything else, or two that might.
+pub(super) fn is_header<'a>(fields: impl Iterator<Item = &'a str> + Clone) -> bool {
+    let else_known = |name: &str| TEXT_ELSE.iter().chain(&LABEL_ELSE).any(|known| same(name, known));
+    fields.clone().any(is_known) || fields.filter(|name| else_known(name)).count() > 1
+}
+
+/// The character between the columns of a CSV file: the comma, or another where only that gives names that are known.
+pub(super) fn delimiter(content: &str) -> char {
+    let first = content.lines().find(|line| !line.trim().is_empty()).unwrap_or("");
+    let names = |delimiter: char| {
+        let fields = first.split(delimiter).map(|field| field.trim().trim_matches('"'));
+        fields.clone().count() > 1 && is_header(fields)
+    };
+    [',', ';', '\t', '|'].into_iter().find(|delimiter| names(*delimiter)).unwrap_or(',')
 }
 
 /// The columns of a table, as indices into its names.
@@ -85,7 +109,7 @@ pub(super) fn columns(
     let label = match &source.label {
         _ if source.unlabelled => usize::MAX,
         Some(column) => find(column)?,
-        None => one(source, names, "label", &known(names, &LABEL))?,
+        None => one(source, names, "label", &labels(names))?,
     };
     let (text, pair) = match (&source.text, &source.pair) {
         (Some(text), pair) => (find(text)?, pair.as_ref().map(find).transpose()?),
@@ -102,13 +126,46 @@ pub(super) fn columns(
     Ok(Columns { text, pair, label: if source.unlabelled { text } else { label } })
 }
 
+/// The columns of a table of two without known names, and whether the first row names them, by the rows alone: labels are
+/// numbers or say the same again and again, texts are neither. None where that is not plain.
+pub(super) fn by_values(rows: &[[&str; 2]]) -> Option<(Columns, bool)> {
+    const FEWEST: usize = 10;
+    let ([first, rest @ ..], true) = (rows, rows.len() > FEWEST) else { return None };
+    let counts = [0, 1].map(|column| {
+        let mut counts = HashMap::<&str, usize>::new();
+        rest.iter().for_each(|row| *counts.entry(row[column]).or_default() += 1);
+        counts
+    });
+    let number = |field: &str| field.trim().parse::<f64>().is_ok();
+    let label = match counts.each_ref().map(|counts| counts.keys().all(|field| number(field))) {
+        [true, false] => 0,
+        [false, true] => 1,
+        _ => usize::from(counts[1].len() < counts[0].len()),
+    };
+    let (labels, texts) = (&counts[label], &counts[1 - label]);
+    let numbers = labels.keys().all(|field| number(field));
+    let header = match numbers {
+        true => !number(first[label]),
+        false if labels.contains_key(first[label]) => false,
+        false if labels.values().all(|count| *count > 1) => true,
+        false => return None,
+    };
+    let repeats = labels.len() * 2 <= rest.len().min(texts.len());
+    let fractions = numbers && labels.keys().any(|field| field.trim().parse::<i64>().is_err());
+    let plain = texts.len() * 4 > rest.len() && (repeats || fractions);
+    plain.then_some((Columns { text: 1 - label, pair: None, label }, header))
+}
+
 /// One text or two, by their names alone.
 fn texts(source: &Source, names: &[&str], label: usize) -> Result<(usize, Option<usize>), DataError> {
     let place = |name: &str| names.iter().position(|other| same(other, name)).filter(|&index| index != label);
     let pairs: Vec<(usize, usize)> = PAIR.iter().filter_map(|(a, b)| Some((place(a)?, place(b)?))).collect();
     let in_pair = |index: &usize| pairs.iter().any(|(a, b)| a == index || b == index);
-    let singles: Vec<usize> =
-        known(names, &TEXT).into_iter().filter(|index| *index != label && !in_pair(index)).collect();
+    let mut singles = known_first(names, [&TEXT, &TEXT_ELSE]);
+    singles.retain(|index| *index != label && !in_pair(index));
+    if singles.is_empty() && pairs.is_empty() {
+        singles.extend(the_other(names, label));
+    }
     match (singles.as_slice(), pairs.as_slice()) {
         (&[], &[(a, b)]) => Ok((a, Some(b))),
         (singles, []) => Ok((one(source, names, "text", singles)?, None)),
@@ -118,6 +175,28 @@ fn texts(source: &Source, names: &[&str], label: usize) -> Result<(usize, Option
             Ok((one(source, names, "text", &all)?, None))
         }
     }
+}
+
+/// The columns that could be the label, by their names alone.
+fn labels(names: &[&str]) -> Vec<usize> {
+    let labels = known_first(names, [&LABEL, &LABEL_ELSE]);
+    match known(names, &TEXT).as_slice() {
+        &[text] if labels.is_empty() => the_other(names, text).into_iter().collect(),
+        _ => labels,
+    }
+}
+
+/// Of two columns with names the one that is not `index`.
+fn the_other(names: &[&str], index: usize) -> Option<usize> {
+    let other = 1usize.checked_sub(index).filter(|_| names.len() == 2)?;
+    let nothing = names[other].trim().is_empty() || ID.iter().any(|id| same(names[other], id));
+    (!nothing).then_some(other)
+}
+
+/// The indices of the names that are in the first list that has any of them.
+fn known_first(names: &[&str], lists: [&[&str]; 2]) -> Vec<usize> {
+    let found = known(names, lists[0]);
+    if found.is_empty() { known(names, lists[1]) } else { found }
 }
 
 /// The indices of the names that are in a list.

@@ -242,11 +242,15 @@ fn check_other_teachers(recipe: &Recipe, prepared: &Prepared, mut own: Checkpoin
     Ok(())
 }
 
-/// Errors where a file that is read after training is missing, or a student has layers that the base lacks.
+/// Errors where a file that is read after training is missing, a student has layers that the base lacks, or none is as small
+/// as it should be.
 fn check_what_follows(recipe: &Recipe, base: &Checkpoint) -> Result<(), RunError> {
     let students = recipe.distill.iter().flat_map(|distill| distill.unlabelled.iter().chain(&distill.start));
     for path in students.chain(&recipe.pack.golden_messages) {
         std::fs::metadata(path).map_err(RunError::io(path))?;
+    }
+    if let Some(Distill { start: None, student: Some(size), .. }) = &recipe.distill {
+        size.plan(&base.config, recipe.task.max_tokens).map_err(RunError::Size)?;
     }
     if let Some(distill) = &recipe.distill
         && distill.start.is_none()

@@ -37,8 +37,8 @@ pub struct Shrink {
     pub base: PathBuf,
     /// The folder to write.
     pub output: PathBuf,
-    /// Its layers.
-    pub layers: Layers,
+    /// Its layers; three, evenly spread, when not given, or as many as the base has.
+    pub layers: Option<Layers>,
     /// What its \[CLS\] vectors learn.
     pub pooling: Pooling,
     /// Word pieces that are kept.
@@ -62,7 +62,8 @@ pub struct Shrink {
 pub fn shrink(shrink: &Shrink, watch: Watch) -> Result<(), RunError> {
     check_empty(&shrink.output)?;
     let teacher = base::load(&shrink.base)?;
-    let layers = chosen_layers(&shrink.layers, teacher.config.num_hidden_layers)?;
+    let all = teacher.config.num_hidden_layers;
+    let layers = chosen_layers(shrink.layers.as_ref().unwrap_or(&Layers::Count(all.min(3))), all)?;
     let mut texts = Vec::new();
     let mut parts = vec![
         base::digest(&shrink.base)?,

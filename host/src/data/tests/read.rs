@@ -29,6 +29,47 @@ fn tsv_comes_quoted_or_not() {
 }
 
 #[test]
+fn columns_by_what_is_left_or_by_other_names() {
+    let reading = |content: &str| read("a.csv", content).map(|data| data.files[0].reading.clone());
+    let csv = |columns: &str| format!("csv, header, quoted, {columns}");
+    for (content, columns) in [
+        ("utt,label\na,x\nb,y\n", "text `utt`, label `label`"),
+        ("mood,text\nx,a\ny,b\n", "text `text`, label `mood`"),
+        ("id,tweet,target\n1,a,x\n2,b,y\n", "text `tweet`, label `target`"),
+        ("text;label\na,b;x\nc;y\n", "text `text`, label `label`"),
+        ("\"text\"|\"label\"\na|x\nc|y\n", "text `text`, label `label`"),
+    ] {
+        assert_eq!(reading(content).unwrap(), csv(columns), "{content}");
+    }
+    assert!(message(read("a.csv", "id,text\n1,a\n2,b\n")).contains("no column is known to be the label"));
+}
+
+#[test]
+fn two_columns_without_known_names_are_told_apart_by_their_values() {
+    let rows = |row: &dyn Fn(usize) -> String| (0..12).map(|i| row(i) + "\n").collect::<String>();
+    let reading = |content: String| read("a.csv", &content).map(|data| data.files[0].reading.clone());
+    let class = |i: usize| ["good", "bad"][i % 2];
+    let first = rows(&|i| format!("{},message {i}", class(i)));
+    let last = rows(&|i| format!("message {i},{}", class(i)));
+    assert_eq!(reading(first.clone()).unwrap(), "csv, no header, quoted, text 2, label 1");
+    assert_eq!(reading(last.clone()).unwrap(), "csv, no header, quoted, text 1, label 2");
+    assert_eq!(reading(format!("v1,v2\n{first}")).unwrap(), "csv, header, quoted, text `v2`, label `v1`");
+    let zero_one = rows(&|i| format!("{},message {i}", i % 2));
+    assert_eq!(reading(format!("v1,v2\n{zero_one}")).unwrap(), "csv, header, quoted, text `v2`, label `v1`");
+    assert_eq!(reading(zero_one).unwrap(), "csv, no header, quoted, text 2, label 1");
+    // a number for each row, one class for each row, the same texts again and again, too few rows
+    for unclear in [
+        rows(&|i| format!("{i},message {i}")),
+        rows(&|i| format!("c{i},message {i}")),
+        rows(&|i| format!("{},message {}", class(i), i % 3)),
+        last.lines().take(8).collect::<Vec<_>>().join("\n"),
+    ] {
+        let error = message(read("a.csv", &unclear));
+        assert!(error.contains("no known column name in the first row"), "{error}");
+    }
+}
+
+#[test]
 fn lines_have_no_quoting_and_split_at_the_first_tab() {
     let data = read("sms.txt", "ham\t\"Hi\" you\nspam\tbuy\tnow \"\n\nham\tok\n").unwrap();
     assert_eq!(rows(&data), [(1, "\"Hi\" you", "ham"), (2, "buy\tnow \"", "spam"), (4, "ok", "ham")]);
@@ -147,12 +188,12 @@ fn errors_name_file_line_and_remedy() {
         (
             "a.csv",
             b"text,label\na,1.5\nb,2\n",
-            "a.csv: the labels are numbers with fractions: single-label or regression; decide it with `[task] kind`",
+            "a.csv: the labels are numbers with fractions: single-label or regression; decide it with `[task] kind` or `--task`",
         ),
         (
             "a.csv",
             b"text,labels\na,\"x,y\"\nb,x\n",
-            "a.csv: `labels` may hold several labels (then also set `label_separator`) or one; decide it with `[task] kind`",
+            "a.csv: `labels` may hold several labels (then also set `label_separator`) or one; decide it with `[task] kind` or `--task`",
         ),
         (
             "a.csv",
@@ -161,8 +202,8 @@ fn errors_name_file_line_and_remedy() {
         ),
         (
             "a.csv",
-            b"title,label\na,x\n",
-            "a.csv: no column is known to be the text, among `title`, `label`; decide it with `text`",
+            b"id,label,foo\n1,x,a\n",
+            "a.csv: no column is known to be the text, among `id`, `label`, `foo`; decide it with `text`",
         ),
         (
             "a.csv",
