@@ -1,6 +1,6 @@
 // Counts the guest instructions of a program under qemu-user: a TCG plugin of API version 1 (qemu 6 to 8), which
 // prints the total when the program ends. With `blocks=FILE` it also writes each straight piece of code that ran, a line
-// each: how often, and its bytes. Declared here, because Debian ships qemu without its plugin header.
+// each: how often, its address, and its bytes. Declared here, because Debian ships qemu without its plugin header.
 #include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -17,6 +17,7 @@ extern void qemu_plugin_register_atexit_cb(plugin_id, void (*)(plugin_id, void *
 extern void qemu_plugin_register_vcpu_tb_exec_inline(struct block *, int operation, void *counter, uint64_t amount);
 extern size_t qemu_plugin_tb_n_insns(const struct block *);
 extern struct instruction *qemu_plugin_tb_get_insn(const struct block *, size_t);
+extern uint64_t qemu_plugin_tb_vaddr(const struct block *);
 extern const void *qemu_plugin_insn_data(const struct instruction *);
 
 #define EXPORTED __attribute__((visibility("default")))
@@ -28,7 +29,7 @@ static uint64_t instructions;
 // A piece of code is translated anew now and then: whoever reads the file adds up those of the same bytes.
 struct piece {
     struct piece *next;
-    uint64_t count;
+    uint64_t count, address;
     size_t length;
     uint32_t code[];
 };
@@ -44,6 +45,7 @@ static void translated(plugin_id id, struct block *block) {
     struct piece *piece = calloc(1, sizeof *piece + length * sizeof *piece->code);
     if (!piece) abort();
     piece->length = length;
+    piece->address = qemu_plugin_tb_vaddr(block);
     for (size_t i = 0; i < length; i++)
         memcpy(&piece->code[i], qemu_plugin_insn_data(qemu_plugin_tb_get_insn(block, i)), sizeof *piece->code);
     qemu_plugin_register_vcpu_tb_exec_inline(block, ADD, &piece->count, 1);
@@ -59,7 +61,7 @@ static void ended(plugin_id id, void *unused) {
     FILE *out = file ? fopen(file, "w") : NULL;
     for (const struct piece *piece = out ? pieces : NULL; piece; piece = piece->next) {
         if (!piece->count) continue;
-        fprintf(out, "%llu ", (unsigned long long)piece->count);
+        fprintf(out, "%llu %llx ", (unsigned long long)piece->count, (unsigned long long)piece->address);
         for (size_t i = 0; i < piece->length; i++) fprintf(out, "%08x", piece->code[i]);
         fputc('\n', out);
     }

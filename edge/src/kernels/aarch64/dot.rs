@@ -74,18 +74,16 @@ unsafe fn multiply<const R: usize>(
 ) {
     simd! {
         for block in 0..4 {
-            let mut w = panel.add(block * steps * 64);
+            let (mut x, mut w) = (x, panel.add(block * steps * 64));
             let mut sums = [[vdupq_n_s32(0); 4]; R];
-            for k in 0..steps {
-                let columns = [vld1q_s8(w), vld1q_s8(w.add(16)), vld1q_s8(w.add(32)), vld1q_s8(w.add(48))];
-                for (r, row) in sums.iter_mut().enumerate() {
-                    let a = vld1q_s8(x.add(r * stride + k * 16));
-                    for (sum, w) in row.iter_mut().zip(columns) {
-                        let pairs = vmull_s8(vget_low_s8(a), vget_low_s8(w));
-                        *sum = vpadalq_s16(*sum, vmlal_high_s8(pairs, a, w));
+            for _ in 0..steps {
+                let ([a, b], [c, d]) = (load_two(&mut w), load_two(&mut w));
+                for (row, x) in sums.iter_mut().zip(load_rows::<R>(&mut x, stride)) {
+                    for (sum, w) in row.iter_mut().zip([a, b, c, d]) {
+                        let pairs = vmull_s8(vget_low_s8(x), vget_low_s8(w));
+                        *sum = vpadalq_s16(*sum, vmlal_high_s8(pairs, x, w));
                     }
                 }
-                w = w.add(64);
             }
             for (r, &[a, b, c, d]) in sums.iter().enumerate() {
                 let row = vpaddq_s32(vpaddq_s32(a, b), vpaddq_s32(c, d));
@@ -104,6 +102,38 @@ fn sdot<const LANE: u8>(sum: &mut int32x4_t, w: int8x16_t, a: int8x16_t) {
         asm!("sdot {0:v}.4s, {1:v}.16b, {2:v}.4b[{3}]", inlateout(vreg) *sum, in(vreg) w, in(vreg) a, const LANE,
             options(nomem, nostack, preserves_flags));
     }
+}
+
+/// Sixteen bytes of each of R rows, of which `from` is the first. It moves on with the load: left to itself, the compiler counts
+/// an index beside the pointer.
+///
+/// # Safety
+/// The bytes are there.
+#[inline(always)]
+unsafe fn load_rows<const R: usize>(from: &mut *const i8, stride: usize) -> [int8x16_t; R] {
+    simd! {
+        let mut rows = [vdupq_n_s8(0); R];
+        for r in 1..R {
+            rows[r] = vld1q_s8(from.add(r * stride));
+        }
+        asm!("ldr {1:q}, [{0}], #16", inout(reg) *from, out(vreg) rows[0], options(readonly, nostack, preserves_flags));
+        rows
+    }
+}
+
+/// Thirty-two bytes.
+///
+/// # Safety
+/// The bytes are there.
+#[inline(always)]
+unsafe fn load_two(from: &mut *const i8) -> [int8x16_t; 2] {
+    let (a, b);
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!("ldp {1:q}, {2:q}, [{0}], #32", inout(reg) *from, out(vreg) a, out(vreg) b,
+            options(readonly, nostack, preserves_flags));
+    }
+    [a, b]
 }
 
 /// Sixty-four bytes in one load. The compiler would take two pairs, which are two operations more on the A76.
@@ -134,13 +164,10 @@ unsafe fn sdot_tile<const R: usize>(
     acc: *mut i32,
 ) {
     simd! {
-        let mut w = panel;
+        let (mut x, mut w) = (x, panel);
         let mut sums = [[vdupq_n_s32(0); 4]; R];
-        for k in 0..steps {
-            let mut rows = [vdupq_n_s8(0); R];
-            for (r, row) in rows.iter_mut().enumerate() {
-                *row = vld1q_s8(x.add(r * stride + k * 16));
-            }
+        for _ in 0..steps {
+            let rows = load_rows::<R>(&mut x, stride);
             macro_rules! quarter {
                 ($lane:literal) => {
                     let columns = load_four(&mut w);

@@ -147,12 +147,23 @@ impl<const INTEGERS: u8> Lanes for Neon<INTEGERS> {
     #[inline(always)]
     fn load(x: &[f32; LANES]) -> Self {
         let x = x.as_ptr();
-        simd! { Neon([vld1q_f32(x), vld1q_f32(x.add(4)), vld1q_f32(x.add(8)), vld1q_f32(x.add(12))]) }
+        simd! {
+            if INTEGERS == MULTIPLY {
+                return Neon([vld1q_f32(x), vld1q_f32(x.add(4)), vld1q_f32(x.add(8)), vld1q_f32(x.add(12))]);
+            }
+            // two operations fewer than two pairs on the A76
+            let float32x4x4_t(a, b, c, d) = vld1q_f32_x4(x);
+            Neon([a, b, c, d])
+        }
     }
     #[inline(always)]
     fn store(self, to: &mut [f32; LANES]) {
         let to = to.as_mut_ptr();
         simd! {
+            if INTEGERS != MULTIPLY {
+                let [a, b, c, d] = self.0;
+                return vst1q_f32_x4(to, float32x4x4_t(a, b, c, d));
+            }
             vst1q_f32(to, self.0[0]);
             vst1q_f32(to.add(4), self.0[1]);
             vst1q_f32(to.add(8), self.0[2]);
