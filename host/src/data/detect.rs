@@ -74,14 +74,12 @@ pub(super) fn is_header<'a>(fields: impl Iterator<Item = &'a str> + Clone) -> bo
     fields.clone().any(is_known) || fields.filter(|name| else_known(name)).count() > 1
 }
 
-/// The character between the columns of a CSV file: the comma, or another where only that gives names that are known.
+/// The character between the columns of a CSV file: the comma, or another where only that gives known names, or any columns.
 pub(super) fn delimiter(content: &str) -> char {
     let first = content.lines().find(|line| !line.trim().is_empty()).unwrap_or("");
-    let names = |delimiter: char| {
-        let fields = first.split(delimiter).map(|field| field.trim().trim_matches('"'));
-        fields.clone().count() > 1 && is_header(fields)
-    };
-    [',', ';', '\t', '|'].into_iter().find(|delimiter| names(*delimiter)).unwrap_or(',')
+    let columns = |delimiter: char| first.split(delimiter).map(|field| field.trim().trim_matches('"'));
+    let some = [',', ';', '\t', '|'].into_iter().filter(|delimiter| columns(*delimiter).count() > 1);
+    some.clone().find(|delimiter| is_header(columns(*delimiter))).or(some.clone().next()).unwrap_or(',')
 }
 
 /// The columns of a table, as indices into its names.

@@ -37,6 +37,7 @@ fn columns_by_what_is_left_or_by_other_names() {
         ("mood,text\nx,a\ny,b\n", "text `text`, label `mood`"),
         ("id,tweet,target\n1,a,x\n2,b,y\n", "text `tweet`, label `target`"),
         ("text;label\na,b;x\nc;y\n", "text `text`, label `label`"),
+        ("text;foo\n\"a;b\";x\nc;y\n", "text `text`, label `foo`"),
         ("\"text\"|\"label\"\na|x\nc|y\n", "text `text`, label `label`"),
     ] {
         assert_eq!(reading(content).unwrap(), csv(columns), "{content}");
