@@ -46,10 +46,7 @@ pub(super) fn format(source: &Source, content: &str) -> Result<Format, DataError
         "csv" => Format::Csv,
         "tsv" | "tab" => Format::Tsv,
         "jsonl" | "ndjson" => Format::Jsonl,
-        _ if first.starts_with('{') => Format::Jsonl,
-        _ if first.starts_with('[') => {
-            return Err(ambiguous("one JSON array is not read; write one object a line (jsonl)".to_owned()));
-        }
+        _ if first.starts_with(['{', '[']) => Format::Jsonl,
         _ if first.split('\t').count() > 1 => {
             // a header, or told about columns: a table; else the way label and text are published without one
             let table = source.text.is_some() || source.label.is_some() || source.header.is_some();

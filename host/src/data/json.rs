@@ -3,13 +3,12 @@ use serde_json::{Map, Value};
 use super::rows::{Cell, Row, Rows, at};
 use super::{Column, DataError, Source, detect};
 
-/// JSON Lines: one object a line; the columns are the keys of the first one.
+/// JSON Lines, one object a line, or one array of objects; the columns are the keys of the first one.
 pub(super) fn read(source: &Source, content: &str) -> Result<Rows, DataError> {
     let mut rows = Vec::new();
     let mut keys: Option<Keys> = None;
-    for (number, line) in (1..).zip(content.lines()).filter(|(_, line)| !line.trim().is_empty()) {
-        let object: Map<String, Value> = serde_json::from_str(line)
-            .map_err(|error| DataError::Json { at: at(source, number), problem: error.to_string() })?;
+    let array = content.trim_start().starts_with('[');
+    for (number, object) in if array { of_array(source, content)? } else { of_lines(source, content)? } {
         let keys = match &keys {
             Some(keys) => keys,
             None => keys.insert(Keys::choose(source, &object, number)?),
@@ -43,6 +42,47 @@ pub(super) fn read(source: &Source, content: &str) -> Result<Rows, DataError> {
     }
     let Some(keys) = keys else { return Err(DataError::NoRows { path: source.path.clone() }) };
     Ok(Rows { rows, reading: keys.reading(), label_name: Some(keys.label) })
+}
+
+type Objects = Vec<(u32, Map<String, Value>)>;
+
+/// One object a line.
+fn of_lines(source: &Source, content: &str) -> Result<Objects, DataError> {
+    let lines = (1..).zip(content.lines()).filter(|(_, line)| !line.trim().is_empty());
+    let object = |(number, line)| match serde_json::from_str(line) {
+        Ok(object) => Ok((number, object)),
+        Err(error) => Err(DataError::Json { at: at(source, number), problem: error.to_string() }),
+    };
+    lines.map(object).collect()
+}
+
+/// One array of objects, each with the line that it begins on.
+fn of_array(source: &Source, content: &str) -> Result<Objects, DataError> {
+    let mut objects = Vec::new();
+    let mut rest = content.trim_start().strip_prefix('[').unwrap_or(content).trim_start();
+    let (mut line, mut counted) = (1, 0);
+    while !rest.starts_with(']') {
+        let start = content.len() - rest.len();
+        line += content[counted..start].matches('\n').count() as u32;
+        counted = start;
+        let problem = |problem: String| DataError::Json { at: at(source, line), problem };
+        let mut values = serde_json::Deserializer::from_str(rest).into_iter();
+        match values.next() {
+            Some(Ok(object)) => objects.push((line, object)),
+            Some(Err(error)) => return Err(problem(error.to_string())),
+            None => return Err(problem("the array is not closed".to_owned())),
+        }
+        rest = rest[values.byte_offset()..].trim_start();
+        match rest.strip_prefix(',') {
+            Some(next) => rest = next.trim_start(),
+            None if rest.starts_with(']') => {}
+            None => return Err(problem("no comma or ] after what begins here".to_owned())),
+        }
+    }
+    match rest[1..].trim() {
+        "" => Ok(objects),
+        _ => Err(DataError::Json { at: at(source, line), problem: "text follows the array".to_owned() }),
+    }
 }
 
 struct Keys {

@@ -14,7 +14,7 @@ pub enum Format {
     Csv,
     /// Fields between tabs, quoted or not.
     Tsv,
-    /// One JSON object a line.
+    /// One JSON object a line, or one array of objects.
     Jsonl,
     /// `label<TAB>text` a line: no header, no quoting, everything after the first tab is the text.
     Lines,

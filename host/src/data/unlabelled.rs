@@ -1,7 +1,7 @@
 use super::{DataError, Source, encoding, rows};
 use std::path::Path;
 
-/// Reads texts whose labels are not there or not wanted: CSV, TSV and JSON Lines by the names of their text columns, any
+/// Reads texts whose labels are not there or not wanted: CSV, TSV and JSON by the names of their text columns, any
 /// other file as one text a line.
 ///
 /// With `paired`, every row has two texts (in plain text with a tab between); without it, the two texts of a row count as
@@ -11,7 +11,7 @@ use std::path::Path;
 /// [`DataError`], which names file and line.
 pub fn unlabelled(path: &Path, paired: bool) -> Result<Vec<(String, Option<String>)>, DataError> {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
-    let table = ["csv", "tsv", "tab", "jsonl", "ndjson"].contains(&extension.as_str());
+    let table = ["csv", "tsv", "tab", "jsonl", "ndjson", "json"].contains(&extension.as_str());
     let found: Vec<(u32, String, Option<String>)> = if table {
         let source = Source { unlabelled: true, ..Source::new(path) };
         rows::read(&source)?.rows.into_iter().map(|row| (row.line, row.text, row.pair)).collect()

@@ -82,6 +82,10 @@ fn json_lines_take_strings_numbers_and_arrays() {
         read("a.jsonl", "{\"text\":\"a\",\"label\":10}\n\n{\"label\":9,\"text\":\"b\\nc\"}\n").unwrap();
     assert_eq!(rows(&data), [(1, "a", "10"), (3, "b\nc", "9")]);
     assert_eq!(data.labels.names(), ["9", "10"], "integers sort by value");
+    let array =
+        read("a.json", "[\n {\"text\": \"a, b\", \"label\": 10},\n\n {\"label\": 9,\n \"text\": \"]\"}\n]\n")
+            .unwrap();
+    assert_eq!(rows(&array), [(2, "a, b", "10"), (4, "]", "9")]);
     let multi =
         read("a.jsonl", "{\"text\":\"a\",\"labels\":[\"y\",\"x\",\"y\"]}\n{\"text\":\"b\",\"labels\":[]}")
             .unwrap();
@@ -223,11 +227,19 @@ fn errors_name_file_line_and_remedy() {
             b"hello there\n",
             "a.txt: neither the extension nor the first line tells the format; decide it with `format`",
         ),
+        ("a.json", b"[\n{\"text\":1,\"label\":1}]", "a.json:2: `text` is a number; expected a string"),
         (
             "a.json",
-            b"[{\"text\":1}]",
-            "a.json: one JSON array is not read; write one object a line (jsonl); decide it with `format`",
+            b"[{\"text\":\"a\",\"label\":1},\n{\"text\":\"b\" \"label\":1}]",
+            "a.json:2: not JSON: expected `,` or `}` at line 1 column 13",
         ),
+        (
+            "a.json",
+            b"[{\"text\":\"a\",\"label\":1}\n{\"text\":\"b\",\"label\":1}]",
+            "a.json:1: not JSON: no comma or ] after what begins here",
+        ),
+        ("a.json", b"[{\"text\":\"a\",\"label\":1},\n", "a.json:2: not JSON: the array is not closed"),
+        ("a.json", b"[{\"text\":\"a\",\"label\":1}] 2", "a.json:1: not JSON: text follows the array"),
         (
             "a.jsonl",
             b"{\"text\":\"a\",\"label\":\"x\"}\n\n{\"text\":\n",
