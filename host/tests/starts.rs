@@ -89,6 +89,30 @@ fn a_size_too_small_for_any_student_is_refused_before_training() {
 }
 
 #[test]
+fn what_a_bundle_would_refuse_is_refused_before_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    base(0.02).save(&path("base")).unwrap();
+    let lines = (0..12).map(|i| format!("piece{i},piece{},{}\n", i + 1, ["a", "b"][i % 2]));
+    std::fs::write(path("data.csv"), "text1,text2,label\n".to_owned() + &lines.collect::<String>()).unwrap();
+    for (keys, said) in [
+        ("[task]\nmax_tokens = 4\n", "max_tokens"),
+        ("[task]\nwindows = { overlap = 2, most = 3 }\n", "windows"),
+        ("[task]\nmetric = \"pearson\"\n", "pearson"),
+        ("[pack]\nname = \"x\"\nbase_licence = \"a\\nb\"\n", "licence"),
+    ] {
+        let pack = if keys.starts_with("[pack]") { "" } else { "[pack]\nname = \"x\"\n" };
+        let text = format!(
+            "output = \"out\"\n[data]\ntrain = \"data.csv\"\n[base]\ncheckpoint = \"base\"\n{keys}{pack}"
+        );
+        let error =
+            run(&Recipe::parse(&text, &path("recipe.toml")).unwrap(), Until::Pack, &mut |_| ()).unwrap_err();
+        assert!(error.to_string().contains(said), "{keys}: {error}");
+        assert!(!path("out").exists());
+    }
+}
+
+#[test]
 fn a_head_of_prototypes_finds_the_nearest_mean() {
     let mut base = base(0.02);
     base.pass_through_pooler();

@@ -3,7 +3,7 @@
 use goldcrest::bert::{
     Batch, Checkpoint, Classifier, Config, Mode, ProblemType, Tape, TokenizerFiles, Tokens,
 };
-use goldcrest::data::{Dataset, Example, Labels, Target, Task, unlabelled};
+use goldcrest::data::{Dataset, Example, Labels, Source, Target, Task, unlabelled};
 use goldcrest::distill::{
     Augment, Layers, Pooling, TransferSet, cut_layers, cut_widths, factorise_embeddings, importance,
 };
@@ -125,7 +125,7 @@ fn texts_without_labels_are_read_from_tables_and_lines() {
         std::fs::write(&path, content).unwrap();
         path
     };
-    let texts = |path: &std::path::Path, paired| unlabelled(path, paired).unwrap();
+    let texts = |path: &std::path::Path, paired| unlabelled(path, paired, &Source::default()).unwrap();
     let one = |text: &str| (text.to_string(), None);
     assert_eq!(
         texts(&file("a.csv", "id,text\n1,\"hello, you\"\n2,bye\n"), false),
@@ -136,7 +136,7 @@ fn texts_without_labels_are_read_from_tables_and_lines() {
     let pairs = file("d.tsv", "text_a\ttext_b\nx\ty\n");
     assert_eq!(texts(&pairs, false), [one("x"), one("y")]);
     assert_eq!(texts(&pairs, true), [("x".to_string(), Some("y".to_string()))]);
-    let error = unlabelled(&file("e.txt", "alone\n"), true).unwrap_err().to_string();
+    let error = unlabelled(&file("e.txt", "alone\n"), true, &Source::default()).unwrap_err().to_string();
     assert!(error.contains("e.txt") && error.contains('1'), "{error}");
 }
 

@@ -4,8 +4,13 @@ use std::io::{self, Write};
 use std::path::Path;
 
 /// Writes `bytes` to `path` so that after a crash or power cut the old file or the new one is there: to a
-/// temporary file in the same folder, synced, then renamed.
+/// temporary file in the same folder, synced, then renamed. A link stays one; what is no file, such as a pipe, is written to.
 pub fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let target = fs::canonicalize(path);
+    let path = target.as_deref().unwrap_or(path);
+    if fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        return fs::OpenOptions::new().write(true).open(path)?.write_all(bytes);
+    }
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -22,4 +27,26 @@ pub fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // the rename itself lives in the folder; some file systems cannot sync one, and then need not
     let _ = File::open(folder).and_then(|folder| folder.sync_all());
     Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn links_stay_links_and_devices_devices() {
+        let folder = std::env::temp_dir().join(format!("goldcrest-save-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (file, link, device) = (folder.join("file"), folder.join("link"), folder.join("null"));
+        save(&file, b"old").unwrap();
+        symlink("file", &link).unwrap();
+        save(&link, b"new").unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+        symlink("/dev/null", &device).unwrap();
+        save(&device, b"away").unwrap();
+        assert!(fs::symlink_metadata(&device).unwrap().is_symlink());
+        fs::remove_dir_all(&folder).unwrap();
+    }
 }

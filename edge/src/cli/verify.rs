@@ -1,8 +1,8 @@
 //! `goldcrest-edge verify`
-use super::source::ModelArgs;
+use super::source::BundleArgs;
 use anyhow::{Context, Result};
-use goldcrest_edge::Classifier;
 use goldcrest_edge::bundle::Bundle;
+use goldcrest_edge::{Classifier, Options};
 use std::io::{Write, stdout};
 
 /// Exits with 0, or with 1 and the reason.
@@ -12,25 +12,22 @@ use std::io::{Write, stdout};
 )]
 pub struct Args {
     #[command(flatten)]
-    model: ModelArgs,
+    bundle: BundleArgs,
     /// Print nothing if all is well
     #[arg(long, short)]
     quiet: bool,
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let opened = args.model.bundle.open()?;
+    let opened = args.bundle.open()?;
     // the embedded one too, which is trusted elsewhere
-    let bundle = Bundle::read(opened.bytes()).with_context(|| args.model.bundle.name())?;
-    let golden = bundle.golden().with_context(|| args.model.bundle.name())?;
-    let mut classifier = Classifier::from_mapped(&bundle, &opened, &args.model.options())
-        .with_context(|| args.model.bundle.name())?;
-    classifier.self_test(&golden).with_context(|| args.model.bundle.name())?;
+    let bundle = Bundle::read(opened.bytes()).with_context(|| args.bundle.name())?;
+    let golden = bundle.golden().with_context(|| args.bundle.name())?;
+    let mut classifier =
+        Classifier::from_mapped(&bundle, &opened, &Options::default()).with_context(|| args.bundle.name())?;
+    classifier.self_test(&golden).with_context(|| args.bundle.name())?;
     if golden.is_empty() && !args.quiet {
-        eprintln!(
-            "goldcrest-edge: {} holds no golden messages: no answer was compared",
-            args.model.bundle.name()
-        );
+        eprintln!("goldcrest-edge: {} holds no golden messages: no answer was compared", args.bundle.name());
     }
     if !args.quiet {
         let (manifest, count) = (bundle.manifest(), golden.len());

@@ -38,7 +38,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         goldcrest_edge::decision::Task::MultiLabel => (Task::MultiLabel, Some(manifest.labels.clone())),
         goldcrest_edge::decision::Task::Regression => (Task::Regression, None),
     };
-    let data = Dataset::read(&[args.data.source()], Some(task), labels.map(Labels::ordered).transpose()?)?;
+    let data = Dataset::read_to_measure(
+        &[args.data.source()],
+        Some(task),
+        labels.map(Labels::ordered).transpose()?,
+    )?;
     let measure = |path: &Path| run_bundle(path, &data, &mut || ());
     let (fp32, int8) = (measure(&args.fp32)?, measure(&args.int8)?);
     let comparison = Comparison::new(&Inputs {

@@ -20,11 +20,14 @@ pub struct Reading {
     /// Whether the first row names the columns
     #[arg(long, value_name = "true|false")]
     header: Option<bool>,
-    /// Between columns
-    #[arg(long, value_name = "CHARACTER")]
+    /// Whether `"` quotes a field, or is a character like any other
+    #[arg(long, value_name = "true|false")]
+    quoting: Option<bool>,
+    /// Between columns: a character, or the word TAB
+    #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
     delimiter: Option<char>,
     /// Between several labels in one column
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     label_separator: Option<String>,
 }
 
@@ -58,10 +61,21 @@ impl Reading {
             pair: column(&self.pair),
             label: column(&self.label),
             header: self.header,
+            quoting: self.quoting,
             delimiter: self.delimiter,
             label_separator: self.label_separator.clone(),
             ..Source::default()
         }
+    }
+}
+
+/// A value of clap.
+fn delimiter(text: &str) -> Result<char, String> {
+    let mut characters = text.chars();
+    match (text, characters.next(), characters.next()) {
+        ("TAB" | "\\t", ..) => Ok('\t'),
+        (_, Some(character), None) => Ok(character),
+        _ => Err("it is one character, or the word TAB".into()),
     }
 }
 

@@ -1,6 +1,7 @@
+use super::data_args::Reading;
 use anyhow::Context;
-use goldcrest::bert::{Checkpoint, Classifier};
-use goldcrest::data::{Dataset, Labels, Source};
+use goldcrest::bert::{Checkpoint, Classifier, ProblemType};
+use goldcrest::data::{Dataset, Labels, Source, Task};
 use goldcrest::metrics::{Metric, measure};
 use goldcrest::quantize::{Bits, Quantized};
 use goldcrest::train::{Encoded, predict};
@@ -16,11 +17,13 @@ pub struct QuantizeArgs {
     /// A checkpoint folder
     checkpoint: PathBuf,
     /// Labelled texts: shows, too, what rounding each matrix alone does to the answers
-    #[arg(long)]
+    #[arg(long, value_name = "DATA")]
     sensitivity: Option<PathBuf>,
     /// The ONNX file to write
     #[arg(short, long, default_value = "model.int8.onnx")]
     output: PathBuf,
+    #[command(flatten)]
+    reading: Reading,
 }
 
 #[derive(clap::Args)]
@@ -49,15 +52,20 @@ pub fn quantize(args: &QuantizeArgs) -> anyhow::Result<()> {
     let onnx = export::int8_unsigned(&quantized).to_bytes();
     if let Some(data) = &args.sensitivity {
         super::use_threads(None);
-        sensitivity(checkpoint, data, &quantized)?;
+        sensitivity(checkpoint, &args.reading.source(data), &quantized)?;
     }
     write(&args.output, &onnx)
 }
 
 /// For each matrix the metric with that matrix and its inputs rounded alone, and by how much the logits move on average.
-fn sensitivity(checkpoint: Checkpoint, data: &std::path::Path, quantized: &Quantized) -> anyhow::Result<()> {
+fn sensitivity(checkpoint: Checkpoint, data: &Source, quantized: &Quantized) -> anyhow::Result<()> {
     let labels = Some(Labels::ordered(checkpoint.config.labels())?);
-    let data = Dataset::read(&[Source::new(data)], None, labels)?;
+    let task = match checkpoint.config.problem_type {
+        Some(ProblemType::Regression) => Task::Regression,
+        Some(ProblemType::MultiLabelClassification) => Task::MultiLabel,
+        _ => Task::SingleLabel,
+    };
+    let data = Dataset::read_to_measure(std::slice::from_ref(data), Some(task), labels)?;
     let metric = Metric::of(data.task);
     let max_tokens = checkpoint.config.max_position_embeddings;
     let texts = Encoded::new(data, &checkpoint.tokenizer, max_tokens)?;

@@ -1,6 +1,6 @@
 use super::data_args::DataArgs;
 use goldcrest::bert::Checkpoint;
-use goldcrest::data::Dataset;
+use goldcrest::data::{Dataset, Task};
 use goldcrest::recipe::Recipe;
 use std::io::Read;
 
@@ -12,6 +12,9 @@ Examples:
   goldcrest inspect host/recipes/voice-commands.toml
 For bundles: goldcrest-edge inspect --bundle FILE")]
 pub struct Args {
+    /// Of a data file: single-label, multi-label or regression
+    #[arg(long, value_parser = super::run::task)]
+    task: Option<Task>,
     #[command(flatten)]
     what: DataArgs,
 }
@@ -21,7 +24,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if path.is_dir() {
         return checkpoint(&Checkpoint::load(path)?);
     }
-    if path.extension().is_some_and(|e| e == "toml") {
+    if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("toml")) {
         say!("{}", serde_json::to_string_pretty(&Recipe::load(path)?)?);
         return Ok(());
     }
@@ -30,7 +33,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         file.take(4).read_to_end(&mut first).is_ok() && first == *b"\x89GCB"
     });
     anyhow::ensure!(!bundle, "{0} is a bundle: goldcrest-edge inspect --bundle {0}", path.display());
-    let data = Dataset::read(&[args.what.source()], None, None)?;
+    let data = Dataset::read_to_measure(&[args.what.source()], args.task, None)?;
     say!("{}", data.files[0].reading);
     say!("{} rows, {}{}", data.len(), data.task, if data.is_paired() { ", pairs" } else { "" });
     for (label, count) in data.labels.names().iter().zip(data.class_counts()) {

@@ -38,7 +38,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Everything a recipe names (or labelled texts need), up to a checked bundle; finished steps are reused, interrupted ones continued
+    /// Everything a recipe names (or labelled texts need), up to a checked bundle; finished training is reused, interrupted training continued
     #[command(after_help = run::RUN_EXAMPLES)]
     Run(run::Args),
     /// The recipe's fine-tuned teacher only

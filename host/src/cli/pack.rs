@@ -28,7 +28,7 @@ pub struct Args {
     #[arg(long)]
     pair: bool,
     /// Bits of the word embeddings' integers, 8 or 4
-    #[arg(long, default_value = "8", value_parser = ["4", "8"])]
+    #[arg(long, default_value = "8", value_parser = ["4", "8"], conflicts_with = "fp32")]
     embedding_bits: String,
     /// Keep the matrices whose names end so in half precision; `goldcrest quantize --sensitivity` says which lose most
     #[arg(long, value_name = "NAME", conflicts_with = "fp32")]

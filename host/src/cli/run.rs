@@ -2,6 +2,7 @@ use super::data_args::Reading;
 use super::progress::Display;
 use anyhow::bail;
 use goldcrest::data::Task;
+use goldcrest::distill::Size;
 use goldcrest::recipe::{Finished, ForData, Recipe, Until};
 use std::path::PathBuf;
 
@@ -46,7 +47,7 @@ struct Texts {
     #[arg(long)]
     base: Option<PathBuf>,
     /// Distil to this size, such as `small` or `3.5 MB`
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
     student: Option<String>,
     /// The folder for everything, runs/NAME when not given
     #[arg(long, short)]
@@ -61,8 +62,8 @@ struct Texts {
     #[arg(long, value_parser = task)]
     task: Option<Task>,
     /// Longest input in word pieces, 3 to 512; 128 when not given
-    #[arg(long, value_name = "N")]
-    max_tokens: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(3..=512))]
+    max_tokens: Option<u16>,
     #[command(flatten)]
     reading: Reading,
 }
@@ -85,11 +86,10 @@ fn recipe(args: &Args) -> anyhow::Result<Recipe> {
         return Ok(Recipe::load(path)?);
     }
     for file in [Some(path), texts.dev.as_ref(), texts.test.as_ref()].into_iter().flatten() {
-        if !file.is_file() {
+        if !file.exists() || file.is_dir() {
             bail!("{}: no such file", file.display());
         }
     }
-    // before a recipe is written that would be in the way of the right one
     let base = texts.base.clone().unwrap_or_else(|| "models/base".into());
     if !base.exists() {
         bail!("{}: no such checkpoint; --base names one", base.display());
@@ -100,7 +100,7 @@ fn recipe(args: &Args) -> anyhow::Result<Recipe> {
         dev: texts.dev.as_deref(),
         test: texts.test.as_deref(),
         task: texts.task,
-        max_tokens: texts.max_tokens,
+        max_tokens: texts.max_tokens.map(usize::from),
         base: &base,
         student: texts.student.as_deref(),
         output: &output,
@@ -139,6 +139,11 @@ fn show_json(finished: &Finished) -> anyhow::Result<()> {
 }
 
 /// A value of clap.
-fn task(text: &str) -> Result<Task, String> {
+fn size(text: &str) -> Result<String, String> {
+    Size::try_from(text.to_owned()).map(String::from)
+}
+
+/// A value of clap.
+pub fn task(text: &str) -> Result<Task, String> {
     serde_json::from_value(text.into()).map_err(|_| "it is single-label, multi-label or regression".into())
 }

@@ -62,17 +62,17 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         points.sort_by(|a, b| a.megabytes.total_cmp(&b.megabytes));
         series.push(points);
     }
-    if let Some(path) = &args.plot {
-        let metric =
-            rows.iter().find_map(|row| row.runs.first()).map_or(String::new(), |c| c.metric.to_string());
-        std::fs::write(path, size_plot(&metric, &series)).with_context(|| path.display().to_string())?;
-    }
     rows.sort_by(|a, b| a.megabytes().total_cmp(&b.megabytes()));
     say!(
         "| student | MB | fp32 | int8 | int8, mean of seeds | µs a text (p50) |\n|---|---:|---:|---:|---:|---:|"
     );
     for row in &rows {
         say!("{}", row.line());
+    }
+    if let Some(path) = &args.plot {
+        let metric =
+            rows.iter().find_map(|row| row.runs.first()).map_or(String::new(), |c| c.metric.to_string());
+        std::fs::write(path, size_plot(&metric, &series)).with_context(|| path.display().to_string())?;
     }
     let failed = rows.iter().filter(|row| !row.errors.is_empty()).count();
     anyhow::ensure!(failed == 0, "{failed} of {} students failed", rows.len());

@@ -60,6 +60,8 @@ pub struct File {
     pub path: PathBuf,
     /// How it was read, for people: format, header, columns.
     pub reading: String,
+    /// The same with nothing left to be detected.
+    pub resolved: Source,
 }
 
 /// Examples of one task.
@@ -83,17 +85,25 @@ impl Dataset {
     /// # Errors
     /// [`DataError`], which names file and line and what to do.
     pub fn read(sources: &[Source], task: Option<Task>, labels: Option<Labels>) -> Result<Self, DataError> {
-        let data = Self::read_any(sources, task, labels)?;
+        let data = Self::read_to_measure(sources, task, labels)?;
         data.check_variety(sources)?;
         Ok(data)
     }
 
-    /// Reads held-out data for `self`: same task, same labels; a label that `self` lacks is an error.
+    /// Reads held-out data for `self`: same task, same labels; a label that `self` lacks is an error. A file that does not tell how it
+    /// is to be read is read as the first one of `self` was.
     ///
     /// # Errors
     /// As [`read`](Self::read), but a single class is allowed.
     pub fn read_like(&self, sources: &[Source]) -> Result<Self, DataError> {
-        let data = Self::read_any(sources, Some(self.task), Some(self.labels.clone()))?;
+        let like = |source: &Source| match (rows::read(source), self.files.first()) {
+            (Err(DataError::Ambiguous { .. }), Some(file)) => {
+                Source { path: source.path.clone(), ..file.resolved.clone() }
+            }
+            _ => source.clone(),
+        };
+        let sources: Vec<Source> = sources.iter().map(like).collect();
+        let data = Self::read_to_measure(&sources, Some(self.task), Some(self.labels.clone()))?;
         match (self.examples.first(), data.examples.first()) {
             (Some(ours), Some(theirs)) if ours.pair.is_some() != theirs.pair.is_some() => {
                 Err(DataError::PairMix { at: data.place(theirs), expected: ours.pair.is_some() })
@@ -102,7 +112,15 @@ impl Dataset {
         }
     }
 
-    fn read_any(sources: &[Source], task: Option<Task>, labels: Option<Labels>) -> Result<Self, DataError> {
+    /// As [`read`](Self::read), for data that nothing is to learn from: all rows may be of one class.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_to_measure(
+        sources: &[Source],
+        task: Option<Task>,
+        labels: Option<Labels>,
+    ) -> Result<Self, DataError> {
         let files = sources.iter().map(rows::read).collect::<Result<Vec<Rows>, _>>()?;
         if files.is_empty() {
             return Err(DataError::NoRows { path: PathBuf::new() });
@@ -124,7 +142,11 @@ impl Dataset {
         let mut data = Dataset { task, labels, examples: Vec::new(), files: Vec::new() };
         let mut paired = None;
         for (index, (source, file)) in (0..).zip(sources.iter().zip(files)) {
-            data.files.push(File { path: source.path.clone(), reading: file.reading });
+            data.files.push(File {
+                path: source.path.clone(),
+                reading: file.reading,
+                resolved: file.resolved,
+            });
             data.examples.reserve(file.rows.len());
             for row in file.rows {
                 let at = || rows::at(source, row.line);

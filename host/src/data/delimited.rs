@@ -14,25 +14,11 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
     }
     let records = records(content, delimiter, quoting);
     let Some(first) = records.first() else { return Err(DataError::NoRows { path: source.path.clone() }) };
-    let by_values = by_values(source, &records);
-    let header = match &by_values {
-        Some((_, header)) => *header,
-        None => has_header(source, &first.fields)?,
+    let (columns, header) = match by_values(source, &records) {
+        Some(found) => found,
+        None => by_names(source, &records)?,
     };
-
     let names: Vec<&str> = if header { first.fields.iter().collect() } else { vec![""; first.fields.len()] };
-    let missing = |column: &Column| DataError::MissingColumn {
-        at: at(source, first.line),
-        column: column.to_string(),
-        columns: match header {
-            true => names.iter().map(|&name| name.to_owned()).collect(),
-            false => (1..=names.len()).map(|position| position.to_string()).collect(),
-        },
-    };
-    let columns = match by_values {
-        Some((columns, _)) => columns,
-        None => detect::columns(source, &names, missing)?,
-    };
     let mut rows = Vec::with_capacity(records.len());
     for record in &records[usize::from(header)..] {
         let fields = &record.fields;
@@ -67,7 +53,34 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
         column(columns.label),
     );
     let label_name = header.then(|| names[columns.label].trim().to_owned());
-    Ok(Rows { rows, label_name, reading })
+    let position = |index: usize| Some(Column::Position(index + 1));
+    let resolved = Source {
+        format,
+        text: position(columns.text),
+        pair: columns.pair.and_then(position),
+        label: position(columns.label),
+        header: Some(header),
+        quoting: Some(quoting),
+        delimiter: Some(char::from(delimiter)),
+        ..source.clone()
+    };
+    Ok(Rows { rows, label_name, reading, resolved })
+}
+
+/// The columns, and whether the first row names them, by what was said and by the first row.
+fn by_names(source: &Source, records: &[Record]) -> Result<(detect::Columns, bool), DataError> {
+    let first = &records[0];
+    let header = has_header(source, &first.fields)?;
+    let names: Vec<&str> = if header { first.fields.iter().collect() } else { vec![""; first.fields.len()] };
+    let missing = |column: &Column| DataError::MissingColumn {
+        at: at(source, first.line),
+        column: column.to_string(),
+        columns: match header {
+            true => names.iter().map(|&name| name.to_owned()).collect(),
+            false => (1..=names.len()).map(|position| position.to_string()).collect(),
+        },
+    };
+    Ok((detect::columns(source, &names, missing)?, header))
 }
 
 struct Record {
@@ -77,15 +90,16 @@ struct Record {
     fields: StringRecord,
 }
 
+fn reader(content: &str, delimiter: u8, quoting: bool) -> csv::Reader<&[u8]> {
+    let mut builder = ReaderBuilder::new();
+    builder.has_headers(false).flexible(true).delimiter(delimiter).quoting(quoting);
+    builder.from_reader(content.as_bytes())
+}
+
 /// All rows, of whatever length. Line numbers are counted here: the reader's own do not see blank lines.
 fn records(content: &str, delimiter: u8, quoting: bool) -> Vec<Record> {
     let bytes = content.as_bytes();
-    let mut reader = ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .delimiter(delimiter)
-        .quoting(quoting)
-        .from_reader(bytes);
+    let mut reader = reader(content, delimiter, quoting);
     let newlines = |from: usize, to: usize| bytes[from..to].iter().filter(|&&b| b == b'\n').count() as u32;
     let (mut counted, mut line) = (0, 1);
     let mut records = Vec::new();
@@ -106,13 +120,47 @@ fn records(content: &str, delimiter: u8, quoting: bool) -> Vec<Record> {
 }
 
 fn delimiter(source: &Source, content: &str, format: Format) -> Result<u8, DataError> {
-    let default = if format == Format::Tsv { '\t' } else { detect::delimiter(content) };
-    let delimiter = source.delimiter.unwrap_or(default);
+    let delimiter = match (source.delimiter, format) {
+        (Some(given), _) => given,
+        (None, Format::Tsv) => '\t',
+        (None, _) => usual_delimiter(source, content)?,
+    };
     match u8::try_from(delimiter) {
         Ok(byte) if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r') => Ok(byte),
         _ => {
             let problem = format!("{delimiter:?} is not one ASCII character other than a quote or line end");
             Err(DataError::Option { path: source.path.clone(), option: "delimiter", problem })
+        }
+    }
+}
+
+/// Of the usual characters the one between names that are known, or else in every row as often.
+fn usual_delimiter(source: &Source, content: &str) -> Result<char, DataError> {
+    const USUAL: [char; 4] = [',', ';', '\t', '|'];
+    let quoting = source.quoting.unwrap_or(true);
+    let header = |delimiter: &char| {
+        let mut first = StringRecord::new();
+        let read = reader(content, *delimiter as u8, quoting).read_record(&mut first);
+        read.is_ok() && first.len() > 1 && detect::is_header(first.iter())
+    };
+    if let Some(delimiter) = USUAL.into_iter().find(header) {
+        return Ok(delimiter);
+    }
+    let table = |delimiter: &char| {
+        let delimiter = *delimiter as u8;
+        let records = records(content, delimiter, quoting);
+        let columns = records.first().map_or(0, |row| row.fields.len());
+        columns > 1
+            && records.iter().all(|row| row.fields.len() == columns)
+            && (!quoting || check_quotes(content, delimiter).is_ok())
+    };
+    let tables: Vec<char> = USUAL.into_iter().filter(table).collect();
+    match tables[..] {
+        [] => Ok(','),
+        [delimiter] => Ok(delimiter),
+        [a, b, ..] => {
+            let problem = format!("every row has as many columns between {a:?} as between {b:?}");
+            Err(DataError::Ambiguous { path: source.path.clone(), problem, option: "delimiter" })
         }
     }
 }
@@ -141,17 +189,30 @@ fn quoting(source: &Source, content: &str, format: Format, delimiter: u8) -> Res
     Ok(quoted || !plain)
 }
 
-/// Two columns about which nothing was said and whose names, if any, are not known.
+/// Two columns, of which no name is known or said.
 fn by_values(source: &Source, records: &[Record]) -> Option<(detect::Columns, bool)> {
-    let said = source.text.is_some() || source.pair.is_some() || source.label.is_some();
-    if said || source.header.is_some() || source.unlabelled || detect::is_header(records[0].fields.iter()) {
+    let given = [&source.text, &source.label].map(|column| match column {
+        Some(Column::Position(position @ 1..=2)) => Some(position - 1),
+        _ => None,
+    });
+    let [text, label] = given;
+    let said = [&source.text, &source.pair, &source.label].into_iter().flatten().count();
+    let names = source.header != Some(false) && detect::is_header(records[0].fields.iter());
+    if said > given.iter().flatten().count() || names || text.is_some() && text == label {
         return None;
     }
     let two = records.iter().map(|Record { fields, .. }| match fields.len() {
         2 => Some([&fields[0], &fields[1]]),
         _ => None,
     });
-    detect::by_values(&two.collect::<Option<Vec<_>>>()?)
+    let (mut columns, header) = detect::by_values(&two.collect::<Option<Vec<_>>>()?)?;
+    if let Some(text) = text.or(label.map(|label| 1 - label)) {
+        (columns.text, columns.label) = (text, 1 - text);
+    }
+    if source.unlabelled {
+        columns.label = columns.text;
+    }
+    Some((columns, source.header.unwrap_or(header)))
 }
 
 fn has_header(source: &Source, first: &StringRecord) -> Result<bool, DataError> {

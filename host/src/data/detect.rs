@@ -71,14 +71,6 @@ pub(super) fn is_header<'a>(fields: impl Iterator<Item = &'a str> + Clone) -> bo
     fields.clone().any(is_known) || fields.filter(|name| else_known(name)).count() > 1
 }
 
-/// The character between the columns of a CSV file: the comma, or another where only that gives known names, or any columns.
-pub(super) fn delimiter(content: &str) -> char {
-    let first = content.lines().find(|line| !line.trim().is_empty()).unwrap_or("");
-    let columns = |delimiter: char| first.split(delimiter).map(|field| field.trim().trim_matches('"'));
-    let some = [',', ';', '\t', '|'].into_iter().filter(|delimiter| columns(*delimiter).count() > 1);
-    some.clone().find(|delimiter| is_header(columns(*delimiter))).or(some.clone().next()).unwrap_or(',')
-}
-
 /// The columns of a table, as indices into its names.
 #[derive(Debug, PartialEq)]
 pub(super) struct Columns {
@@ -101,13 +93,19 @@ pub(super) fn columns(
         };
         index.ok_or_else(|| missing(column))
     };
-    let label = match &source.label {
+    let label = match (&source.label, &source.text) {
         _ if source.unlabelled => usize::MAX,
-        Some(column) => find(column)?,
-        None => one(source, names, "label", &labels(names))?,
+        (Some(column), _) => find(column)?,
+        (None, Some(text)) if names.len() == 2 && labels(names).is_empty() => 1 - find(text)?,
+        (None, _) => one(source, names, "label", &labels(names))?,
     };
     let (text, pair) = match (&source.text, &source.pair) {
+        (Some(text), _) if find(text)? == label => {
+            let problem = "is the same column as `text`".to_owned();
+            return Err(DataError::Option { path: source.path.clone(), option: "label", problem });
+        }
         (Some(text), pair) => (find(text)?, pair.as_ref().map(find).transpose()?),
+        (None, None) if names.len() == 2 && source.label.is_some() && !source.unlabelled => (1 - label, None),
         (None, Some(pair)) => {
             let pair = find(pair)?;
             let mut candidates = known(names, &TEXT);
@@ -139,10 +137,14 @@ pub(super) fn by_values(rows: &[[&str; 2]]) -> Option<(Columns, bool)> {
     };
     let (labels, texts) = (&counts[label], &counts[1 - label]);
     let numbers = labels.keys().all(|field| number(field));
+    // a first row that could be a text with a label of its own is not taken for names
+    let words = |field: &str| field.split_whitespace().count();
+    let names =
+        words(first[1 - label]) == 1 && texts.keys().filter(|text| words(text) > 1).count() * 2 > texts.len();
     let header = match numbers {
         true => !number(first[label]),
         false if labels.contains_key(first[label]) => false,
-        false if labels.values().all(|count| *count > 1) => true,
+        false if names && labels.values().all(|count| *count > 1) => true,
         false => return None,
     };
     let repeats = labels.len() * 2 <= rest.len().min(texts.len());

@@ -1,7 +1,7 @@
 use serde_json::{Map, Value};
 
 use super::rows::{Cell, Row, Rows, at};
-use super::{Column, DataError, Source, detect};
+use super::{Column, DataError, Format, Source, detect};
 
 /// JSON Lines, one object a line, or one array of objects; the columns are the keys of the first one.
 pub(super) fn read(source: &Source, content: &str) -> Result<Rows, DataError> {
@@ -41,7 +41,15 @@ pub(super) fn read(source: &Source, content: &str) -> Result<Rows, DataError> {
         rows.push(Row { line: number, text: text(&keys.text)?, pair, label });
     }
     let Some(keys) = keys else { return Err(DataError::NoRows { path: source.path.clone() }) };
-    Ok(Rows { rows, reading: keys.reading(), label_name: Some(keys.label) })
+    let column = |name: &String| Some(Column::Name(name.clone()));
+    let resolved = Source {
+        format: Format::Jsonl,
+        text: column(&keys.text),
+        pair: keys.pair.as_ref().and_then(column),
+        label: column(&keys.label),
+        ..source.clone()
+    };
+    Ok(Rows { rows, reading: keys.reading(), label_name: Some(keys.label), resolved })
 }
 
 type Objects = Vec<(u32, Map<String, Value>)>;

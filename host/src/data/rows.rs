@@ -24,10 +24,16 @@ pub(super) struct Rows {
     pub label_name: Option<String>,
     /// How the file was read, for people.
     pub reading: String,
+    /// The same with nothing left to be detected.
+    pub resolved: Source,
 }
 
 /// Reads one source and refuses empty texts.
 pub(super) fn read(source: &Source) -> Result<Rows, DataError> {
+    if source.label_separator.as_deref() == Some("") {
+        let problem = "is empty".to_owned();
+        return Err(DataError::Option { path: source.path.clone(), option: "label_separator", problem });
+    }
     let content = encoding::read(&source.path)?;
     let format = detect::format(source, &content)?;
     let mut rows = match format {
@@ -78,6 +84,7 @@ fn lines(source: &Source, content: &str) -> Result<Rows, DataError> {
         rows: rows.collect::<Result<_, _>>()?,
         label_name: None,
         reading: "lines, label<TAB>text".to_owned(),
+        resolved: Source { format: Format::Lines, ..source.clone() },
     })
 }
 

@@ -1,20 +1,32 @@
-use super::{DataError, Source, encoding, rows};
+use super::{Column, DataError, Source, encoding, rows};
 use std::path::Path;
 
 /// Reads texts whose labels are not there or not wanted: CSV, TSV and JSON by the names of their text columns, any
 /// other file as one text a line.
+///
+/// Columns that `like` names are taken where the file has them.
 ///
 /// With `paired`, every row has two texts (in plain text with a tab between); without it, the two texts of a row count as
 /// two.
 ///
 /// # Errors
 /// [`DataError`], which names file and line.
-pub fn unlabelled(path: &Path, paired: bool) -> Result<Vec<(String, Option<String>)>, DataError> {
+pub fn unlabelled(
+    path: &Path,
+    paired: bool,
+    like: &Source,
+) -> Result<Vec<(String, Option<String>)>, DataError> {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
     let table = ["csv", "tsv", "tab", "jsonl", "ndjson", "json"].contains(&extension.as_str());
     let found: Vec<(u32, String, Option<String>)> = if table {
         let source = Source { unlabelled: true, ..Source::new(path) };
-        rows::read(&source)?.rows.into_iter().map(|row| (row.line, row.text, row.pair)).collect()
+        let named = |column: &Option<Column>| column.clone().filter(|c| matches!(c, Column::Name(_)));
+        let named = Source { text: named(&like.text), pair: named(&like.pair), ..source.clone() };
+        let read = match rows::read(&named) {
+            Err(DataError::MissingColumn { .. }) => rows::read(&source)?,
+            read => read?,
+        };
+        read.rows.into_iter().map(|row| (row.line, row.text, row.pair)).collect()
     } else {
         let content = encoding::read(path)?;
         let row = |(number, line): (u32, &str)| match line.split_once('\t') {

@@ -1,4 +1,4 @@
-use super::{Recipe, RecipeError};
+use super::{Recipe, RecipeError, RunError, check};
 use crate::data::{Format, Source, Task};
 use std::path::{Path, PathBuf};
 
@@ -28,28 +28,34 @@ impl ForData<'_> {
     pub fn usual_output(data: &Path) -> PathBuf {
         Path::new("runs").join(name(data))
     }
+
+    /// The recipe, its text, and the path that is its own.
+    fn recipe(&self) -> Result<(Recipe, String, PathBuf), RecipeError> {
+        let path = self.output.join("recipe.toml");
+        let text =
+            text(self).map_err(|source| RecipeError::Read { path: self.train.path.clone(), source })?;
+        Ok((Recipe::parse(&text, &path)?, text, path))
+    }
 }
 
 impl Recipe {
-    /// Writes the least recipe for some labelled texts to `recipe.toml` in the output folder, and reads it back. One that is
-    /// there and says the same is left alone.
+    /// Writes the least recipe for some labelled texts to `recipe.toml` in the output folder, after [`check`], so that a wrong one
+    /// is not in the way of the right one. One that is there and says the same is left alone.
     ///
     /// # Errors
-    /// [`RecipeError`]; a recipe that is there and says something else is one.
-    pub fn for_data(order: &ForData) -> Result<(Self, PathBuf), RecipeError> {
-        let path = order.output.join("recipe.toml");
-        let text =
-            text(order).map_err(|source| RecipeError::Read { path: order.train.path.clone(), source })?;
-        let recipe = Recipe::parse(&text, &path)?;
+    /// [`RunError`]; a recipe that is there and says something else is one.
+    pub fn for_data(order: &ForData) -> Result<(Self, PathBuf), RunError> {
+        let (recipe, text, path) = order.recipe()?;
         let write = |source| RecipeError::Write { path: path.clone(), source };
         match std::fs::read_to_string(&path) {
             Ok(there) if there == text => {}
-            Ok(_) => return Err(RecipeError::Other { path }),
+            Ok(_) => return Err(RecipeError::Other { path }.into()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                check(&recipe)?;
                 std::fs::create_dir_all(order.output).map_err(write)?;
                 goldcrest_edge::bundle::save(&path, text.as_bytes()).map_err(write)?;
             }
-            Err(source) => return Err(RecipeError::Read { path, source }),
+            Err(source) => return Err(RecipeError::Read { path, source }.into()),
         }
         Ok((recipe, path))
     }
@@ -60,7 +66,10 @@ fn text(order: &ForData) -> std::io::Result<String> {
     fn quoted(value: impl serde::Serialize) -> Option<String> {
         toml::Value::try_from(value).ok().map(|value| value.to_string())
     }
-    let path = |path: &Path| Ok::<_, std::io::Error>(quoted(std::path::absolute(path)?.to_string_lossy()));
+    let path = |path: &Path| match std::path::absolute(path)?.to_str() {
+        Some(path) => Ok(quoted(path)),
+        None => Err(std::io::Error::other("TOML cannot hold a name that is not UTF-8")),
+    };
     let optional = |file: Option<&Path>| file.map_or(Ok(None), path);
     let train = order.train;
     let sections = [
@@ -75,6 +84,7 @@ fn text(order: &ForData) -> std::io::Result<String> {
                 ("pair", train.pair.as_ref().and_then(quoted)),
                 ("label", train.label.as_ref().and_then(quoted)),
                 ("header", train.header.and_then(quoted)),
+                ("quoting", train.quoting.and_then(quoted)),
                 ("delimiter", train.delimiter.and_then(quoted)),
                 ("label_separator", train.label_separator.as_ref().and_then(quoted)),
             ],
@@ -102,9 +112,10 @@ fn text(order: &ForData) -> std::io::Result<String> {
 
 /// The file's name as a bundle can have it.
 fn name(data: &Path) -> String {
+    const LONGEST: usize = 100;
     let stem = data.file_stem().unwrap_or_default().to_string_lossy();
     let valid = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
-    let name: String = stem.chars().map(valid).collect();
+    let name: String = stem.chars().map(valid).take(LONGEST).collect();
     match name.trim_start_matches(['-', '.']) {
         "" => "bundle".into(),
         name => name.into(),
@@ -123,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn labelled_texts_get_a_recipe_which_is_not_overwritten() {
+    fn labelled_texts_get_a_recipe() {
         let folder = tempfile::tempdir().unwrap();
         let (data, base) = (folder.path().join("my \"texts\".csv"), folder.path().join("base"));
         let output = folder.path().join("runs/mine");
@@ -140,21 +151,23 @@ mod tests {
             student: Some("3.5 MB"),
             output: &output,
         };
-        let (recipe, path) = Recipe::for_data(&order).unwrap();
+        let (recipe, _, path) = order.recipe().unwrap();
+        assert_eq!(path, output.join("recipe.toml"));
         assert_eq!(recipe.pack.name, "my--texts-");
         assert_eq!((recipe.data.train.paths(), &recipe.base.checkpoint), (&[data.clone()][..], &base));
         assert_eq!(recipe.data.sources(&recipe.data.train), [train.clone()]);
         assert_eq!(recipe.data.dev.as_ref().unwrap().paths(), [dev.clone()]);
         assert_eq!((recipe.task.kind, recipe.task.max_tokens), (Some(Task::MultiLabel), 64));
         assert_eq!(recipe.output, output);
-        assert_eq!(Recipe::load(&path).unwrap(), recipe);
-        assert_eq!(Recipe::for_data(&order).unwrap().0, recipe);
-
-        let error = Recipe::for_data(&ForData { student: None, ..order.clone() }).unwrap_err();
-        assert!(matches!(error, RecipeError::Other { .. }), "{error}");
-        assert_eq!(Recipe::load(&path).unwrap(), recipe);
-        let output = folder.path().join("runs/other");
-        assert!(Recipe::for_data(&ForData { student: Some("huge"), output: &output, ..order }).is_err());
+        assert!(ForData { student: Some("huge"), ..order.clone() }.recipe().is_err());
+        // nothing is written before data and base were found good
+        assert!(matches!(Recipe::for_data(&order), Err(RunError::Data(_))));
         assert!(!output.exists());
+        // nor over another recipe
+        std::fs::create_dir_all(&output).unwrap();
+        std::fs::write(&path, "mine").unwrap();
+        let error = Recipe::for_data(&order).unwrap_err();
+        assert!(matches!(error, RunError::Recipe(RecipeError::Other { .. })), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
     }
 }

@@ -17,7 +17,7 @@ mod validate;
 mod wider;
 
 pub use for_data::ForData;
-pub use run::{Finished, Progress, RunError, Stages, Until, run, run_every_stage};
+pub use run::{Finished, Progress, RunError, Stages, Until, check, run, run_every_stage};
 pub use schema::{
     Aware, Base, DataFiles, Files, Head, Pack, Pooler, Quantize, Recipe, RecipeError, TaskOptions,
     TextWindows,

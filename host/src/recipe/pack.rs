@@ -135,7 +135,7 @@ fn measured(comparison: &Comparison, data: &Dataset) -> Vec<Measured> {
     }]
 }
 
-fn manifest(recipe: &Recipe, checkpoint: &Checkpoint, prepared: &Prepared) -> Manifest {
+pub(super) fn manifest(recipe: &Recipe, checkpoint: &Checkpoint, prepared: &Prepared) -> Manifest {
     let pack = &recipe.pack;
     Manifest {
         name: pack.name.clone(),

@@ -27,11 +27,13 @@ impl Prepared {
         };
         let test = read(&recipe.data.test, &train)?;
         let mut note = |text: String| watch(Progress::Note(&text));
-        for file in &train.files {
+        let given = read(&recipe.data.dev, &train)?;
+        for file in [Some(&train), given.as_ref(), test.as_ref()].into_iter().flatten().flat_map(|d| &d.files)
+        {
             note(format!("{}: {}", file.path.display(), file.reading));
         }
         train.warnings().iter().for_each(|w| note(w.to_string()));
-        let dev = match read(&recipe.data.dev, &train)? {
+        let dev = match given {
             Some(dev) => dev,
             None => {
                 let split = data::split(&train, recipe.data.dev_fraction(), recipe.data.seed)?;
@@ -55,9 +57,12 @@ impl Prepared {
         ));
         let mut out_of_scope = Vec::new();
         for path in recipe.data.out_of_scope.iter().flat_map(Files::paths) {
-            out_of_scope.extend(data::unlabelled(path, train.is_paired())?);
+            out_of_scope.extend(recipe.data.unlabelled(path, train.is_paired())?);
         }
         let metric = recipe.task.metric.unwrap_or(Metric::of(train.task));
+        if !metric.suits(train.task) {
+            return Err(RunError::Metric { metric, task: train.task });
+        }
         let criterion = Criterion { metric, thresholds: recipe.decision.thresholds };
         Ok(Self { train, dev, test, out_of_scope, criterion })
     }

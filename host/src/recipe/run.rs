@@ -1,7 +1,7 @@
 //! The steps of a recipe, each reused while what it is made from stays the same.
 
 use super::aware::quantization_aware;
-use super::pack::pack;
+use super::pack::{manifest, pack};
 use super::step::{fingerprint, fit, json, once};
 use super::wider::pack_wider;
 use super::{Aware, Head, Recipe, base, prepare::Prepared, students::distil};
@@ -10,6 +10,7 @@ use crate::data::Task;
 use crate::distill::{Distill, Plan, chosen_layers};
 use crate::evaluate::{Comparison, Refusal};
 use crate::export;
+use crate::metrics::Metric;
 use crate::quantize::{self, Bits};
 use crate::train::{self, Event, Summary, Supervised, TrainOptions};
 use std::path::{Path, PathBuf};
@@ -66,6 +67,8 @@ pub struct Finished {
 #[expect(missing_docs, reason = "each holds the error of its room")]
 pub enum RunError {
     #[error(transparent)]
+    Recipe(#[from] super::RecipeError),
+    #[error(transparent)]
     Data(#[from] crate::data::DataError),
     #[error(transparent)]
     Bert(#[from] crate::bert::Error),
@@ -97,6 +100,14 @@ pub enum RunError {
     OtherLabels { path: PathBuf, task: Task, labels: String },
     #[error(transparent)]
     Base(#[from] export::ReadError),
+    #[error(
+        "there is nothing to distil: the recipe has no [distill] (of labelled texts, --student names a size)"
+    )]
+    NoStudent,
+    #[error("task.metric is {metric}, which a {task} task does not have")]
+    Metric { metric: Metric, task: Task },
+    #[error("a bundle of this recipe would be refused: {0}")]
+    Manifest(#[from] goldcrest_edge::bundle::ManifestError),
     #[error("distill.student {0}")]
     Size(String),
     #[error("golden_messages {path}: {problem}")]
@@ -118,6 +129,9 @@ pub(super) type Watch<'a> = &'a mut dyn FnMut(Progress);
 /// # Errors
 /// [`RunError`]; everything already made stays.
 pub fn run(recipe: &Recipe, until: Until, watch: Watch) -> Result<Finished, RunError> {
+    if until == Until::Distill && recipe.distill.is_none() {
+        return Err(RunError::NoStudent);
+    }
     let prepared = Prepared::read(recipe, watch)?;
     let teachers = train_teachers(recipe, &prepared, watch)?;
     let (folders, teachers): (Vec<PathBuf>, Vec<Summary>) = teachers.into_iter().unzip();
@@ -136,6 +150,15 @@ pub fn run(recipe: &Recipe, until: Until, watch: Watch) -> Result<Finished, RunE
     let (bundle, comparison) = pack_within_limits(recipe, &folder, bits, &prepared, watch)?;
     (finished.bundle, finished.comparison) = (Some(bundle), Some(comparison));
     Ok(finished)
+}
+
+/// What [`run`] checks before it trains: that all files can be read, and that a bundle can come of it.
+///
+/// # Errors
+/// [`RunError`].
+pub fn check(recipe: &Recipe) -> Result<(), RunError> {
+    let prepared = Prepared::read(recipe, &mut |_| ())?;
+    load_base(recipe, &prepared).map(drop)
 }
 
 /// Packs the model of `folder` as it is; where int8 loses more than the gate allows, after learning to be rounded; where that does
@@ -224,10 +247,18 @@ fn plan(recipe: &Recipe, distill: &Distill, teacher: &Path) -> Result<Plan, RunE
     size.plan(&from, recipe.task.max_tokens).map_err(RunError::Size)
 }
 
+/// The base with the head's labels, after all that can be checked before hours of training.
+fn load_base(recipe: &Recipe, prepared: &Prepared) -> Result<Checkpoint, RunError> {
+    let mut base = base::load(&recipe.base.checkpoint)?;
+    prepared.set_head(&mut base);
+    check_other_teachers(recipe, prepared, &base)?;
+    check_what_follows(recipe, prepared, &base)?;
+    Ok(base)
+}
+
 /// Errors unless the other teachers answer the same question.
-fn check_other_teachers(recipe: &Recipe, prepared: &Prepared, mut own: Checkpoint) -> Result<(), RunError> {
+fn check_other_teachers(recipe: &Recipe, prepared: &Prepared, own: &Checkpoint) -> Result<(), RunError> {
     let others = recipe.distill.iter().flat_map(|distill| &distill.other_teachers);
-    prepared.set_head(&mut own);
     for path in others {
         let (own, other) = (&own.config, base::load(path)?.config);
         let same_labels = match prepared.train.task {
@@ -242,11 +273,15 @@ fn check_other_teachers(recipe: &Recipe, prepared: &Prepared, mut own: Checkpoin
     Ok(())
 }
 
-/// Errors where a file that is read after training is missing, a student has layers that the base lacks, or none is as small
-/// as it should be.
-fn check_what_follows(recipe: &Recipe, base: &Checkpoint) -> Result<(), RunError> {
-    let students = recipe.distill.iter().flat_map(|distill| distill.unlabelled.iter().chain(&distill.start));
-    for path in students.chain(&recipe.pack.golden_messages) {
+/// Errors where a file that is read after training is missing or cannot be read, a student has layers that the base lacks, none is
+/// as small as it should be, or the bundle would be refused.
+fn check_what_follows(recipe: &Recipe, prepared: &Prepared, base: &Checkpoint) -> Result<(), RunError> {
+    manifest(recipe, base, prepared).check()?;
+    prepared.golden(recipe)?;
+    for path in recipe.distill.iter().flat_map(|distill| &distill.unlabelled) {
+        recipe.data.unlabelled(path, prepared.train.is_paired())?;
+    }
+    for path in recipe.distill.iter().flat_map(|distill| &distill.start) {
         std::fs::metadata(path).map_err(RunError::io(path))?;
     }
     if let Some(Distill { start: None, student: Some(size), .. }) = &recipe.distill {
@@ -267,10 +302,7 @@ fn train_teachers(
     prepared: &Prepared,
     watch: Watch,
 ) -> Result<Vec<(PathBuf, Summary)>, RunError> {
-    let whole = base::load(&recipe.base.checkpoint)?;
-    // before hours of training
-    check_other_teachers(recipe, prepared, whole.clone())?;
-    check_what_follows(recipe, &whole)?;
+    let whole = load_base(recipe, prepared)?;
     let count = recipe.distill.as_ref().map_or(1, |d| d.teachers);
     let base = base::digest(&recipe.base.checkpoint)?;
     let mut teachers = Vec::with_capacity(count);
@@ -280,7 +312,6 @@ fn train_teachers(
             _ => (format!("train teacher {} of {count}", number + 1), format!("teacher-{}", number + 1)),
         };
         let mut checkpoint = whole.clone();
-        prepared.set_head(&mut checkpoint);
         if let Some(rate) = recipe.train.dropout {
             checkpoint.config.hidden_dropout_prob = rate;
             checkpoint.config.attention_probs_dropout_prob = rate;

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::bert::Checkpoint;
-use crate::data::{Column, Format, Source, Task};
+use crate::data::{self, Column, DataError, Format, Source, Task};
 use crate::distill::Distill;
 use crate::evaluate::DecisionOptions;
 use crate::metrics::Metric;
@@ -358,8 +358,12 @@ impl Files {
 impl DataFiles {
     /// How to read some of the files.
     pub fn sources(&self, files: &Files) -> Vec<Source> {
-        let source = |path: &PathBuf| Source {
-            path: path.clone(),
+        files.paths().iter().map(|path| self.source(path)).collect()
+    }
+
+    fn source(&self, path: &Path) -> Source {
+        Source {
+            path: path.into(),
             format: self.format,
             text: self.text.clone(),
             pair: self.pair.clone(),
@@ -369,8 +373,16 @@ impl DataFiles {
             delimiter: self.delimiter,
             label_separator: self.label_separator.clone(),
             ..Source::default()
-        };
-        files.paths().iter().map(source).collect()
+        }
+    }
+
+    /// The texts of a file without labels, from the columns that are named here where it has them.
+    pub(super) fn unlabelled(
+        &self,
+        path: &Path,
+        paired: bool,
+    ) -> Result<Vec<(String, Option<String>)>, DataError> {
+        data::unlabelled(path, paired, &self.source(path))
     }
 
     /// Share of `train` that is held out where no `dev` is given.

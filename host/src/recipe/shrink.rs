@@ -4,7 +4,7 @@ use super::base;
 use super::run::{Progress, RunError, Watch};
 use super::step::{fingerprint, hex, json};
 use crate::bert::{Checkpoint, Classifier};
-use crate::data::{self, Dataset, Example, Labels, Target, Task};
+use crate::data::{self, Dataset, Example, Labels, Source, Target, Task};
 use crate::distill::{
     HiddenTeacher, Imitation, Layers, Pooling, chosen_layers, cut_layers, piece_counts, prune_vocabulary,
 };
@@ -71,7 +71,7 @@ pub fn shrink(shrink: &Shrink, watch: Watch) -> Result<(), RunError> {
         json(&shrink.training),
     ];
     for path in &shrink.texts {
-        texts.extend(data::unlabelled(path, false)?);
+        texts.extend(data::unlabelled(path, false, &Source::new(path))?);
         parts.push(hex(&Sha256::digest(std::fs::read(path).map_err(RunError::io(path))?)));
     }
     let examples = texts.into_iter().map(|(text, pair)| Example {

@@ -4,7 +4,6 @@ use super::run::{Progress, RunError, Watch};
 use super::step::{fingerprint, fit, hex, json, once};
 use super::{Recipe, base, prepare::Prepared};
 use crate::bert::{Checkpoint, Classifier, Tokens};
-use crate::data;
 use crate::distill::{
     Augment, Distill, FromTeacher, HiddenTeacher, Layers, Stage, TransferSet, best_layers, chosen_layers,
     cut_layers, cut_widths, factorise_embeddings, importance, piece_counts, prune_vocabulary,
@@ -115,7 +114,7 @@ impl<'a> Course<'a> {
             let paired = self.prepared.train.is_paired();
             let mut texts = Vec::new();
             for path in &self.distill.unlabelled {
-                texts.extend(data::unlabelled(path, paired)?);
+                texts.extend(self.recipe.data.unlabelled(path, paired)?);
             }
             let augment = Augment {
                 replaced: self.distill.replaced,

@@ -4,6 +4,7 @@ use super::{DataFiles, Files, Pack, Quantize, Recipe, TaskOptions};
 use crate::data::Task;
 use crate::distill::{Distill, Layers, Stage};
 use crate::train::{ClassWeights, TrainOptions};
+use goldcrest_edge::bundle::limits;
 
 /// A key and what is wrong with it.
 type Checked = Result<(), (&'static str, String)>;
@@ -159,6 +160,7 @@ impl TrainOptions {
             (self.patience, "train.patience"),
             (self.threads, "train.threads"),
         ];
+        ensure(self.threads.is_none_or(|threads| threads <= 256), "train.threads", "are more than 256")?;
         optional_counts(&counts)
     }
 }
@@ -261,6 +263,13 @@ impl Pack {
         )?;
         ensure(!self.base_licence.is_empty(), "pack.base_licence", "is empty")?;
         ensure(!self.data_licence.is_empty(), "pack.data_licence", "is empty")?;
+        ensure(
+            self.name.len() <= limits::LABEL,
+            "pack.name",
+            format_args!("is longer than {} bytes", limits::LABEL),
+        )?;
+        let golden = format_args!("is {}; it has to be at most {}", self.golden, limits::GOLDEN);
+        ensure(self.golden <= limits::GOLDEN, "pack.golden", golden)?;
         count(self.golden, "pack.golden")
     }
 }
