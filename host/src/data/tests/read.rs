@@ -115,7 +115,7 @@ fn two_columns_without_known_names_are_told_apart_by_their_values() {
     let both = |s: &mut Source| (s.text, s.label, s.header) = (Some(1.into()), Some(1.into()), Some(true));
     assert!(said(&both, &headed).unwrap_err().to_string().contains("`label`"), "one column cannot be both");
     // a first row that may be a text with a label of its own
-    assert!(message(read("a.csv", &format!("rare,only this message\n{first}"))).contains("first row"));
+    assert!(message(read("a.csv", format!("rare,only this message\n{first}"))).contains("first row"));
     // a number for each row, one class for each row, the same texts again and again, too few rows
     for unclear in [
         rows(&|i| format!("{i},message {i}")),
