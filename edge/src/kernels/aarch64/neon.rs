@@ -18,7 +18,7 @@ pub(in super::super) struct Neon<const INTEGERS: u8>(pub(super) [float32x4_t; 4]
 macro_rules! simd {
     ($($body:tt)*) => {
         // SAFETY: only reached through the tables of the NEON instruction sets, after the processor was asked (see
-        // `lanes`); pointers come from references to whole lane sets.
+        // `lanes`); pointers come from references to whole lane sets, or are what the caller of an unsafe function promised.
         unsafe { $($body)* }
     };
 }
