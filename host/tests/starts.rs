@@ -100,6 +100,7 @@ fn what_a_bundle_would_refuse_is_refused_before_training() {
         ("[task]\nwindows = { overlap = 2, most = 3 }\n", "windows"),
         ("[task]\nmetric = \"pearson\"\n", "pearson"),
         ("[pack]\nname = \"x\"\nbase_licence = \"a\\nb\"\n", "licence"),
+        (&format!("[pack]\nname = \"{}\"\n", "x".repeat(140)), "name must have 1 to 128 bytes"),
     ] {
         let pack = if keys.starts_with("[pack]") { "" } else { "[pack]\nname = \"x\"\n" };
         let text = format!(

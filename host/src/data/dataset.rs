@@ -98,12 +98,12 @@ impl Dataset {
     pub fn read_like(&self, sources: &[Source]) -> Result<Self, DataError> {
         let like = |source: &Source| match (rows::read(source), self.files.first()) {
             (Err(DataError::Ambiguous { .. }), Some(file)) => {
-                Source { path: source.path.clone(), ..file.resolved.clone() }
+                rows::read(&Source { path: source.path.clone(), ..file.resolved.clone() })
             }
-            _ => source.clone(),
+            (read, _) => read,
         };
-        let sources: Vec<Source> = sources.iter().map(like).collect();
-        let data = Self::read_to_measure(&sources, Some(self.task), Some(self.labels.clone()))?;
+        let files = sources.iter().map(like).collect::<Result<Vec<Rows>, _>>()?;
+        let data = Self::of_rows(sources, files, Some(self.task), Some(self.labels.clone()))?;
         match (self.examples.first(), data.examples.first()) {
             (Some(ours), Some(theirs)) if ours.pair.is_some() != theirs.pair.is_some() => {
                 Err(DataError::PairMix { at: data.place(theirs), expected: ours.pair.is_some() })
@@ -122,6 +122,15 @@ impl Dataset {
         labels: Option<Labels>,
     ) -> Result<Self, DataError> {
         let files = sources.iter().map(rows::read).collect::<Result<Vec<Rows>, _>>()?;
+        Self::of_rows(sources, files, task, labels)
+    }
+
+    fn of_rows(
+        sources: &[Source],
+        files: Vec<Rows>,
+        task: Option<Task>,
+        labels: Option<Labels>,
+    ) -> Result<Self, DataError> {
         if files.is_empty() {
             return Err(DataError::NoRows { path: PathBuf::new() });
         }

@@ -18,7 +18,7 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
         Some(found) => found,
         None => by_names(source, &records)?,
     };
-    let names: Vec<&str> = if header { first.fields.iter().collect() } else { vec![""; first.fields.len()] };
+    let names = names(first, header);
     let mut rows = Vec::with_capacity(records.len());
     for record in &records[usize::from(header)..] {
         let fields = &record.fields;
@@ -71,7 +71,7 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
 fn by_names(source: &Source, records: &[Record]) -> Result<(detect::Columns, bool), DataError> {
     let first = &records[0];
     let header = has_header(source, &first.fields)?;
-    let names: Vec<&str> = if header { first.fields.iter().collect() } else { vec![""; first.fields.len()] };
+    let names = names(first, header);
     let missing = |column: &Column| DataError::MissingColumn {
         at: at(source, first.line),
         column: column.to_string(),
@@ -81,6 +81,11 @@ fn by_names(source: &Source, records: &[Record]) -> Result<(detect::Columns, boo
         },
     };
     Ok((detect::columns(source, &names, missing)?, header))
+}
+
+/// What the first row calls the columns, or nothing.
+fn names(first: &Record, header: bool) -> Vec<&str> {
+    first.fields.iter().map(|name| if header { name } else { "" }).collect()
 }
 
 struct Record {

@@ -263,11 +263,6 @@ impl Pack {
         )?;
         ensure(!self.base_licence.is_empty(), "pack.base_licence", "is empty")?;
         ensure(!self.data_licence.is_empty(), "pack.data_licence", "is empty")?;
-        ensure(
-            self.name.len() <= limits::LABEL,
-            "pack.name",
-            format_args!("is longer than {} bytes", limits::LABEL),
-        )?;
         let golden = format_args!("is {}; it has to be at most {}", self.golden, limits::GOLDEN);
         ensure(self.golden <= limits::GOLDEN, "pack.golden", golden)?;
         count(self.golden, "pack.golden")

@@ -1,4 +1,5 @@
 mod batch;
+mod detect;
 mod read;
 mod split;
 

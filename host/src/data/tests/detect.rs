@@ -1,0 +1,101 @@
+use super::*;
+
+#[test]
+fn columns_by_what_is_left_or_by_other_names() {
+    let reading = |content: &str| read("a.csv", content).map(|data| data.files[0].reading.clone());
+    let csv = |columns: &str| format!("csv, header, quoted, {columns}");
+    for (content, columns) in [
+        ("utt,label\na,x\nb,y\n", "text `utt`, label `label`"),
+        ("mood,text\nx,a\ny,b\n", "text `text`, label `mood`"),
+        ("id,tweet,target\n1,a,x\n2,b,y\n", "text `tweet`, label `target`"),
+        ("text;label\na,b;x\nc;y\n", "text `text`, label `label`"),
+        ("text;foo\n\"a;b\";x\nc;y\n", "text `text`, label `foo`"),
+        ("\"text\"|\"label\"\na|x\nc|y\n", "text `text`, label `label`"),
+    ] {
+        assert_eq!(reading(content).unwrap(), csv(columns), "{content}");
+    }
+    assert!(message(read("a.csv", "id,text\n1,a\n2,b\n")).contains("no column is known to be the label"));
+}
+
+#[test]
+fn held_out_data_that_tells_nothing_is_read_as_the_training_data() {
+    let folder = Folder::new();
+    let rows: String = (0..12).map(|i| format!("message {i};{}\n", ["good", "bad"][i % 2])).collect();
+    let train =
+        Dataset::read(&[folder.file("a.csv", &("Freitext;Ton\n".to_owned() + &rows))], None, None).unwrap();
+    let dev = train.read_like(&[folder.file("b.csv", "Freitext;Ton\nanother one;bad\n")]).unwrap();
+    assert_eq!((dev.len(), &*dev.examples[0].text), (1, "another one"));
+    let only = Dataset::read_to_measure(&[folder.file("c.csv", "text,label\na,x\n")], None, None).unwrap();
+    assert_eq!(only.len(), 1);
+}
+
+#[test]
+fn texts_without_labels_come_from_the_named_column_where_there_is_one() {
+    let folder = Folder::new();
+    let like = Source { text: Some("satz".into()), ..Source::default() };
+    let file = folder.file("a.csv", "ton,satz,id\ngut,eins,1\nschlecht,zwei,2\n").path;
+    assert_eq!(unlabelled(&file, false, &like).unwrap(), [("eins".into(), None), ("zwei".into(), None)]);
+    let other = folder.file("b.csv", "id,text\n1,eins\n").path;
+    assert_eq!(unlabelled(&other, false, &like).unwrap(), [("eins".into(), None)]);
+}
+
+#[test]
+fn two_columns_without_known_names_are_told_apart_by_their_values() {
+    let rows = |row: &dyn Fn(usize) -> String| (0..12).map(|i| row(i) + "\n").collect::<String>();
+    let reading = |content: String| read("a.csv", &content).map(|data| data.files[0].reading.clone());
+    let class = |i: usize| ["good", "bad"][i % 2];
+    let first = rows(&|i| format!("{},message {i}", class(i)));
+    let last = rows(&|i| format!("message {i},{}", class(i)));
+    assert_eq!(reading(first.clone()).unwrap(), "csv, no header, quoted, text 2, label 1");
+    assert_eq!(reading(last.clone()).unwrap(), "csv, no header, quoted, text 1, label 2");
+    assert_eq!(reading(format!("v1,v2\n{first}")).unwrap(), "csv, header, quoted, text `v2`, label `v1`");
+    let zero_one = rows(&|i| format!("{},message {i}", i % 2));
+    assert_eq!(reading(format!("v1,v2\n{zero_one}")).unwrap(), "csv, header, quoted, text `v2`, label `v1`");
+    assert_eq!(reading(zero_one).unwrap(), "csv, no header, quoted, text 2, label 1");
+    let semicolons = rows(&|i| format!("oh, message {};{}", i * i, class(i)));
+    assert!(
+        message(read("a.csv", &semicolons))
+            .contains("between ',' as between ';'; decide it with `delimiter`")
+    );
+    let semicolons = rows(&|i| format!("{}message {i};{}", if i == 0 { "oh, " } else { "" }, class(i)));
+    assert_eq!(reading(semicolons).unwrap(), "csv, no header, quoted, text 1, label 2");
+    let quoted = rows(&|i| format!("\"oh, message {i}\";\"{}\"", class(i)));
+    assert_eq!(reading(quoted).unwrap(), "csv, no header, quoted, text 1, label 2");
+    // what was said is heeded, and tells the rest
+    let said = |say: &dyn Fn(&mut Source), content: &str| {
+        let folder = Folder::new();
+        let mut source = folder.file("a.csv", content);
+        say(&mut source);
+        Dataset::read(&[source], None, None).map(|data| data.files[0].reading.clone())
+    };
+    let headed = format!("v1,v2\n{first}");
+    for (say, content, columns) in [
+        (
+            &(|s: &mut Source| s.label = Some(1.into())) as &dyn Fn(&mut Source),
+            &first,
+            "no header, quoted, text 2, label 1",
+        ),
+        (&|s: &mut Source| s.text = Some(2.into()), &first, "no header, quoted, text 2, label 1"),
+        (&|s: &mut Source| s.text = Some(1.into()), &first, "no header, quoted, text 1, label 2"),
+        (&|s: &mut Source| s.header = Some(false), &first, "no header, quoted, text 2, label 1"),
+        (&|s: &mut Source| s.header = Some(true), &headed, "header, quoted, text `v2`, label `v1`"),
+        (&|s: &mut Source| s.text = Some("v2".into()), &headed, "header, quoted, text `v2`, label `v1`"),
+        (&|s: &mut Source| s.label = Some("v1".into()), &headed, "header, quoted, text `v2`, label `v1`"),
+    ] {
+        assert_eq!(said(say, content).unwrap(), format!("csv, {columns}"));
+    }
+    let both = |s: &mut Source| (s.text, s.label, s.header) = (Some(1.into()), Some(1.into()), Some(true));
+    assert!(said(&both, &headed).unwrap_err().to_string().contains("`label`"), "one column cannot be both");
+    // a first row that may be a text with a label of its own
+    assert!(message(read("a.csv", format!("rare,only this message\n{first}"))).contains("first row"));
+    // a number for each row, one class for each row, the same texts again and again, too few rows
+    for unclear in [
+        rows(&|i| format!("{i},message {i}")),
+        rows(&|i| format!("c{i},message {i}")),
+        rows(&|i| format!("{},message {}", class(i), i % 3)),
+        last.lines().take(8).collect::<Vec<_>>().join("\n"),
+    ] {
+        let error = message(read("a.csv", &unclear));
+        assert!(error.contains("no known column name in the first row"), "{error}");
+    }
+}
