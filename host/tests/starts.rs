@@ -260,3 +260,55 @@ fn the_bias_of_a_regression_starts_at_the_mean() {
     assert_eq!(model.weights()["classifier.bias"].data, [2.5]);
     assert_eq!(model.weights()["classifier.weight"].data, weight);
 }
+
+#[test]
+fn a_sentence_encoder_learns_to_compare_before_it_is_fine_tuned_on_pairs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    base(0.009).save(&path("worn")).unwrap();
+    base(0.02).save(&path("fresh")).unwrap();
+    let piece = |i: usize| format!("piece{}", 5 + i % 40);
+    let row = |i: usize| {
+        format!(
+            "{} {} {},{} {},{}\n",
+            piece(i),
+            piece(i * 7),
+            piece(i / 3),
+            piece(i + i / 5),
+            piece(i * 3),
+            i % 2
+        )
+    };
+    let rows: String = (0..90).map(row).collect();
+    std::fs::write(path("pairs.csv"), format!("text_a,text_b,label\n{rows}")).unwrap();
+    let trained = |checkpoint: &str, option: &str, output: &str| {
+        let text = format!(
+            "output = \"{output}\"\n[data]\ntrain = \"pairs.csv\"\n[base]\ncheckpoint = \"{checkpoint}\"\n{option}\n[task]\n\
+             max_tokens = 16\n[train]\nepochs = 1\nlearning_rate = 1e-9\n[pack]\nname = \"x\"\n"
+        );
+        let recipe = Recipe::parse(&text, &path("recipe.toml")).unwrap();
+        let mut steps = Vec::new();
+        let mut watch = |progress: Progress| {
+            if let Progress::Step { name, reused } = progress {
+                steps.push((name.to_owned(), reused));
+            }
+        };
+        run(&recipe, Until::Train, &mut watch).unwrap();
+        steps
+    };
+    let [compare, train] = ["learn to compare", "train"].map(str::to_owned);
+    assert_eq!(trained("worn", "", "1"), [(compare.clone(), false), (train.clone(), false)]);
+    assert_eq!(trained("worn", "", "1"), [(compare, true), (train.clone(), true)]);
+    assert_eq!(trained("worn", "compare = \"never\"", "2"), [(train.clone(), false)]);
+    assert_eq!(trained("fresh", "", "3"), [(train, false)]);
+
+    // what it learned is where training started, but for the head
+    let [compares, teacher] = ["1/compares", "1/teacher"].map(|f| Checkpoint::load(&path(f)).unwrap());
+    let name = "bert.encoder.layer.0.attention.self.query.weight";
+    let far = |a: &Checkpoint, b: &Checkpoint| {
+        let pairs = a.tensors[name].data.iter().zip(&b.tensors[name].data);
+        pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    };
+    assert!(far(&compares, &teacher) < 1e-6 && far(&compares, &base(0.009)) > 1e-4);
+    assert_eq!((compares.config.num_labels(), teacher.config.num_labels()), (1, 2));
+}

@@ -1,11 +1,11 @@
 //! Students cut out of a model compute what they are cut for.
 
 use goldcrest::bert::{
-    Batch, Checkpoint, Classifier, Config, Mode, ProblemType, Tape, TokenizerFiles, Tokens,
+    Batch, Checkpoint, Classifier, Config, Mode, Pooling, ProblemType, Tape, TokenizerFiles, Tokens,
 };
 use goldcrest::data::{Dataset, Example, Labels, Source, Target, Task, unlabelled};
 use goldcrest::distill::{
-    Augment, Layers, Pooling, TransferSet, cut_layers, cut_widths, factorise_embeddings, importance,
+    Augment, Layers, TransferSet, cut_layers, cut_widths, factorise_embeddings, importance,
 };
 use goldcrest::export;
 use goldcrest::quantize::{Bits, quantize};
@@ -224,7 +224,7 @@ fn a_sentence_vector_is_the_mean_of_what_the_last_layer_gives_for_its_tokens() {
     let longer = cut_layers(&whole, &[0, 1, 1]).unwrap();
     let (mut tape, mut other) = (Tape::default(), Tape::default());
     let whole = Classifier::new(whole, 0).unwrap();
-    let found = whole.sentence_vectors(&batch, &mut tape).unwrap();
+    let found = whole.sentence_vectors(&batch, Pooling::Mean, &mut tape).unwrap();
     let states =
         Classifier::new(longer, 0).unwrap().forward(&batch, Mode::Evaluate, &mut other).unwrap().hidden[2]
             .clone();
@@ -272,7 +272,7 @@ fn a_smaller_base_learns_sentence_vectors_where_it_shall() {
         let passes = pooler.iter().enumerate().all(|(i, x)| *x == f32::from(u8::from(i % 17 == 0)));
         assert_eq!(passes, pooling == Pooling::Mean);
         let (mut tape, batch) = (Tape::default(), two_texts());
-        let wanted = whole.sentence_vectors(&batch, &mut tape).unwrap();
+        let wanted = whole.sentence_vectors(&batch, Pooling::Mean, &mut tape).unwrap();
         let found = small.forward(&batch, Mode::Evaluate, &mut tape).unwrap().cls.clone();
         found.iter().zip(wanted).map(|(a, b)| (a - b).powi(2)).sum::<f32>()
     };

@@ -1,5 +1,5 @@
 use super::tokenizer_files::{read_json, write_json};
-use super::{Config, Error, LayerShape, TokenizerFiles};
+use super::{Config, Error, LayerShape, Pooling, TokenizerFiles};
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::BTreeMap;
@@ -76,6 +76,18 @@ impl Checkpoint {
             let squares: f64 = weight.data.iter().map(|x| f64::from(x * x)).sum();
             squares < WORN * WORN * weight.data.len() as f64
         })
+    }
+
+    /// The vector by which it tells texts apart that it reads alone, if it is a sentence encoder: one whose pooler is worn, or
+    /// [passes \[CLS\] on](Self::pass_through_pooler).
+    pub fn sentence_pooling(&self) -> Option<Pooling> {
+        if self.pooler_is_worn() {
+            return Some(Pooling::Mean);
+        }
+        let weight = &self.tensors.get("bert.pooler.dense.weight")?.data;
+        let passes =
+            |(i, x): (usize, &f32)| *x == f32::from(u8::from(i % (self.config.hidden_size + 1) == 0));
+        weight.iter().enumerate().all(passes).then_some(Pooling::Cls)
     }
 
     /// Makes the pooler pass \[CLS\] on as it is, but for its tanh.

@@ -19,7 +19,9 @@ pub use checkpoint::{Array, Checkpoint, POSITION_EMBEDDINGS, PROJECTION, WORD_EM
 pub use config::{Config, LayerShape, ProblemType, StudentShape};
 pub use error::Error;
 pub use gradients::Gradients;
+#[cfg(test)]
+pub(crate) use model::normal;
 pub use model::{Classifier, Rounding};
-pub use output::{Mode, Output, OutputGradient};
+pub use output::{Mode, Output, OutputGradient, Pooling};
 pub use tape::Tape;
 pub use tokenizer_files::TokenizerFiles;

@@ -13,6 +13,16 @@ pub enum Mode {
     },
 }
 
+/// What a model says about a text as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pooling {
+    /// Its \[CLS\] vector after the last layer.
+    Cls,
+    /// The mean of its tokens' vectors after the last layer, special tokens included: what sentence encoders such as
+    /// all-MiniLM-L6-v2 were trained for (Reimers and Gurevych, arXiv 1908.10084).
+    Mean,
+}
+
 /// What a forward pass gives, row-major.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Output {
@@ -20,8 +30,8 @@ pub struct Output {
     pub logits: Vec<f32>,
     /// The first token after the last layer: [texts, hidden].
     pub cls: Vec<f32>,
-    /// After the embeddings and after each layer but the last, of which [`sentence_vectors`](super::Classifier::sentence_vectors)
-    /// alone computes all tokens: [texts * sequence, hidden].
+    /// After the embeddings and after each layer but the last, of which all tokens are computed for their mean
+    /// alone ([`Pooling::Mean`]): [texts * sequence, hidden].
     pub hidden: Vec<Vec<f32>>,
 }
 

@@ -1,6 +1,6 @@
 use super::layer::LayerTape;
 use super::ops::{Dropout, Slot, mix};
-use super::{Batch, Classifier, Error, Gradients, Mode, Output, OutputGradient};
+use super::{Batch, Classifier, Error, Gradients, Mode, Output, OutputGradient, Pooling};
 
 pub(super) const TYPES: &str = "bert.embeddings.token_type_embeddings.weight";
 pub(super) const EMBEDDINGS_NORM: &str = "bert.embeddings.LayerNorm";
@@ -99,12 +99,19 @@ impl Classifier {
         Ok(&tape.output)
     }
 
-    /// As [`forward`](Self::forward) to evaluate, and the mean of each text's token vectors after the last layer, which
-    /// sentence encoders are trained for: [texts, hidden].
+    /// As [`forward`](Self::forward) to evaluate, and one vector of each text as a whole: [texts, hidden].
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
-    pub fn sentence_vectors(&self, batch: &Batch, tape: &mut Tape) -> Result<Vec<f32>, Error> {
+    pub fn sentence_vectors(
+        &self,
+        batch: &Batch,
+        pooling: Pooling,
+        tape: &mut Tape,
+    ) -> Result<Vec<f32>, Error> {
+        if pooling == Pooling::Cls {
+            return Ok(self.forward(batch, Mode::Evaluate, tape)?.cls.clone());
+        }
         self.pass(batch, Mode::Evaluate, true, tape)?;
         let width = self.config().hidden_size;
         let tokens: Vec<bool> = batch.tokens().collect();

@@ -1,5 +1,6 @@
 use super::progress::Display;
-use goldcrest::distill::{Layers, Pooling};
+use goldcrest::bert::Pooling;
+use goldcrest::distill::Layers;
 use goldcrest::recipe::{Shrink, shrink};
 use goldcrest::train::TrainOptions;
 use std::path::PathBuf;

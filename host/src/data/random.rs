@@ -26,6 +26,11 @@ impl SplitMix {
         ((self.next_u64() >> 11) as f64) < probability * (1u64 << 53) as f64
     }
 
+    /// A number from 0 to below 1.
+    pub fn unit(&mut self) -> f64 {
+        (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
     /// Fisher-Yates.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for end in (1..items.len()).rev() {

@@ -12,7 +12,7 @@ mod vocabulary;
 pub use cut::{chosen_layers, cut_layers, cut_widths, factorise_embeddings};
 pub use importance::{Importance, LayerImportance, importance};
 pub use layers::best_layers;
-pub use objective::{FromTeacher, HiddenTeacher, Imitation, Pooling};
+pub use objective::{FromTeacher, HiddenTeacher, Imitation};
 pub use options::{Distill, Layers, Stage};
 pub use sizes::{Plan, Size};
 pub use transfer::{Augment, TransferSet};

@@ -1,6 +1,6 @@
 use super::Distill;
-use crate::bert::ops::{Loss, Matrix, multiply};
-use crate::bert::{Batch, Classifier, Mode, Output, OutputGradient, Tape};
+use crate::bert::ops::{Loss, Matrix, multiply, unit_rows};
+use crate::bert::{Batch, Classifier, Output, OutputGradient, Pooling, Tape};
 use crate::data::Task;
 use crate::train::{Answers, Encoded, Error, Objective, Supervised};
 use std::cell::RefCell;
@@ -31,16 +31,6 @@ pub struct HiddenTeacher<'a> {
     layers: Vec<usize>,
     pooling: Pooling,
     tape: RefCell<Tape>,
-}
-
-/// What a model says about a text as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pooling {
-    /// Its \[CLS\] vector after the last layer.
-    Cls,
-    /// The mean of its tokens' vectors after the last layer, special tokens included: what sentence encoders such as
-    /// all-MiniLM-L6-v2 were trained for (Reimers and Gurevych, arXiv 1908.10084).
-    Mean,
 }
 
 impl<'a> HiddenTeacher<'a> {
@@ -116,10 +106,7 @@ impl HiddenTeacher<'_> {
     ) -> Result<Vec<f32>, Error> {
         let HiddenTeacher { model, layers, pooling, tape } = self;
         let mut tape = tape.borrow_mut();
-        let vectors = match pooling {
-            Pooling::Cls => model.forward(batch, Mode::Evaluate, &mut tape)?.cls.clone(),
-            Pooling::Mean => model.sentence_vectors(batch, &mut tape)?,
-        };
+        let vectors = model.sentence_vectors(batch, *pooling, &mut tape)?;
         let teacher = tape.output();
         let tokens: Vec<bool> = batch.tokens().collect();
         let width = student.cls.len() / batch.texts();
@@ -177,15 +164,6 @@ fn squared_difference<'a>(a: &'a [f32], b: &'a [f32], weight: f64) -> (f64, impl
     let differences = move || a.iter().zip(b).map(|(a, b)| a - b);
     let loss = differences().map(|d| f64::from(d * d)).sum::<f64>() * share;
     (loss, differences().map(move |d| d * (2.0 * share) as f32))
-}
-
-/// Rows [rows, width] scaled to length 1, and one over their lengths.
-fn unit_rows(x: &[f32], rows: usize) -> (Vec<f32>, Vec<f32>) {
-    let width = x.len() / rows;
-    let of_row = |row: &[f32]| 1.0 / (row.iter().map(|x| x * x).sum::<f32>() + 1e-12).sqrt();
-    let inverse: Vec<f32> = x.chunks_exact(width).map(of_row).collect();
-    let unit = x.chunks_exact(width).zip(&inverse).flat_map(|(row, i)| row.iter().map(move |x| x * i));
-    (unit.collect(), inverse)
 }
 
 /// Cosine similarities of all pairs of unit rows: [rows, rows].

@@ -1,4 +1,4 @@
-use crate::bert::ops::{Matrix, multiply, threads};
+use crate::bert::ops::{nearest, unit_rows};
 use crate::bert::{Checkpoint, WORD_EMBEDDINGS};
 use crate::data::{Dataset, Example, SplitMix, Target, Task};
 use crate::train::Encoded;
@@ -139,33 +139,14 @@ impl<'a> Words<'a> {
 
     /// For each candidate the candidates nearest to it, by id.
     fn neighbours(&self, teacher: &Checkpoint) -> HashMap<u32, Vec<u32>> {
-        const ROWS: usize = 512;
         let table = &teacher.tensors[WORD_EMBEDDINGS];
         let width = table.shape[1];
-        let mut unit = Vec::with_capacity(self.candidates.len() * width);
-        for id in &self.candidates {
-            let row = &table.data[*id as usize * width..][..width];
-            let norm = row.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-9);
-            unit.extend(row.iter().map(|x| x / norm));
-        }
-        let all = self.candidates.len();
-        let mut near = HashMap::with_capacity(all);
-        if all == 0 {
-            return near;
-        }
-        let columns = Matrix::new(&unit, all, width, width).t();
-        let mut similarities = vec![0.0; ROWS * all];
-        for start in (0..all).step_by(ROWS) {
-            let rows = Matrix::new(&unit[start * width..], ROWS.min(all - start), width, width);
-            multiply(&mut similarities, all, rows, columns, false, threads());
-            for (i, row) in (start..all).zip(similarities.chunks_exact(all)) {
-                let mut similar: Vec<usize> = (0..all).filter(|j| *j != i && row[*j] > SIMILAR).collect();
-                similar.sort_by(|a, b| row[*b].total_cmp(&row[*a]).then(a.cmp(b)));
-                similar.truncate(NEIGHBOURS);
-                near.insert(self.candidates[i], similar.into_iter().map(|j| self.candidates[j]).collect());
-            }
-        }
-        near
+        let row = |id: &u32| &table.data[*id as usize * width..][..width];
+        let rows: Vec<f32> = self.candidates.iter().flat_map(row).copied().collect();
+        let (unit, _) = unit_rows(&rows, self.candidates.len());
+        let near = nearest(&unit, self.candidates.len(), NEIGHBOURS, SIMILAR).into_iter();
+        let ids = |near: Vec<u32>| near.into_iter().map(|i| self.candidates[i as usize]).collect();
+        self.candidates.iter().copied().zip(near.map(ids)).collect()
     }
 
     /// Pieces as text again.

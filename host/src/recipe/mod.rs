@@ -7,6 +7,7 @@ mod aware;
 mod base;
 mod for_data;
 mod pack;
+mod pairs;
 mod prepare;
 mod run;
 mod schema;
@@ -19,7 +20,7 @@ mod wider;
 pub use for_data::ForData;
 pub use run::{Finished, Progress, RunError, Stages, Until, check, run, run_every_stage};
 pub use schema::{
-    Aware, Base, DataFiles, Files, Head, Pack, Pooler, Quantize, Recipe, RecipeError, TaskOptions,
+    Aware, Base, Compare, DataFiles, Files, Head, Pack, Pooler, Quantize, Recipe, RecipeError, TaskOptions,
     TextWindows,
 };
 pub use shrink::{Shrink, shrink};

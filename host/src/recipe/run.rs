@@ -2,6 +2,7 @@
 
 use super::aware::quantization_aware;
 use super::pack::{manifest, pack};
+use super::pairs::learn_to_compare;
 use super::step::{fingerprint, fit, json, once};
 use super::wider::pack_wider;
 use super::{Aware, Head, Recipe, base, prepare::Prepared, students::distil};
@@ -302,9 +303,15 @@ fn train_teachers(
     prepared: &Prepared,
     watch: Watch,
 ) -> Result<Vec<(PathBuf, Summary)>, RunError> {
-    let whole = load_base(recipe, prepared)?;
+    let mut whole = load_base(recipe, prepared)?;
+    let mut base = base::digest(&recipe.base.checkpoint)?;
+    let compares = learn_to_compare(recipe, &whole, prepared, watch)?;
+    if let Some(folder) = &compares {
+        (whole, base) = (Checkpoint::load(folder)?, base::digest(folder)?);
+        whole.tensors.retain(|name, _| !name.starts_with("classifier."));
+        prepared.set_head(&mut whole);
+    }
     let count = recipe.distill.as_ref().map_or(1, |d| d.teachers);
-    let base = base::digest(&recipe.base.checkpoint)?;
     let mut teachers = Vec::with_capacity(count);
     for number in 0..count {
         let (name, folder) = match number {
@@ -335,7 +342,7 @@ fn train_teachers(
             &json(&prepared.criterion),
         ]);
         let summary = once(&name, &folder, &print, watch, |watch| {
-            if recipe.base.pooler.passes_through(&checkpoint) {
+            if compares.is_none() && recipe.base.pooler.passes_through(&checkpoint) {
                 watch(Progress::Note("the pooler passes [CLS] on (base.pooler)"));
                 checkpoint.pass_through_pooler();
                 // a head that was trained on another pooler is none

@@ -129,6 +129,20 @@ pub struct Base {
     /// or `random`, as Transformers does it: prototypes.
     #[serde(default)]
     pub head: Head,
+    /// Whether a sentence encoder that is to read pairs first learns to compare pairs made of the training texts
+    /// ([`pretrain`](crate::pretrain)): `auto` is where it has no classifier for these labels, `never` never: auto.
+    #[serde(default)]
+    pub compare: Compare,
+}
+
+/// Whether a base learns to compare before it is fine-tuned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "as `base.compare` says")]
+pub enum Compare {
+    #[default]
+    Auto,
+    Never,
 }
 
 /// Where a new head starts.

@@ -3,10 +3,10 @@
 use super::base;
 use super::run::{Progress, RunError, Watch};
 use super::step::{fingerprint, hex, json};
-use crate::bert::{Checkpoint, Classifier};
+use crate::bert::{Checkpoint, Classifier, Pooling};
 use crate::data::{self, Dataset, Example, Labels, Source, Target, Task};
 use crate::distill::{
-    HiddenTeacher, Imitation, Layers, Pooling, chosen_layers, cut_layers, piece_counts, prune_vocabulary,
+    HiddenTeacher, Imitation, Layers, chosen_layers, cut_layers, piece_counts, prune_vocabulary,
 };
 use crate::train::{self, Encoded, Job, TrainOptions};
 use sha2::{Digest, Sha256};

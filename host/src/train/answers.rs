@@ -1,5 +1,5 @@
 use super::{Encoded, Error};
-use crate::bert::{Classifier, Mode, Tape};
+use crate::bert::{Batch, Classifier, Mode, Pooling, Tape};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::path::Path;
 
@@ -21,26 +21,59 @@ const PREDICT: usize = 64;
 /// When the model cannot read a text.
 pub fn predict(model: &Classifier, encoded: &Encoded, done: &mut dyn FnMut(usize)) -> Result<Answers, Error> {
     let (labels, hidden) = (model.config().num_labels(), model.config().hidden_size);
+    let texts = encoded.tokens.len();
+    let mut answers = Answers { logits: vec![0.0; texts * labels], cls: vec![0.0; texts * hidden] };
+    by_length(model, encoded, done, |rows, batch, tape| {
+        let output = model.forward(batch, Mode::Evaluate, tape)?;
+        scatter(&output.logits, rows, &mut answers.logits);
+        scatter(&output.cls, rows, &mut answers.cls);
+        Ok(())
+    })?;
+    Ok(answers)
+}
+
+/// A model's vector of each text as a whole: [texts, hidden]. `done` gets the number of texts after each batch.
+///
+/// # Errors
+/// When the model cannot read a text.
+pub fn sentence_vectors(
+    model: &Classifier,
+    pooling: Pooling,
+    encoded: &Encoded,
+    done: &mut dyn FnMut(usize),
+) -> Result<Vec<f32>, Error> {
+    let mut vectors = vec![0.0; encoded.tokens.len() * model.config().hidden_size];
+    by_length(model, encoded, done, |rows, batch, tape| {
+        scatter(&model.sentence_vectors(batch, pooling, tape)?, rows, &mut vectors);
+        Ok(())
+    })?;
+    Ok(vectors)
+}
+
+/// Batches of texts that are about equally long.
+fn by_length(
+    model: &Classifier,
+    encoded: &Encoded,
+    done: &mut dyn FnMut(usize),
+    mut ask: impl FnMut(&[u32], &Batch, &mut Tape) -> Result<(), Error>,
+) -> Result<(), Error> {
     let mut order: Vec<u32> = (0..encoded.tokens.len() as u32).collect();
     order.sort_by_key(|row| encoded.tokens[*row as usize].ids.len());
-    let mut answers =
-        Answers { logits: vec![0.0; order.len() * labels], cls: vec![0.0; order.len() * hidden] };
-    let mut asked = 0;
-    let mut tape = Tape::default();
+    let (mut asked, mut tape) = (0, Tape::default());
     for rows in order.chunks(PREDICT) {
-        let batch = encoded.batch(rows, model.config().pad_token_id as u32);
-        let output = model.forward(&batch, Mode::Evaluate, &mut tape)?;
-        for (values, all, width) in
-            [(&output.logits, &mut answers.logits, labels), (&output.cls, &mut answers.cls, hidden)]
-        {
-            for (row, values) in rows.iter().zip(values.chunks_exact(width)) {
-                all[*row as usize * width..][..width].copy_from_slice(values);
-            }
-        }
+        ask(rows, &encoded.batch(rows, model.config().pad_token_id as u32), &mut tape)?;
         asked += rows.len();
         done(asked);
     }
-    Ok(answers)
+    Ok(())
+}
+
+/// Puts the rows of a batch where they belong among all.
+fn scatter(values: &[f32], rows: &[u32], all: &mut [f32]) {
+    let width = values.len() / rows.len();
+    for (row, values) in rows.iter().zip(values.chunks_exact(width)) {
+        all[*row as usize * width..][..width].copy_from_slice(values);
+    }
 }
 
 impl Answers {

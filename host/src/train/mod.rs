@@ -17,7 +17,7 @@ mod prototypes;
 mod state;
 
 pub use adamw::AdamW;
-pub use answers::{Answers, predict};
+pub use answers::{Answers, predict, sentence_vectors};
 pub use encoded::Encoded;
 pub use error::Error;
 pub use head::set_head;

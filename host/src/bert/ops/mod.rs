@@ -4,6 +4,7 @@
 //! (`tests.rs`). Results depend on the number of threads only where a matrix product splits its work.
 
 mod attention;
+mod cosine;
 mod elementwise;
 mod embedding;
 mod gemm;
@@ -15,6 +16,7 @@ mod rounding;
 mod tests;
 
 pub use attention::Attention;
+pub(crate) use cosine::{nearest, unit_rows};
 pub(crate) use elementwise::mix;
 pub use elementwise::{Dropout, gelu, gelu_backward};
 pub use embedding::{embedding, embedding_backward};

@@ -1,0 +1,92 @@
+//! The step before fine-tuning on pairs: a sentence encoder learns to compare.
+
+use super::run::{Progress, RunError, Watch};
+use super::step::{fingerprint, fit, hex, json, once};
+use super::{Compare, Recipe, base, prepare::Prepared};
+use crate::bert::{Checkpoint, Classifier};
+use crate::data::Example;
+use crate::metrics::Metric;
+use crate::pretrain;
+use crate::train::{Criterion, Encoded, Supervised, TrainOptions};
+use sha2::{Digest, Sha256};
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+/// Texts that it takes at least.
+const LEAST: usize = 100;
+/// Pairs made of each text, of which there are at least and at most so many.
+const PER_TEXT: usize = 4;
+const PAIRS: [usize; 2] = [8_000, 40_000];
+/// Pairs that only measure how well it compares.
+const HELD_OUT: usize = 500;
+
+/// Lets the base compare pairs of the training texts, where the recipe and the base are such; the folder it is in then.
+pub(super) fn learn_to_compare(
+    recipe: &Recipe,
+    base: &Checkpoint,
+    prepared: &Prepared,
+    watch: Watch,
+) -> Result<Option<PathBuf>, RunError> {
+    let Some(pooling) = base.sentence_pooling().filter(|_| recipe.base.compare == Compare::Auto) else {
+        return Ok(None);
+    };
+    if !prepared.train.is_paired() || base.tensors.contains_key("classifier.weight") {
+        return Ok(None);
+    }
+    let texts = texts(prepared);
+    if texts.len() < LEAST {
+        return Ok(None);
+    }
+    let count = (PER_TEXT * texts.len()).clamp(PAIRS[0], PAIRS[1]);
+    let folder = recipe.output.join("compares");
+    let options = TrainOptions {
+        epochs: Some(1.0),
+        learning_rate: Some(TrainOptions::default().learning_rate(&base.config)),
+        layer_decay: 0.9,
+        eval_every: Some(200),
+        seed: recipe.train.seed,
+        threads: recipe.train.threads,
+        save_every: recipe.train.save_every,
+        ..TrainOptions::default()
+    };
+    let max_tokens = recipe.task.max_tokens;
+    let print = fingerprint(&[
+        "compare",
+        &base::digest(&recipe.base.checkpoint)?,
+        &hex(&Sha256::digest(texts.join("\n"))),
+        &json(&options),
+        &format!("{pooling:?} {count} {max_tokens}"),
+    ]);
+    once("learn to compare", &folder, &print, watch, |watch| {
+        watch(Progress::Note(&format!(
+            "{count} pairs are made of {} texts; how alike they are says the base, which reads each alone (base.compare)",
+            texts.len()
+        )));
+        let mut model = Classifier::new(base.clone(), options.seed)?;
+        let all = texts.len() + count * 3 / 8;
+        let mut data =
+            pretrain::pairs(&model, pooling, texts, count, max_tokens, options.seed, &mut |done| {
+                watch(Progress::Classified { done: done.min(all), all });
+            })?;
+        let mut learner = base.clone();
+        learner.pass_through_pooler();
+        learner.config.set_labels(&["score".to_owned()], crate::bert::ProblemType::Regression);
+        model = Classifier::new(learner, options.seed)?;
+        let held_out = data.examples.split_off(data.len() - HELD_OUT);
+        let dev = crate::data::Dataset { examples: held_out, ..data.clone() };
+        let encode = |data| Encoded::new(data, model.tokenizer(), max_tokens);
+        let (train, dev) = (encode(data)?, encode(dev)?);
+        let criterion = Criterion { metric: Metric::Pearson, thresholds: false };
+        let objective = Supervised::new(&train.data, &options)?;
+        fit(&mut model, [&train, &dev], criterion, &options, &objective, &folder, &print, watch)
+    })?;
+    Ok(Some(folder))
+}
+
+/// The texts to learn from, both of each pair, each once.
+fn texts(prepared: &Prepared) -> Vec<String> {
+    let mut seen = HashSet::new();
+    let both = |example: &Example| [Some(example.text.clone()), example.pair.clone()];
+    let texts = prepared.train.examples.iter().flat_map(both).flatten();
+    texts.filter(|text| seen.insert(text.clone())).collect()
+}
