@@ -1,5 +1,5 @@
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
@@ -189,6 +189,18 @@ impl Dataset {
             return Ok(());
         }
         Err(DataError::SingleClass { path: sources[0].path.clone(), task: self.task, value })
+    }
+
+    /// Adds every pair once more with its texts in each other's place, unless it is there.
+    pub fn add_swapped(&mut self) {
+        let mut there: HashSet<String> = self.examples.iter().map(Example::key).collect();
+        let swap = |example: &Example| {
+            let swapped =
+                Example { text: example.pair.clone()?, pair: Some(example.text.clone()), ..example.clone() };
+            there.insert(swapped.key()).then_some(swapped)
+        };
+        let swapped: Vec<Example> = self.examples.iter().filter_map(swap).collect();
+        self.examples.extend(swapped);
     }
 
     /// How many examples there are.

@@ -14,7 +14,7 @@ const NEIGHBOURS: usize = 32;
 ///
 /// Half of the pairs are a text and one of those nearest to it, an eighth are two texts at random, the rest a text and the same
 /// text with words left out or replaced, with the end of another one, or with its parts in another order. `done` gets how many
-/// texts were read.
+/// texts were read, of how many.
 ///
 /// The other way round it is Augmented SBERT (Thakur et al., arXiv 2010.08240): there a model that reads both texts together
 /// teaches one that reads each alone.
@@ -28,7 +28,7 @@ pub fn pairs(
     count: usize,
     max_tokens: usize,
     seed: u64,
-    done: &mut dyn FnMut(usize),
+    done: &mut dyn FnMut(usize, usize),
 ) -> Result<Dataset, Error> {
     let mut random = SplitMix::new(seed, 3);
     random.shuffle(&mut texts);
@@ -37,51 +37,53 @@ pub fn pairs(
     if rows < 2 {
         return Err(Error::Empty);
     }
-    let mut vectors = |texts: &[String], before: usize| -> Result<Vec<f32>, Error> {
-        let encoded = Encoded::new(alone(texts), model.tokenizer(), max_tokens)?;
-        let vectors = sentence_vectors(model, pooling, &encoded, &mut |n| done(before + n))?;
-        Ok(unit_rows(&vectors, texts.len()).0)
-    };
-    let given = vectors(&texts, 0)?;
-    let near = nearest(&given, rows, NEIGHBOURS, -1.0);
     let mut edits = Vec::new();
-    // the first text, the second one if it is among the given, otherwise the last of the edits
-    let drawn: Vec<(usize, Option<usize>)> = (0..count)
-        .map(|i| {
-            let first = i % rows;
-            let other = (first + 1 + random.below(rows - 1)) % rows;
-            match random.below(8) {
-                0..4 => (first, Some(near[first][geometric(near[first].len(), &mut random)] as usize)),
-                4 => (first, Some(other)),
-                _ => {
-                    edits.push(edited(&texts[first], &texts[other], &mut random));
-                    (first, None)
-                }
+    let draw = |i: usize| {
+        let first = i % rows;
+        let other = (first + 1 + random.below(rows - 1)) % rows;
+        let second = match random.below(8) {
+            0..4 => Second::Near(geometric(NEIGHBOURS.min(rows - 1), &mut random)),
+            4 => Second::Row(other),
+            _ => {
+                edits.push(edited(&texts[first], &texts[other], &mut random));
+                Second::Row(rows + edits.len() - 1)
             }
-        })
-        .collect();
-    let made = vectors(&edits, rows)?;
-
-    let width = given.len() / rows;
-    let mut edits = edits.into_iter().zip(made.chunks_exact(width));
-    let mut examples = Vec::with_capacity(count);
-    for (first, second) in drawn {
-        let vector = |row: usize| &given[row * width..][..width];
-        let (other, of_other) = match second {
-            Some(second) => (texts[second].clone(), vector(second)),
-            None => edits.next().expect("one for each that has no given second text"),
         };
-        let cosine = vector(first).iter().zip(of_other).map(|(a, b)| a * b).sum();
         // which of the two is the edited one shall not be seen from their order
-        let (text, pair) = match random.chance(0.5) {
-            true => (texts[first].clone(), other),
-            false => (other, texts[first].clone()),
+        (first, second, random.chance(0.5))
+    };
+    let drawn: Vec<(usize, Second, bool)> = (0..count).map(draw).collect();
+    texts.extend(edits);
+
+    let all = texts.len();
+    let encoded = Encoded::new(alone(&texts), model.tokenizer(), max_tokens)?;
+    let vectors = sentence_vectors(model, pooling, &encoded, &mut |read| done(read, all))?;
+    let width = vectors.len() / all;
+    let (unit, _) = unit_rows(&vectors, all);
+    let near = nearest(&unit[..rows * width], rows, NEIGHBOURS, f32::NEG_INFINITY);
+    let example = |(first, second, turned): (usize, Second, bool)| {
+        let second = match second {
+            Second::Near(rank) => near[first][rank] as usize,
+            Second::Row(row) => row,
         };
-        examples.push(Example { text, pair: Some(pair), target: Target::Value(cosine), file: 0, line: 0 });
-    }
+        let vector = |row: usize| &unit[row * width..][..width];
+        let cosine = vector(first).iter().zip(vector(second)).map(|(a, b)| a * b).sum();
+        let [text, pair] =
+            if turned { [second, first] } else { [first, second] }.map(|row| texts[row].clone());
+        Example { text, pair: Some(pair), target: Target::Value(cosine), file: 0, line: 0 }
+    };
+    let mut examples: Vec<Example> = drawn.into_iter().map(example).collect();
     normalise(&mut examples);
     random.shuffle(&mut examples);
     Ok(Dataset { task: Task::Regression, labels: Labels::default(), examples, files: Vec::new() })
+}
+
+/// The second text of a pair.
+enum Second {
+    /// The one that is this near to the first, from 0.
+    Near(usize),
+    /// Of this number, edits after all that were given.
+    Row(usize),
 }
 
 /// Texts without pair or label.
@@ -147,10 +149,14 @@ mod tests {
     #[test]
     fn pairs_are_as_alike_as_their_texts_read_alone() {
         let model = encoder();
-        let mut read = 0;
-        let data = pairs(&model, Pooling::Mean, texts(), 400, 24, 5, &mut |n| read = n).unwrap();
+        let (mut read, mut all) = (0, 0);
+        let data = pairs(&model, Pooling::Mean, texts(), 400, 24, 5, &mut |read_now, of| {
+            (read, all) = (read_now, of)
+        })
+        .unwrap();
         assert_eq!(data.len(), 400);
-        let again = pairs(&model, Pooling::Mean, texts(), 400, 24, 5, &mut |_| ()).unwrap();
+        assert!(read == all && (180..240).contains(&all), "{read} of {all}");
+        let again = pairs(&model, Pooling::Mean, texts(), 400, 24, 5, &mut |_, _| ()).unwrap();
         assert_eq!(data, again);
         let value = |example: &Example| match example.target {
             Target::Value(value) => f64::from(value),
@@ -183,13 +189,13 @@ mod tests {
     #[test]
     fn about_a_third_are_edits_and_most_of_the_others_are_near() {
         let given: HashMap<String, usize> = texts().into_iter().zip(0..).collect();
-        let data = pairs(&encoder(), Pooling::Cls, texts(), 800, 24, 5, &mut |_| ()).unwrap();
+        let data = pairs(&encoder(), Pooling::Cls, texts(), 800, 24, 5, &mut |_, _| ()).unwrap();
         let both = |e: &&Example| given.contains_key(&e.text) && given.contains_key(e.pair.as_ref().unwrap());
         let of_given = data.examples.iter().filter(both).count();
         // a few edits change nothing
         assert!((480..620).contains(&of_given), "{of_given}");
         assert!(matches!(
-            pairs(&encoder(), Pooling::Cls, vec!["a".into()], 9, 24, 5, &mut |_| ()),
+            pairs(&encoder(), Pooling::Cls, vec!["a".into()], 9, 24, 5, &mut |_, _| ()),
             Err(Error::Empty)
         ));
     }

@@ -1,10 +1,10 @@
 //! The step before fine-tuning on pairs: a sentence encoder learns to compare.
 
 use super::run::{Progress, RunError, Watch};
-use super::step::{fingerprint, fit, hex, json, once};
+use super::step::{fingerprint, fit, hex, json, once, save};
 use super::{Compare, Recipe, base, prepare::Prepared};
-use crate::bert::{Checkpoint, Classifier};
-use crate::data::Example;
+use crate::bert::{Checkpoint, Classifier, ProblemType};
+use crate::data::{self, Dataset, Example, Source, Target};
 use crate::metrics::Metric;
 use crate::pretrain;
 use crate::train::{Criterion, Encoded, Supervised, TrainOptions};
@@ -20,13 +20,21 @@ const PAIRS: [usize; 2] = [8_000, 40_000];
 /// Pairs that only measure how well it compares.
 const HELD_OUT: usize = 500;
 
-/// Lets the base compare pairs of the training texts, where the recipe and the base are such; the folder it is in then.
+/// A base that learned to compare.
+pub(super) struct Compares {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// The pairs that it learned from.
+    pub pairs: PathBuf,
+}
+
+/// Lets the base compare pairs of the training texts, where the recipe and the base are such.
 pub(super) fn learn_to_compare(
     recipe: &Recipe,
     base: &Checkpoint,
     prepared: &Prepared,
     watch: Watch,
-) -> Result<Option<PathBuf>, RunError> {
+) -> Result<Option<Compares>, RunError> {
     let Some(pooling) = base.sentence_pooling().filter(|_| recipe.base.compare == Compare::Auto) else {
         return Ok(None);
     };
@@ -39,6 +47,7 @@ pub(super) fn learn_to_compare(
     }
     let count = (PER_TEXT * texts.len()).clamp(PAIRS[0], PAIRS[1]);
     let folder = recipe.output.join("compares");
+    let file = folder.join("pairs.jsonl");
     let options = TrainOptions {
         epochs: Some(1.0),
         learning_rate: Some(TrainOptions::default().learning_rate(&base.config)),
@@ -62,25 +71,48 @@ pub(super) fn learn_to_compare(
             "{count} pairs are made of {} texts; how alike they are says the base, which reads each alone (base.compare)",
             texts.len()
         )));
-        let mut model = Classifier::new(base.clone(), options.seed)?;
-        let all = texts.len() + count * 3 / 8;
-        let mut data =
-            pretrain::pairs(&model, pooling, texts, count, max_tokens, options.seed, &mut |done| {
-                watch(Progress::Classified { done: done.min(all), all });
-            })?;
+        let encoder = Classifier::new(base.clone(), options.seed)?;
+        let mut ask = |done, all| watch(Progress::Classified { done, all });
+        let mut data = pretrain::pairs(&encoder, pooling, texts, count, max_tokens, options.seed, &mut ask)?;
+        std::fs::create_dir_all(&folder).map_err(RunError::io(&folder))?;
+        save(&file, lines(&data).as_bytes())?;
+
         let mut learner = base.clone();
         learner.pass_through_pooler();
-        learner.config.set_labels(&["score".to_owned()], crate::bert::ProblemType::Regression);
-        model = Classifier::new(learner, options.seed)?;
+        learner.config.set_labels(&["score".to_owned()], ProblemType::Regression);
+        let mut learner = Classifier::new(learner, options.seed)?;
         let held_out = data.examples.split_off(data.len() - HELD_OUT);
-        let dev = crate::data::Dataset { examples: held_out, ..data.clone() };
-        let encode = |data| Encoded::new(data, model.tokenizer(), max_tokens);
+        let dev = Dataset { examples: held_out, ..data.clone() };
+        let encode = |data| Encoded::new(data, encoder.tokenizer(), max_tokens);
         let (train, dev) = (encode(data)?, encode(dev)?);
         let criterion = Criterion { metric: Metric::Pearson, thresholds: false };
         let objective = Supervised::new(&train.data, &options)?;
-        fit(&mut model, [&train, &dev], criterion, &options, &objective, &folder, &print, watch)
+        fit(&mut learner, [&train, &dev], criterion, &options, &objective, &folder, &print, watch)
     })?;
-    Ok(Some(folder))
+    Ok(Some(Compares { folder, pairs: file }))
+}
+
+impl Compares {
+    /// The base without what it compared with.
+    pub fn checkpoint(&self) -> Result<Checkpoint, RunError> {
+        let mut base = Checkpoint::load(&self.folder)?;
+        base.tensors.retain(|name, _| !name.starts_with("classifier."));
+        Ok(base)
+    }
+
+    /// The pairs, for students to learn from too.
+    pub fn unlabelled(&self) -> Result<Vec<(String, Option<String>)>, RunError> {
+        Ok(data::unlabelled(&self.pairs, true, &Source::new(&self.pairs))?)
+    }
+}
+
+/// Pairs as JSON Lines.
+fn lines(data: &Dataset) -> String {
+    let line = |example: &Example| {
+        let Example { text, pair, target: Target::Value(score), .. } = example else { return String::new() };
+        serde_json::json!({ "text_a": text, "text_b": pair, "score": score }).to_string() + "\n"
+    };
+    data.examples.iter().map(line).collect()
 }
 
 /// The texts to learn from, both of each pair, each once.

@@ -47,6 +47,9 @@ impl Prepared {
                 note(warning.to_string());
             }
         }
+        if recipe.data.symmetric {
+            train.add_swapped();
+        }
         let rows = |d: &Dataset| d.len();
         note(format!(
             "{} labels, {} rows to learn from, {} to choose on{}",

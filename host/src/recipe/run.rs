@@ -2,7 +2,7 @@
 
 use super::aware::quantization_aware;
 use super::pack::{manifest, pack};
-use super::pairs::learn_to_compare;
+use super::pairs::{Compares, learn_to_compare};
 use super::step::{fingerprint, fit, json, once};
 use super::wider::pack_wider;
 use super::{Aware, Head, Recipe, base, prepare::Prepared, students::distil};
@@ -134,13 +134,13 @@ pub fn run(recipe: &Recipe, until: Until, watch: Watch) -> Result<Finished, RunE
         return Err(RunError::NoStudent);
     }
     let prepared = Prepared::read(recipe, watch)?;
-    let teachers = train_teachers(recipe, &prepared, watch)?;
+    let (teachers, compares) = train_teachers(recipe, &prepared, watch)?;
     let (folders, teachers): (Vec<PathBuf>, Vec<Summary>) = teachers.into_iter().unzip();
     let mut finished = Finished { teachers, students: Vec::new(), comparison: None, bundle: None };
     if until == Until::Train {
         return Ok(finished);
     }
-    let (students, bits) = students(recipe, &folders, &prepared, watch)?;
+    let (students, bits) = students(recipe, &folders, compares.as_ref(), &prepared, watch)?;
     let mut folder = folders[0].clone();
     for (student, summary) in students {
         (folder, _) = (student, finished.students.push(summary));
@@ -200,9 +200,9 @@ pub type Stages = Vec<(String, Result<Comparison, RunError>)>;
 /// [`RunError`] of training; that of packing is the stage's.
 pub fn run_every_stage(recipe: &Recipe, watch: Watch) -> Result<Stages, RunError> {
     let prepared = Prepared::read(recipe, watch)?;
-    let teachers = train_teachers(recipe, &prepared, watch)?;
+    let (teachers, compares) = train_teachers(recipe, &prepared, watch)?;
     let folders: Vec<PathBuf> = teachers.into_iter().map(|(folder, _)| folder).collect();
-    let (students, bits) = students(recipe, &folders, &prepared, watch)?;
+    let (students, bits) = students(recipe, &folders, compares.as_ref(), &prepared, watch)?;
     let mut models: Vec<PathBuf> = students.into_iter().map(|(folder, _)| folder).collect();
     if models.is_empty() {
         models.push(folders[0].clone());
@@ -225,6 +225,7 @@ pub fn run_every_stage(recipe: &Recipe, watch: Watch) -> Result<Stages, RunError
 fn students(
     recipe: &Recipe,
     teachers: &[PathBuf],
+    compares: Option<&Compares>,
     prepared: &Prepared,
     watch: Watch,
 ) -> Result<(Vec<(PathBuf, Summary)>, Bits), RunError> {
@@ -232,7 +233,7 @@ fn students(
     if let Some(distill) = &recipe.distill {
         let teachers = [teachers, &distill.other_teachers].concat();
         let plan = plan(recipe, distill, &teachers[0])?;
-        students = distil(recipe, distill, &plan.stages, &teachers, prepared, watch)?;
+        students = distil(recipe, distill, &plan.stages, &teachers, compares, prepared, watch)?;
         planned = plan.embedding_bits;
     }
     let bits = if recipe.quantize.embedding_bits.unwrap_or(planned) == 4 { Bits::Four } else { Bits::Eight };
@@ -297,18 +298,17 @@ fn check_what_follows(recipe: &Recipe, prepared: &Prepared, base: &Checkpoint) -
     Ok(())
 }
 
-/// Fine-tunes the base, as often as there are teachers, each time with another seed.
+/// Fine-tunes the base, as often as there are teachers, each time with another seed. Of pairs it learns to compare first.
 fn train_teachers(
     recipe: &Recipe,
     prepared: &Prepared,
     watch: Watch,
-) -> Result<Vec<(PathBuf, Summary)>, RunError> {
+) -> Result<(Vec<(PathBuf, Summary)>, Option<Compares>), RunError> {
     let mut whole = load_base(recipe, prepared)?;
-    let mut base = base::digest(&recipe.base.checkpoint)?;
     let compares = learn_to_compare(recipe, &whole, prepared, watch)?;
-    if let Some(folder) = &compares {
-        (whole, base) = (Checkpoint::load(folder)?, base::digest(folder)?);
-        whole.tensors.retain(|name, _| !name.starts_with("classifier."));
+    let mut base = base::digest(&recipe.base.checkpoint)?;
+    if let Some(compares) = &compares {
+        (whole, base) = (compares.checkpoint()?, base::digest(&compares.folder)?);
         prepared.set_head(&mut whole);
     }
     let count = recipe.distill.as_ref().map_or(1, |d| d.teachers);
@@ -369,5 +369,5 @@ fn train_teachers(
         })?;
         teachers.push((folder, summary));
     }
-    Ok(teachers)
+    Ok((teachers, compares))
 }

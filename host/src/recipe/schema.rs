@@ -74,6 +74,9 @@ pub struct DataFiles {
     /// Seed of the split: 0.
     #[serde(default)]
     pub seed: u64,
+    /// Whether the two texts of a pair may change places, as for how alike they are: each pair is learned both ways then: false.
+    #[serde(default)]
+    pub symmetric: bool,
 }
 
 /// One path or several.

@@ -1,5 +1,6 @@
 //! The stages of distillation: each a step that is reused while what it is made from stays the same.
 
+use super::pairs::Compares;
 use super::run::{Progress, RunError, Watch};
 use super::step::{fingerprint, fit, hex, json, once};
 use super::{Recipe, base, prepare::Prepared};
@@ -26,10 +27,11 @@ pub(super) fn distil(
     distill: &Distill,
     stages: &[Stage],
     teachers: &[PathBuf],
+    compares: Option<&Compares>,
     prepared: &Prepared,
     watch: Watch,
 ) -> Result<Vec<(PathBuf, Summary)>, RunError> {
-    let mut course = Course::new(recipe, distill, teachers, prepared)?;
+    let mut course = Course::new(recipe, distill, teachers, compares, prepared)?;
     let mut students: Vec<(PathBuf, Summary)> = Vec::new();
     for (number, stage) in (1..).zip(stages) {
         let (name, folder) = match stages.len() {
@@ -70,6 +72,8 @@ struct Course<'a> {
     recipe: &'a Recipe,
     distill: &'a Distill,
     teachers: &'a [PathBuf],
+    /// Whose pairs are learned from too.
+    compares: Option<&'a Compares>,
     prepared: &'a Prepared,
     /// Of everything that all stages are made from.
     print: String,
@@ -83,12 +87,13 @@ impl<'a> Course<'a> {
         recipe: &'a Recipe,
         distill: &'a Distill,
         teachers: &'a [PathBuf],
+        compares: Option<&'a Compares>,
         prepared: &'a Prepared,
     ) -> Result<Self, RunError> {
         let mut parts = vec!["transfer".to_string(), prepared.digest(), recipe.task.max_tokens.to_string()];
         // the first one chooses the words that replace others
         parts.push(base::digest(&teachers[0])?);
-        for path in &distill.unlabelled {
+        for path in distill.unlabelled.iter().chain(compares.map(|c| &c.pairs)) {
             parts.push(hex(&Sha256::digest(std::fs::read(path).map_err(RunError::io(path))?)));
         }
         // made-up texts are drawn with the seed
@@ -100,7 +105,7 @@ impl<'a> Course<'a> {
         for teacher in &teachers[1..] {
             parts.push(base::digest(teacher)?);
         }
-        Ok(Self { recipe, distill, teachers, prepared, print: of(&parts), texts, transfer: None })
+        Ok(Self { recipe, distill, teachers, compares, prepared, print: of(&parts), texts, transfer: None })
     }
 
     /// The model that the first stage cuts.
@@ -115,6 +120,9 @@ impl<'a> Course<'a> {
             let mut texts = Vec::new();
             for path in &self.distill.unlabelled {
                 texts.extend(self.recipe.data.unlabelled(path, paired)?);
+            }
+            if let Some(compares) = self.compares {
+                texts.extend(compares.unlabelled()?);
             }
             let augment = Augment {
                 replaced: self.distill.replaced,

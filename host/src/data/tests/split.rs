@@ -76,3 +76,12 @@ fn overlap_is_found_and_removed() {
     assert_eq!(train.examples.iter().map(|e| e.text.as_str()).collect::<Vec<_>>(), ["b", "c"]);
     assert_eq!(remove_overlap(&mut train, &dev, true), None);
 }
+
+#[test]
+fn pairs_whose_texts_may_change_places_are_there_both_ways() {
+    let mut data = read("s.csv", "text_a,text_b,label\na,b,1\nb,a,1\nc,c,0\nd,e,0\n").unwrap();
+    data.add_swapped();
+    let both: Vec<_> = data.examples.iter().map(|e| (e.text.as_str(), e.pair.as_deref().unwrap())).collect();
+    assert_eq!(both, [("a", "b"), ("b", "a"), ("c", "c"), ("d", "e"), ("e", "d")]);
+    assert_eq!((&data.examples[4].target, data.examples[4].line), (&data.examples[3].target, 5));
+}
