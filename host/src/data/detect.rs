@@ -5,15 +5,13 @@ use std::collections::HashMap;
 
 /// Column names that mean one text, a pair of texts, a label. Compared without case.
 const TEXT: [&str; 7] = ["text", "sentence", "utterance", "message", "query", "review", "phrase"];
-const PAIR: [(&str, &str); 8] = [
-    ("text_a", "text_b"),
-    ("text1", "text2"),
-    ("sentence_a", "sentence_b"),
-    ("sentence1", "sentence2"),
-    ("question1", "question2"),
+const PAIR: [(&str, &str); 6] = [
     ("question", "sentence"),
+    ("question", "answer"),
     ("premise", "hypothesis"),
     ("query", "document"),
+    ("claim", "evidence"),
+    ("context", "response"),
 ];
 const LABEL: [&str; 7] = ["label", "labels", "score", "intent", "class", "category", "sentiment"];
 
@@ -22,7 +20,7 @@ const TEXT_ELSE: [&str; 8] = ["content", "comment", "tweet", "body", "post", "sm
 const LABEL_ELSE: [&str; 6] = ["target", "emotion", "topic", "type", "tag", "rating"];
 
 /// Names of columns that are neither.
-const ID: [&str; 3] = ["id", "idx", "index"];
+const ID: [&str; 4] = ["id", "idx", "index", "qid"];
 
 /// The name of a label column that means a number.
 pub(super) const SCORE: &str = "score";
@@ -63,12 +61,36 @@ fn is_known(name: &str) -> bool {
     let name = name.trim().trim_matches('"');
     TEXT.iter().chain(&LABEL).any(|known| same(name, known))
         || PAIR.iter().any(|(a, b)| same(name, a) || same(name, b))
+        || numbered(name).is_some_and(|(stem, _)| TEXT.contains(&&*stem) || stem == PAIR[0].0)
+}
+
+/// A name that ends with 1 or 2, or with a or b: what is before that, without case, and which of the two it is.
+fn numbered(name: &str) -> Option<(String, usize)> {
+    let name = name.trim().trim_matches('"').to_lowercase();
+    let last = name.chars().last()?;
+    let which = ["1a", "2b"].iter().position(|ends| ends.contains(last))?;
+    let stem = name[..name.len() - 1].trim_end_matches(|c: char| !c.is_alphanumeric());
+    Some((stem.to_owned(), which))
+}
+
+/// Whether two columns are the texts of a pair, in this order, by their names alone.
+fn is_pair(first: &str, second: &str) -> bool {
+    let known = PAIR.iter().any(|(a, b)| same(first, a) && same(second, b));
+    let ends = |name: &str| name.trim().to_lowercase().ends_with(['1', '2']);
+    match (numbered(first), numbered(second)) {
+        (Some((a, 0)), Some((b, 1))) => a == b && ends(first) == ends(second) && !is_nothing(first),
+        _ => known,
+    }
 }
 
 /// Whether a first row is a header, by its names: one that hardly means anything else, or two that might.
 pub(super) fn is_header<'a>(fields: impl Iterator<Item = &'a str> + Clone) -> bool {
     let else_known = |name: &str| TEXT_ELSE.iter().chain(&LABEL_ELSE).any(|known| same(name, known));
-    fields.clone().any(is_known) || fields.filter(|name| else_known(name)).count() > 1
+    // texts of a pair have a label beside them
+    let pair = |a: &str| a.len() > 1 && fields.clone().count() > 2 && fields.clone().any(|b| is_pair(a, b));
+    fields.clone().any(is_known)
+        || fields.clone().any(pair)
+        || fields.filter(|name| else_known(name)).count() > 1
 }
 
 /// The columns of a table, as indices into its names.
@@ -153,10 +175,18 @@ pub(super) fn by_values(rows: &[[&str; 2]]) -> Option<(Columns, bool)> {
     plain.then_some((Columns { text: 1 - label, pair: None, label }, header))
 }
 
+/// The columns that are the texts of a pair, but for `label`.
+fn pairs(names: &[&str], label: Option<usize>) -> Vec<(usize, usize)> {
+    let columns = || (0..names.len()).filter(|index| Some(*index) != label);
+    columns()
+        .flat_map(|a| columns().map(move |b| (a, b)))
+        .filter(|(a, b)| is_pair(names[*a], names[*b]))
+        .collect()
+}
+
 /// One text or two, by their names alone.
 fn texts(source: &Source, names: &[&str], label: usize) -> Result<(usize, Option<usize>), DataError> {
-    let place = |name: &str| names.iter().position(|other| same(other, name)).filter(|&index| index != label);
-    let pairs: Vec<(usize, usize)> = PAIR.iter().filter_map(|(a, b)| Some((place(a)?, place(b)?))).collect();
+    let pairs = pairs(names, Some(label));
     let in_pair = |index: &usize| pairs.iter().any(|(a, b)| a == index || b == index);
     let mut singles = known_first(names, [&TEXT, &TEXT_ELSE]);
     singles.retain(|index| *index != label && !in_pair(index));
@@ -177,8 +207,14 @@ fn texts(source: &Source, names: &[&str], label: usize) -> Result<(usize, Option
 /// The columns that could be the label, by their names alone.
 fn labels(names: &[&str]) -> Vec<usize> {
     let labels = known_first(names, [&LABEL, &LABEL_ELSE]);
-    match known(names, &TEXT).as_slice() {
-        &[text] if labels.is_empty() => the_other(names, text).into_iter().collect(),
+    match (known(names, &TEXT).as_slice(), pairs(names, None).as_slice()) {
+        _ if !labels.is_empty() => labels,
+        (&[text], _) if names.len() == 2 => the_other(names, text).into_iter().collect(),
+        (_, &[(a, b)]) => {
+            let rest: Vec<usize> =
+                (0..names.len()).filter(|i| *i != a && *i != b && !is_nothing(names[*i])).collect();
+            if rest.len() == 1 { rest } else { labels }
+        }
         _ => labels,
     }
 }
@@ -186,8 +222,16 @@ fn labels(names: &[&str]) -> Vec<usize> {
 /// Of two columns with names the one that is not `index`.
 fn the_other(names: &[&str], index: usize) -> Option<usize> {
     let other = 1usize.checked_sub(index).filter(|_| names.len() == 2)?;
-    let nothing = names[other].trim().is_empty() || ID.iter().any(|id| same(names[other], id));
-    (!nothing).then_some(other)
+    (!is_nothing(names[other])).then_some(other)
+}
+
+/// Whether a column of this name is neither text nor label.
+fn is_nothing(name: &str) -> bool {
+    let id = |name: &str| {
+        ID.iter().any(|id| same(name, id))
+            || [" id", "_id", "-id"].iter().any(|end| name.to_lowercase().ends_with(end))
+    };
+    name.trim().is_empty() || id(name) || numbered(name).is_some_and(|(stem, _)| id(&stem))
 }
 
 /// The indices of the names that are in the first list that has any of them.

@@ -11,10 +11,23 @@ fn columns_by_what_is_left_or_by_other_names() {
         ("text;label\na,b;x\nc;y\n", "text `text`, label `label`"),
         ("text;foo\n\"a;b\";x\nc;y\n", "text `text`, label `foo`"),
         ("\"text\"|\"label\"\na|x\nc|y\n", "text `text`, label `label`"),
+        ("q1,q2,dup\na,b,x\nc,d,y\n", "text `q1`, pair `q2`, label `dup`"),
+        (
+            "id,qid1,qid2,Question1,Question2,is_duplicate\n1,1,2,a,b,x\n2,3,4,c,d,y\n",
+            "text `Question1`, pair `Question2`, label `is_duplicate`",
+        ),
+        (
+            "pair_ID,sentence_A,sentence_B,judgment\n1,a,b,x\n2,c,d,y\n",
+            "text `sentence_A`, pair `sentence_B`, label `judgment`",
+        ),
+        ("question,answer,label\na,b,x\nc,d,y\n", "text `question`, pair `answer`, label `label`"),
+        ("a,b,score\na,b,1\nc,d,2\n", "text `a`, pair `b`, label `score`"),
     ] {
         assert_eq!(reading(content).unwrap(), csv(columns), "{content}");
     }
     assert!(message(read("a.csv", "id,text\n1,a\n2,b\n")).contains("no column is known to be the label"));
+    let two = message(read("a.csv", "q1,q2,genre,gold\na,b,x,y\nc,d,y,x\n"));
+    assert!(two.contains("no column is known to be the label"), "{two}");
 }
 
 #[test]
