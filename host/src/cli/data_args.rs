@@ -44,6 +44,10 @@ impl DataArgs {
     pub fn source(&self) -> Source {
         self.reading.source(&self.data)
     }
+
+    pub fn says_how_to_read(&self) -> bool {
+        self.reading != Reading::default()
+    }
 }
 
 impl Reading {

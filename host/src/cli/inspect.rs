@@ -21,10 +21,17 @@ pub struct Args {
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let path = &args.what.data;
+    let recipe = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("toml"));
+    let said = args.task.is_some() || args.what.says_how_to_read();
+    anyhow::ensure!(
+        !(said && (recipe || path.is_dir())),
+        "{} is no file of labelled texts: options say how those are read",
+        path.display()
+    );
     if path.is_dir() {
         return checkpoint(&Checkpoint::load(path)?);
     }
-    if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("toml")) {
+    if recipe {
         say!("{}", serde_json::to_string_pretty(&Recipe::load(path)?)?);
         return Ok(());
     }

@@ -134,14 +134,14 @@ pub fn run(recipe: &Recipe, until: Until, watch: Watch) -> Result<Finished, RunE
         return Err(RunError::NoStudent);
     }
     let prepared = Prepared::read(recipe, watch)?;
-    let (teachers, compares) = train_teachers(recipe, &prepared, watch)?;
-    let (folders, teachers): (Vec<PathBuf>, Vec<Summary>) = teachers.into_iter().unzip();
-    let mut finished = Finished { teachers, students: Vec::new(), comparison: None, bundle: None };
+    let teachers = train_teachers(recipe, &prepared, watch)?;
+    let summaries = teachers.summaries.clone();
+    let mut finished = Finished { teachers: summaries, students: Vec::new(), comparison: None, bundle: None };
     if until == Until::Train {
         return Ok(finished);
     }
-    let (students, bits) = students(recipe, &folders, compares.as_ref(), &prepared, watch)?;
-    let mut folder = folders[0].clone();
+    let (students, bits) = students(recipe, &teachers, &prepared, watch)?;
+    let mut folder = teachers.folders[0].clone();
     for (student, summary) in students {
         (folder, _) = (student, finished.students.push(summary));
     }
@@ -200,12 +200,11 @@ pub type Stages = Vec<(String, Result<Comparison, RunError>)>;
 /// [`RunError`] of training; that of packing is the stage's.
 pub fn run_every_stage(recipe: &Recipe, watch: Watch) -> Result<Stages, RunError> {
     let prepared = Prepared::read(recipe, watch)?;
-    let (teachers, compares) = train_teachers(recipe, &prepared, watch)?;
-    let folders: Vec<PathBuf> = teachers.into_iter().map(|(folder, _)| folder).collect();
-    let (students, bits) = students(recipe, &folders, compares.as_ref(), &prepared, watch)?;
+    let teachers = train_teachers(recipe, &prepared, watch)?;
+    let (students, bits) = students(recipe, &teachers, &prepared, watch)?;
     let mut models: Vec<PathBuf> = students.into_iter().map(|(folder, _)| folder).collect();
     if models.is_empty() {
-        models.push(folders[0].clone());
+        models.push(teachers.folders[0].clone());
     }
     let pack_one = |folder: PathBuf| {
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -224,16 +223,15 @@ pub fn run_every_stage(recipe: &Recipe, watch: Watch) -> Result<Stages, RunError
 /// The students of all stages, none where the teacher itself is packed, and the bits of the word embeddings.
 fn students(
     recipe: &Recipe,
-    teachers: &[PathBuf],
-    compares: Option<&Compares>,
+    teachers: &Teachers,
     prepared: &Prepared,
     watch: Watch,
 ) -> Result<(Vec<(PathBuf, Summary)>, Bits), RunError> {
     let (mut students, mut planned) = (Vec::new(), 8);
     if let Some(distill) = &recipe.distill {
-        let teachers = [teachers, &distill.other_teachers].concat();
-        let plan = plan(recipe, distill, &teachers[0])?;
-        students = distil(recipe, distill, &plan.stages, &teachers, compares, prepared, watch)?;
+        let all = [&teachers.folders[..], &distill.other_teachers].concat();
+        let plan = plan(recipe, distill, &all[0])?;
+        students = distil(recipe, distill, &plan.stages, &all, teachers.compares.as_ref(), prepared, watch)?;
         planned = plan.embedding_bits;
     }
     let bits = if recipe.quantize.embedding_bits.unwrap_or(planned) == 4 { Bits::Four } else { Bits::Eight };
@@ -298,12 +296,16 @@ fn check_what_follows(recipe: &Recipe, prepared: &Prepared, base: &Checkpoint) -
     Ok(())
 }
 
+/// The fine-tuned base.
+struct Teachers {
+    folders: Vec<PathBuf>,
+    summaries: Vec<Summary>,
+    /// What they started from, where that learned to compare.
+    compares: Option<Compares>,
+}
+
 /// Fine-tunes the base, as often as there are teachers, each time with another seed. Of pairs it learns to compare first.
-fn train_teachers(
-    recipe: &Recipe,
-    prepared: &Prepared,
-    watch: Watch,
-) -> Result<(Vec<(PathBuf, Summary)>, Option<Compares>), RunError> {
+fn train_teachers(recipe: &Recipe, prepared: &Prepared, watch: Watch) -> Result<Teachers, RunError> {
     let mut whole = load_base(recipe, prepared)?;
     let compares = learn_to_compare(recipe, &whole, prepared, watch)?;
     let mut base = base::digest(&recipe.base.checkpoint)?;
@@ -312,7 +314,7 @@ fn train_teachers(
         prepared.set_head(&mut whole);
     }
     let count = recipe.distill.as_ref().map_or(1, |d| d.teachers);
-    let mut teachers = Vec::with_capacity(count);
+    let (mut folders, mut summaries) = (Vec::with_capacity(count), Vec::with_capacity(count));
     for number in 0..count {
         let (name, folder) = match number {
             0 => ("train".to_string(), "teacher".to_string()),
@@ -367,7 +369,8 @@ fn train_teachers(
             let objective = Supervised::new(&train.data, &options)?;
             fit(&mut model, [&train, &dev], prepared.criterion, &options, &objective, &folder, &print, watch)
         })?;
-        teachers.push((folder, summary));
+        folders.push(folder);
+        summaries.push(summary);
     }
-    Ok((teachers, compares))
+    Ok(Teachers { folders, summaries, compares })
 }
