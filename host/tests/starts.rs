@@ -296,9 +296,12 @@ fn a_sentence_encoder_learns_to_compare_before_it_is_fine_tuned_on_pairs() {
         run(&recipe, Until::Train, &mut watch).unwrap();
         steps
     };
-    let [compare, train] = ["learn to compare", "train"].map(str::to_owned);
-    assert_eq!(trained("worn", "", "1"), [(compare.clone(), false), (train.clone(), false)]);
-    assert_eq!(trained("worn", "", "1"), [(compare, true), (train.clone(), true)]);
+    let [make, compare, train] = ["make pairs", "learn to compare", "train"].map(str::to_owned);
+    assert_eq!(
+        trained("worn", "", "1"),
+        [(make.clone(), false), (compare.clone(), false), (train.clone(), false)]
+    );
+    assert_eq!(trained("worn", "", "1"), [(make, true), (compare, true), (train.clone(), true)]);
     assert_eq!(trained("worn", "compare = \"never\"", "2"), [(train.clone(), false)]);
     assert_eq!(trained("fresh", "", "3"), [(train, false)]);
 

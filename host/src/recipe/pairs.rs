@@ -4,7 +4,7 @@ use super::run::{Progress, RunError, Watch};
 use super::step::{fingerprint, fit, hex, json, once, save};
 use super::{Compare, Recipe, base, prepare::Prepared};
 use crate::bert::{Checkpoint, Classifier, ProblemType};
-use crate::data::{self, Dataset, Example, Source, Target};
+use crate::data::{self, Dataset, Example, Source, Target, Task};
 use crate::metrics::Metric;
 use crate::pretrain;
 use crate::train::{Criterion, Encoded, Supervised, TrainOptions};
@@ -47,7 +47,6 @@ pub(super) fn learn_to_compare(
     }
     let count = (PER_TEXT * texts.len()).clamp(PAIRS[0], PAIRS[1]);
     let folder = recipe.output.join("compares");
-    let file = folder.join("pairs.jsonl");
     let options = TrainOptions {
         epochs: Some(1.0),
         learning_rate: Some(TrainOptions::default().learning_rate(&base.config)),
@@ -66,24 +65,30 @@ pub(super) fn learn_to_compare(
         &json(&options),
         &format!("{pooling:?} {count} {max_tokens}"),
     ]);
-    once("learn to compare", &folder, &print, watch, |watch| {
+    // under a name of its own: a killed run does not ask again
+    let file = folder.join(format!("pairs-{}.jsonl", &print[..8]));
+    let made = file.exists();
+    watch(Progress::Step { name: "make pairs", reused: made });
+    if !made {
         watch(Progress::Note(&format!(
-            "{count} pairs are made of {} texts; how alike they are says the base, which reads each alone (base.compare)",
+            "{count} pairs of {} texts: how alike they are says the base, which reads each alone (base.compare)",
             texts.len()
         )));
-        let encoder = Classifier::new(base.clone(), options.seed)?;
+        let encoder = Classifier::new(base.clone(), 0)?;
         let mut ask = |done, all| watch(Progress::Classified { done, all });
-        let mut data = pretrain::pairs(&encoder, pooling, texts, count, max_tokens, options.seed, &mut ask)?;
+        let pairs = pretrain::pairs(&encoder, pooling, texts, count, max_tokens, options.seed, &mut ask)?;
         std::fs::create_dir_all(&folder).map_err(RunError::io(&folder))?;
-        save(&file, lines(&data).as_bytes())?;
-
+        save(&file, lines(&pairs).as_bytes())?;
+    }
+    once("learn to compare", &folder, &print, watch, |watch| {
+        let mut data = Dataset::read_to_measure(&[Source::new(&file)], Some(Task::Regression), None)?;
+        let held_out = data.examples.split_off(data.len() - HELD_OUT);
+        let dev = Dataset { examples: held_out, ..data.clone() };
         let mut learner = base.clone();
         learner.pass_through_pooler();
         learner.config.set_labels(&["score".to_owned()], ProblemType::Regression);
         let mut learner = Classifier::new(learner, options.seed)?;
-        let held_out = data.examples.split_off(data.len() - HELD_OUT);
-        let dev = Dataset { examples: held_out, ..data.clone() };
-        let encode = |data| Encoded::new(data, encoder.tokenizer(), max_tokens);
+        let encode = |data| Encoded::new(data, learner.tokenizer(), max_tokens);
         let (train, dev) = (encode(data)?, encode(dev)?);
         let criterion = Criterion { metric: Metric::Pearson, thresholds: false };
         let objective = Supervised::new(&train.data, &options)?;
