@@ -63,7 +63,7 @@ pub fn pairs(
     let near = nearest(&unit[..rows * width], rows, NEIGHBOURS, f32::NEG_INFINITY);
     let example = |(first, second, turned): (usize, Second, bool)| {
         let second = match second {
-            Second::Near(rank) => near[first][rank] as usize,
+            Second::Near(rank) => near[first].get(rank).map_or(first, |row| *row as usize),
             Second::Row(row) => row,
         };
         let vector = |row: usize| &unit[row * width..][..width];
