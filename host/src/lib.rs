@@ -1,8 +1,8 @@
 //! From labelled texts to one small file that classifies text on a board.
 //!
 //! Data flows one way:
-//! [`data`] → [`pretrain`] → [`train`] → [`distill`] → [`quantize`] → [`export`] → bundle, judged by [`evaluate`], all of it named by a [`recipe`].
-//! [`bert`] is the model that training works on.
+//! [`data`] → [`train`] → [`distill`] → [`quantize`] → [`export`] → bundle, judged by [`evaluate`], all of it named by a [`recipe`].
+//! [`bert`] is the model that training works on, [`pretrain`] what it can learn before.
 
 pub mod bert;
 pub mod data;

@@ -331,3 +331,14 @@ fn a_sentence_encoder_learns_to_compare_before_it_is_fine_tuned_on_pairs() {
     });
     assert!(without.is_some_and(|count| count > 4000), "{notes:?}");
 }
+
+#[test]
+fn pairs_that_may_change_places_need_two_texts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("data.csv"), "text,label\npiece5,a\npiece6,b\n").unwrap();
+    let text = "output = \"out\"\n[data]\ntrain = \"data.csv\"\nsymmetric = true\n[base]\ncheckpoint = \"base\"\n[pack]\nname = \"x\"\n";
+    let recipe = Recipe::parse(text, &path("recipe.toml")).unwrap();
+    let error = run(&recipe, Until::Train, &mut |_| ()).unwrap_err().to_string();
+    assert!(error.contains("data.csv") && error.contains("`symmetric`"), "{error}");
+}

@@ -13,6 +13,8 @@ const PAIR: [(&str, &str); 6] = [
     ("claim", "evidence"),
     ("context", "response"),
 ];
+/// Stems of numbered names that mean a pair.
+const NUMBERED: [&str; 3] = ["text", "sentence", "question"];
 const LABEL: [&str; 7] = ["label", "labels", "score", "intent", "class", "category", "sentiment"];
 
 /// Names that mean them where none of those is there.
@@ -61,36 +63,39 @@ fn is_known(name: &str) -> bool {
     let name = name.trim().trim_matches('"');
     TEXT.iter().chain(&LABEL).any(|known| same(name, known))
         || PAIR.iter().any(|(a, b)| same(name, a) || same(name, b))
-        || numbered(name).is_some_and(|(stem, _)| TEXT.contains(&&*stem) || stem == PAIR[0].0)
+        || numbered(name).is_some_and(|(stem, _)| NUMBERED.contains(&&*stem))
 }
 
-/// A name that ends with 1 or 2, or with a or b: what is before that, without case, and which of the two it is.
-fn numbered(name: &str) -> Option<(String, usize)> {
+/// A name that ends with 1 or 2, or with a or b: what is before that, without case, and the end.
+fn numbered(name: &str) -> Option<(String, char)> {
     let name = name.trim().trim_matches('"').to_lowercase();
-    let last = name.chars().last()?;
-    let which = ["1a", "2b"].iter().position(|ends| ends.contains(last))?;
+    let end = name.chars().last().filter(|end| "12ab".contains(*end))?;
     let stem = name[..name.len() - 1].trim_end_matches(|c: char| !c.is_alphanumeric());
-    Some((stem.to_owned(), which))
+    Some((stem.to_owned(), end))
 }
 
-/// Whether two columns are the texts of a pair, in this order, by their names alone.
-fn is_pair(first: &str, second: &str) -> bool {
-    let known = PAIR.iter().any(|(a, b)| same(first, a) && same(second, b));
-    let ends = |name: &str| name.trim().to_lowercase().ends_with(['1', '2']);
-    match (numbered(first), numbered(second)) {
-        (Some((a, 0)), Some((b, 1))) => a == b && ends(first) == ends(second) && !is_nothing(first),
-        _ => known,
-    }
+/// The columns that are the texts of a pair, by their names alone.
+fn pairs(names: &[&str]) -> Vec<(usize, usize)> {
+    let ends: Vec<Option<(String, char)>> = names.iter().map(|name| numbered(name)).collect();
+    let is_pair = |a: usize, b: usize| match (&ends[a], &ends[b]) {
+        (Some((a, '1')), Some((b, '2'))) => a == b && !is_id(a),
+        (Some((a, 'a')), Some((b, 'b'))) => a == b && (a.is_empty() || !is_id(a)),
+        _ => PAIR.iter().any(|(first, second)| same(names[a], first) && same(names[b], second)),
+    };
+    let may =
+        |i: &usize| ends[*i].is_some() || PAIR.iter().any(|(a, b)| same(names[*i], a) || same(names[*i], b));
+    let columns: Vec<usize> = (0..names.len()).filter(may).collect();
+    let all = columns.iter().flat_map(|a| columns.iter().map(move |b| (*a, *b)));
+    all.filter(|(a, b)| is_pair(*a, *b)).collect()
 }
 
 /// Whether a first row is a header, by its names: one that hardly means anything else, or two that might.
 pub(super) fn is_header<'a>(fields: impl Iterator<Item = &'a str> + Clone) -> bool {
     let else_known = |name: &str| TEXT_ELSE.iter().chain(&LABEL_ELSE).any(|known| same(name, known));
     // texts of a pair have a label beside them
-    let pair = |a: &str| a.len() > 1 && fields.clone().count() > 2 && fields.clone().any(|b| is_pair(a, b));
-    fields.clone().any(is_known)
-        || fields.clone().any(pair)
-        || fields.filter(|name| else_known(name)).count() > 1
+    let names: Vec<&str> = fields.clone().collect();
+    let paired = || names.len() > 2 && pairs(&names).iter().any(|(a, _)| names[*a].trim().len() > 1);
+    fields.clone().any(is_known) || fields.filter(|name| else_known(name)).count() > 1 || paired()
 }
 
 /// The columns of a table, as indices into its names.
@@ -175,18 +180,10 @@ pub(super) fn by_values(rows: &[[&str; 2]]) -> Option<(Columns, bool)> {
     plain.then_some((Columns { text: 1 - label, pair: None, label }, header))
 }
 
-/// The columns that are the texts of a pair, but for `label`.
-fn pairs(names: &[&str], label: Option<usize>) -> Vec<(usize, usize)> {
-    let columns = || (0..names.len()).filter(|index| Some(*index) != label);
-    columns()
-        .flat_map(|a| columns().map(move |b| (a, b)))
-        .filter(|(a, b)| is_pair(names[*a], names[*b]))
-        .collect()
-}
-
 /// One text or two, by their names alone.
 fn texts(source: &Source, names: &[&str], label: usize) -> Result<(usize, Option<usize>), DataError> {
-    let pairs = pairs(names, Some(label));
+    let mut pairs = pairs(names);
+    pairs.retain(|(a, b)| *a != label && *b != label);
     let in_pair = |index: &usize| pairs.iter().any(|(a, b)| a == index || b == index);
     let mut singles = known_first(names, [&TEXT, &TEXT_ELSE]);
     singles.retain(|index| *index != label && !in_pair(index));
@@ -207,12 +204,14 @@ fn texts(source: &Source, names: &[&str], label: usize) -> Result<(usize, Option
 /// The columns that could be the label, by their names alone.
 fn labels(names: &[&str]) -> Vec<usize> {
     let labels = known_first(names, [&LABEL, &LABEL_ELSE]);
-    match (known(names, &TEXT).as_slice(), pairs(names, None).as_slice()) {
+    match (known(names, &TEXT).as_slice(), pairs(names).as_slice()) {
         _ if !labels.is_empty() => labels,
         (&[text], _) if names.len() == 2 => the_other(names, text).into_iter().collect(),
         (_, &[(a, b)]) => {
-            let rest: Vec<usize> =
-                (0..names.len()).filter(|i| *i != a && *i != b && !is_nothing(names[*i])).collect();
+            let mut rest: Vec<usize> = (0..names.len()).filter(|i| *i != a && *i != b).collect();
+            if rest.len() > 1 {
+                rest.retain(|i| !is_id(names[*i]));
+            }
             if rest.len() == 1 { rest } else { labels }
         }
         _ => labels,
@@ -222,16 +221,17 @@ fn labels(names: &[&str]) -> Vec<usize> {
 /// Of two columns with names the one that is not `index`.
 fn the_other(names: &[&str], index: usize) -> Option<usize> {
     let other = 1usize.checked_sub(index).filter(|_| names.len() == 2)?;
-    (!is_nothing(names[other])).then_some(other)
+    let nothing = names[other].trim().is_empty() || ID.iter().any(|id| same(names[other], id));
+    (!nothing).then_some(other)
 }
 
-/// Whether a column of this name is neither text nor label.
-fn is_nothing(name: &str) -> bool {
+/// Whether a column beside others numbers something.
+fn is_id(name: &str) -> bool {
     let id = |name: &str| {
-        ID.iter().any(|id| same(name, id))
-            || [" id", "_id", "-id"].iter().any(|end| name.to_lowercase().ends_with(end))
+        let ends = [" id", "_id", "-id"].iter().any(|end| name.to_lowercase().ends_with(end));
+        name.trim().is_empty() || ends || ID.iter().any(|id| same(name, id))
     };
-    name.trim().is_empty() || id(name) || numbered(name).is_some_and(|(stem, _)| id(&stem))
+    id(name) || numbered(name).is_some_and(|(stem, _)| !stem.is_empty() && id(&stem))
 }
 
 /// The indices of the names that are in the first list that has any of them.

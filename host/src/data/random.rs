@@ -23,7 +23,7 @@ impl SplitMix {
 
     /// True with this probability.
     pub fn chance(&mut self, probability: f64) -> bool {
-        ((self.next_u64() >> 11) as f64) < probability * (1u64 << 53) as f64
+        self.unit() < probability
     }
 
     /// A number from 0 to below 1.

@@ -1,14 +1,13 @@
 //! The step before fine-tuning on pairs: a sentence encoder learns to compare.
 
 use super::run::{Progress, RunError, Watch};
-use super::step::{fingerprint, fit, hex, json, once, save};
+use super::step::{fingerprint, fit, json, once, save};
 use super::{Compare, Recipe, base, prepare::Prepared};
 use crate::bert::{Checkpoint, Classifier, ProblemType};
 use crate::data::{self, Dataset, Example, Source, Target, Task};
 use crate::metrics::Metric;
 use crate::pretrain;
 use crate::train::{Criterion, Encoded, Supervised, TrainOptions};
-use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::path::PathBuf;
 
@@ -61,7 +60,7 @@ pub(super) fn learn_to_compare(
     let print = fingerprint(&[
         "compare",
         &base::digest(&recipe.base.checkpoint)?,
-        &hex(&Sha256::digest(texts.join("\n"))),
+        &fingerprint(&texts.iter().map(String::as_str).collect::<Vec<_>>()),
         &json(&options),
         &format!("{pooling:?} {count} {max_tokens}"),
     ]);
@@ -82,10 +81,13 @@ pub(super) fn learn_to_compare(
     }
     once("learn to compare", &folder, &print, watch, |watch| {
         let mut data = Dataset::read_to_measure(&[Source::new(&file)], Some(Task::Regression), None)?;
-        let held_out = data.examples.split_off(data.len() - HELD_OUT);
+        let held_out = data.examples.split_off(data.len().saturating_sub(HELD_OUT));
         let dev = Dataset { examples: held_out, ..data.clone() };
         let mut learner = base.clone();
-        learner.pass_through_pooler();
+        if recipe.base.pooler.passes_through(&learner) {
+            watch(Progress::Note("the pooler passes [CLS] on (base.pooler)"));
+            learner.pass_through_pooler();
+        }
         learner.config.set_labels(&["score".to_owned()], ProblemType::Regression);
         let mut learner = Classifier::new(learner, options.seed)?;
         let encode = |data| Encoded::new(data, learner.tokenizer(), max_tokens);

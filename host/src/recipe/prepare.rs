@@ -4,7 +4,7 @@ use super::run::{Progress, RunError, Watch};
 use super::step::hex;
 use super::{Files, Recipe};
 use crate::bert::{Checkpoint, Classifier, ProblemType};
-use crate::data::{self, Dataset, Labels, Task};
+use crate::data::{self, DataError, Dataset, Labels, Task};
 use crate::metrics::Metric;
 use crate::train::{Criterion, Encoded};
 
@@ -22,6 +22,11 @@ impl Prepared {
         let labels = recipe.task.labels.clone().map(Labels::ordered).transpose()?;
         let sources = |files: &Files| recipe.data.sources(files);
         let mut train = Dataset::read(&sources(&recipe.data.train), recipe.task.kind, labels)?;
+        if recipe.data.symmetric && !train.is_paired() {
+            let (path, problem) =
+                (train.files[0].path.clone(), "is true, but no row has two texts".to_owned());
+            return Err(DataError::Option { path, option: "symmetric", problem }.into());
+        }
         let read = |files: &Option<Files>, train: &Dataset| {
             files.as_ref().map(|files| train.read_like(&sources(files))).transpose()
         };

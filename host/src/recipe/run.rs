@@ -273,9 +273,13 @@ fn check_other_teachers(recipe: &Recipe, prepared: &Prepared, own: &Checkpoint) 
     Ok(())
 }
 
-/// Errors where a file that is read after training is missing or cannot be read, a student has layers that the base lacks, none is
+/// Errors where nothing would make a head, a file that is read after training is missing or cannot be read, a student has layers that the base lacks, none is
 /// as small as it should be, or the bundle would be refused.
 fn check_what_follows(recipe: &Recipe, prepared: &Prepared, base: &Checkpoint) -> Result<(), RunError> {
+    let headless = !base.tensors.contains_key("classifier.weight") || recipe.base.pooler.passes_through(base);
+    if recipe.train.epochs == Some(0.0) && headless {
+        return Err(RunError::NoHead { path: recipe.base.checkpoint.clone() });
+    }
     manifest(recipe, base, prepared).check()?;
     prepared.golden(recipe)?;
     for path in recipe.distill.iter().flat_map(|distill| &distill.unlabelled) {
@@ -349,9 +353,6 @@ fn train_teachers(recipe: &Recipe, prepared: &Prepared, watch: Watch) -> Result<
                 checkpoint.pass_through_pooler();
                 // a head that was trained on another pooler is none
                 checkpoint.tensors.retain(|name, _| !name.starts_with("classifier."));
-            }
-            if options.epochs == Some(0.0) && !checkpoint.tensors.contains_key("classifier.weight") {
-                return Err(RunError::NoHead { path: recipe.base.checkpoint.clone() });
             }
             if recipe.train.epochs.is_none() || recipe.train.learning_rate.is_none() {
                 let (epochs, rate) =

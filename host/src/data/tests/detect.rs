@@ -21,6 +21,8 @@ fn columns_by_what_is_left_or_by_other_names() {
             "text `sentence_A`, pair `sentence_B`, label `judgment`",
         ),
         ("question,answer,label\na,b,x\nc,d,y\n", "text `question`, pair `answer`, label `label`"),
+        ("text,class_id\na,x\nb,y\n", "text `text`, label `class_id`"),
+        ("text_a,text_b,class_id\na,b,x\nc,d,y\n", "text `text_a`, pair `text_b`, label `class_id`"),
         ("a,b,score\na,b,1\nc,d,2\n", "text `a`, pair `b`, label `score`"),
     ] {
         assert_eq!(reading(content).unwrap(), csv(columns), "{content}");
