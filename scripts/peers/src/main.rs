@@ -1,7 +1,7 @@
 //! `peers rten MODEL.onnx` answers each line `TOKENS MILLISECONDS` on stdin with the median time of one text in
 //! microseconds; `peers rten-count MODEL.onnx` runs `TOKENS TEXTS` instead, and measures nothing; `peers ort-count
-//! LIBRARY MODEL.onnx` (feature `ort`) does so with an ONNX Runtime; `peers peak` prints what the core can do at most, in
-//! products a second.
+//! LIBRARY MODEL.onnx` (feature `ort`) does so with an ONNX Runtime; `peers peak BYTES` prints what the core can do at most:
+//! products a second, and bytes a second of reading so many of them over and over.
 
 use rten::{ModelOptions, RunOptions, ThreadPool, ValueOrView};
 use std::error::Error;
@@ -16,11 +16,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["rten-count", model] => serve(model, true),
         #[cfg(feature = "ort")]
         ["ort-count", library, model] => ort_count(library, model),
-        ["peak"] => {
-            println!("{}", peak::json());
+        ["peak", bytes] => {
+            println!("{}", peak::json(bytes.parse()?));
             Ok(())
         }
-        _ => Err("usage: peers rten MODEL.onnx | peers rten-count MODEL.onnx | peers peak".into()),
+        _ => Err("usage: peers rten MODEL.onnx | peers rten-count MODEL.onnx | peers peak BYTES".into()),
     }
 }
 
@@ -99,8 +99,8 @@ mod peak {
 
     const ROUNDS: u64 = 20_000_000;
 
-    /// The best of several tries, in products (a multiplication and an addition) a second.
-    pub fn json() -> String {
+    /// The best of several tries: products (a multiplication and an addition) and bytes a second.
+    pub fn json(bytes: usize) -> String {
         let best = |f: &dyn Fn() -> f64| (0..5).map(|_| f()).fold(0.0, f64::max);
         let (mut vnni, mut f32_wide) = (0.0, 0.0);
         if is_x86_feature_detected!("avx512vnni") && is_x86_feature_detected!("avx512f") {
@@ -110,14 +110,61 @@ mod peak {
         }
         let avx2 = if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
             // SAFETY: likewise
-            (best(&|| unsafe { int16() }), best(&|| unsafe { floats_avx2() }))
+            let memory = Pages::new(bytes);
+            // SAFETY: likewise
+            unsafe { (best(&|| int16()), best(&|| floats_avx2()), best(&|| read(memory.blocks()))) }
         } else {
-            (0.0, 0.0)
+            (0.0, 0.0, 0.0)
         };
         format!(
-            r#"{{"avx512_vnni_int8": {vnni}, "avx512_f32": {f32_wide}, "avx2_int16": {}, "avx2_f32": {}}}"#,
-            avx2.0, avx2.1
+            r#"{{"avx512_vnni_int8": {vnni}, "avx512_f32": {f32_wide}, "avx2_int16": {}, "avx2_f32": {}, "bytes": {}}}"#,
+            avx2.0, avx2.1, avx2.2
         )
+    }
+
+    /// Memory in large pages where Linux gives them.
+    struct Pages {
+        memory: Vec<u8>,
+        bytes: usize,
+    }
+
+    impl Pages {
+        const SIZE: usize = 2 << 20;
+
+        fn new(bytes: usize) -> Pages {
+            unsafe extern "C" {
+                fn madvise(address: *mut u8, length: usize, advice: i32) -> i32;
+            }
+            const MADV_HUGEPAGE: i32 = 14;
+            let mut memory: Vec<u8> = Vec::with_capacity(bytes.next_multiple_of(Self::SIZE) + Self::SIZE);
+            let begin = memory.as_ptr().align_offset(Self::SIZE);
+            // SAFETY: the pages lie within what was allocated; the call only advises.
+            unsafe { madvise(memory.as_mut_ptr().add(begin), bytes.next_multiple_of(Self::SIZE), MADV_HUGEPAGE) };
+            memory.resize(begin + bytes, 1);
+            Pages { memory, bytes }
+        }
+
+        fn blocks(&self) -> &[__m256i] {
+            let bytes = &self.memory[self.memory.len() - self.bytes..];
+            // SAFETY: any bits are a value.
+            unsafe { bytes.align_to().1 }
+        }
+    }
+
+    #[target_feature(enable = "avx2")]
+    unsafe fn read(blocks: &[__m256i]) -> f64 {
+        let mut s = [_mm256_setzero_si256(); 8];
+        let times = (1 << 30) / size_of_val(blocks) + 1;
+        let begin = Instant::now();
+        for _ in 0..times {
+            for blocks in blocks.chunks_exact(8) {
+                for (sum, block) in s.iter_mut().zip(blocks) {
+                    *sum = _mm256_xor_si256(*sum, *block);
+                }
+            }
+            std::hint::black_box(&mut s);
+        }
+        (times * size_of_val(blocks)) as f64 / begin.elapsed().as_secs_f64()
     }
 
     /// Ten independent sums, kept in registers: the optimiser must neither merge them nor compute them ahead.
@@ -171,7 +218,7 @@ mod peak {
 
 #[cfg(not(target_arch = "x86_64"))]
 mod peak {
-    pub fn json() -> String {
+    pub fn json(_bytes: usize) -> String {
         "{}".into()
     }
 }
