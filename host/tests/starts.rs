@@ -303,7 +303,11 @@ fn a_sentence_encoder_learns_to_compare_before_it_is_fine_tuned_on_pairs() {
     );
     assert_eq!(trained("worn", "", "1"), [(make, true), (compare, true), (train.clone(), true)]);
     assert_eq!(trained("worn", "compare = \"never\"", "2"), [(train.clone(), false)]);
-    assert_eq!(trained("fresh", "", "3"), [(train, false)]);
+    assert_eq!(trained("fresh", "", "3"), [(train.clone(), false)]);
+    let mut able = base(0.009);
+    able.config.compares_pairs = true;
+    able.save(&path("able")).unwrap();
+    assert_eq!(trained("able", "", "4"), [(train, false)]);
 
     // what it learned is where training started, but for the head
     let [compares, teacher] = ["1/compares", "1/teacher"].map(|f| Checkpoint::load(&path(f)).unwrap());
@@ -314,22 +318,27 @@ fn a_sentence_encoder_learns_to_compare_before_it_is_fine_tuned_on_pairs() {
     };
     assert!(far(&compares, &teacher) < 1e-6 && far(&compares, &base(0.009)) > 1e-4);
     assert_eq!((compares.config.num_labels(), teacher.config.num_labels()), (1, 2));
+    assert!(compares.config.compares_pairs && teacher.config.compares_pairs);
 
-    // students learn from those pairs too
-    let text = "output = \"1\"\n[data]\ntrain = \"pairs.csv\"\n[base]\ncheckpoint = \"worn\"\n[task]\nmax_tokens = 16\n[train]\nepochs = 1\n\
-                learning_rate = 1e-9\n[distill]\nlayers = 1\nepochs = 0.01\n[pack]\nname = \"x\"\n";
-    let mut notes = Vec::new();
-    let mut watch = |progress: Progress| {
-        if let Progress::Note(note) = progress {
-            notes.push(note.to_owned());
-        }
-    };
-    run(&Recipe::parse(text, &path("recipe.toml")).unwrap(), Until::Distill, &mut watch).unwrap();
-    let without = notes.iter().find_map(|note| {
-        let (_, rest) = note.split_once("texts to learn from: ")?;
-        rest.split_once("with labels, ")?.1.split(' ').next()?.parse::<usize>().ok()
-    });
-    assert!(without.is_some_and(|count| count > 4000), "{notes:?}");
+    // students learn from those pairs too, also those of a base that needs none
+    for (checkpoint, output) in [("worn", 1), ("able", 4)] {
+        let text = format!(
+            "output = \"{output}\"\n[data]\ntrain = \"pairs.csv\"\n[base]\ncheckpoint = \"{checkpoint}\"\n[task]\nmax_tokens = 16\n\
+             [train]\nepochs = 1\nlearning_rate = 1e-9\n[distill]\nlayers = 1\nepochs = 0.01\n[pack]\nname = \"x\"\n"
+        );
+        let mut notes = Vec::new();
+        let mut watch = |progress: Progress| {
+            if let Progress::Note(note) = progress {
+                notes.push(note.to_owned());
+            }
+        };
+        run(&Recipe::parse(&text, &path("recipe.toml")).unwrap(), Until::Distill, &mut watch).unwrap();
+        let without = notes.iter().find_map(|note| {
+            let (_, rest) = note.split_once("texts to learn from: ")?;
+            rest.split_once("with labels, ")?.1.split(' ').next()?.parse::<usize>().ok()
+        });
+        assert!(without.is_some_and(|count| count > 4000), "{notes:?}");
+    }
 }
 
 #[test]

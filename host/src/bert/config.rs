@@ -51,6 +51,9 @@ pub struct Config {
     /// Which loss the head was trained with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem_type: Option<ProblemType>,
+    /// Whether it was taught how alike two texts are that it reads together: no key of Transformers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub compares_pairs: bool,
     /// How a student differs from the plain form it is stored in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goldcrest: Option<StudentShape>,

@@ -9,7 +9,7 @@ use crate::metrics::Metric;
 use crate::pretrain;
 use crate::train::{Criterion, Encoded, Supervised, TrainOptions};
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Texts that it takes at least.
 const LEAST: usize = 100;
@@ -19,15 +19,17 @@ const PAIRS: [usize; 2] = [8_000, 40_000];
 /// Pairs that only measure how well it compares.
 const HELD_OUT: usize = 500;
 
-/// A base that learned to compare.
+/// A base that compares.
 pub(super) struct Compares {
-    /// Its folder.
-    pub folder: PathBuf,
-    /// The pairs that it learned from.
+    /// Its folder, if it had to learn that.
+    pub learned: Option<PathBuf>,
+    /// The pairs that it learned from, or that are for its students alone.
     pub pairs: PathBuf,
 }
 
 /// Lets the base compare pairs of the training texts, where the recipe and the base are such.
+///
+/// Of one that can already, only the pairs are made, and those only for students.
 pub(super) fn learn_to_compare(
     recipe: &Recipe,
     base: &Checkpoint,
@@ -38,6 +40,10 @@ pub(super) fn learn_to_compare(
         return Ok(None);
     };
     if !prepared.train.is_paired() || base.tensors.contains_key("classifier.weight") {
+        return Ok(None);
+    }
+    let can_already = base.config.compares_pairs;
+    if can_already && recipe.distill.is_none() {
         return Ok(None);
     }
     let texts = texts(prepared);
@@ -79,6 +85,9 @@ pub(super) fn learn_to_compare(
         std::fs::create_dir_all(&folder).map_err(RunError::io(&folder))?;
         save(&file, lines(&pairs).as_bytes())?;
     }
+    if can_already {
+        return Ok(Some(Compares { learned: None, pairs: file }));
+    }
     once("learn to compare", &folder, &print, watch, |watch| {
         let mut data = Dataset::read_to_measure(&[Source::new(&file)], Some(Task::Regression), None)?;
         let held_out = data.examples.split_off(data.len().saturating_sub(HELD_OUT));
@@ -89,6 +98,7 @@ pub(super) fn learn_to_compare(
             learner.pass_through_pooler();
         }
         learner.config.set_labels(&["score".to_owned()], ProblemType::Regression);
+        learner.config.compares_pairs = true;
         let mut learner = Classifier::new(learner, options.seed)?;
         let encode = |data| Encoded::new(data, learner.tokenizer(), max_tokens);
         let (train, dev) = (encode(data)?, encode(dev)?);
@@ -96,17 +106,17 @@ pub(super) fn learn_to_compare(
         let objective = Supervised::new(&train.data, &options)?;
         fit(&mut learner, [&train, &dev], criterion, &options, &objective, &folder, &print, watch)
     })?;
-    Ok(Some(Compares { folder, pairs: file }))
+    Ok(Some(Compares { learned: Some(folder), pairs: file }))
+}
+
+/// What learned to compare, without what it compared with.
+pub(super) fn without_comparison(folder: &Path) -> Result<Checkpoint, RunError> {
+    let mut base = Checkpoint::load(folder)?;
+    base.tensors.retain(|name, _| !name.starts_with("classifier."));
+    Ok(base)
 }
 
 impl Compares {
-    /// The base without what it compared with.
-    pub fn checkpoint(&self) -> Result<Checkpoint, RunError> {
-        let mut base = Checkpoint::load(&self.folder)?;
-        base.tensors.retain(|name, _| !name.starts_with("classifier."));
-        Ok(base)
-    }
-
     /// The pairs, for students to learn from too.
     pub fn unlabelled(&self) -> Result<Vec<(String, Option<String>)>, RunError> {
         Ok(data::unlabelled(&self.pairs, true, &Source::new(&self.pairs))?)

@@ -2,7 +2,7 @@
 
 use super::aware::quantization_aware;
 use super::pack::{manifest, pack};
-use super::pairs::{Compares, learn_to_compare};
+use super::pairs::{Compares, learn_to_compare, without_comparison};
 use super::step::{fingerprint, fit, json, once};
 use super::wider::pack_wider;
 use super::{Aware, Head, Recipe, base, prepare::Prepared, students::distil};
@@ -304,7 +304,7 @@ fn check_what_follows(recipe: &Recipe, prepared: &Prepared, base: &Checkpoint) -
 struct Teachers {
     folders: Vec<PathBuf>,
     summaries: Vec<Summary>,
-    /// What they started from, where that learned to compare.
+    /// What they started from, where that compares pairs.
     compares: Option<Compares>,
 }
 
@@ -313,8 +313,9 @@ fn train_teachers(recipe: &Recipe, prepared: &Prepared, watch: Watch) -> Result<
     let mut whole = load_base(recipe, prepared)?;
     let compares = learn_to_compare(recipe, &whole, prepared, watch)?;
     let mut base = base::digest(&recipe.base.checkpoint)?;
-    if let Some(compares) = &compares {
-        (whole, base) = (compares.checkpoint()?, base::digest(&compares.folder)?);
+    let learned = compares.as_ref().and_then(|c| c.learned.as_deref());
+    if let Some(folder) = learned {
+        (whole, base) = (without_comparison(folder)?, base::digest(folder)?);
         prepared.set_head(&mut whole);
     }
     let count = recipe.distill.as_ref().map_or(1, |d| d.teachers);
@@ -348,7 +349,7 @@ fn train_teachers(recipe: &Recipe, prepared: &Prepared, watch: Watch) -> Result<
             &json(&prepared.criterion),
         ]);
         let summary = once(&name, &folder, &print, watch, |watch| {
-            if compares.is_none() && recipe.base.pooler.passes_through(&checkpoint) {
+            if learned.is_none() && recipe.base.pooler.passes_through(&checkpoint) {
                 watch(Progress::Note("the pooler passes [CLS] on (base.pooler)"));
                 checkpoint.pass_through_pooler();
                 // a head that was trained on another pooler is none

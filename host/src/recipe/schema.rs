@@ -133,7 +133,8 @@ pub struct Base {
     #[serde(default)]
     pub head: Head,
     /// Whether a sentence encoder that is to read pairs first learns to compare pairs made of the training texts
-    /// ([`pretrain`](crate::pretrain)): `auto` is where it has no classifier for these labels, `never` never: auto.
+    /// ([`pretrain`](crate::pretrain)): `auto` is where it has no classifier for these labels and cannot compare already
+    /// ([`compares_pairs`](crate::bert::Config::compares_pairs)), as `models/base` can; `never` never: auto.
     #[serde(default)]
     pub compare: Compare,
 }

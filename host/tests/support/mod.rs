@@ -139,6 +139,7 @@ pub fn checkpoint(shape: &Shape, seed: u64) -> Checkpoint {
         id2label: (0..shape.labels).map(|i| (i, format!("label {i}"))).collect(),
         label2id: BTreeMap::new(),
         problem_type: None,
+        compares_pairs: false,
         goldcrest: (!plain).then_some(student),
         extra: Default::default(),
     };
