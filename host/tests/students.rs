@@ -162,7 +162,9 @@ fn a_smaller_base_is_half_as_wide_and_can_be_fine_tuned() {
     let folder = tempfile::tempdir().unwrap();
     let (base, output, texts) =
         (folder.path().join("base"), folder.path().join("small"), folder.path().join("texts.txt"));
-    model().save(&base).unwrap();
+    let mut compares = model();
+    compares.config.compares_pairs = true;
+    compares.save(&base).unwrap();
     std::fs::write(&texts, "red fast warm\nslower blue\ncold high low green\nred fast warm\n").unwrap();
     let order = Shrink {
         base: base.clone(),
@@ -189,6 +191,7 @@ fn a_smaller_base_is_half_as_wide_and_can_be_fine_tuned() {
         "every piece has letters that no other piece has"
     );
     assert_eq!(small.config.hidden_dropout_prob, model().config.hidden_dropout_prob);
+    assert!(!small.config.compares_pairs, "it was not taught to");
     assert!(!small.tensors.contains_key("classifier.weight") && !output.join(".goldcrest-training").exists());
     let bytes = |folder: &std::path::Path| std::fs::metadata(folder.join("model.safetensors")).unwrap().len();
     assert!(bytes(&output) * 2 < bytes(&base), "{} {}", bytes(&output), bytes(&base));
@@ -205,7 +208,7 @@ fn a_smaller_base_is_half_as_wide_and_can_be_fine_tuned() {
         refused(folder);
     }
     assert_eq!(std::fs::read_to_string(theirs.join("notes.txt")).unwrap(), "precious");
-    assert_eq!(Checkpoint::load(&base).unwrap().config, model().config);
+    assert_eq!(Checkpoint::load(&base).unwrap().config, compares.config);
 }
 
 /// Two texts of different length, so that one is padded.

@@ -273,8 +273,8 @@ fn check_other_teachers(recipe: &Recipe, prepared: &Prepared, own: &Checkpoint) 
     Ok(())
 }
 
-/// Errors where nothing would make a head, a file that is read after training is missing or cannot be read, a student has layers that the base lacks, none is
-/// as small as it should be, or the bundle would be refused.
+/// Errors where nothing would make a head, a file that is read after training is missing or cannot be read, a student has
+/// layers that the base lacks, none is as small as it should be, or the bundle would be refused.
 fn check_what_follows(recipe: &Recipe, prepared: &Prepared, base: &Checkpoint) -> Result<(), RunError> {
     let headless = !base.tensors.contains_key("classifier.weight") || recipe.base.pooler.passes_through(base);
     if recipe.train.epochs == Some(0.0) && headless {

@@ -112,6 +112,8 @@ pub fn shrink(shrink: &Shrink, watch: Watch) -> Result<(), RunError> {
     let mut base: Checkpoint = pruned.checkpoint;
     (base.config.hidden_dropout_prob, base.config.attention_probs_dropout_prob) = dropout;
     base.tensors.retain(|name, _| !name.starts_with("classifier."));
+    // what stays of the layers was not taught to compare
+    base.config.compares_pairs = false;
     if shrink.pooling == Pooling::Mean {
         base.pass_through_pooler();
     }
