@@ -169,7 +169,7 @@ fn distillation_objective() {
                 Answers { logits: random(&mut r, texts * labels), cls: random(&mut r, texts * cls_width) };
             let options = Distill {
                 alpha_hard: 0.3,
-                cls_weight: 2.0,
+                cls_weight: Some(2.0),
                 hidden_weight: 5.0,
                 relation_weight: 3.0,
                 ..Distill::default()

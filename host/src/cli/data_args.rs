@@ -1,4 +1,4 @@
-use goldcrest::data::{Column, Format, Source};
+use goldcrest::data::{Column, Format, LabelColumns, Source};
 use std::path::{Path, PathBuf};
 
 /// How to read labelled texts; what is not said is detected.
@@ -11,10 +11,10 @@ pub struct Reading {
     /// Column of the second text
     #[arg(long, value_name = "COLUMN")]
     pair: Option<String>,
-    /// Column of the label
+    /// Column of the label; given several times, columns of 0 and 1, one for each label
     #[arg(long, value_name = "COLUMN")]
-    label: Option<String>,
-    /// auto, csv, tsv, jsonl or lines
+    label: Vec<String>,
+    /// auto, csv, tsv, jsonl, lines or fasttext
     #[arg(long, value_parser = format)]
     format: Option<Format>,
     /// Whether the first row names the columns
@@ -34,7 +34,7 @@ pub struct Reading {
 /// Labelled texts and how to read them.
 #[derive(clap::Args)]
 pub struct DataArgs {
-    /// Labelled texts: CSV, TSV, JSON Lines, or lines of label, tab, text
+    /// Labelled texts: CSV, TSV, JSON Lines, lines of label, tab, text, or of fastText
     pub data: PathBuf,
     #[command(flatten)]
     reading: Reading,
@@ -52,18 +52,21 @@ impl DataArgs {
 
 impl Reading {
     pub fn source(&self, path: &Path) -> Source {
-        let column = |name: &Option<String>| {
-            name.as_ref().map(|n| match n.parse::<usize>() {
-                Ok(position) => Column::Position(position),
-                Err(_) => Column::Name(n.clone()),
-            })
+        let column = |name: &String| match name.parse::<usize>() {
+            Ok(position) => Column::Position(position),
+            Err(_) => Column::Name(name.clone()),
+        };
+        let label = match &self.label[..] {
+            [] => None,
+            [one] => Some(LabelColumns::One(column(one))),
+            several => Some(LabelColumns::Each(several.iter().map(column).collect())),
         };
         Source {
             path: path.into(),
             format: self.format.unwrap_or_default(),
-            text: column(&self.text),
-            pair: column(&self.pair),
-            label: column(&self.label),
+            text: self.text.as_ref().map(column),
+            pair: self.pair.as_ref().map(column),
+            label,
             header: self.header,
             quoting: self.quoting,
             delimiter: self.delimiter,
@@ -85,5 +88,5 @@ fn delimiter(text: &str) -> Result<char, String> {
 
 /// A value of clap.
 fn format(text: &str) -> Result<Format, String> {
-    serde_json::from_value(text.into()).map_err(|_| "it is auto, csv, tsv, jsonl or lines".into())
+    serde_json::from_value(text.into()).map_err(|_| "it is auto, csv, tsv, jsonl, lines or fasttext".into())
 }

@@ -79,7 +79,8 @@ pub struct Dataset {
 
 impl Dataset {
     /// Reads training data. Without a `task` it is taken from the label column: arrays (or a `label_separator`) mean
-    /// multi-label, a column named `score` means regression (not where `labels` are given), else single-label.
+    /// multi-label, and so does a column for each label; a column named `score` means regression (not where `labels` are given), and
+    /// so do many different numbers with fractions; else single-label.
     /// Without `labels` they are the names that occur, sorted.
     ///
     /// # Errors
@@ -141,6 +142,7 @@ impl Dataset {
         let labels = match (task, labels) {
             (Task::Regression, _) => Labels::default(),
             (_, Some(labels)) => labels,
+            (_, None) if !files[0].labels.is_empty() => Labels::ordered(files[0].labels.clone())?,
             (_, None) => {
                 Labels::sorted(files.iter().flat_map(|file| &file.rows).flat_map(|row| names(&row.label)))
             }
@@ -328,9 +330,12 @@ fn names(label: &Cell) -> impl Iterator<Item = &str> {
     names.iter().map(String::as_str).filter(|name| !name.is_empty())
 }
 
+/// More different numbers with fractions than this are no names of classes.
+const FRACTIONS: usize = 20;
+
 /// `classes`: labels are given, so it is not regression.
 fn detect_task(source: &Source, files: &[Rows], classes: bool) -> Result<Task, DataError> {
-    let mut cells = files.iter().flat_map(|file| &file.rows).map(|row| &row.label);
+    let cells = files.iter().flat_map(|file| &file.rows).map(|row| &row.label);
     let ambiguous = |problem: String| {
         Err(DataError::Ambiguous { path: source.path.clone(), problem, option: "[task] kind` or `--task" })
     };
@@ -341,7 +346,7 @@ fn detect_task(source: &Source, files: &[Rows], classes: bool) -> Result<Task, D
         return Ok(Task::SingleLabel);
     }
     let column = files[0].label_name.as_deref().unwrap_or_default();
-    if detect::same(column, detect::SCORE) {
+    if detect::last_word(column) == detect::SCORE {
         return Ok(Task::Regression);
     }
     if detect::same(column, detect::LABELS)
@@ -353,7 +358,10 @@ fn detect_task(source: &Source, files: &[Rows], classes: bool) -> Result<Task, D
     }
     let number = |cell: &Cell| names(cell).all(|name| name.parse::<f32>().is_ok());
     let integer = |cell: &Cell| names(cell).all(|name| name.parse::<i64>().is_ok());
-    if cells.clone().all(number) && !cells.all(integer) {
+    if cells.clone().all(number) && !cells.clone().all(integer) {
+        if cells.flat_map(names).collect::<HashSet<_>>().len() > FRACTIONS {
+            return Ok(Task::Regression);
+        }
         return ambiguous("the labels are numbers with fractions: single-label or regression".to_owned());
     }
     Ok(Task::SingleLabel)

@@ -3,8 +3,8 @@
 
 use csv::{ReaderBuilder, StringRecord};
 
-use super::rows::{Cell, Row, Rows, at};
-use super::{Column, DataError, Format, Source, detect};
+use super::rows::{self, Cell, Row, Rows, at, labels_shown, labels_that_hold};
+use super::{Column, DataError, Format, LabelColumns, Source, detect};
 
 pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Rows, DataError> {
     let delimiter = delimiter(source, content, format)?;
@@ -19,6 +19,13 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
         None => by_names(source, &records)?,
     };
     let names = names(first, header);
+    let each = matches!(source.label, Some(LabelColumns::Each(_)));
+    // a label without a name has its position
+    let label = |index: usize| match names[index].trim() {
+        "" => (index + 1).to_string(),
+        name => name.to_owned(),
+    };
+    let labels: Vec<String> = columns.labels.iter().filter(|_| each).map(|index| label(*index)).collect();
     let mut rows = Vec::with_capacity(records.len());
     for record in &records[usize::from(header)..] {
         let fields = &record.fields;
@@ -37,7 +44,13 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
             line: record.line,
             text: fields[columns.text].to_owned(),
             pair: columns.pair.map(|pair| fields[pair].to_owned()),
-            label: Cell::One(fields[columns.label].to_owned()),
+            label: match each {
+                true => {
+                    let values = columns.labels.iter().map(|index| &fields[*index]);
+                    labels_that_hold(source, record.line, labels.iter().map(String::as_str).zip(values))?
+                }
+                false => Cell::One(fields[columns.labels[0]].to_owned()),
+            },
         });
     }
     let column = |index: usize| match header {
@@ -45,26 +58,30 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
         false => format!("{}", index + 1),
     };
     let reading = format!(
-        "{format}, {}, {}, text {}{}, label {}",
+        "{format}, {}, {}, text {}{}, {}",
         if header { "header" } else { "no header" },
         if quoting { "quoted" } else { "not quoted" },
         column(columns.text),
         columns.pair.map(|pair| format!(", pair {}", column(pair))).unwrap_or_default(),
-        column(columns.label),
+        labels_shown(columns.labels.iter().map(|index| column(*index)).collect()),
     );
-    let label_name = header.then(|| names[columns.label].trim().to_owned());
+    let label_name = (header && !each).then(|| names[columns.labels[0]].trim().to_owned());
     let position = |index: usize| Some(Column::Position(index + 1));
+    let each = columns.labels.iter().filter(|_| each).copied().filter_map(position).collect::<Vec<_>>();
     let resolved = Source {
         format,
         text: position(columns.text),
         pair: columns.pair.and_then(position),
-        label: position(columns.label),
+        label: Some(match &each[..] {
+            [] => LabelColumns::One(Column::Position(columns.labels[0] + 1)),
+            _ => LabelColumns::Each(each),
+        }),
         header: Some(header),
         quoting: Some(quoting),
         delimiter: Some(char::from(delimiter)),
         ..source.clone()
     };
-    Ok(Rows { rows, label_name, reading, resolved })
+    Ok(Rows { rows, label_name, labels, reading, resolved })
 }
 
 /// The columns, and whether the first row names them, by what was said and by the first row.
@@ -80,7 +97,11 @@ fn by_names(source: &Source, records: &[Record]) -> Result<(detect::Columns, boo
             false => (1..=names.len()).map(|position| position.to_string()).collect(),
         },
     };
-    Ok((detect::columns(source, &names, missing)?, header))
+    let rows = &records[usize::from(header)..];
+    let binary = |index: &usize| {
+        rows.iter().all(|row| row.fields.get(*index).is_some_and(|value| rows::binary(value).is_some()))
+    };
+    Ok((detect::columns(source, &names, binary, missing)?, header))
 }
 
 /// What the first row calls the columns, or nothing.
@@ -196,12 +217,17 @@ fn quoting(source: &Source, content: &str, format: Format, delimiter: u8) -> Res
 
 /// Two columns, of which no name is known or said.
 fn by_values(source: &Source, records: &[Record]) -> Option<(detect::Columns, bool)> {
-    let given = [&source.text, &source.label].map(|column| match column {
+    let label = match &source.label {
+        Some(LabelColumns::One(label)) => Some(label),
+        Some(LabelColumns::Each(_)) => return None,
+        None => None,
+    };
+    let given = [source.text.as_ref(), label].map(|column| match column {
         Some(Column::Position(position @ 1..=2)) => Some(position - 1),
         _ => None,
     });
+    let said = [source.text.as_ref(), source.pair.as_ref(), label].into_iter().flatten().count();
     let [text, label] = given;
-    let said = [&source.text, &source.pair, &source.label].into_iter().flatten().count();
     let names = source.header != Some(false) && detect::is_header(records[0].fields.iter());
     if said > given.iter().flatten().count() || names || text.is_some() && text == label {
         return None;
@@ -212,17 +238,18 @@ fn by_values(source: &Source, records: &[Record]) -> Option<(detect::Columns, bo
     });
     let (mut columns, header) = detect::by_values(&two.collect::<Option<Vec<_>>>()?)?;
     if let Some(text) = text.or(label.map(|label| 1 - label)) {
-        (columns.text, columns.label) = (text, 1 - text);
+        (columns.text, columns.labels) = (text, vec![1 - text]);
     }
     if source.unlabelled {
-        columns.label = columns.text;
+        columns.labels = vec![columns.text];
     }
     Some((columns, source.header.unwrap_or(header)))
 }
 
 fn has_header(source: &Source, first: &StringRecord) -> Result<bool, DataError> {
-    let given = [&source.text, &source.pair, &source.label];
-    let named = given.iter().any(|column| matches!(column, Some(Column::Name(_))));
+    let labels = source.label.iter().flat_map(LabelColumns::columns);
+    let mut given = source.text.iter().chain(&source.pair).chain(labels);
+    let named = given.any(|column| matches!(column, Column::Name(_)));
     match source.header {
         Some(false) if named => {
             let problem = "is false, but a column is given by name".to_owned();

@@ -1,13 +1,16 @@
 //! What a user need not say: the format of a file and the meaning of its columns.
 
-use super::{Column, DataError, Format, Source};
+use super::rows::PREFIX;
+use super::{Column, DataError, Format, LabelColumns, Source};
 use std::collections::HashMap;
 
 /// Column names that mean one text, a pair of texts, a label. Compared without case.
 const TEXT: [&str; 7] = ["text", "sentence", "utterance", "message", "query", "review", "phrase"];
-const PAIR: [(&str, &str); 6] = [
+const PAIR: [(&str, &str); 8] = [
     ("question", "sentence"),
     ("question", "answer"),
+    ("question", "passage"),
+    ("question", "context"),
     ("premise", "hypothesis"),
     ("query", "document"),
     ("claim", "evidence"),
@@ -17,8 +20,10 @@ const PAIR: [(&str, &str); 6] = [
 const NUMBERED: [&str; 3] = ["text", "sentence", "question"];
 const LABEL: [&str; 7] = ["label", "labels", "score", "intent", "class", "category", "sentiment"];
 
-/// Names that mean them where none of those is there.
-const TEXT_ELSE: [&str; 8] = ["content", "comment", "tweet", "body", "post", "sms", "headline", "title"];
+/// Names that mean them where none of those is there. After these, names that end with one of the words above, as `comment_text`
+/// and `reviewText` do; of a label also those that begin with `is`.
+const TEXT_ELSE: [&str; 11] =
+    ["content", "comment", "tweet", "body", "post", "sms", "headline", "title", "excerpt", "essay", "utt"];
 const LABEL_ELSE: [&str; 6] = ["target", "emotion", "topic", "type", "tag", "rating"];
 
 /// Names of columns that are neither.
@@ -46,6 +51,8 @@ pub(super) fn format(source: &Source, content: &str) -> Result<Format, DataError
         "csv" => Format::Csv,
         "tsv" | "tab" => Format::Tsv,
         "jsonl" | "ndjson" => Format::Jsonl,
+        _ if first.starts_with(PREFIX) => Format::FastText,
+        _ if source.delimiter.is_some() => Format::Csv,
         _ if first.starts_with(['{', '[']) => Format::Jsonl,
         _ if first.split('\t').count() > 1 => {
             // a header, or told about columns: a table; else the way label and text are published without one
@@ -74,7 +81,44 @@ fn numbered(name: &str) -> Option<(String, char)> {
     Some((stem.to_owned(), end))
 }
 
-/// The columns that are the texts of a pair, by their names alone.
+/// The words of a name: what blanks, other signs and capitals in it separate; none where it has more words than names have.
+fn words(name: &str) -> Vec<String> {
+    const MOST: usize = 3;
+    let mut words = vec![String::new()];
+    let mut before = ' ';
+    for c in name.trim().chars() {
+        if !c.is_alphanumeric() || (c.is_uppercase() && before.is_lowercase()) {
+            words.push(String::new());
+        }
+        if c.is_alphanumeric() {
+            words.last_mut().expect("never empty").extend(c.to_lowercase());
+        }
+        before = c;
+    }
+    words.retain(|word| !word.is_empty());
+    if words.len() > MOST { Vec::new() } else { words }
+}
+
+/// The last word of a name, in small letters.
+pub(super) fn last_word(name: &str) -> String {
+    words(name).pop().unwrap_or_default()
+}
+
+/// Whether a name of several words is that of a text.
+fn text_by_words(name: &str) -> bool {
+    let words = words(name);
+    words.len() > 1 && words.last().is_some_and(|word| TEXT.contains(&&**word))
+}
+
+/// Whether a name of several words is that of a label.
+fn label_by_words(name: &str) -> bool {
+    match &words(name)[..] {
+        [first, .., last] => first == "is" || LABEL.contains(&&**last),
+        _ => false,
+    }
+}
+
+/// The columns that are the texts of a pair, by their names alone; of several pairs those whose names are usual, if any are.
 fn pairs(names: &[&str]) -> Vec<(usize, usize)> {
     let ends: Vec<Option<(String, char)>> = names.iter().map(|name| numbered(name)).collect();
     let is_pair = |a: usize, b: usize| match (&ends[a], &ends[b]) {
@@ -86,12 +130,18 @@ fn pairs(names: &[&str]) -> Vec<(usize, usize)> {
         |i: &usize| ends[*i].is_some() || PAIR.iter().any(|(a, b)| same(names[*i], a) || same(names[*i], b));
     let columns: Vec<usize> = (0..names.len()).filter(may).collect();
     let all = columns.iter().flat_map(|a| columns.iter().map(move |b| (*a, *b)));
-    all.filter(|(a, b)| is_pair(*a, *b)).collect()
+    let all: Vec<(usize, usize)> = all.filter(|(a, b)| is_pair(*a, *b)).collect();
+    let usual: Vec<_> = all.iter().copied().filter(|(a, _)| is_known(names[*a])).collect();
+    if usual.is_empty() { all } else { usual }
 }
 
 /// Whether a first row is a header, by its names: one that hardly means anything else, or two that might.
 pub(super) fn is_header<'a>(fields: impl Iterator<Item = &'a str> + Clone) -> bool {
-    let else_known = |name: &str| TEXT_ELSE.iter().chain(&LABEL_ELSE).any(|known| same(name, known));
+    let else_known = |name: &str| {
+        TEXT_ELSE.iter().chain(&LABEL_ELSE).chain(&ID).any(|known| same(name, known))
+            || text_by_words(name)
+            || label_by_words(name)
+    };
     // texts of a pair have a label beside them
     let names: Vec<&str> = fields.clone().collect();
     let paired = || names.len() > 2 && pairs(&names).iter().any(|(a, _)| names[*a].trim().len() > 1);
@@ -103,14 +153,16 @@ pub(super) fn is_header<'a>(fields: impl Iterator<Item = &'a str> + Clone) -> bo
 pub(super) struct Columns {
     pub text: usize,
     pub pair: Option<usize>,
-    pub label: usize,
+    /// One, or one for each label.
+    pub labels: Vec<usize>,
 }
 
 /// Finds the columns that `source` names, and detects by `names` those it does not.
-/// `missing` makes the error for a column that is not there.
+/// `binary` tells whether a column holds 0 and 1 only, `missing` makes the error for a column that is not there.
 pub(super) fn columns(
     source: &Source,
     names: &[&str],
+    binary: impl Fn(&usize) -> bool,
     missing: impl Fn(&Column) -> DataError,
 ) -> Result<Columns, DataError> {
     let find = |column: &Column| {
@@ -120,30 +172,34 @@ pub(super) fn columns(
         };
         index.ok_or_else(|| missing(column))
     };
-    let label = match (&source.label, &source.text) {
-        _ if source.unlabelled => usize::MAX,
-        (Some(column), _) => find(column)?,
-        (None, Some(text)) if names.len() == 2 && labels(names).is_empty() => 1 - find(text)?,
-        (None, _) => one(source, names, "label", &labels(names))?,
+    let given = source.label.iter().flat_map(LabelColumns::columns);
+    let found = match (&source.label, &source.text) {
+        _ if source.unlabelled => Vec::new(),
+        (Some(_), _) => given.map(find).collect::<Result<_, _>>()?,
+        (None, Some(text)) if names.len() == 2 && labels(names).is_empty() => vec![1 - find(text)?],
+        (None, _) => vec![one_label(source, names, binary)?],
     };
+    let label = |index: usize| found.contains(&index);
     let (text, pair) = match (&source.text, &source.pair) {
-        (Some(text), _) if find(text)? == label => {
+        (Some(text), _) if label(find(text)?) => {
             let problem = "is the same column as `text`".to_owned();
             return Err(DataError::Option { path: source.path.clone(), option: "label", problem });
         }
         (Some(text), pair) => (find(text)?, pair.as_ref().map(find).transpose()?),
-        (None, None) if names.len() == 2 && source.label.is_some() && !source.unlabelled => (1 - label, None),
+        (None, None) if names.len() == 2 && source.label.is_some() && found.len() == 1 => {
+            (1 - found[0], None)
+        }
         (None, Some(pair)) => {
             let pair = find(pair)?;
             let mut candidates = known(names, &TEXT);
             candidates.extend(known(names, &PAIR.map(|(a, _)| a)));
-            candidates.retain(|&index| index != pair && index != label);
+            candidates.retain(|&index| index != pair && !label(index));
             candidates.dedup();
             (one(source, names, "text", &candidates)?, Some(pair))
         }
-        (None, None) => texts(source, names, label)?,
+        (None, None) => texts(source, names, &found)?,
     };
-    Ok(Columns { text, pair, label: if source.unlabelled { text } else { label } })
+    Ok(Columns { text, pair, labels: if source.unlabelled { vec![text] } else { found } })
 }
 
 /// The columns of a table of two without known names, and whether the first row names them, by the rows alone: labels are
@@ -177,18 +233,19 @@ pub(super) fn by_values(rows: &[[&str; 2]]) -> Option<(Columns, bool)> {
     let repeats = labels.len() * 2 <= rest.len().min(texts.len());
     let fractions = numbers && labels.keys().any(|field| field.trim().parse::<i64>().is_err());
     let plain = texts.len() * 4 > rest.len() && (repeats || fractions);
-    plain.then_some((Columns { text: 1 - label, pair: None, label }, header))
+    plain.then_some((Columns { text: 1 - label, pair: None, labels: vec![label] }, header))
 }
 
 /// One text or two, by their names alone.
-fn texts(source: &Source, names: &[&str], label: usize) -> Result<(usize, Option<usize>), DataError> {
+fn texts(source: &Source, names: &[&str], labels: &[usize]) -> Result<(usize, Option<usize>), DataError> {
     let mut pairs = pairs(names);
-    pairs.retain(|(a, b)| *a != label && *b != label);
+    pairs.retain(|(a, b)| !labels.contains(a) && !labels.contains(b));
     let in_pair = |index: &usize| pairs.iter().any(|(a, b)| a == index || b == index);
-    let mut singles = known_first(names, [&TEXT, &TEXT_ELSE]);
-    singles.retain(|index| *index != label && !in_pair(index));
+    let free = |index: &usize| !labels.contains(index) && !in_pair(index);
+    let mut singles: Vec<usize> =
+        known_first(names, [&TEXT, &TEXT_ELSE], text_by_words).into_iter().filter(free).collect();
     if singles.is_empty() && pairs.is_empty() {
-        singles.extend(the_other(names, label));
+        singles.extend(labels.first().and_then(|label| the_other(names, *label)));
     }
     match (singles.as_slice(), pairs.as_slice()) {
         (&[], &[(a, b)]) => Ok((a, Some(b))),
@@ -203,7 +260,7 @@ fn texts(source: &Source, names: &[&str], label: usize) -> Result<(usize, Option
 
 /// The columns that could be the label, by their names alone.
 fn labels(names: &[&str]) -> Vec<usize> {
-    let labels = known_first(names, [&LABEL, &LABEL_ELSE]);
+    let labels = known_first(names, [&LABEL, &LABEL_ELSE], label_by_words);
     match (known(names, &TEXT).as_slice(), pairs(names).as_slice()) {
         _ if !labels.is_empty() => labels,
         (&[text], _) if names.len() == 2 => the_other(names, text).into_iter().collect(),
@@ -234,15 +291,39 @@ fn is_id(name: &str) -> bool {
     id(name) || numbered(name).is_some_and(|(stem, _)| !stem.is_empty() && id(&stem))
 }
 
-/// The indices of the names that are in the first list that has any of them.
-fn known_first(names: &[&str], lists: [&[&str]; 2]) -> Vec<usize> {
-    let found = known(names, lists[0]);
-    if found.is_empty() { known(names, lists[1]) } else { found }
+/// The indices of the names that are in the first list that has any of them, or else that `by_words` says are.
+fn known_first(names: &[&str], lists: [&[&str]; 2], by_words: impl Fn(&str) -> bool) -> Vec<usize> {
+    let by_words = || (0..names.len()).filter(|index| by_words(names[*index])).collect();
+    let found = lists.into_iter().map(|list| known(names, list)).find(|found| !found.is_empty());
+    found.unwrap_or_else(by_words)
 }
 
 /// The indices of the names that are in a list.
 fn known(names: &[&str], list: &[&str]) -> Vec<usize> {
     (0..names.len()).filter(|&index| list.iter().any(|known| same(names[index], known))).collect()
+}
+
+/// The column of the label; where none is known but some hold 0 and 1, the error says how these can be labels.
+fn one_label(source: &Source, names: &[&str], binary: impl Fn(&usize) -> bool) -> Result<usize, DataError> {
+    let candidates = labels(names);
+    let error = match one(source, names, "label", &candidates) {
+        Err(DataError::Ambiguous { path, problem, option }) if candidates.is_empty() => {
+            let zeros: Vec<String> = (0..names.len())
+                .filter(|index| !is_id(names[*index]) && binary(index))
+                .map(|index| format!("`{}`", names[index].trim()))
+                .collect();
+            let problem = match zeros.len() {
+                0 | 1 => problem,
+                _ => format!(
+                    "{problem}; {} hold 0 and 1: name all that are labels of their own",
+                    zeros.join(", ")
+                ),
+            };
+            DataError::Ambiguous { path, problem, option }
+        }
+        other => return other,
+    };
+    Err(error)
 }
 
 fn one(

@@ -42,6 +42,10 @@ pub enum DataError {
     JsonType { at: Place, key: String, found: &'static str, expected: &'static str },
     #[error("{at}: no tab; a line is `label<TAB>text` (or choose another `format`)")]
     NoTab { at: Place },
+    #[error("{at}: no `__label__` at the start; a line is `__label__NAME text` (or choose another `format`)")]
+    NoPrefix { at: Place },
+    #[error("{at}: `{found}` in column `{column}`, which says whether a label holds: 1 or 0, true or false")]
+    NotBinary { at: Place, column: String, found: String },
     #[error("{at}: the text is empty; remove the row or fill it in")]
     EmptyText { at: Place },
     #[error("{at}: the label is empty; remove the row or fill it in")]

@@ -1,7 +1,7 @@
 use serde_json::{Map, Value};
 
-use super::rows::{Cell, Row, Rows, at};
-use super::{Column, DataError, Format, Source, detect};
+use super::rows::{self, Cell, Row, Rows, at, labels_shown, labels_that_hold};
+use super::{Column, DataError, Format, LabelColumns, Source, detect};
 
 /// JSON Lines, one object a line, or one array of objects; the columns are the keys of the first one.
 pub(super) fn read(source: &Source, content: &str) -> Result<Rows, DataError> {
@@ -24,18 +24,17 @@ pub(super) fn read(source: &Source, content: &str) -> Result<Rows, DataError> {
             Value::String(text) => Ok(text.clone()),
             other => Err(wrong(source, number, key, other, "a string")),
         };
-        let label = match get(&keys.label)? {
-            Value::Array(items) => {
-                let names = items.iter().map(|item| {
-                    scalar(item)
-                        .filter(|name| !name.trim().is_empty())
-                        .ok_or_else(|| wrong(source, number, &keys.label, item, "label names in the array"))
-                });
-                Cell::Many(names.collect::<Result<_, _>>()?)
+        let label = match &keys.labels[..] {
+            [key] if !keys.each => one_key(source, number, key, get(key)?)?,
+            keys => {
+                let value = |key: &String| {
+                    let value = get(key)?;
+                    scalar(value).ok_or_else(|| wrong(source, number, key, value, "0 or 1"))
+                };
+                let values = keys.iter().map(value).collect::<Result<Vec<String>, _>>()?;
+                let names = keys.iter().map(String::as_str);
+                labels_that_hold(source, number, names.zip(values.iter().map(String::as_str)))?
             }
-            value => Cell::One(scalar(value).ok_or_else(|| {
-                wrong(source, number, &keys.label, value, "a label, a number, or an array of labels")
-            })?),
         };
         let pair = keys.pair.as_deref().map(text).transpose()?;
         rows.push(Row { line: number, text: text(&keys.text)?, pair, label });
@@ -46,10 +45,28 @@ pub(super) fn read(source: &Source, content: &str) -> Result<Rows, DataError> {
         format: Format::Jsonl,
         text: column(&keys.text),
         pair: keys.pair.as_ref().and_then(column),
-        label: column(&keys.label),
+        label: Some(match keys.each {
+            true => LabelColumns::Each(keys.labels.iter().filter_map(column).collect()),
+            false => keys.labels[0].as_str().into(),
+        }),
         ..source.clone()
     };
-    Ok(Rows { rows, reading: keys.reading(), label_name: Some(keys.label), resolved })
+    let label_name = (!keys.each).then(|| keys.labels[0].clone());
+    let labels = if keys.each { keys.labels.clone() } else { Vec::new() };
+    Ok(Rows { rows, reading: keys.reading(), label_name, labels, resolved })
+}
+
+/// The label, or the labels, of one key.
+fn one_key(source: &Source, number: u32, key: &str, value: &Value) -> Result<Cell, DataError> {
+    let Value::Array(items) = value else {
+        let expected = "a label, a number, or an array of labels";
+        return scalar(value).map(Cell::One).ok_or_else(|| wrong(source, number, key, value, expected));
+    };
+    let name = |item| {
+        let name = scalar(item).filter(|name| !name.trim().is_empty());
+        name.ok_or_else(|| wrong(source, number, key, item, "label names in the array"))
+    };
+    Ok(Cell::Many(items.iter().map(name).collect::<Result<_, _>>()?))
 }
 
 type Objects = Vec<(u32, Map<String, Value>)>;
@@ -96,30 +113,45 @@ fn of_array(source: &Source, content: &str) -> Result<Objects, DataError> {
 struct Keys {
     text: String,
     pair: Option<String>,
-    label: String,
+    labels: Vec<String>,
+    /// Each of them is a label.
+    each: bool,
 }
 
 impl Keys {
     fn choose(source: &Source, first: &Map<String, Value>, line: u32) -> Result<Self, DataError> {
-        for (option, column) in [("text", &source.text), ("pair", &source.pair), ("label", &source.label)] {
+        let given = [("text", source.text.as_ref()), ("pair", source.pair.as_ref())];
+        let labels =
+            source.label.iter().flat_map(LabelColumns::columns).map(|column| ("label", Some(column)));
+        for (option, column) in given.into_iter().chain(labels) {
             if let Some(Column::Position(_)) = column {
                 let problem = "is a position; JSON columns have names".to_owned();
                 return Err(DataError::Option { path: source.path.clone(), option, problem });
             }
         }
         let names: Vec<&str> = first.keys().map(String::as_str).collect();
-        let columns = detect::columns(source, &names, |column| DataError::MissingColumn {
+        let missing = |column: &Column| DataError::MissingColumn {
             at: at(source, line),
             column: column.to_string(),
             columns: first.keys().cloned().collect(),
-        })?;
+        };
+        let binary = |index: &usize| {
+            first.get(names[*index]).and_then(scalar).is_some_and(|value| rows::binary(&value).is_some())
+        };
+        let columns = detect::columns(source, &names, binary, missing)?;
         let name = |index: usize| names[index].to_owned();
-        Ok(Keys { text: name(columns.text), pair: columns.pair.map(name), label: name(columns.label) })
+        Ok(Keys {
+            text: name(columns.text),
+            pair: columns.pair.map(name),
+            labels: columns.labels.into_iter().map(name).collect(),
+            each: matches!(source.label, Some(LabelColumns::Each(_))),
+        })
     }
 
     fn reading(&self) -> String {
         let pair = self.pair.as_ref().map(|pair| format!(", pair `{pair}`")).unwrap_or_default();
-        format!("jsonl, text `{}`{pair}, label `{}`", self.text, self.label)
+        let labels = self.labels.iter().map(|label| format!("`{label}`")).collect();
+        format!("jsonl, text `{}`{pair}, {}", self.text, labels_shown(labels))
     }
 }
 

@@ -23,7 +23,7 @@ pub use dataset::{Dataset, Example, File, Target};
 pub use error::{DataError, Place, Warning};
 pub use labels::Labels;
 pub use random::SplitMix;
-pub use source::{Column, Format, Source};
+pub use source::{Column, Format, LabelColumns, Source};
 pub use split::{Split, remove_overlap, split};
 pub use task::Task;
 pub use unlabelled::unlabelled;

@@ -1,4 +1,7 @@
-use super::{DataError, Format, Place, Source, delimited, detect, encoding, json};
+use super::{DataError, Format, LabelColumns, Place, Source, delimited, detect, encoding, json};
+
+/// What marks a label of fastText.
+pub(super) const PREFIX: &str = "__label__";
 
 /// What stands in the label column.
 #[derive(Debug, PartialEq)]
@@ -22,6 +25,8 @@ pub(super) struct Rows {
     pub rows: Vec<Row>,
     /// The name of the label column, where it has one.
     pub label_name: Option<String>,
+    /// The labels, where each has a column.
+    pub labels: Vec<String>,
     /// How the file was read, for people.
     pub reading: String,
     /// The same with nothing left to be detected.
@@ -34,11 +39,16 @@ pub(super) fn read(source: &Source) -> Result<Rows, DataError> {
         let problem = "is empty".to_owned();
         return Err(DataError::Option { path: source.path.clone(), option: "label_separator", problem });
     }
+    if source.label_separator.is_some() && matches!(source.label, Some(LabelColumns::Each(_))) {
+        let problem = "does not go with a column for each label".to_owned();
+        return Err(DataError::Option { path: source.path.clone(), option: "label_separator", problem });
+    }
     let content = encoding::read(&source.path)?;
     let format = detect::format(source, &content)?;
     let mut rows = match format {
         Format::Jsonl => json::read(source, &content)?,
         Format::Lines => lines(source, &content)?,
+        Format::FastText => fasttext(source, &content)?,
         Format::Csv | Format::Tsv | Format::Auto => delimited::read(source, &content, format)?,
     };
     for row in &mut rows.rows {
@@ -60,8 +70,8 @@ pub(super) fn read(source: &Source) -> Result<Rows, DataError> {
     Ok(rows)
 }
 
-/// `label<TAB>text`, everything as it stands.
-fn lines(source: &Source, content: &str) -> Result<Rows, DataError> {
+/// Errors where something is said about columns of a file that has none.
+fn check_no_columns(source: &Source, problem: &str) -> Result<(), DataError> {
     for (option, given) in [
         ("text", source.text.is_some()),
         ("pair", source.pair.is_some()),
@@ -71,10 +81,16 @@ fn lines(source: &Source, content: &str) -> Result<Rows, DataError> {
         ("delimiter", source.delimiter.is_some()),
     ] {
         if given {
-            let problem = "does not go with format lines, which is `label<TAB>text`; use tsv".to_owned();
+            let problem = problem.to_owned();
             return Err(DataError::Option { path: source.path.clone(), option, problem });
         }
     }
+    Ok(())
+}
+
+/// `label<TAB>text`, everything as it stands.
+fn lines(source: &Source, content: &str) -> Result<Rows, DataError> {
+    check_no_columns(source, "does not go with format lines, which is `label<TAB>text`; use tsv")?;
     let rows = (1..).zip(content.lines()).filter(|(_, line)| !is_blank(line)).map(|(number, line)| {
         let (label, text) =
             line.split_once('\t').ok_or_else(|| DataError::NoTab { at: at(source, number) })?;
@@ -83,9 +99,83 @@ fn lines(source: &Source, content: &str) -> Result<Rows, DataError> {
     Ok(Rows {
         rows: rows.collect::<Result<_, _>>()?,
         label_name: None,
+        labels: Vec::new(),
         reading: "lines, label<TAB>text".to_owned(),
         resolved: Source { format: Format::Lines, ..source.clone() },
     })
+}
+
+/// Labels before the text, each behind [`PREFIX`]; one each unless a row has several.
+fn fasttext(source: &Source, content: &str) -> Result<Rows, DataError> {
+    check_no_columns(source, "does not go with format fasttext, which is `__label__NAME text`")?;
+    let rows = (1..).zip(content.lines()).filter(|(_, line)| !is_blank(line)).map(|(number, line)| {
+        let (labels, text) = prefixes(line);
+        if labels.is_empty() {
+            return Err(DataError::NoPrefix { at: at(source, number) });
+        }
+        Ok((number, labels, text))
+    });
+    let rows = rows.collect::<Result<Vec<_>, _>>()?;
+    let single = rows.iter().all(|(_, labels, _)| labels.len() == 1);
+    let row = |(line, labels, text): (u32, Vec<&str>, &str)| {
+        let label = match single {
+            true => Cell::One(labels[0].to_owned()),
+            false => Cell::Many(labels.into_iter().map(str::to_owned).collect()),
+        };
+        Row { line, text: text.to_owned(), pair: None, label }
+    };
+    Ok(Rows {
+        rows: rows.into_iter().map(row).collect(),
+        label_name: None,
+        labels: Vec::new(),
+        reading: "fasttext, __label__NAME text".to_owned(),
+        resolved: Source { format: Format::FastText, ..source.clone() },
+    })
+}
+
+/// The labels that a line of fastText begins with, and what follows them.
+pub(super) fn prefixes(line: &str) -> (Vec<&str>, &str) {
+    let (mut labels, mut text) = (Vec::new(), line.trim_start());
+    while let Some(rest) = text.strip_prefix(PREFIX) {
+        let (label, after) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+        labels.push(label);
+        text = after.trim_start();
+    }
+    (labels, text)
+}
+
+/// What the values of the columns of `names` say about each label.
+pub(super) fn labels_that_hold<'a>(
+    source: &Source,
+    line: u32,
+    values: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Result<Cell, DataError> {
+    let mut labels = Vec::new();
+    for (name, value) in values {
+        match binary(value) {
+            Some(true) => labels.push(name.to_owned()),
+            Some(false) => {}
+            None => {
+                let (column, found) = (name.to_owned(), value.to_owned());
+                return Err(DataError::NotBinary { at: at(source, line), column, found });
+            }
+        }
+    }
+    Ok(Cell::Many(labels))
+}
+
+/// The columns of the labels, for people.
+pub(super) fn labels_shown(columns: Vec<String>) -> String {
+    format!("label{} {}", if columns.len() > 1 { "s" } else { "" }, columns.join(", "))
+}
+
+/// 1 or 0, or such words.
+pub(super) fn binary(value: &str) -> Option<bool> {
+    match value.trim().to_ascii_lowercase().as_str() {
+        "1" | "1.0" | "true" => Some(true),
+        "0" | "0.0" | "false" => Some(false),
+        _ => None,
+    }
 }
 
 pub(super) fn at(source: &Source, line: u32) -> Place {

@@ -18,6 +18,8 @@ pub enum Format {
     Jsonl,
     /// `label<TAB>text` a line: no header, no quoting, everything after the first tab is the text.
     Lines,
+    /// `__label__NAME`, once or several times, then the text, a line (<https://fasttext.cc/docs/en/supervised-tutorial.html>).
+    FastText,
 }
 
 impl fmt::Display for Format {
@@ -28,6 +30,7 @@ impl fmt::Display for Format {
             Format::Tsv => "tsv",
             Format::Jsonl => "jsonl",
             Format::Lines => "lines",
+            Format::FastText => "fasttext",
         })
     }
 }
@@ -63,6 +66,35 @@ impl fmt::Display for Column {
     }
 }
 
+/// Where the label stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected a column, by name or position, or a list of columns of 0 and 1, one for each label"
+)]
+pub enum LabelColumns {
+    /// The column of the label, the labels or the number.
+    One(Column),
+    /// A column of 0 and 1 (or false and true) for each label, which has the column's name.
+    Each(Vec<Column>),
+}
+
+impl<C: Into<Column>> From<C> for LabelColumns {
+    fn from(column: C) -> Self {
+        LabelColumns::One(column.into())
+    }
+}
+
+impl LabelColumns {
+    /// All of them.
+    pub fn columns(&self) -> &[Column] {
+        match self {
+            LabelColumns::One(column) => std::slice::from_ref(column),
+            LabelColumns::Each(columns) => columns,
+        }
+    }
+}
+
 /// A file of labelled texts and how to read it. What is `None` is detected; where that is ambiguous, reading fails
 /// and names the option that decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,8 +107,8 @@ pub struct Source {
     pub text: Option<Column>,
     /// The column of the second text. Detected only where `text` is detected too.
     pub pair: Option<Column>,
-    /// The column of the label, the labels or the number.
-    pub label: Option<Column>,
+    /// The column of the label, the labels or the number, or a column for each label.
+    pub label: Option<LabelColumns>,
     /// Whether the first row names the columns.
     pub header: Option<bool>,
     /// Whether `"` quotes a field; if not it is an ordinary character.

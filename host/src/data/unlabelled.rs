@@ -1,8 +1,8 @@
 use super::{Column, DataError, Source, encoding, rows};
 use std::path::Path;
 
-/// Reads texts whose labels are not there or not wanted: CSV, TSV and JSON by the names of their text columns, any
-/// other file as one text a line.
+/// Reads texts whose labels are not there or not wanted: CSV, TSV and JSON by the names of their text columns, lines that begin as
+/// fastText's do without their labels, any other file as one text a line.
 ///
 /// Columns that `like` names are taken where the file has them.
 ///
@@ -29,11 +29,13 @@ pub fn unlabelled(
         read.rows.into_iter().map(|row| (row.line, row.text, row.pair)).collect()
     } else {
         let content = encoding::read(path)?;
+        let prefixed = content.starts_with(rows::PREFIX);
+        let line = |line| if prefixed { rows::prefixes(line).1 } else { line };
         let row = |(number, line): (u32, &str)| match line.split_once('\t') {
             Some((text, pair)) if paired => (number, text.to_owned(), Some(pair.to_owned())),
             _ => (number, line.to_owned(), None),
         };
-        (1..).zip(content.lines()).filter(|(_, line)| !line.trim().is_empty()).map(row).collect()
+        (1..).zip(content.lines().map(line)).filter(|(_, line)| !line.trim().is_empty()).map(row).collect()
     };
     let mut texts = Vec::with_capacity(found.len());
     for (line, text, pair) in found {

@@ -216,10 +216,11 @@ impl Objective for FromTeacher<'_> {
         }
         let width = self.answers.cls.len() / encoded.tokens.len().max(1);
         let same_width = output.cls.len() == rows.len() * width;
-        if (o.cls_weight > 0.0 && same_width) || o.relation_weight > 0.0 {
+        let cls_weight = if same_width { o.cls_weight() } else { 0.0 };
+        if cls_weight > 0.0 || o.relation_weight > 0.0 {
             let teacher = gather(&self.answers.cls, rows, width);
-            if o.cls_weight > 0.0 && same_width {
-                let (loss, gradient) = squared_difference(&output.cls, &teacher, o.cls_weight);
+            if cls_weight > 0.0 {
+                let (loss, gradient) = squared_difference(&output.cls, &teacher, cls_weight);
                 sum.loss += loss;
                 sum.add_cls(gradient);
             }

@@ -54,8 +54,9 @@ pub struct Distill {
     pub temperature: f64,
     /// Share of the loss on the gold labels, the rest on the teacher's: 0.1.
     pub alpha_hard: f64,
-    /// Weight of the squared difference of the \[CLS\] vectors after the last layer: 1.
-    pub cls_weight: f64,
+    /// Weight of the squared difference of the \[CLS\] vectors after the last layer. When not given 1, but 0 with other teachers: a
+    /// student that is held to the vectors of one learns little of the others.
+    pub cls_weight: Option<f64>,
     /// Weight of the squared difference of the tokens' vectors after each layer: 0. Doubles the time.
     pub hidden_weight: f64,
     /// Weight of the difference of relations between the texts of a batch: 0.
@@ -93,7 +94,7 @@ impl Default for Distill {
             learning_rate: 2e-4,
             temperature: 2.0,
             alpha_hard: 0.1,
-            cls_weight: 1.0,
+            cls_weight: None,
             hidden_weight: 0.0,
             relation_weight: 0.0,
             dropout: 0.0,
@@ -170,6 +171,11 @@ impl Distill {
         }]
     }
 
+    /// Weight of the \[CLS\] vectors: as given, or by whether there are other teachers.
+    pub fn cls_weight(&self) -> f64 {
+        self.cls_weight.unwrap_or(if self.other_teachers.is_empty() { 1.0 } else { 0.0 })
+    }
+
     /// Seed of made-up texts, order and dropout: its own, or that of `[train]`.
     pub fn seed(&self, train: &TrainOptions) -> u64 {
         self.seed.unwrap_or(train.seed)
@@ -195,5 +201,20 @@ impl Distill {
             agreement: 0.0,
             ..train.clone()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_teachers_vectors_count_only_where_there_is_no_other() {
+        let mut options = Distill::default();
+        assert_eq!(options.cls_weight(), 1.0);
+        options.other_teachers.push("other".into());
+        assert_eq!(options.cls_weight(), 0.0);
+        options.cls_weight = Some(0.5);
+        assert_eq!(options.cls_weight(), 0.5);
     }
 }

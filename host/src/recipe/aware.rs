@@ -35,16 +35,15 @@ pub(super) fn quantization_aware(
         &prepared.digest(),
         &json(&options),
         &json(&prepared.criterion),
-        &format!("{embeddings:?} {}", recipe.task.max_tokens),
+        &format!("{embeddings:?} {}", prepared.max_tokens),
     ]);
     once("quantization-aware training", &output, &print, watch, |watch| {
         let mut checkpoint = Checkpoint::load(folder)?;
         checkpoint.config.hidden_dropout_prob = 0.0;
         checkpoint.config.attention_probs_dropout_prob = 0.0;
         let mut model = Classifier::new(checkpoint, 0)?;
-        let encode = |data: &crate::data::Dataset| {
-            Encoded::new(data.clone(), model.tokenizer(), recipe.task.max_tokens)
-        };
+        let encode =
+            |data: &crate::data::Dataset| Encoded::new(data.clone(), model.tokenizer(), prepared.max_tokens);
         let (train, dev) = (encode(&prepared.train)?, encode(&prepared.dev)?);
         let answers = train::predict(&model, &train, &mut |_| ())?;
         model.round(Some(Rounding { embeddings, only: None }));

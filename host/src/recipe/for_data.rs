@@ -157,7 +157,7 @@ mod tests {
         assert_eq!((recipe.data.train.paths(), &recipe.base.checkpoint), (&[data.clone()][..], &base));
         assert_eq!(recipe.data.sources(&recipe.data.train), [train.clone()]);
         assert_eq!(recipe.data.dev.as_ref().unwrap().paths(), std::slice::from_ref(&dev));
-        assert_eq!((recipe.task.kind, recipe.task.max_tokens), (Some(Task::MultiLabel), 64));
+        assert_eq!((recipe.task.kind, recipe.task.max_tokens), (Some(Task::MultiLabel), Some(64)));
         assert_eq!(recipe.output, output);
         assert!(ForData { student: Some("huge"), ..order.clone() }.recipe().is_err());
         // nothing is written before data and base were found good

@@ -60,7 +60,7 @@ pub(super) fn pack(
     manifest.decision = fit_decision(&prepared.dev, &on_dev[1].logits, &out_of_scope, &recipe.decision);
     let thresholds = Some(manifest.decision.thresholds.as_slice()).filter(|t| !t.is_empty());
     let compare = |data: &Dataset, [fp32, int8]: &[BundleRun; 2]| -> Result<Comparison, RunError> {
-        let texts = Encoded::new(data.clone(), model.tokenizer(), recipe.task.max_tokens)?;
+        let texts = Encoded::new(data.clone(), model.tokenizer(), prepared.max_tokens)?;
         let trained = train::predict(&model, &texts, &mut |_| ())?.logits;
         let mut comparison = Comparison::new(&Inputs {
             data,
@@ -109,7 +109,7 @@ fn as_packed(
 ) -> Result<Checkpoint, RunError> {
     let mut checkpoint = Checkpoint::load(folder)?;
     if let Some(budget) = recipe.pack.vocabulary {
-        let texts = Encoded::new(prepared.train.clone(), &checkpoint.tokenizer, recipe.task.max_tokens)?;
+        let texts = Encoded::new(prepared.train.clone(), &checkpoint.tokenizer, prepared.max_tokens)?;
         let before = checkpoint.config.vocab_size;
         let counts = piece_counts(&texts, before, texts.tokens.len(), 0.0);
         let pruned = prune_vocabulary(&checkpoint, &counts, budget);
@@ -117,7 +117,7 @@ fn as_packed(
         checkpoint = pruned.checkpoint;
         checkpoint.save(&recipe.output.join("pruned"))?;
     }
-    checkpoint.cut_positions(recipe.task.max_tokens);
+    checkpoint.cut_positions(prepared.max_tokens);
     Ok(checkpoint)
 }
 
@@ -144,7 +144,7 @@ pub(super) fn manifest(recipe: &Recipe, checkpoint: &Checkpoint, prepared: &Prep
         pair: prepared.dev.is_paired(),
         labels: checkpoint.config.labels(),
         tokenizer: checkpoint.tokenizer.settings(),
-        max_tokens: recipe.task.max_tokens as u32,
+        max_tokens: prepared.max_tokens as u32,
         windows: match recipe.task.windows {
             Some(TextWindows { overlap, most }) => Windows::Mean { overlap, most },
             None => Windows::Truncate,

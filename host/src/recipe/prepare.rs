@@ -2,7 +2,7 @@
 
 use super::run::{Progress, RunError, Watch};
 use super::step::hex;
-use super::{Files, Recipe};
+use super::{Files, Recipe, base};
 use crate::bert::{Checkpoint, Classifier, ProblemType};
 use crate::data::{self, DataError, Dataset, Labels, Task};
 use crate::metrics::Metric;
@@ -15,7 +15,14 @@ pub(super) struct Prepared {
     pub test: Option<Dataset>,
     pub out_of_scope: Vec<(String, Option<String>)>,
     pub criterion: Criterion,
+    /// Longest input in word pieces.
+    pub max_tokens: usize,
 }
+
+/// Longest input in word pieces where a recipe does not say, and where many texts are longer than that.
+pub(super) const MAX_TOKENS: [usize; 2] = [128, 256];
+/// That many: one text in so many.
+const MANY: usize = 20;
 
 impl Prepared {
     pub fn read(recipe: &Recipe, watch: &mut dyn FnMut(Progress)) -> Result<Self, RunError> {
@@ -72,7 +79,11 @@ impl Prepared {
             return Err(RunError::Metric { metric, task: train.task });
         }
         let criterion = Criterion { metric, thresholds: recipe.decision.thresholds };
-        Ok(Self { train, dev, test, out_of_scope, criterion })
+        let max_tokens = match recipe.task.max_tokens {
+            Some(given) => given,
+            None => max_tokens(recipe, &train)?,
+        };
+        Ok(Self { train, dev, test, out_of_scope, criterion, max_tokens })
     }
 
     /// Texts for the bundle's self-test: the recipe's own file, else evenly spread dev texts.
@@ -98,7 +109,8 @@ impl Prepared {
 }
 
 impl Prepared {
-    /// Labels and problem type of the data, for a checkpoint that starts to learn it. A head for other labels goes.
+    /// Labels and problem type of the data, for a checkpoint that starts to learn it. A head for other labels goes, and of texts
+    /// that stand alone no pairs are compared.
     pub(super) fn set_head(&self, checkpoint: &mut Checkpoint) {
         let (labels, problem) = match self.train.task {
             Task::SingleLabel => (self.train.labels.names().to_vec(), ProblemType::SingleLabelClassification),
@@ -109,6 +121,7 @@ impl Prepared {
             checkpoint.tensors.retain(|name, _| !name.starts_with("classifier."));
         }
         checkpoint.config.set_labels(&labels, problem);
+        checkpoint.config.compares_pairs &= self.train.is_paired();
     }
 
     pub(super) fn edge_task(&self) -> goldcrest_edge::decision::Task {
@@ -123,12 +136,8 @@ impl Prepared {
         hex(&self.train.digest()) + &hex(&self.dev.digest())
     }
 
-    pub(super) fn encode(
-        &self,
-        model: &Classifier,
-        max_tokens: usize,
-        watch: Watch,
-    ) -> Result<(Encoded, Encoded), RunError> {
+    pub(super) fn encode(&self, model: &Classifier, watch: Watch) -> Result<(Encoded, Encoded), RunError> {
+        let max_tokens = self.max_tokens;
         let encode = |data: &Dataset| Encoded::new(data.clone(), model.tokenizer(), max_tokens);
         let (train, dev) = (encode(&self.train)?, encode(&self.dev)?);
         if train.truncated > 0 {
@@ -141,4 +150,16 @@ impl Prepared {
         }
         Ok((train, dev))
     }
+}
+
+/// How long inputs may be by the texts, where the recipe leaves it open.
+fn max_tokens(recipe: &Recipe, train: &Dataset) -> Result<usize, RunError> {
+    let [usual, more] = MAX_TOKENS;
+    let base = base::load(&recipe.base.checkpoint)?;
+    let most = base.config.max_position_embeddings;
+    if recipe.task.windows.is_some() || most <= usual {
+        return Ok(usual.min(most));
+    }
+    let longer = Encoded::new(train.clone(), &base.tokenizer, usual)?.truncated;
+    Ok(if longer * MANY > train.len() { more.min(most) } else { usual })
 }

@@ -230,7 +230,7 @@ fn students(
     let (mut students, mut planned) = (Vec::new(), 8);
     if let Some(distill) = &recipe.distill {
         let all = [&teachers.folders[..], &distill.other_teachers].concat();
-        let plan = plan(recipe, distill, &all[0])?;
+        let plan = plan(distill, &all[0], prepared)?;
         students = distil(recipe, distill, &plan.stages, &all, teachers.compares.as_ref(), prepared, watch)?;
         planned = plan.embedding_bits;
     }
@@ -239,12 +239,12 @@ fn students(
 }
 
 /// The stages of a student as written, or those that its size asks for.
-fn plan(recipe: &Recipe, distill: &Distill, teacher: &Path) -> Result<Plan, RunError> {
+fn plan(distill: &Distill, teacher: &Path, prepared: &Prepared) -> Result<Plan, RunError> {
     let Some(size) = &distill.student else {
         return Ok(Plan { stages: distill.stages(), embedding_bits: 8 });
     };
     let from = base::load(distill.start.as_deref().unwrap_or(teacher))?.config;
-    size.plan(&from, recipe.task.max_tokens).map_err(RunError::Size)
+    size.plan(&from, prepared.max_tokens).map_err(RunError::Size)
 }
 
 /// The base with the head's labels, after all that can be checked before hours of training.
@@ -289,7 +289,7 @@ fn check_what_follows(recipe: &Recipe, prepared: &Prepared, base: &Checkpoint) -
         std::fs::metadata(path).map_err(RunError::io(path))?;
     }
     if let Some(Distill { start: None, student: Some(size), .. }) = &recipe.distill {
-        size.plan(&base.config, recipe.task.max_tokens).map_err(RunError::Size)?;
+        size.plan(&base.config, prepared.max_tokens).map_err(RunError::Size)?;
     }
     if let Some(distill) = &recipe.distill
         && distill.start.is_none()
@@ -337,7 +337,7 @@ fn train_teachers(recipe: &Recipe, prepared: &Prepared, watch: Watch) -> Result<
             ..recipe.train.clone()
         };
         let folder = recipe.output.join(folder);
-        let max_tokens = recipe.task.max_tokens.to_string();
+        let max_tokens = prepared.max_tokens.to_string();
         let starts = json(&(recipe.base.pooler, recipe.base.head));
         let print = fingerprint(&[
             "train",
@@ -362,7 +362,7 @@ fn train_teachers(recipe: &Recipe, prepared: &Prepared, watch: Watch) -> Result<
             }
             let new_head = !checkpoint.tensors.contains_key("classifier.weight");
             let mut model = Classifier::new(checkpoint, options.seed)?;
-            let (train, dev) = prepared.encode(&model, recipe.task.max_tokens, watch)?;
+            let (train, dev) = prepared.encode(&model, watch)?;
             if new_head && recipe.base.head == Head::Prototypes && train::set_head(&mut model, &train)? {
                 watch(Progress::Note(
                     "the head starts from what the encoder knows of the training texts (base.head)",

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::bert::Checkpoint;
-use crate::data::{self, Column, DataError, Format, Source, Task};
+use crate::data::{self, Column, DataError, Format, LabelColumns, Source, Task};
 use crate::distill::Distill;
 use crate::evaluate::DecisionOptions;
 use crate::metrics::Metric;
@@ -49,15 +49,15 @@ pub struct DataFiles {
     pub test: Option<Files>,
     /// Texts that no label fits, with or without labels: how many of them the bundle leaves without an answer is measured.
     pub out_of_scope: Option<Files>,
-    /// `auto`, `csv`, `tsv`, `jsonl` or `lines`.
+    /// `auto`, `csv`, `tsv`, `jsonl`, `lines` or `fasttext`.
     #[serde(default)]
     pub format: Format,
     /// Column of the text.
     pub text: Option<Column>,
     /// Column of the second text.
     pub pair: Option<Column>,
-    /// Column of the label, the labels or the number.
-    pub label: Option<Column>,
+    /// Column of the label, the labels or the number; or a list of columns of 0 and 1, one for each label.
+    pub label: Option<LabelColumns>,
     /// Whether the first row names the columns.
     pub header: Option<bool>,
     /// Whether `"` quotes.
@@ -89,15 +89,16 @@ pub enum Files {
 }
 
 /// `[task]`: what is predicted.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TaskOptions {
     /// `single-label`, `multi-label` or `regression`. Detected when not given.
     pub kind: Option<Task>,
     /// All labels in the order of their ids. Those that occur, sorted, when not given.
     pub labels: Option<Vec<String>>,
-    /// Longest input in word pieces, special tokens included: 128.
-    pub max_tokens: usize,
+    /// Longest input in word pieces, special tokens included. When not given 128, or 256 where more than a twentieth of the training
+    /// texts are longer and they are not read in windows.
+    pub max_tokens: Option<usize>,
     /// Longer texts are read in overlapping windows whose logits are averaged, such as `{ overlap = 16, most = 8 }`: tokens that
     /// two windows share, and how many windows a text has. They are cut off when not given. Training cuts them off either way.
     pub windows: Option<TextWindows>,
@@ -251,12 +252,6 @@ fn unstated() -> String {
 }
 fn default_golden() -> usize {
     16
-}
-
-impl Default for TaskOptions {
-    fn default() -> Self {
-        TaskOptions { kind: None, labels: None, max_tokens: 128, windows: None, metric: None }
-    }
 }
 
 impl Quantize {

@@ -90,7 +90,7 @@ impl<'a> Course<'a> {
         compares: Option<&'a Compares>,
         prepared: &'a Prepared,
     ) -> Result<Self, RunError> {
-        let mut parts = vec!["transfer".to_string(), prepared.digest(), recipe.task.max_tokens.to_string()];
+        let mut parts = vec!["transfer".to_string(), prepared.digest(), prepared.max_tokens.to_string()];
         // the first one chooses the words that replace others
         parts.push(base::digest(&teachers[0])?);
         for path in distill.unlabelled.iter().chain(compares.map(|c| &c.pairs)) {
@@ -150,7 +150,7 @@ impl<'a> Course<'a> {
         if let Some(answers) = Answers::load(&file) {
             return Ok(answers);
         }
-        let max_tokens = self.recipe.task.max_tokens;
+        let max_tokens = self.prepared.max_tokens;
         let data = self.transfer(watch)?.data.clone();
         let checkpoint = base::load(folder)?;
         let texts = Encoded::new(data, &checkpoint.tokenizer, max_tokens)?;
@@ -174,7 +174,7 @@ impl<'a> Course<'a> {
         print: &str,
         watch: Watch,
     ) -> Result<Summary, RunError> {
-        let max_tokens = self.recipe.task.max_tokens;
+        let max_tokens = self.prepared.max_tokens;
         let mut others = Vec::new();
         for teacher in &self.teachers[1..] {
             others.push(self.answers(teacher, watch)?);

@@ -29,7 +29,7 @@ fn the_least_recipe_has_defaults_and_paths_beside_it() {
     assert_eq!(recipe.train, TrainOptions::default());
     assert_eq!(
         (recipe.task.max_tokens, recipe.data.dev_fraction(), recipe.data.remove_overlap),
-        (128, 0.1, true)
+        (None, 0.1, true)
     );
     assert_eq!((recipe.pack.version.as_str(), recipe.pack.golden), ("0.1.0", 16));
     assert!(recipe.distill.is_none());
@@ -89,7 +89,7 @@ fn a_full_recipe_is_read() {
         (sources[0].format, sources[0].quoting, sources[0].delimiter),
         (Format::Tsv, Some(false), Some(';'))
     );
-    assert_eq!((&sources[0].text, &sources[0].label), (&Some(Column::from(2)), &Some(Column::from("tag"))));
+    assert_eq!((&sources[0].text, &sources[0].label), (&Some(Column::from(2)), &Some("tag".into())));
     assert_eq!((recipe.task.kind, recipe.task.metric), (Some(Task::MultiLabel), Some(Metric::MicroF1)));
     let distill = recipe.distill.as_ref().unwrap();
     assert_eq!(distill.layers, Some(Layers::These(vec![0, 2, 5])));

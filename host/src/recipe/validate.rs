@@ -1,5 +1,6 @@
 //! Ranges and combinations that TOML cannot say.
 
+use super::prepare::MAX_TOKENS;
 use super::{DataFiles, Files, Pack, Quantize, Recipe, TaskOptions};
 use crate::data::Task;
 use crate::distill::{Distill, Layers, Stage};
@@ -98,14 +99,11 @@ impl DataFiles {
 impl TaskOptions {
     pub(super) fn check(&self) -> Checked {
         // [CLS], [SEP] and something between them; BERT's position table ends at 512
-        ensure((3..=512).contains(&self.max_tokens), "task.max_tokens", "has to be 3 to 512")?;
+        let max_tokens = self.max_tokens.unwrap_or(MAX_TOKENS[0]);
+        ensure((3..=512).contains(&max_tokens), "task.max_tokens", "has to be 3 to 512")?;
         if let Some(windows) = self.windows {
             let overlap = windows.overlap as usize;
-            ensure(
-                overlap + 3 < self.max_tokens,
-                "task.windows",
-                "overlap by more than a window has room for",
-            )?;
+            ensure(overlap + 3 < max_tokens, "task.windows", "overlap by more than a window has room for")?;
             ensure((1..=1000).contains(&windows.most), "task.windows", "has to have `most` from 1 to 1000")?;
         }
         if let (Some(kind), Some(metric)) = (self.kind, self.metric) {
@@ -190,7 +188,7 @@ impl Distill {
         positive(self.learning_rate, "distill.learning_rate")?;
         positive(self.temperature, "distill.temperature")?;
         share(self.alpha_hard, "distill.alpha_hard")?;
-        not_negative(self.cls_weight, "distill.cls_weight")?;
+        not_negative(self.cls_weight(), "distill.cls_weight")?;
         not_negative(self.hidden_weight, "distill.hidden_weight")?;
         not_negative(self.relation_weight, "distill.relation_weight")?;
         part(self.dropout, "distill.dropout")?;

@@ -23,7 +23,7 @@ pub(super) fn pack_wider(
     watch: Watch,
 ) -> Result<(PathBuf, Comparison), RunError> {
     watch(Progress::Step { name: "find what loses most", reused: false });
-    let order = worst_first(recipe, folder, embeddings, prepared, watch)?;
+    let order = worst_first(folder, embeddings, prepared, watch)?;
     let mut count = order.len().div_ceil(8);
     loop {
         let (wide, all) = (&order[..count], order.len());
@@ -37,7 +37,6 @@ pub(super) fn pack_wider(
 
 /// The matrices of linear layers, first the one whose rounding moves the logits most.
 fn worst_first(
-    recipe: &Recipe,
     folder: &Path,
     embeddings: Bits,
     prepared: &Prepared,
@@ -47,7 +46,7 @@ fn worst_first(
     let quantized = quantize::quantize(&checkpoint, embeddings)?;
     let rows = prepared.dev.len();
     let some = prepared.dev.subset((0..rows).step_by(rows.div_ceil(TEXTS).max(1)));
-    let texts = Encoded::new(some, &checkpoint.tokenizer, recipe.task.max_tokens)?;
+    let texts = Encoded::new(some, &checkpoint.tokenizer, prepared.max_tokens)?;
     let mut model = Classifier::new(checkpoint, 0)?;
     let exact = train::predict(&model, &texts, &mut |_| ())?.logits;
     let all = quantized.linear().count();

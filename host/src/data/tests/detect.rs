@@ -24,10 +24,22 @@ fn columns_by_what_is_left_or_by_other_names() {
         ("text,class_id\na,x\nb,y\n", "text `text`, label `class_id`"),
         ("text_a,text_b,class_id\na,b,x\nc,d,y\n", "text `text_a`, pair `text_b`, label `class_id`"),
         ("a,b,score\na,b,1\nc,d,2\n", "text `a`, pair `b`, label `score`"),
+        // names of several words
+        ("id,comment_text,is_spam\n1,a,0\n2,b,1\n", "text `comment_text`, label `is_spam`"),
+        ("asin,reviewText,overall sentiment\n1,a,0\n2,b,1\n", "text `reviewText`, label `overall sentiment`"),
+        ("text,coarse,gold_label\na,0,x\nb,1,y\n", "text `text`, label `gold_label`"),
+        (
+            "source1,source2,sentence1,sentence2,score\nx,y,a,b,1\nx,y,c,d,2\n",
+            "text `sentence1`, pair `sentence2`, label `score`",
+        ),
     ] {
         assert_eq!(reading(content).unwrap(), csv(columns), "{content}");
     }
     assert!(message(read("a.csv", "id,text\n1,a\n2,b\n")).contains("no column is known to be the label"));
+    assert!(
+        message(read("a.csv", "text,coarse_label,fine_label\na,0,x\nb,1,y\n")).contains("2 columns could be")
+    );
+    assert!(message(read("a.csv", "is this the text,a good score\nb,1\n")).contains("first row"));
     let two = message(read("a.csv", "q1,q2,genre,gold\na,b,x,y\nc,d,y,x\n"));
     assert!(two.contains("no column is known to be the label"), "{two}");
 }
