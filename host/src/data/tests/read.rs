@@ -451,7 +451,7 @@ fn a_column_for_each_label() {
 
     let error = |source: Source| Dataset::read(&[source], None, None).unwrap_err().to_string();
     let other =
-        error(Source { label: each(&["toxic", "id"]), ..folder.file("d.csv", &csv.replace("2,b", "x,b")) });
+        error(Source { label: each(&["toxic", "id"]), ..folder.file("d.csv", csv.replace("2,b", "x,b")) });
     assert!(
         other.ends_with(
             "d.csv:3: `x` in column `id`, which says whether a label holds: 1 or 0, true or false"
@@ -477,7 +477,7 @@ fn a_column_for_each_label() {
 fn fasttext_lines() {
     let folder = Folder::new();
     let one = folder.file("a.txt", "__label__2 Great: really\n\n  __label__1\tnot __label__ good\n");
-    let data = Dataset::read(&[one.clone()], None, None).unwrap();
+    let data = Dataset::read(std::slice::from_ref(&one), None, None).unwrap();
     assert_eq!((data.task, data.labels.names()), (Task::SingleLabel, &["1".to_owned(), "2".to_owned()][..]));
     let texts: Vec<&str> = data.examples.iter().map(|example| &*example.text).collect();
     assert_eq!(texts, ["Great: really", "not __label__ good"]);
