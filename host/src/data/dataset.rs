@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use sha2::{Digest, Sha256};
 
 use super::rows::{self, Cell, Rows};
-use super::{DataError, Labels, Place, Source, Task, Warning, detect};
+use super::{DataError, LabelColumns, Labels, Place, Source, Task, Warning, detect};
 
 /// What an example is to be classified as.
 #[derive(Clone, Debug, PartialEq)]
@@ -142,10 +142,12 @@ impl Dataset {
         let labels = match (task, labels) {
             (Task::Regression, _) => Labels::default(),
             (_, Some(labels)) => labels,
-            (_, None) if !files[0].labels.is_empty() => Labels::ordered(files[0].labels.clone())?,
-            (_, None) => {
-                Labels::sorted(files.iter().flat_map(|file| &file.rows).flat_map(|row| names(&row.label)))
-            }
+            (_, None) => match &files[0].label {
+                LabelColumns::Each(names) if !names.is_empty() => Labels::ordered(names.clone())?,
+                _ => {
+                    Labels::sorted(files.iter().flat_map(|file| &file.rows).flat_map(|row| names(&row.label)))
+                }
+            },
         };
         if labels.len() > Labels::MOST {
             return Err(DataError::TooManyLabels { path: sources[0].path.clone(), found: labels.len() });
@@ -345,7 +347,7 @@ fn detect_task(source: &Source, files: &[Rows], classes: bool) -> Result<Task, D
     if classes {
         return Ok(Task::SingleLabel);
     }
-    let column = files[0].label_name.as_deref().unwrap_or_default();
+    let column = files[0].label.columns().first().map_or("", String::as_str);
     if detect::last_word(column) == detect::SCORE {
         return Ok(Task::Regression);
     }

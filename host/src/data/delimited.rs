@@ -19,13 +19,11 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
         None => by_names(source, &records)?,
     };
     let names = names(first, header);
-    let each = matches!(source.label, Some(LabelColumns::Each(_)));
     // a label without a name has its position
-    let label = |index: usize| match names[index].trim() {
+    let label = columns.label.map(|index| match names[*index].trim() {
         "" => (index + 1).to_string(),
         name => name.to_owned(),
-    };
-    let labels: Vec<String> = columns.labels.iter().filter(|_| each).map(|index| label(*index)).collect();
+    });
     let mut rows = Vec::with_capacity(records.len());
     for record in &records[usize::from(header)..] {
         let fields = &record.fields;
@@ -44,12 +42,12 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
             line: record.line,
             text: fields[columns.text].to_owned(),
             pair: columns.pair.map(|pair| fields[pair].to_owned()),
-            label: match each {
-                true => {
-                    let values = columns.labels.iter().map(|index| &fields[*index]);
-                    labels_that_hold(source, record.line, labels.iter().map(String::as_str).zip(values))?
+            label: match &columns.label {
+                LabelColumns::One(index) => Cell::One(fields[*index].to_owned()),
+                LabelColumns::Each(indices) => {
+                    let values = indices.iter().map(|index| &fields[*index]);
+                    labels_that_hold(source, record.line, label.columns().iter().zip(values))?
                 }
-                false => Cell::One(fields[columns.labels[0]].to_owned()),
             },
         });
     }
@@ -63,25 +61,20 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
         if quoting { "quoted" } else { "not quoted" },
         column(columns.text),
         columns.pair.map(|pair| format!(", pair {}", column(pair))).unwrap_or_default(),
-        labels_shown(columns.labels.iter().map(|index| column(*index)).collect()),
+        labels_shown(&columns.label.map(|index| column(*index))),
     );
-    let label_name = (header && !each).then(|| names[columns.labels[0]].trim().to_owned());
-    let position = |index: usize| Some(Column::Position(index + 1));
-    let each = columns.labels.iter().filter(|_| each).copied().filter_map(position).collect::<Vec<_>>();
+    let position = |index: usize| Column::Position(index + 1);
     let resolved = Source {
         format,
-        text: position(columns.text),
-        pair: columns.pair.and_then(position),
-        label: Some(match &each[..] {
-            [] => LabelColumns::One(Column::Position(columns.labels[0] + 1)),
-            _ => LabelColumns::Each(each),
-        }),
+        text: Some(position(columns.text)),
+        pair: columns.pair.map(position),
+        label: Some(columns.label.map(|index| position(*index))),
         header: Some(header),
         quoting: Some(quoting),
         delimiter: Some(char::from(delimiter)),
         ..source.clone()
     };
-    Ok(Rows { rows, label_name, labels, reading, resolved })
+    Ok(Rows { rows, label, reading, resolved })
 }
 
 /// The columns, and whether the first row names them, by what was said and by the first row.
@@ -238,10 +231,10 @@ fn by_values(source: &Source, records: &[Record]) -> Option<(detect::Columns, bo
     });
     let (mut columns, header) = detect::by_values(&two.collect::<Option<Vec<_>>>()?)?;
     if let Some(text) = text.or(label.map(|label| 1 - label)) {
-        (columns.text, columns.labels) = (text, vec![1 - text]);
+        (columns.text, columns.label) = (text, LabelColumns::One(1 - text));
     }
     if source.unlabelled {
-        columns.labels = vec![columns.text];
+        columns.label = LabelColumns::One(columns.text);
     }
     Some((columns, source.header.unwrap_or(header)))
 }

@@ -153,8 +153,7 @@ pub(super) fn is_header<'a>(fields: impl Iterator<Item = &'a str> + Clone) -> bo
 pub(super) struct Columns {
     pub text: usize,
     pub pair: Option<usize>,
-    /// One, or one for each label.
-    pub labels: Vec<usize>,
+    pub label: LabelColumns<usize>,
 }
 
 /// Finds the columns that `source` names, and detects by `names` those it does not.
@@ -172,34 +171,38 @@ pub(super) fn columns(
         };
         index.ok_or_else(|| missing(column))
     };
-    let given = source.label.iter().flat_map(LabelColumns::columns);
-    let found = match (&source.label, &source.text) {
-        _ if source.unlabelled => Vec::new(),
-        (Some(_), _) => given.map(find).collect::<Result<_, _>>()?,
-        (None, Some(text)) if names.len() == 2 && labels(names).is_empty() => vec![1 - find(text)?],
-        (None, _) => vec![one_label(source, names, binary)?],
+    let label = match (&source.label, &source.text) {
+        _ if source.unlabelled => LabelColumns::Each(Vec::new()),
+        (Some(LabelColumns::One(column)), _) => LabelColumns::One(find(column)?),
+        (Some(LabelColumns::Each(columns)), _) => {
+            LabelColumns::Each(columns.iter().map(find).collect::<Result<_, _>>()?)
+        }
+        (None, Some(text)) if names.len() == 2 && labels(names).is_empty() => {
+            LabelColumns::One(1 - find(text)?)
+        }
+        (None, _) => LabelColumns::One(one_label(source, names, binary)?),
     };
-    let label = |index: usize| found.contains(&index);
+    let is_label = |index: usize| label.columns().contains(&index);
     let (text, pair) = match (&source.text, &source.pair) {
-        (Some(text), _) if label(find(text)?) => {
+        (Some(text), _) if is_label(find(text)?) => {
             let problem = "is the same column as `text`".to_owned();
             return Err(DataError::Option { path: source.path.clone(), option: "label", problem });
         }
         (Some(text), pair) => (find(text)?, pair.as_ref().map(find).transpose()?),
-        (None, None) if names.len() == 2 && source.label.is_some() && found.len() == 1 => {
-            (1 - found[0], None)
+        (None, None) if names.len() == 2 && source.label.is_some() && label.columns().len() == 1 => {
+            (1 - label.columns()[0], None)
         }
         (None, Some(pair)) => {
             let pair = find(pair)?;
             let mut candidates = known(names, &TEXT);
             candidates.extend(known(names, &PAIR.map(|(a, _)| a)));
-            candidates.retain(|&index| index != pair && !label(index));
+            candidates.retain(|&index| index != pair && !is_label(index));
             candidates.dedup();
             (one(source, names, "text", &candidates)?, Some(pair))
         }
-        (None, None) => texts(source, names, &found)?,
+        (None, None) => texts(source, names, label.columns())?,
     };
-    Ok(Columns { text, pair, labels: if source.unlabelled { vec![text] } else { found } })
+    Ok(Columns { text, pair, label: if source.unlabelled { LabelColumns::One(text) } else { label } })
 }
 
 /// The columns of a table of two without known names, and whether the first row names them, by the rows alone: labels are
@@ -233,7 +236,7 @@ pub(super) fn by_values(rows: &[[&str; 2]]) -> Option<(Columns, bool)> {
     let repeats = labels.len() * 2 <= rest.len().min(texts.len());
     let fractions = numbers && labels.keys().any(|field| field.trim().parse::<i64>().is_err());
     let plain = texts.len() * 4 > rest.len() && (repeats || fractions);
-    plain.then_some((Columns { text: 1 - label, pair: None, labels: vec![label] }, header))
+    plain.then_some((Columns { text: 1 - label, pair: None, label: LabelColumns::One(label) }, header))
 }
 
 /// One text or two, by their names alone.
@@ -303,27 +306,18 @@ fn known(names: &[&str], list: &[&str]) -> Vec<usize> {
     (0..names.len()).filter(|&index| list.iter().any(|known| same(names[index], known))).collect()
 }
 
-/// The column of the label; where none is known but some hold 0 and 1, the error says how these can be labels.
+/// The column of the label; where none is known but several hold 0 and 1, the error says that these can be labels.
 fn one_label(source: &Source, names: &[&str], binary: impl Fn(&usize) -> bool) -> Result<usize, DataError> {
     let candidates = labels(names);
-    let error = match one(source, names, "label", &candidates) {
-        Err(DataError::Ambiguous { path, problem, option }) if candidates.is_empty() => {
-            let zeros: Vec<String> = (0..names.len())
-                .filter(|index| !is_id(names[*index]) && binary(index))
-                .map(|index| format!("`{}`", names[index].trim()))
-                .collect();
-            let problem = match zeros.len() {
-                0 | 1 => problem,
-                _ => format!(
-                    "{problem}; {} hold 0 and 1: name all that are labels of their own",
-                    zeros.join(", ")
-                ),
-            };
-            DataError::Ambiguous { path, problem, option }
+    let mut found = one(source, names, "label", &candidates);
+    if let (Err(DataError::Ambiguous { problem, .. }), true) = (&mut found, candidates.is_empty()) {
+        let columns = (0..names.len()).filter(|index| !is_id(names[*index]) && binary(index));
+        let columns: Vec<String> = columns.map(|index| format!("`{}`", names[index].trim())).collect();
+        if columns.len() > 1 {
+            *problem += &format!("; {} hold 0 and 1: name all that are labels", columns.join(", "));
         }
-        other => return other,
-    };
-    Err(error)
+    }
+    found
 }
 
 fn one(

@@ -24,36 +24,30 @@ pub(super) fn read(source: &Source, content: &str) -> Result<Rows, DataError> {
             Value::String(text) => Ok(text.clone()),
             other => Err(wrong(source, number, key, other, "a string")),
         };
-        let label = match &keys.labels[..] {
-            [key] if !keys.each => one_key(source, number, key, get(key)?)?,
-            keys => {
+        let label = match &keys.label {
+            LabelColumns::One(key) => one_key(source, number, key, get(key)?)?,
+            LabelColumns::Each(keys) => {
                 let value = |key: &String| {
                     let value = get(key)?;
                     scalar(value).ok_or_else(|| wrong(source, number, key, value, "0 or 1"))
                 };
                 let values = keys.iter().map(value).collect::<Result<Vec<String>, _>>()?;
-                let names = keys.iter().map(String::as_str);
-                labels_that_hold(source, number, names.zip(values.iter().map(String::as_str)))?
+                labels_that_hold(source, number, keys.iter().zip(values.iter().map(String::as_str)))?
             }
         };
         let pair = keys.pair.as_deref().map(text).transpose()?;
         rows.push(Row { line: number, text: text(&keys.text)?, pair, label });
     }
     let Some(keys) = keys else { return Err(DataError::NoRows { path: source.path.clone() }) };
-    let column = |name: &String| Some(Column::Name(name.clone()));
+    let column = |name: &String| Column::Name(name.clone());
     let resolved = Source {
         format: Format::Jsonl,
-        text: column(&keys.text),
-        pair: keys.pair.as_ref().and_then(column),
-        label: Some(match keys.each {
-            true => LabelColumns::Each(keys.labels.iter().filter_map(column).collect()),
-            false => keys.labels[0].as_str().into(),
-        }),
+        text: Some(column(&keys.text)),
+        pair: keys.pair.as_ref().map(column),
+        label: Some(keys.label.map(column)),
         ..source.clone()
     };
-    let label_name = (!keys.each).then(|| keys.labels[0].clone());
-    let labels = if keys.each { keys.labels.clone() } else { Vec::new() };
-    Ok(Rows { rows, reading: keys.reading(), label_name, labels, resolved })
+    Ok(Rows { rows, reading: keys.reading(), label: keys.label, resolved })
 }
 
 /// The label, or the labels, of one key.
@@ -113,9 +107,7 @@ fn of_array(source: &Source, content: &str) -> Result<Objects, DataError> {
 struct Keys {
     text: String,
     pair: Option<String>,
-    labels: Vec<String>,
-    /// Each of them is a label.
-    each: bool,
+    label: LabelColumns<String>,
 }
 
 impl Keys {
@@ -143,15 +135,14 @@ impl Keys {
         Ok(Keys {
             text: name(columns.text),
             pair: columns.pair.map(name),
-            labels: columns.labels.into_iter().map(name).collect(),
-            each: matches!(source.label, Some(LabelColumns::Each(_))),
+            label: columns.label.map(|index| name(*index)),
         })
     }
 
     fn reading(&self) -> String {
         let pair = self.pair.as_ref().map(|pair| format!(", pair `{pair}`")).unwrap_or_default();
-        let labels = self.labels.iter().map(|label| format!("`{label}`")).collect();
-        format!("jsonl, text `{}`{pair}, {}", self.text, labels_shown(labels))
+        let labels = labels_shown(&self.label.map(|label| format!("`{label}`")));
+        format!("jsonl, text `{}`{pair}, {labels}", self.text)
     }
 }
 

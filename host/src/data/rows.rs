@@ -23,10 +23,8 @@ pub(super) struct Row {
 #[derive(Debug)]
 pub(super) struct Rows {
     pub rows: Vec<Row>,
-    /// The name of the label column, where it has one.
-    pub label_name: Option<String>,
-    /// The labels, where each has a column.
-    pub labels: Vec<String>,
+    /// What the label column is called, or the labels that have a column each; none where there are no columns.
+    pub label: LabelColumns<String>,
     /// How the file was read, for people.
     pub reading: String,
     /// The same with nothing left to be detected.
@@ -98,8 +96,7 @@ fn lines(source: &Source, content: &str) -> Result<Rows, DataError> {
     });
     Ok(Rows {
         rows: rows.collect::<Result<_, _>>()?,
-        label_name: None,
-        labels: Vec::new(),
+        label: LabelColumns::Each(Vec::new()),
         reading: "lines, label<TAB>text".to_owned(),
         resolved: Source { format: Format::Lines, ..source.clone() },
     })
@@ -126,8 +123,7 @@ fn fasttext(source: &Source, content: &str) -> Result<Rows, DataError> {
     };
     Ok(Rows {
         rows: rows.into_iter().map(row).collect(),
-        label_name: None,
-        labels: Vec::new(),
+        label: LabelColumns::Each(Vec::new()),
         reading: "fasttext, __label__NAME text".to_owned(),
         resolved: Source { format: Format::FastText, ..source.clone() },
     })
@@ -144,19 +140,19 @@ pub(super) fn prefixes(line: &str) -> (Vec<&str>, &str) {
     (labels, text)
 }
 
-/// What the values of the columns of `names` say about each label.
+/// The names of those labels whose value says that they hold.
 pub(super) fn labels_that_hold<'a>(
     source: &Source,
     line: u32,
-    values: impl Iterator<Item = (&'a str, &'a str)>,
+    values: impl Iterator<Item = (&'a String, &'a str)>,
 ) -> Result<Cell, DataError> {
     let mut labels = Vec::new();
     for (name, value) in values {
         match binary(value) {
-            Some(true) => labels.push(name.to_owned()),
+            Some(true) => labels.push(name.clone()),
             Some(false) => {}
             None => {
-                let (column, found) = (name.to_owned(), value.to_owned());
+                let (column, found) = (name.clone(), value.to_owned());
                 return Err(DataError::NotBinary { at: at(source, line), column, found });
             }
         }
@@ -165,8 +161,9 @@ pub(super) fn labels_that_hold<'a>(
 }
 
 /// The columns of the labels, for people.
-pub(super) fn labels_shown(columns: Vec<String>) -> String {
-    format!("label{} {}", if columns.len() > 1 { "s" } else { "" }, columns.join(", "))
+pub(super) fn labels_shown(label: &LabelColumns<String>) -> String {
+    let several = matches!(label, LabelColumns::Each(_));
+    format!("label{} {}", if several { "s" } else { "" }, label.columns().join(", "))
 }
 
 /// 1 or 0, or such words.

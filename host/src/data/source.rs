@@ -72,25 +72,40 @@ impl fmt::Display for Column {
     untagged,
     expecting = "expected a column, by name or position, or a list of columns of 0 and 1, one for each label"
 )]
-pub enum LabelColumns {
+pub enum LabelColumns<C = Column> {
     /// The column of the label, the labels or the number.
-    One(Column),
+    One(C),
     /// A column of 0 and 1 (or false and true) for each label, which has the column's name.
-    Each(Vec<Column>),
+    Each(Vec<C>),
 }
 
-impl<C: Into<Column>> From<C> for LabelColumns {
-    fn from(column: C) -> Self {
-        LabelColumns::One(column.into())
+impl From<&str> for LabelColumns {
+    fn from(name: &str) -> Self {
+        LabelColumns::One(name.into())
     }
 }
 
-impl LabelColumns {
+impl From<usize> for LabelColumns {
+    fn from(position: usize) -> Self {
+        LabelColumns::One(position.into())
+    }
+}
+
+impl<C> LabelColumns<C> {
     /// All of them.
-    pub fn columns(&self) -> &[Column] {
+    pub fn columns(&self) -> &[C] {
         match self {
             LabelColumns::One(column) => std::slice::from_ref(column),
             LabelColumns::Each(columns) => columns,
+        }
+    }
+
+    /// The same with each column named otherwise.
+    pub(super) fn map<D>(&self, name: impl FnMut(&C) -> D) -> LabelColumns<D> {
+        let mut names = self.columns().iter().map(name);
+        match self {
+            LabelColumns::One(_) => LabelColumns::One(names.next().expect("one column")),
+            LabelColumns::Each(_) => LabelColumns::Each(names.collect()),
         }
     }
 }
