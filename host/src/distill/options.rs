@@ -45,8 +45,8 @@ pub struct Distill {
     pub replaced: f64,
     /// Texts made of two training texts, for each training text: 0.5. Not for pairs.
     pub spliced: f64,
-    /// Passes over all of these texts. When not given 1.5, or, of fewer than 40,000 texts, as many as make 2,000 steps of 32;
-    /// half as many in stages before the last.
+    /// Passes over all of these texts. When not given 1.5; of fewer than 40,000 texts as many as make 2,000 steps of 32, of more than
+    /// 400,000 as many as make 20,000, but not less than a half; half as many in stages before the last.
     pub epochs: Option<f64>,
     /// The highest learning rate: 2e-4.
     pub learning_rate: f64,
@@ -186,7 +186,8 @@ impl Distill {
     /// `texts` is the number of training texts.
     pub fn training(&self, stage: &Stage, last: bool, texts: usize, train: &TrainOptions) -> TrainOptions {
         let made = texts as f64 * (1.0 + self.replaced + self.spliced);
-        let enough = (64_000.0 / made.max(1.0)).clamp(1.5, 30.0) * if last { 1.0 } else { 0.5 };
+        let usual = (64_000.0 / made.max(1.0)).clamp(1.5, 30.0).min((640_000.0 / made.max(1.0)).max(0.5));
+        let enough = usual * if last { 1.0 } else { 0.5 };
         TrainOptions {
             epochs: stage.epochs.or(self.epochs).or(Some(enough)),
             learning_rate: stage.learning_rate.or(Some(self.learning_rate)),
@@ -216,5 +217,16 @@ mod tests {
         assert_eq!(options.cls_weight(), 0.0);
         options.cls_weight = Some(0.5);
         assert_eq!(options.cls_weight(), 0.5);
+    }
+
+    #[test]
+    fn few_texts_are_learned_from_more_often_than_many() {
+        let epochs = |texts, last| {
+            Distill::default().training(&Stage::default(), last, texts, &TrainOptions::default()).epochs
+        };
+        // each stands for two and a half
+        assert_eq!([100, 6400, 64_000].map(|texts| epochs(texts, true)), [30.0, 4.0, 1.5].map(Some));
+        assert_eq!([400_000, 1_000_000].map(|texts| epochs(texts, true)), [0.64, 0.5].map(Some));
+        assert_eq!(epochs(64_000, false), Some(0.75));
     }
 }

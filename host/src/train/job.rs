@@ -97,13 +97,13 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
         return Err(Error::Empty);
     }
     std::fs::create_dir_all(job.folder).map_err(Error::io(job.folder))?;
-    let per_epoch = lengths.len().div_ceil(options.batch_size).div_ceil(options.accumulate) as u64;
+    let per_epoch = options.steps_per_epoch(lengths.len());
     let highest = options.learning_rate(job.model.config());
     let steps = match options.epochs(lengths.len()) {
         0.0 => 0,
         epochs => ((epochs * per_epoch as f64).round() as u64).max(1),
     };
-    let eval_every = options.eval_every.map_or(per_epoch, |n| n as u64).clamp(1, steps.max(1));
+    let eval_every = options.eval_every(lengths.len(), steps);
 
     let state_file = job.folder.join("state.safetensors");
     let mut memory = Memory::new(job.model, options);

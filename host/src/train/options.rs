@@ -67,7 +67,7 @@ pub struct TrainOptions {
     pub label_smoothing: f64,
     /// `"none"`, `"balanced"`, or weights by label name: none.
     pub class_weights: ClassWeights,
-    /// Steps between evaluations; once an epoch when not given.
+    /// Steps between evaluations. When not given see [`eval_every`](TrainOptions::eval_every()).
     pub eval_every: Option<usize>,
     /// Decay of a moving average of the weights, which then is measured and kept instead of them, such as 0.999; 0 for none: 0.
     #[serde(skip_serializing_if = "is_zero")]
@@ -120,10 +120,23 @@ impl Default for TrainOptions {
 }
 
 impl TrainOptions {
-    /// Passes over so many examples: as given, or 3, or of few examples as many as make 1,500 steps, but not more than 30.
+    /// Passes over so many examples: as given, or 3; of few examples as many as make 1,500 steps, but not more than 30; of very many
+    /// as many as make 10,000, but not less than 1.
     pub fn epochs(&self, examples: usize) -> f64 {
-        let per_epoch = examples.div_ceil(self.batch_size).div_ceil(self.accumulate).max(1);
-        self.epochs.unwrap_or((1500.0 / per_epoch as f64).clamp(3.0, 30.0))
+        let per_epoch = self.steps_per_epoch(examples) as f64;
+        let usual = (1500.0 / per_epoch).clamp(3.0, 30.0);
+        self.epochs.unwrap_or(usual.min((10_000.0 / per_epoch).max(1.0)))
+    }
+
+    /// Steps of one pass over so many examples.
+    pub fn steps_per_epoch(&self, examples: usize) -> u64 {
+        examples.div_ceil(self.batch_size).div_ceil(self.accumulate).max(1) as u64
+    }
+
+    /// Steps between evaluations: as given, or once a pass, or more often where that were fewer than five times.
+    pub fn eval_every(&self, examples: usize, steps: u64) -> u64 {
+        let usual = self.steps_per_epoch(examples).min(steps.div_ceil(5));
+        self.eval_every.map_or(usual, |given| given as u64).clamp(1, steps.max(1))
     }
 
     /// The highest learning rate: as given, or 2e-4 for 3 layers of width 384 and less for larger models, by the square of
@@ -144,10 +157,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn few_examples_are_seen_more_often_and_large_models_move_less() {
+    fn few_examples_are_seen_more_often_than_many_and_large_models_move_less() {
         let options = TrainOptions::default();
         let epochs = [100, 1000, 4800, 1_000_000].map(|examples| options.epochs(examples));
-        assert_eq!(epochs, [30.0, 30.0, 10.0, 3.0]);
+        assert_eq!(epochs, [30.0, 30.0, 10.0, 1.0]);
+        assert_eq!((options.epochs(64_000), options.epochs(160_000)), (3.0, 2.0));
+        assert_eq!((options.eval_every(4800, 1500), options.eval_every(64_000, 6000)), (150, 1200));
+        assert_eq!((options.eval_every(9, 0), options.eval_every(9, 3)), (1, 1));
         let rate = |layers: usize, width: usize| {
             let config = serde_json::json!({
                 "vocab_size": 100, "hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": width / 32,
