@@ -14,8 +14,8 @@ fn inputs_are_longer_where_many_texts_are() {
         base.tensors.retain(|name, _| !name.starts_with("classifier."));
         base.save(&path(name)).unwrap();
     }
-    // what the training texts were cut off at
-    let cut_at = |checkpoint: &str, long: usize, task: &str| {
+    // how long the training texts that are cut off were allowed to be, and how many windows are learned from
+    let read = |checkpoint: &str, long: usize, task: &str| {
         let line = |i: usize| {
             let words = if i < long { 290 } else { 3 };
             format!("{} x{i},{}\n", format!("piece{} ", 5 + i % 40).repeat(words), i % 2)
@@ -27,22 +27,25 @@ fn inputs_are_longer_where_many_texts_are() {
              checkpoint = \"{checkpoint}\"\n[task]\n{task}\n[train]\nepochs = 0.1\n[pack]\nname = \"x\"\n",
             task.len()
         );
-        let mut cut = None;
+        let (mut cut, mut windows) = (None, None);
+        let first = |text: &str| text.split(' ').next().and_then(|number| number.parse::<usize>().ok());
         let mut watch = |progress: Progress| {
-            if let Progress::Note(note) = progress
-                && let Some((_, rest)) = note.split_once("are longer than ")
-            {
-                cut = rest.split(' ').next().and_then(|tokens| tokens.parse().ok());
+            if let Progress::Note(note) = progress {
+                cut = cut.or(note.split_once("are longer than ").and_then(|(_, rest)| first(rest)));
+                windows =
+                    windows.or(note.split_once("are learned from as ").and_then(|(_, rest)| first(rest)));
             }
         };
         run(&Recipe::parse(&text, &path("recipe.toml")).unwrap(), Until::Train, &mut watch).unwrap();
-        cut
+        (cut, windows)
     };
-    assert_eq!(cut_at("base", 0, ""), None);
-    assert_eq!(cut_at("base", 4, ""), Some(128));
-    assert_eq!(cut_at("base", 5, ""), Some(256));
-    assert_eq!(cut_at("base", 5, "max_tokens = 64"), Some(64));
-    assert_eq!(cut_at("base", 5, "windows = { overlap = 16, most = 8 }"), Some(128));
+    assert_eq!(read("base", 0, ""), (None, None));
+    assert_eq!(read("base", 4, ""), (Some(128), None));
+    assert_eq!(read("base", 5, ""), (Some(256), None));
+    assert_eq!(read("base", 5, "max_tokens = 64"), (Some(64), None));
+    // 290 words and an unknown one, 126 a window
+    assert_eq!(read("base", 5, "windows = { overlap = 0, most = 8 }"), (None, Some(75 + 5 * 3)));
+    assert_eq!(read("base", 5, "windows = { overlap = 0, most = 2 }"), (None, Some(75 + 5 * 2)));
     // no more than the base has positions
-    assert_eq!(cut_at("short", 5, ""), Some(100));
+    assert_eq!(read("short", 5, ""), (Some(100), None));
 }

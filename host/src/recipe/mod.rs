@@ -16,6 +16,7 @@ mod step;
 mod students;
 mod validate;
 mod wider;
+mod windows;
 
 pub use for_data::ForData;
 pub use run::{Finished, Progress, RunError, Stages, Until, check, run, run_every_stage};

@@ -2,6 +2,7 @@
 
 use super::run::{Progress, RunError, Watch};
 use super::step::hex;
+use super::windows::windowed;
 use super::{Files, Recipe, base};
 use crate::bert::{Checkpoint, Classifier, ProblemType};
 use crate::data::{self, DataError, Dataset, Labels, Task};
@@ -83,6 +84,12 @@ impl Prepared {
             Some(given) => given,
             None => max_tokens(recipe, &train)?,
         };
+        if let Some(windows) = recipe.task.windows.filter(|_| !train.is_paired()) {
+            let texts = train.len();
+            let files = base::load(&recipe.base.checkpoint)?.tokenizer;
+            train = windowed(&train, &files, max_tokens, windows)?;
+            note(format!("{texts} texts are learned from as {} windows", train.len()));
+        }
         Ok(Self { train, dev, test, out_of_scope, criterion, max_tokens })
     }
 

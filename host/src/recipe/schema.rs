@@ -100,7 +100,8 @@ pub struct TaskOptions {
     /// texts are longer and they are not read in windows.
     pub max_tokens: Option<usize>,
     /// Longer texts are read in overlapping windows whose logits are averaged, such as `{ overlap = 16, most = 8 }`: tokens that
-    /// two windows share, and how many windows a text has. They are cut off when not given. Training cuts them off either way.
+    /// two windows share, and how many windows a text has; it is also learned from as so many texts. They are cut off when not
+    /// given. Not for pairs.
     pub windows: Option<TextWindows>,
     /// What chooses checkpoints and what `max_drop` is about. `accuracy`, `macro-f1` or `pearson`, by the task.
     pub metric: Option<Metric>,
