@@ -21,7 +21,7 @@ pub(super) fn windowed(
     windows: TextWindows,
 ) -> Result<Dataset, Error> {
     let tokenizer = Tokenizer::new(files.vocab.as_bytes(), files.settings())?;
-    let room = max_tokens - 2;
+    let room = max_tokens.saturating_sub(2);
     let mut encoding = Box::<Encoding>::default();
     let mut pieces = |text: &str| {
         tokenizer.encode(text, None, max_tokens, &mut encoding)?;

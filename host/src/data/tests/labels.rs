@@ -1,0 +1,96 @@
+use super::*;
+
+#[test]
+fn a_column_for_each_label() {
+    let folder = Folder::new();
+    let each =
+        |names: &[&str]| Some(LabelColumns::Each(names.iter().map(|name| Column::from(*name)).collect()));
+    let csv = "id,comment_text,toxic,threat,insult\n1,a,1,0,true\n2,b,0,0,False\n3,c,1.0,0,0\n";
+    let source = Source { label: each(&["toxic", "threat", "insult"]), ..folder.file("a.csv", csv) };
+    let data = Dataset::read(std::slice::from_ref(&source), None, None).unwrap();
+    assert_eq!(data.task, Task::MultiLabel);
+    // in the order of the columns, also those that never hold
+    assert_eq!(data.labels.names(), ["toxic", "threat", "insult"]);
+    let targets: Vec<_> = data.examples.iter().map(|example| example.target.clone()).collect();
+    assert_eq!(targets, [vec![0, 2], vec![], vec![0]].map(Target::Classes));
+    assert_eq!(
+        data.files[0].reading,
+        "csv, header, quoted, text `comment_text`, labels `toxic`, `threat`, `insult`"
+    );
+    let objects = "{\"text\":\"a\",\"x\":1,\"y\":false}\n{\"text\":\"b\",\"x\":0,\"y\":true}\n";
+    let json = Source { label: each(&["x", "y"]), ..folder.file("a.jsonl", objects) };
+    let json = Dataset::read(&[json], None, None).unwrap();
+    assert_eq!(json.class_counts(), [1, 1]);
+    // one label in each row is one of several classes where that is said
+    let one = Source { label: each(&["x", "y"]), ..folder.file("b.csv", "text,x,y\na,1,0\nb,0,1\n") };
+    let one = Dataset::read(&[one], Some(Task::SingleLabel), None).unwrap();
+    assert_eq!(one.examples[1].target, Target::Class(1));
+    // without names they are called by their positions; what was read is read again in the same way
+    let positions = Some(LabelColumns::Each(vec![2.into(), 3.into()]));
+    let bare = Source {
+        label: positions,
+        text: Some(1.into()),
+        header: Some(false),
+        ..folder.file("c.csv", "a,1,0\nb,0,1\n")
+    };
+    let bare = Dataset::read(&[bare], None, None).unwrap();
+    assert_eq!(bare.labels.names(), ["2", "3"]);
+    let again = Dataset::read(&[bare.files[0].resolved.clone()], None, None).unwrap();
+    assert_eq!(again.examples, bare.examples);
+
+    let error = |source: Source| Dataset::read(&[source], None, None).unwrap_err().to_string();
+    let other =
+        error(Source { label: each(&["toxic", "id"]), ..folder.file("d.csv", csv.replace("2,b", "x,b")) });
+    assert!(
+        other.ends_with(
+            "d.csv:3: `x` in column `id`, which says whether a label holds: 1 or 0, true or false"
+        )
+    );
+    assert!(
+        error(Source { label_separator: Some("|".into()), ..source.clone() }).contains("`label_separator`")
+    );
+    assert!(error(Source { label: each(&["toxic", "toxic"]), ..source.clone() }).contains("named twice"));
+    assert!(
+        error(Source {
+            label: each(&["toxic", "comment_text"]),
+            text: Some("comment_text".into()),
+            ..source.clone()
+        })
+        .contains("same column")
+    );
+    let asked = error(Source { label: None, ..source });
+    assert!(asked.contains("`toxic`, `threat`, `insult` hold 0 and 1: name all that are labels"), "{asked}");
+}
+
+#[test]
+fn fasttext_lines() {
+    let folder = Folder::new();
+    let one = folder.file("a.txt", "__label__2 Great: really\n\n  __label__1\tnot __label__ good\n");
+    let data = Dataset::read(std::slice::from_ref(&one), None, None).unwrap();
+    assert_eq!((data.task, data.labels.names()), (Task::SingleLabel, &["1".to_owned(), "2".to_owned()][..]));
+    let texts: Vec<&str> = data.examples.iter().map(|example| &*example.text).collect();
+    assert_eq!(texts, ["Great: really", "not __label__ good"]);
+    assert_eq!(data.examples[1].line, 3);
+    let plain: Vec<String> =
+        unlabelled(&one.path, false, &one).unwrap().into_iter().map(|(a, _)| a).collect();
+    assert_eq!(plain, texts);
+    let several = folder.file("b.txt", "__label__x __label__y a\n__label__x b\n");
+    let several = Dataset::read(&[several], None, None).unwrap();
+    assert_eq!((several.task, several.class_counts()), (Task::MultiLabel, vec![2, 1]));
+    let message = |content: &str| {
+        let source = folder.file("c.txt", content);
+        Dataset::read(&[source], None, None).unwrap_err().to_string()
+    };
+    assert!(message("__label__x a\nb\n").contains("c.txt:2: no `__label__` at the start"));
+    assert!(message("__label__x a\n__label__y\n").contains("c.txt:2: the text is empty"));
+}
+
+#[test]
+fn many_different_fractions_are_no_classes() {
+    let rows = |count: usize| {
+        let rows: String = (0..40).map(|i| format!("message {i},{}.5\n", i % count)).collect();
+        read("a.csv", format!("text,target\n{rows}"))
+    };
+    assert_eq!(rows(21).unwrap().task, Task::Regression);
+    assert!(message(rows(20)).contains("single-label or regression"));
+}
