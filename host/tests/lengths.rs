@@ -3,6 +3,7 @@
 mod support;
 
 use goldcrest::recipe::{Progress, Recipe, Until, run};
+use goldcrest::train::Event;
 use support::{SHAPES, Shape, checkpoint_with_pieces};
 
 #[test]
@@ -48,4 +49,34 @@ fn inputs_are_longer_where_many_texts_are() {
     assert_eq!(read("base", 5, "windows = { overlap = 0, most = 2 }"), (None, Some(75 + 5 * 2)));
     // no more than the base has positions
     assert_eq!(read("short", 5, ""), (Some(100), None));
+}
+
+#[test]
+fn a_text_in_windows_is_measured_as_the_device_reads_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let mut base = checkpoint_with_pieces(&SHAPES[2], 7);
+    base.tensors.retain(|name, _| !name.starts_with("classifier."));
+    base.save(&path("base")).unwrap();
+    // what the two labels differ by stands at the end
+    let line = |i: usize| {
+        let words = format!("piece{} ", 5 + i % 30).repeat(1 + 7 * (i % 9));
+        format!("{words}piece{},{}\n", 35 + i % 2, i % 2)
+    };
+    std::fs::write(path("data.csv"), format!("text,label\n{}", (0..120).map(line).collect::<String>()))
+        .unwrap();
+    let recipe = "output = \"run\"\n[data]\ntrain = \"data.csv\"\n[base]\ncheckpoint = \"base\"\n[task]\nmax_tokens = 16\n\
+         windows = { overlap = 3, most = 4 }\n[train]\nepochs = 2\n[quantize]\nmax_drop = 100\naware = \"never\"\n[pack]\nname = \"x\"\n";
+    let recipe = Recipe::parse(recipe, &path("recipe.toml")).unwrap();
+    let mut chosen = f64::NEG_INFINITY;
+    let mut watch = |progress: Progress| {
+        if let Progress::Training(Event::Evaluated { value, .. }) = progress {
+            chosen = chosen.max(value);
+        }
+    };
+    let comparison = run(&recipe, Until::Pack, &mut watch).unwrap().comparison.unwrap();
+    // the device averages what it is told of each window; so does training
+    assert!(comparison.largest_export_difference.unwrap() < 1e-4, "{comparison:?}");
+    let trained = comparison.host.unwrap().metrics.get(comparison.metric).unwrap();
+    assert_eq!(trained, chosen);
 }

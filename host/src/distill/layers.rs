@@ -38,6 +38,7 @@ pub fn best_layers(
     let drawn = Encoded {
         data: texts.data.subset(rows.iter().copied()),
         tokens: rows.iter().map(|row| texts.tokens[*row].clone()).collect(),
+        windows: None,
         truncated: 0,
     };
     let mut best = (f64::INFINITY, spread);

@@ -42,9 +42,8 @@ pub(super) fn quantization_aware(
         checkpoint.config.hidden_dropout_prob = 0.0;
         checkpoint.config.attention_probs_dropout_prob = 0.0;
         let mut model = Classifier::new(checkpoint, 0)?;
-        let encode =
-            |data: &crate::data::Dataset| Encoded::new(data.clone(), model.tokenizer(), prepared.max_tokens);
-        let (train, dev) = (encode(&prepared.train)?, encode(&prepared.dev)?);
+        let train = Encoded::new(prepared.train.clone(), model.tokenizer(), prepared.max_tokens)?;
+        let dev = prepared.to_measure(&prepared.dev, model.tokenizer())?;
         let answers = train::predict(&model, &train, &mut |_| ())?;
         model.round(Some(Rounding { embeddings, only: None }));
         let own = Distill::default();

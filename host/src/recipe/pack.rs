@@ -60,8 +60,8 @@ pub(super) fn pack(
     manifest.decision = fit_decision(&prepared.dev, &on_dev[1].logits, &out_of_scope, &recipe.decision);
     let thresholds = Some(manifest.decision.thresholds.as_slice()).filter(|t| !t.is_empty());
     let compare = |data: &Dataset, [fp32, int8]: &[BundleRun; 2]| -> Result<Comparison, RunError> {
-        let texts = Encoded::new(data.clone(), model.tokenizer(), prepared.max_tokens)?;
-        let trained = train::predict(&model, &texts, &mut |_| ())?.logits;
+        let texts = prepared.to_measure(data, model.tokenizer())?;
+        let trained = texts.of_examples(train::predict(&model, &texts, &mut |_| ())?.logits);
         let mut comparison = Comparison::new(&Inputs {
             data,
             metric: Some(prepared.criterion.metric),

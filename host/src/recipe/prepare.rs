@@ -1,13 +1,14 @@
 //! The data of a recipe: read, split, overlap removed.
 
 use super::run::{Progress, RunError, Watch};
+use super::schema::MAX_TOKENS;
 use super::step::hex;
 use super::windows::windowed;
-use super::{Files, Recipe, base};
-use crate::bert::{Checkpoint, Classifier, ProblemType};
+use super::{Files, Recipe, TextWindows, base};
+use crate::bert::{Checkpoint, Classifier, ProblemType, TokenizerFiles};
 use crate::data::{self, DataError, Dataset, Labels, Task};
 use crate::metrics::Metric;
-use crate::train::{Criterion, Encoded};
+use crate::train::{self, Criterion, Encoded};
 
 /// What the steps of a run work on.
 pub(super) struct Prepared {
@@ -18,11 +19,11 @@ pub(super) struct Prepared {
     pub criterion: Criterion,
     /// Longest input in word pieces.
     pub max_tokens: usize,
+    /// How what is longer is read, where it is not cut off.
+    windows: Option<TextWindows>,
 }
 
-/// Longest input in word pieces where a recipe does not say, and where many texts are longer than that.
-pub(super) const MAX_TOKENS: [usize; 2] = [128, 256];
-/// That many: one text in so many.
+/// Many texts are too long: one in so many.
 const MANY: usize = 20;
 
 impl Prepared {
@@ -80,17 +81,24 @@ impl Prepared {
             return Err(RunError::Metric { metric, task: train.task });
         }
         let criterion = Criterion { metric, thresholds: recipe.decision.thresholds };
-        let max_tokens = match recipe.task.max_tokens {
-            Some(given) => given,
-            None => max_tokens(recipe, &train)?,
+        let windows = recipe.task.windows.filter(|_| !train.is_paired());
+        let max_tokens = match (recipe.task.max_tokens, windows) {
+            (Some(given), None) => given,
+            (given, windows) => {
+                let base = base::load(&recipe.base.checkpoint)?;
+                let max_tokens = match given {
+                    Some(given) => given,
+                    None => max_tokens(&base, &train, windows)?,
+                };
+                if let Some(windows) = windows {
+                    let texts = train.len();
+                    train = windowed(&train, &base.tokenizer, max_tokens, windows)?;
+                    note(format!("{texts} texts are learned from as {} windows", train.len()));
+                }
+                max_tokens
+            }
         };
-        if let Some(windows) = recipe.task.windows.filter(|_| !train.is_paired()) {
-            let texts = train.len();
-            let files = base::load(&recipe.base.checkpoint)?.tokenizer;
-            train = windowed(&train, &files, max_tokens, windows)?;
-            note(format!("{texts} texts are learned from as {} windows", train.len()));
-        }
-        Ok(Self { train, dev, test, out_of_scope, criterion, max_tokens })
+        Ok(Self { train, dev, test, out_of_scope, criterion, max_tokens, windows })
     }
 
     /// Texts for the bundle's self-test: the recipe's own file, else evenly spread dev texts.
@@ -145,8 +153,8 @@ impl Prepared {
 
     pub(super) fn encode(&self, model: &Classifier, watch: Watch) -> Result<(Encoded, Encoded), RunError> {
         let max_tokens = self.max_tokens;
-        let encode = |data: &Dataset| Encoded::new(data.clone(), model.tokenizer(), max_tokens);
-        let (train, dev) = (encode(&self.train)?, encode(&self.dev)?);
+        let train = Encoded::new(self.train.clone(), model.tokenizer(), max_tokens)?;
+        let dev = self.to_measure(&self.dev, model.tokenizer())?;
         if train.truncated > 0 {
             let note = format!(
                 "{} of {} training texts are longer than {max_tokens} tokens and are cut off (task.max_tokens)",
@@ -157,14 +165,23 @@ impl Prepared {
         }
         Ok((train, dev))
     }
+
+    /// Texts as the device will read them: long ones in windows where the recipe says so.
+    pub(super) fn to_measure(&self, data: &Dataset, files: &TokenizerFiles) -> Result<Encoded, train::Error> {
+        match self.windows {
+            None => Encoded::new(data.clone(), files, self.max_tokens),
+            Some(TextWindows { overlap, most }) => {
+                Encoded::in_windows(data.clone(), files, self.max_tokens, overlap as usize, most as usize)
+            }
+        }
+    }
 }
 
 /// How long inputs may be by the texts, where the recipe leaves it open.
-fn max_tokens(recipe: &Recipe, train: &Dataset) -> Result<usize, RunError> {
+fn max_tokens(base: &Checkpoint, train: &Dataset, windows: Option<TextWindows>) -> Result<usize, RunError> {
     let [usual, more] = MAX_TOKENS;
-    let base = base::load(&recipe.base.checkpoint)?;
     let most = base.config.max_position_embeddings;
-    if recipe.task.windows.is_some() || most <= usual {
+    if windows.is_some() || most <= usual {
         return Ok(usual.min(most));
     }
     let longer = Encoded::new(train.clone(), &base.tokenizer, usual)?.truncated;

@@ -88,6 +88,9 @@ pub enum Files {
     Several(Vec<PathBuf>),
 }
 
+/// Longest input in word pieces where a recipe does not say, and where many texts are longer than that.
+pub(super) const MAX_TOKENS: [usize; 2] = [128, 256];
+
 /// `[task]`: what is predicted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -198,7 +198,7 @@ impl<'a> Course<'a> {
 
         let set = self.transfer.as_ref().expect("made above");
         let texts = Encoded::new(set.data.clone(), student.tokenizer(), max_tokens)?;
-        let dev = Encoded::new(prepared.dev.clone(), student.tokenizer(), max_tokens)?;
+        let dev = prepared.to_measure(&prepared.dev, student.tokenizer())?;
         let teacher = match self.distill.hidden_weight > 0.0 && before == self.teachers[0] {
             true => Some(Classifier::new(base::load(before)?, 0)?),
             false => None,

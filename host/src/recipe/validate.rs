@@ -1,6 +1,6 @@
 //! Ranges and combinations that TOML cannot say.
 
-use super::prepare::MAX_TOKENS;
+use super::schema::MAX_TOKENS;
 use super::{DataFiles, Files, Pack, Quantize, Recipe, TaskOptions};
 use crate::data::Task;
 use crate::distill::{Distill, Layers, Stage};

@@ -269,7 +269,7 @@ fn measure(job: &Job, at: &mut Position, log: &mut Log, watch: &mut dyn FnMut(Ev
         at.best = Some((0.0, at.step));
         return Ok(job.model.checkpoint().save(&job.folder.join("best"))?);
     };
-    let logits = predict(job.model, dev, &mut |_| ())?.logits;
+    let logits = dev.of_examples(predict(job.model, dev, &mut |_| ())?.logits);
     let fitted = criterion.thresholds && dev.data.task == Task::MultiLabel;
     let thresholds = fitted.then(|| metrics::thresholds(&dev.data, &logits));
     let metrics = metrics::measure(&dev.data, &logits, thresholds.as_deref())?;
