@@ -1,6 +1,6 @@
 //! A whole training run on a tiny model: it learns, repeats itself, and continues after an interruption.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::path::Path;
 
 use goldcrest::bert::{Batch, Checkpoint, Classifier, Config, Output, OutputGradient, TokenizerFiles};
@@ -63,7 +63,16 @@ fn run(
     options: &TrainOptions,
     folder: &Path,
 ) -> Result<(Summary, Classifier), Error> {
-    let mut model = Classifier::new(checkpoint(), 1)?;
+    run_from(checkpoint(), objective, options, folder)
+}
+
+fn run_from(
+    checkpoint: Checkpoint,
+    objective: Option<&dyn Objective>,
+    options: &TrainOptions,
+    folder: &Path,
+) -> Result<(Summary, Classifier), Error> {
+    let mut model = Classifier::new(checkpoint, 1)?;
     let (train_data, dev) = (data(96, 0), data(40, 1000));
     let supervised = Supervised::new(&train_data, options)?;
     let encode = |data| Encoded::new(data, model.tokenizer(), 16);
@@ -103,15 +112,50 @@ fn learns_and_repeats_itself() {
 #[test]
 fn an_interrupted_run_ends_with_the_same_weights() {
     let (whole, cut) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    // so that a state is there, the average of the weights in it
-    let options = TrainOptions { average: 0.9, save_every: 0.0, ..options() };
+    // while the words are moved, and so that a state is there, the average of the weights in it
+    let options = TrainOptions { average: 0.9, adversarial: Some(0.5), save_every: 0.0, ..options() };
     run(None, &options, whole.path()).unwrap();
     let supervised = Supervised::new(&data(96, 0), &options).unwrap();
-    let interrupted = Interrupted(&supervised, Cell::new(57));
+    let interrupted = Interrupted(&supervised, Cell::new(58));
     assert!(run(Some(&interrupted), &options, cut.path()).is_err());
     assert!(cut.path().join("state.safetensors").exists());
     run(None, &options, cut.path()).unwrap();
     assert_eq!(weights(whole.path()), weights(cut.path()));
+}
+
+/// Keeps the losses.
+struct Listened<'a>(&'a dyn Objective, RefCell<Vec<f64>>);
+
+impl Objective for Listened<'_> {
+    fn loss(&self, e: &Encoded, rows: &[u32], b: &Batch, o: &Output) -> Result<(f64, OutputGradient), Error> {
+        let found = self.0.loss(e, rows, b, o)?;
+        self.1.borrow_mut().push(found.0);
+        Ok(found)
+    }
+}
+
+#[test]
+fn moved_words_make_the_loss_higher_and_stay_no_longer() {
+    let folder = tempfile::tempdir().unwrap();
+    let losses = |adversarial: f64, name: &str| {
+        let options =
+            TrainOptions { adversarial: Some(adversarial), epochs: Some(1.0), accumulate: 2, ..options() };
+        let supervised = Supervised::new(&data(96, 0), &options).unwrap();
+        let listened = Listened(&supervised, RefCell::default());
+        let mut checkpoint = checkpoint();
+        checkpoint.config.hidden_dropout_prob = 0.0;
+        checkpoint.config.attention_probs_dropout_prob = 0.0;
+        run_from(checkpoint, Some(&listened), &options, &folder.path().join(name)).unwrap();
+        listened.1.take()
+    };
+    let (moved, plain) = (losses(0.05, "moved"), losses(0.0, "plain"));
+    assert_eq!((moved.len(), plain.len()), (24, 12));
+    // two batches an update, and both once more
+    for update in moved.chunks_exact(4) {
+        assert!(update[2] + update[3] > update[0] + update[1], "{update:?}");
+    }
+    // the first update of both starts from the same weights
+    assert_eq!(moved[..2], plain[..2]);
 }
 
 #[test]

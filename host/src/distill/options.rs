@@ -182,7 +182,7 @@ impl Distill {
     }
 
     /// The options that a stage's student is trained with: those of `[train]` where `[distill]` has none of its own.
-    /// Class weights, focal loss, agreement, label smoothing and layer decay are the teacher's alone.
+    /// Class weights, focal loss, agreement, moved words, label smoothing and layer decay are the teacher's alone.
     /// `texts` is the number of training texts.
     pub fn training(&self, stage: &Stage, last: bool, texts: usize, train: &TrainOptions) -> TrainOptions {
         let made = texts as f64 * (1.0 + self.replaced + self.spliced);
@@ -200,6 +200,7 @@ impl Distill {
             class_weights: ClassWeights::Rule(WeightRule::None),
             focal: 0.0,
             agreement: 0.0,
+            adversarial: Some(0.0),
             ..train.clone()
         }
     }

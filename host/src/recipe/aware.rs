@@ -26,6 +26,7 @@ pub(super) fn quantization_aware(
         label_smoothing: 0.0,
         focal: 0.0,
         agreement: 0.0,
+        adversarial: Some(0.0),
         eval_every: recipe.distill.as_ref().and_then(|d| d.eval_every).or(recipe.train.eval_every),
         ..recipe.train.clone()
     };

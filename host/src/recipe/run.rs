@@ -334,6 +334,7 @@ fn train_teachers(recipe: &Recipe, prepared: &Prepared, watch: Watch) -> Result<
             seed: recipe.train.seed + number as u64,
             epochs: Some(recipe.train.epochs(prepared.train.len())),
             learning_rate: Some(recipe.train.learning_rate(&checkpoint.config)),
+            adversarial: Some(recipe.train.adversarial(prepared.train.len())),
             ..recipe.train.clone()
         };
         let folder = recipe.output.join(folder);

@@ -68,6 +68,7 @@ fn a_full_recipe_is_read() {
         average = 0.999
         focal = 2
         agreement = 1
+        adversarial = 0.5
         [distill]
         layers = [0, 2, 5]
         other_teachers = ["other.bundle"]
@@ -100,7 +101,8 @@ fn a_full_recipe_is_read() {
         (Some(3), Schedule::Cosine, Some(0.0))
     );
     assert_eq!(training.class_weights, ClassWeights::Rule(WeightRule::None));
-    assert_eq!((training.average, training.focal, training.agreement), (0.999, 0.0, 0.0));
+    assert_eq!(training.average, 0.999);
+    assert_eq!((training.focal, training.agreement, training.adversarial), (0.0, 0.0, Some(0.0)));
     assert_eq!(distill.other_teachers, [Path::new("/recipes/other.bundle")]);
     // steps are reused when their section is the same: it has to be writable
     assert_eq!(toml::from_str::<Recipe>(&toml::to_string(&recipe).unwrap()).unwrap(), recipe);

@@ -149,6 +149,7 @@ impl TrainOptions {
         part(self.average, "train.average")?;
         not_negative(self.focal, "train.focal")?;
         not_negative(self.agreement, "train.agreement")?;
+        self.adversarial.iter().try_for_each(|&far| not_negative(far, "train.adversarial"))?;
         not_negative(self.save_every, "train.save_every")?;
         if let ClassWeights::Named(weights) = &self.class_weights {
             weights.values().try_for_each(|&weight| positive(weight, "train.class_weights"))?;

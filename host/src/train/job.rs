@@ -1,3 +1,4 @@
+use super::adversarial::move_words;
 use super::average::Average;
 use super::state::{self, Position};
 use super::{AdamW, Encoded, Error, Objective, Schedule, TrainOptions, predict};
@@ -216,28 +217,18 @@ fn update(
     batches: &[Vec<u32>],
     rate: f64,
 ) -> Result<f32, Error> {
-    let Memory { adam, average, tape, gradients } = memory;
     let options = job.options;
-    let pad_id = job.model.config().pad_token_id as u32;
-    let mut total = 0.0;
-    let share = 1.0 / batches.len() as f32;
-    gradients.clear();
-    for (i, rows) in batches.iter().enumerate() {
-        let rows = &rows.repeat(job.objective.copies());
-        let batch = job.train.batch(rows, pad_id);
-        let seed = mix(options.seed as u32 ^ mix(step as u32 ^ mix(i as u32 + 1)));
-        let output = job.model.forward(&batch, Mode::Train { seed }, tape)?;
-        let (loss, mut gradient) = job.objective.loss(job.train, rows, &batch, output)?;
-        let value = loss as f32 * share;
-        if !value.is_finite() {
-            return Err(Error::Diverged { step: step + 1, loss: value });
-        }
-        total += value;
-        if batches.len() > 1 {
-            gradient.scale(share);
-        }
-        job.model.backward(tape, &gradient, gradients);
+    memory.gradients.clear();
+    let far = options.adversarial.unwrap_or(0.0);
+    let share = if far > 0.0 { 0.5 } else { 1.0 };
+    let mut total = gradients_of(job, memory, step, batches, 0, share)?;
+    if far > 0.0 {
+        let unmoved = move_words(job.model.weights_mut(), &memory.gradients, far);
+        let moved = gradients_of(job, memory, step, batches, batches.len(), share);
+        unmoved.restore(job.model.weights_mut());
+        total += moved?;
     }
+    let Memory { adam, average, gradients, .. } = memory;
     let norm = gradients.norm();
     let clip = if options.clip > 0.0 && norm > options.clip { options.clip / (norm + 1e-6) } else { 1.0 };
     let layers = job.model.config().num_hidden_layers;
@@ -245,6 +236,38 @@ fn update(
     adam.update(job.model.weights_mut(), gradients, rates, options.weight_decay, clip);
     if let Some(average) = average {
         average.add(job.model, step + 1);
+    }
+    Ok(total)
+}
+
+/// Adds the gradients of some batches, `share` of their mean, and gives as much of their mean loss. `passed` is how many batches
+/// passed in this update before.
+fn gradients_of(
+    job: &Job,
+    memory: &mut Memory,
+    step: u64,
+    batches: &[Vec<u32>],
+    passed: usize,
+    share: f32,
+) -> Result<f32, Error> {
+    let pad_id = job.model.config().pad_token_id as u32;
+    let share = share / batches.len() as f32;
+    let mut total = 0.0;
+    for (i, rows) in batches.iter().enumerate() {
+        let rows = &rows.repeat(job.objective.copies());
+        let batch = job.train.batch(rows, pad_id);
+        let seed = mix(job.options.seed as u32 ^ mix(step as u32 ^ mix((passed + i) as u32 + 1)));
+        let output = job.model.forward(&batch, Mode::Train { seed }, &mut memory.tape)?;
+        let (loss, mut gradient) = job.objective.loss(job.train, rows, &batch, output)?;
+        let value = loss as f32 * share;
+        if !value.is_finite() {
+            return Err(Error::Diverged { step: step + 1, loss: value });
+        }
+        total += value;
+        if share < 1.0 {
+            gradient.scale(share);
+        }
+        job.model.backward(&mut memory.tape, &gradient, &mut memory.gradients);
     }
     Ok(total)
 }

@@ -4,6 +4,7 @@
 //! and threads: a killed one continues from its last saved state and ends with the same weights.
 
 mod adamw;
+mod adversarial;
 mod against_rest;
 mod answers;
 mod average;

@@ -80,6 +80,10 @@ pub struct TrainOptions {
     /// difference between both answers is added to the loss. Twice the time: 0.
     #[serde(skip_serializing_if = "is_zero")]
     pub agreement: f64,
+    /// How far the word vectors of a batch, all together, are moved along the gradient of the loss, where the batch is learned from
+    /// once more (Miyato et al., arXiv 1605.07725), in twice the time; 0 for once only. When a recipe does not say see
+    /// [`adversarial`](TrainOptions::adversarial()).
+    pub adversarial: Option<f64>,
     /// Evaluations without improvement after which training stops; never when not given.
     pub patience: Option<usize>,
     /// Of order, dropout and new weights: 0.
@@ -111,6 +115,7 @@ impl Default for TrainOptions {
             average: 0.0,
             focal: 0.0,
             agreement: 0.0,
+            adversarial: None,
             patience: None,
             seed: 0,
             threads: None,
@@ -137,6 +142,12 @@ impl TrainOptions {
     pub fn eval_every(&self, examples: usize, steps: u64) -> u64 {
         let usual = self.steps_per_epoch(examples).min(steps.div_ceil(5));
         self.eval_every.map_or(usual, |given| given as u64).clamp(1, steps.max(1))
+    }
+
+    /// How far word vectors are moved: as given, or 0.5 where there are 2,000 to 20,000 examples. Of fewer nothing is gained, and
+    /// of more it takes long.
+    pub fn adversarial(&self, examples: usize) -> f64 {
+        self.adversarial.unwrap_or(if (2_000..=20_000).contains(&examples) { 0.5 } else { 0.0 })
     }
 
     /// The highest learning rate: as given, or 2e-4 for 3 layers of width 384 and less for larger models, by the square of
@@ -172,7 +183,8 @@ mod tests {
             options.learning_rate(&serde_json::from_value(config).unwrap())
         };
         assert_eq!((rate(3, 384), rate(12, 768), rate(2, 128)), (2e-4, 2.5e-5, 3e-4));
-        let given = TrainOptions { epochs: Some(0.5), learning_rate: Some(1e-3), ..options };
-        assert_eq!(given.epochs(10), 0.5);
+        assert_eq!([1999, 2000, 20_000, 20_001].map(|n| options.adversarial(n)), [0.0, 0.5, 0.5, 0.0]);
+        let given = TrainOptions { epochs: Some(0.5), adversarial: Some(0.0), ..options };
+        assert_eq!((given.epochs(10), given.adversarial(10)), (0.5, 0.0));
     }
 }
