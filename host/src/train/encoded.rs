@@ -34,7 +34,7 @@ impl Encoded {
         Ok(Self { data, tokens, windows: None, truncated })
     }
 
-    /// Tokenizes single texts as a device does that reads long ones in `most` windows at most, of which each begins with the last
+    /// Tokenizes single texts as a device does that reads long ones in `most` windows at most (one at least), of which each begins with the last
     /// `overlap` pieces of the one before.
     ///
     /// # Errors
@@ -47,7 +47,7 @@ impl Encoded {
         most: usize,
     ) -> Result<Self, Error> {
         let tokenizer = Tokenizer::new(files.vocab.as_bytes(), files.settings())?;
-        let mut encoding = Box::<Encoding>::default();
+        let (most, mut encoding) = (most.max(1), Box::<Encoding>::default());
         let (mut all, mut counts, mut truncated) = (Vec::new(), Vec::with_capacity(data.len()), 0);
         for example in &data.examples {
             let mut found = 0;
