@@ -2,6 +2,7 @@
 mod common;
 
 use goldcrest_edge::Classifier;
+use goldcrest_edge::bundle::{Bundle, Manifest, Windows};
 use goldcrest_edge::classifier::{Classify, Error, Input, Outcome};
 use goldcrest_edge::decision::{Decider, Settings, Task};
 use goldcrest_edge::stream::{Backlog, Format, Interrupt, Lines, Options, Records, Sink};
@@ -61,20 +62,20 @@ fn count_without_model(task: Task, options: Options, input: &str) -> usize {
         decider: Decider::new(task, 2, &Settings::default()).unwrap(),
         logits: [0.0; 2],
     };
-    count(classifier, &labels, options, input)
+    count(classifier, &labels, options, input.as_bytes())
 }
 
-fn count(classifier: impl Classify, labels: &[String], options: Options, input: &str) -> usize {
+fn count(classifier: impl Classify, labels: &[String], options: Options, input: &[u8]) -> usize {
     let out = io::BufWriter::with_capacity(64 << 10, io::sink());
-    count_into(Records::new(classifier, labels, out, options), "good\n", input)
+    count_into(Records::new(classifier, labels, out, options), b"good\n", input)
 }
 
 /// `first` comes before, for whatever a thread allocates the first time.
-fn count_into(mut sink: impl Sink, first: &str, input: &str) -> usize {
+fn count_into(mut sink: impl Sink, mut first: &[u8], mut input: &[u8]) -> usize {
     let (mut lines, interrupt) = (Lines::default(), Interrupt::default());
-    lines.run(&mut first.as_bytes(), &mut sink, &interrupt).unwrap();
+    lines.run(&mut first, &mut sink, &interrupt).unwrap();
     let before = allocations();
-    lines.run(&mut input.as_bytes(), &mut sink, &interrupt).unwrap();
+    lines.run(&mut input, &mut sink, &interrupt).unwrap();
     allocations() - before
 }
 
@@ -98,11 +99,25 @@ fn main() {
     let classifier = Classifier::open(&path, &goldcrest_edge::Options::default()).unwrap();
     assert_eq!(classifier.model().describe().stock, None, "{path} is not fused");
     let labels = classifier.manifest().labels.clone();
-    let input = "good day, b\u{e4}d\n\n\u{1f980}\u{4e2d}\ngood\tbad\n".repeat(5) + &"good bad ".repeat(1000);
+    let mut input = "good day, b\u{e4}d\n\n\u{1f980}\u{4e2d}\ngood\tbad\n".repeat(5).into_bytes();
+    input.extend(b"not \xff UTF-8\n".iter().chain("good bad ".repeat(1000).as_bytes()));
     assert_eq!(count(classifier, &labels, jsonl, &input), 0);
-    // and on several threads, with a backlog and with texts that are split
-    let classifier = Classifier::open(&path, &goldcrest_edge::Options::default()).unwrap();
-    let out = io::BufWriter::with_capacity(64 << 10, io::sink());
-    let backlog = Backlog::new(classifier, 3, &labels, out, jsonl).unwrap();
-    assert_eq!(count_into(backlog, &input, &input), 0);
+    // and on several threads, with a backlog and with texts that are split; what comes first is shorter than what is counted
+    let first = "good\n".repeat(20) + &"good ".repeat(70);
+    for windows in [Windows::Truncate, Windows::Mean { overlap: 8, most: 5 }] {
+        let classifier = with_windows(&path, windows);
+        let out = io::BufWriter::with_capacity(64 << 10, io::sink());
+        let backlog = Backlog::new(classifier, 3, &labels, out, jsonl).unwrap();
+        assert_eq!(count_into(backlog, first.as_bytes(), &input), 0, "{windows:?}");
+    }
+}
+
+/// The classifier of the bundle at `path`, which reads long texts so.
+fn with_windows(path: &str, windows: Windows) -> Classifier {
+    let bytes = std::fs::read(path).unwrap();
+    let bundle = Bundle::read(&bytes).unwrap();
+    let manifest = Manifest { windows, ..bundle.manifest().clone() };
+    let (model, external, vocabulary) = (bundle.model(), bundle.external(), bundle.vocabulary());
+    let bytes = goldcrest_edge::bundle::write(&manifest, model, external, vocabulary, &[]).unwrap();
+    Classifier::new(bytes.into(), &goldcrest_edge::Options::default()).unwrap()
 }

@@ -105,6 +105,7 @@ fn other_tasks_have_their_records() {
         jsonl(&multi, b"good"),
         "{\"n\":1,\"labels\":[{\"label\":\"positive\",\"score\":0.880797}],\"tokens\":3}\n"
     );
+    assert_fails(&["--bundle", &bench.bundle(&multi), "--top", "2"], 2, "--top needs --format jsonl");
     let regression = Manifest { task: Task::Regression, labels: vec!["mood".into()], ..manifest() };
     assert_eq!(jsonl(&regression, b"good"), "{\"n\":1,\"score\":2,\"tokens\":3}\n");
     let mut abstains = manifest();
@@ -126,6 +127,8 @@ fn pairs_need_their_separator() {
     let lines: Vec<_> = output.out.lines().collect();
     assert!(lines[0].contains("\"label\":\"positive\"") && lines[0].contains("\"tokens\":5"), "{}", lines[0]);
     assert!(lines[1].starts_with("{\"n\":2,\"error\":"), "{}", lines[1]);
+    let tokens = run(&["tokenize", "--bundle", &pairs, "--text-pair", "TAB"], b"good\tday\ngood\n");
+    assert_eq!(tokens.out.lines().nth(1), Some(lines[1]));
     assert!(output.err.contains("classified: 1"), "{}", output.err);
     assert_fails(&["--bundle", &pairs], 2, "--text-pair TAB");
     assert_fails(&["--bundle", &single, "--text-pair", "TAB"], 2, "takes one text");
@@ -255,6 +258,8 @@ fn inspect_shows_the_manifest() {
     assert_eq!(value["sections"]["vocab.txt"], vocabulary().len());
     let output = run(&["inspect", "--bundle", &moods], b"");
     assert!(output.out.contains("labels                   negative, positive\n"), "{}", output.out);
+    // what tract's operators take is not known
+    assert_eq!(value["memory"]["peak_bytes"], Value::Null);
 }
 
 #[test]
@@ -274,6 +279,12 @@ fn bench_measures_every_length() {
     #[cfg(target_os = "linux")]
     assert!(value["peak_memory_kib"].as_u64().unwrap() > 1000);
     assert_eq!(run(&args, b"").code, 0);
+    // by default what of the usual lengths the model takes
+    let output = run(&["bench", "--bundle", &moods, "--seconds", "0.02"], b"");
+    let lengths: Vec<_> =
+        output.out.lines().skip(5).filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(lengths, ["8", "16", "32"], "{}{}", output.out, output.err);
+    assert_fails(&["bench", "--bundle", &moods, "--seconds", "0"], 2, "positive");
     let args = args.map(|arg| if arg == "1" { "2" } else { arg });
     let output = run(&args, b"");
     assert!(output.code == 0 && output.out.contains("2 threads"), "{}{}", output.out, output.err);

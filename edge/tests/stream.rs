@@ -18,7 +18,7 @@ struct Edge {
     child: Child,
     stdin: Option<ChildStdin>,
     lines: Receiver<String>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Edge {
@@ -40,7 +40,7 @@ impl Edge {
                 }
             }
         });
-        Edge { child, stdin, lines, _folder: folder }
+        Edge { child, stdin, lines, folder }
     }
 
     fn send(&mut self, bytes: &[u8]) {
@@ -199,6 +199,93 @@ fn a_full_disk_is_an_error() {
     let mut errors = String::new();
     child.stderr.unwrap().read_to_string(&mut errors).unwrap();
     assert!(errors.contains("cannot write: No space left"), "{errors}");
+}
+
+/// However long records are, so that some are cut in what is escaped.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_cannot_be_written_is_noticed_within_a_record() {
+    for first in 0..8 {
+        let input = ["\u{e4}".repeat(first).as_bytes(), &b"\n\xff".repeat(5000)].concat();
+        let run = |stdout: Stdio| {
+            let (mut command, folder) = command();
+            let mut child = command.stdin(Stdio::piped()).stdout(stdout).spawn().unwrap();
+            let (mut stdin, input) = (child.stdin.take().unwrap(), input.clone());
+            let writer = thread::spawn(move || drop(stdin.write_all(&input)));
+            (child, writer, folder)
+        };
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let (mut child, writer, _folder) = run(full.into());
+        assert_eq!(wait(&mut child).code(), Some(1));
+        writer.join().unwrap();
+        let mut errors = String::new();
+        child.stderr.unwrap().read_to_string(&mut errors).unwrap();
+        assert!(errors.contains("cannot write: No space left"), "{first}: {errors}");
+
+        let (mut child, writer, _folder) = run(Stdio::piped());
+        let mut some = [0; 10];
+        child.stdout.take().unwrap().read_exact(&mut some).unwrap();
+        assert_eq!(wait(&mut child).code(), Some(0), "{first}");
+        writer.join().unwrap();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn nobody_has_to_read_what_it_says() {
+    let (mut command, _folder) = command();
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(full).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"\xff\n").unwrap();
+    assert_eq!(wait(&mut child).code(), Some(0));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_while_a_named_pipe_has_no_writer_ends_it() {
+    let (mut command, folder) = command();
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut child = command.arg(&pipe).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    let start = Instant::now();
+    while !catches_sigterm(child.id()) && start.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(wait(&mut child).code(), Some(0));
+    // and no bundle is waited for there
+    let status =
+        Command::new(env!("CARGO_BIN_EXE_goldcrest-edge")).arg("--bundle").arg(&pipe).status().unwrap();
+    assert_eq!(status.code(), Some(1));
+}
+
+#[cfg(target_os = "linux")]
+fn catches_sigterm(process: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+    u64::from_str_radix(caught.trim(), 16).unwrap() >> 14 & 1 == 1
+}
+
+#[test]
+fn a_bundle_that_is_written_to_ends_it() {
+    for threads in [1, 3] {
+        let mut edge = Edge::on(threads);
+        edge.send(b"good\n");
+        assert_eq!(edge.receive()["n"], 1);
+        let (bundle, new) = (edge.folder.path().join("moods.bundle"), edge.folder.path().join("new"));
+        // another one beside it and then in its place: the old one stays as it is
+        let old = File::options().write(true).open(&bundle).unwrap();
+        std::fs::copy(&bundle, &new).unwrap();
+        std::fs::rename(&new, &bundle).unwrap();
+        edge.send(b"good\n");
+        assert_eq!(edge.receive()["n"], 2);
+        old.set_len(1).unwrap();
+        edge.send(b"good\n");
+        assert_eq!(edge.wait().code(), Some(1));
+        let mut errors = String::new();
+        edge.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+        assert!(errors.contains("moods.bundle was written to"), "{errors}");
+    }
 }
 
 #[test]

@@ -7,6 +7,8 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 /// Why a file could not be mapped.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +27,15 @@ pub enum OpenError {
         /// What it names.
         path: PathBuf,
     },
+    /// In use, and not what it was: neither its answers nor its pages can be relied on.
+    #[error(
+        "{} was written to while it was in use; put a new bundle beside it and `mv` it over the old one",
+        path.display()
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// Above [`limits::FILE`].
     #[error("{} has {bytes} bytes, the limit is {}", path.display(), limits::FILE)]
     Oversized {
@@ -38,29 +49,40 @@ pub enum OpenError {
 /// A file's bytes in memory, whose pages the system has read and may forget: a mapped file, or a part of the program's own.
 ///
 /// The file must not be written to while it is mapped: replace a bundle by renaming ([`super::save`] does),
-/// never in place.
+/// never in place. [`Mapped::check`] tells, unless it happens at that very moment.
 #[derive(Clone, Debug)]
 pub struct Mapped {
     bytes: Bytes,
     /// What is forgotten is read from the file again.
     of_file: bool,
+    source: Option<Arc<Source>>,
+}
+
+/// A file as it was when it was mapped.
+#[derive(Debug)]
+struct Source {
+    path: PathBuf,
+    file: File,
+    written: SystemTime,
 }
 
 /// Maps the file at `path`.
 pub fn map(path: &Path) -> Result<Mapped, OpenError> {
     let fail = |source| OpenError::Io { path: path.into(), source };
-    let file = File::open(path).map_err(fail)?;
-    let metadata = file.metadata().map_err(fail)?;
-    if !metadata.is_file() {
+    // before it is opened: a pipe would wait for whoever writes into it
+    if !std::fs::metadata(path).map_err(fail)?.is_file() {
         return Err(OpenError::NotAFile { path: path.into() });
     }
+    let file = File::open(path).map_err(fail)?;
+    let metadata = file.metadata().map_err(fail)?;
     if metadata.len() > limits::FILE {
         return Err(OpenError::Oversized { path: path.into(), bytes: metadata.len() });
     }
     // SAFETY: the mapping is read-only. That nobody truncates or rewrites the file meanwhile cannot be
     // enforced; bundles are replaced by rename, which leaves a mapped one as it is.
     let map = unsafe { memmap2::Mmap::map(&file) }.map_err(fail)?;
-    Ok(Mapped { bytes: Bytes::from_owner(map), of_file: true })
+    let source = Source { path: path.into(), file, written: metadata.modified().map_err(fail)? };
+    Ok(Mapped { bytes: Bytes::from_owner(map), of_file: true, source: Some(Arc::new(source)) })
 }
 
 impl Mapped {
@@ -69,7 +91,21 @@ impl Mapped {
         let range = bytes.as_ptr_range();
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
         let of_file = is_read_only_file(&maps, range.start as usize..range.end as usize);
-        Mapped { bytes: Bytes::from_static(bytes), of_file }
+        Mapped { bytes: Bytes::from_static(bytes), of_file, source: None }
+    }
+
+    /// Whether the file is still what was mapped, as far as its length and the time of the last change tell.
+    pub fn check(&self) -> Result<(), OpenError> {
+        let Some(source) = &self.source else { return Ok(()) };
+        let same = source
+            .file
+            .metadata()
+            .and_then(|now| Ok(now.len() == self.bytes.len() as u64 && now.modified()? == source.written));
+        match same {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(OpenError::Changed { path: source.path.clone() }),
+            Err(error) => Err(OpenError::Io { path: source.path.clone(), source: error }),
+        }
     }
 
     /// Its bytes. They live as long as a clone of them, whatever becomes of this.
@@ -138,6 +174,31 @@ mod tests {
         assert!(!is(0xaa0000, 0xab0001) && !is(0xa90000, 0xaa0001), "in part");
         assert!(!is(0xab0000, 0xab1000) && !is(0xac0000, 0xac1000) && !is(0xad0000, 0xad1000));
         assert!(!is_read_only_file("nonsense\n\nx-y r--p 0 0 0 /", 0..1));
+    }
+
+    #[test]
+    fn a_file_that_was_written_to_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("file"), folder.path().join("other"));
+        let later = SystemTime::now() + std::time::Duration::from_secs(5);
+        let touch =
+            |path: &Path| File::options().write(true).open(path).unwrap().set_modified(later).unwrap();
+        for path in [&path, &other] {
+            std::fs::write(path, b"four").unwrap();
+        }
+        let mapped = map(&path).unwrap();
+        mapped.check().unwrap();
+        // another file of that name leaves this one as it is
+        touch(&other);
+        std::fs::rename(&other, &path).unwrap();
+        mapped.check().unwrap();
+        let mapped = map(&path).unwrap();
+        std::fs::write(&path, b"five").unwrap();
+        assert!(matches!(mapped.check(), Err(OpenError::Changed { .. })), "as long as before");
+        let mapped = map(&path).unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(3).unwrap();
+        assert!(matches!(mapped.check(), Err(OpenError::Changed { .. })), "shorter");
+        assert!(matches!(map(folder.path()), Err(OpenError::NotAFile { .. })));
     }
 
     #[test]

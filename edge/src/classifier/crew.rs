@@ -148,6 +148,7 @@ impl<E> Crew<E> {
 impl Crew {
     /// Classifies one text or, if the model compares two, a pair, on as many threads as it pays.
     pub fn classify(&mut self, text: &str, pair: Option<&str>) -> Result<Outcome<'_>, Error> {
+        assert!(self.work.messages.is_empty(), "a single text, while others are under way");
         self.read(0, &mut feed(text, pair));
         self.start(true);
         let Some((_, Ok(outcome))) = self.answer(true) else { unreachable!("a message was read") };

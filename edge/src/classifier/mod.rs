@@ -11,6 +11,7 @@ pub use team::Team;
 
 use crate::bundle::{self, Bundle, Manifest, Mapped};
 use crate::decision::{self, Decider, Decision};
+use crate::kernels::Kernels;
 use crate::model::{self, Model};
 use crate::tokenizer::{self, Tokenizer};
 use bytes::Bytes;
@@ -33,7 +34,7 @@ impl Default for Options {
 /// Why a bundle cannot be loaded, or a message not classified.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file cannot be mapped.
+    /// The file cannot be mapped, or was written to since.
     #[error(transparent)]
     Open(#[from] bundle::OpenError),
     /// The bytes are not a bundle, or a damaged one.
@@ -123,19 +124,21 @@ impl Classifier {
 
     /// Loads a bundle that was read from `mapped`, of which nothing stays in memory that has been copied.
     pub fn from_mapped(bundle: &Bundle<'_>, mapped: &Mapped, options: &Options) -> Result<Self, Error> {
-        let loaded = Self::load(bundle, mapped.bytes(), options, &|bytes| mapped.release(bytes))?;
+        let release = |bytes: &[u8]| mapped.release(bytes);
+        let loaded = Self::load(bundle, mapped.bytes(), Some(mapped.clone()), options, &release)?;
         mapped.release(mapped.bytes());
         Ok(loaded)
     }
 
     /// Loads a bundle from its bytes.
     pub fn new(bytes: Bytes, options: &Options) -> Result<Self, Error> {
-        Self::load(&Bundle::read(&bytes)?, &bytes, options, &|_| ())
+        Self::load(&Bundle::read(&bytes)?, &bytes, None, options, &|_| ())
     }
 
     fn load(
         bundle: &Bundle<'_>,
         bytes: &Bytes,
+        mapped: Option<Mapped>,
         options: &Options,
         release: &dyn Fn(&[u8]),
     ) -> Result<Self, Error> {
@@ -152,8 +155,9 @@ impl Classifier {
         if classes != manifest.labels.len() {
             return Err(Error::Labels { logits: classes, labels: manifest.labels.len() });
         }
-        let decider = Decider::new(manifest.task, classes, &manifest.decision)?;
-        let reader = Reader::new(tokenizer, &manifest);
+        let kernels = model.kernels().unwrap_or_else(Kernels::best);
+        let decider = Decider::with(kernels, manifest.task, classes, &manifest.decision)?;
+        let reader = Reader::new(tokenizer, &manifest, mapped);
         Ok(Classifier {
             manifest,
             reader,

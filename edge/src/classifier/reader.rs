@@ -1,12 +1,14 @@
 //! From the text of a message to what the model reads: one encoding, or the windows of a long text.
 use super::{Error, Input};
-use crate::bundle::{Manifest, Windows};
+use crate::bundle::{Manifest, Mapped, Windows};
 use crate::tokenizer::{self, Encoder, Encoding, Tokenizer};
 use bytes::Bytes;
 
 /// The tokenizer, with what a manifest says about long texts and pairs.
 pub struct Reader {
     tokenizer: Tokenizer<Bytes>,
+    /// What must stay as it is.
+    mapped: Option<Mapped>,
     encoding: Box<Encoding>,
     max_tokens: usize,
     windows: Windows,
@@ -17,9 +19,9 @@ pub struct Reader {
 type Read<E> = Result<Result<usize, Error>, E>;
 
 impl Reader {
-    pub(super) fn new(tokenizer: Tokenizer<Bytes>, manifest: &Manifest) -> Reader {
+    pub(super) fn new(tokenizer: Tokenizer<Bytes>, manifest: &Manifest, mapped: Option<Mapped>) -> Reader {
         let Manifest { max_tokens, windows, pair, .. } = *manifest;
-        Reader { tokenizer, encoding: Box::default(), max_tokens: max_tokens as usize, windows, pair }
+        Reader { tokenizer, mapped, encoding: Box::default(), max_tokens: max_tokens as usize, windows, pair }
     }
 
     /// The tokenizer.
@@ -28,12 +30,15 @@ impl Reader {
     }
 
     /// Lets `feed` give a message, and gives what the model shall read of it to `on_window`, which may come before
-    /// the message has ended, or is known to be wrong.
+    /// the message has ended, or is known to be wrong. A bundle that is not what it was is an error before anything is fed.
     pub fn read<E>(
         &mut self,
         feed: &mut dyn FnMut(&mut dyn Input) -> Result<(), E>,
         on_window: &mut dyn FnMut(&Encoding) -> Result<(), Error>,
     ) -> Read<E> {
+        if let Some(Err(error)) = self.mapped.as_ref().map(Mapped::check) {
+            return Ok(Err(error.into()));
+        }
         match self.windows {
             Windows::Truncate => self.read_whole(feed, on_window),
             Windows::Mean { overlap, most } => {

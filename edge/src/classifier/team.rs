@@ -154,11 +154,6 @@ impl Team {
         self.helpers.len() + 1
     }
 
-    /// The model of the caller's thread.
-    pub fn model(&self) -> &Model {
-        &self.model
-    }
-
     /// Whether one more text can be given before one is taken.
     pub fn has_room(&self) -> bool {
         !self.free.is_empty()

@@ -17,13 +17,13 @@ use std::time::{Duration, Instant};
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Lengths to measure, special tokens included
-    #[arg(long, value_delimiter = ',', value_name = "N,N,…", default_value = "8,16,32,64,128")]
+    /// Lengths to measure, special tokens included [default: of 8, 16, 32, 64 and 128 what the model takes]
+    #[arg(long, value_delimiter = ',', value_name = "N,N,…")]
     tokens: Vec<usize>,
     /// Threads that work on a text, where it is long enough, and on a backlog
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=MOST_THREADS))]
     threads: u16,
-    /// Seconds for each length
+    /// Seconds for each length; half as much again with several threads
     #[arg(long, value_name = "S", default_value_t = 1.0)]
     seconds: f64,
     /// As one JSON object; all times in microseconds
@@ -31,6 +31,8 @@ pub struct Args {
     json: bool,
 }
 
+/// What is measured where nothing else is asked for.
+const LENGTHS: [usize; 5] = [8, 16, 32, 64, 128];
 /// At least so many runs of each length, however slow.
 const LEAST_RUNS: usize = 20;
 
@@ -41,7 +43,9 @@ Examples:
 
 pub fn run(args: &Args) -> Result<()> {
     let seconds = Duration::try_from_secs_f64(args.seconds)
-        .map_err(|_| Usage("--seconds must be a positive number".into()))?;
+        .ok()
+        .filter(|seconds| !seconds.is_zero())
+        .ok_or_else(|| Usage("--seconds must be a positive number".into()))?;
     let start = Instant::now();
     let opened = args.model.bundle.open()?;
     let bundle = args.model.bundle.read(&opened)?;
@@ -51,12 +55,20 @@ pub fn run(args: &Args) -> Result<()> {
     let load = start.elapsed();
     let max_tokens = bundle.manifest().max_tokens as usize;
     let least = if bundle.manifest().pair { 5 } else { 3 };
-    if let Some(tokens) = args.tokens.iter().find(|t| !(least..=max_tokens).contains(t)) {
+    let takes = least..=max_tokens;
+    if let Some(tokens) = args.tokens.iter().find(|&tokens| !takes.contains(tokens)) {
         return Err(Usage(format!("--tokens {tokens}: this model takes {least} to {max_tokens}")).into());
+    }
+    let tokens = match args.tokens.as_slice() {
+        [] => LENGTHS.into_iter().filter(|tokens| takes.contains(tokens)).collect(),
+        asked => asked.to_vec(),
+    };
+    if tokens.is_empty() {
+        return Err(Usage(format!("this model takes {least} to {max_tokens}: name them by --tokens")).into());
     }
     let words = words(bundle.vocabulary(), runner.tokenizer())?;
     let mut lengths = vec![];
-    for &tokens in &args.tokens {
+    for tokens in tokens {
         lengths.push(measure(&mut runner, &words, tokens, seconds)?);
     }
     let report = json!({

@@ -1,6 +1,6 @@
 //! `goldcrest-edge classify`
 use super::source::{ModelArgs, parse_separator, run_lines};
-use super::{MOST_THREADS, Usage};
+use super::{MOST_THREADS, Usage, say};
 use anyhow::Result;
 use clap::ValueEnum;
 use goldcrest_edge::decision::Task;
@@ -10,6 +10,9 @@ use std::path::PathBuf;
 
 /// One record a message. A message is a line; an empty one counts; what follows the last line end counts
 /// unless it is empty. Records are flushed as soon as no more input is ready.
+///
+/// A bundle in use must not be written to: put the new one beside it and `mv` it over the old one, which a program that
+/// runs keeps reading until it is started again. Where it was written to all the same, the program ends with an error.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -17,7 +20,7 @@ pub struct Args {
     model: ModelArgs,
     /// Files of messages; `-`, or none: stdin
     files: Vec<PathBuf>,
-    /// text: `label TAB score`; jsonl: a JSON object a message
+    /// text: `label TAB score`, for several labels one such pair after another; jsonl: a JSON object a message
     #[arg(long, value_enum, default_value = "text")]
     format: FormatArg,
     /// Add the K best labels with their scores
@@ -70,9 +73,13 @@ pub fn run(args: &Args) -> Result<()> {
         }
         _ => {}
     }
-    let top = if manifest.task == Task::Regression { 0 } else { args.top };
+    if manifest.task == Task::MultiLabel && format == Format::Text && args.top > 0 {
+        let hint =
+            "this model gives any number of labels: --top needs --format jsonl, or nothing tells them apart";
+        return Err(Usage(hint.into()).into());
+    }
     let labels = manifest.labels.clone();
-    let options = stream::Options { format, top, logits: args.logits, separator: args.text_pair };
+    let options = stream::Options { format, top: args.top, logits: args.logits, separator: args.text_pair };
     let out = BufWriter::with_capacity(64 << 10, io::stdout().lock());
     let errors = if args.threads == 1 {
         let mut records = Records::new(classifier, &labels, out, options);
@@ -85,7 +92,7 @@ pub fn run(args: &Args) -> Result<()> {
         backlog.errors()
     };
     if errors > 0 && !args.quiet {
-        eprintln!("goldcrest-edge: messages that could not be classified: {errors}");
+        say(format_args!("messages that could not be classified: {errors}"));
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
 //! `goldcrest-edge inspect`
+use super::MOST_THREADS;
 use super::source::ModelArgs;
 use anyhow::{Context, Result};
 use goldcrest_edge::Classifier;
@@ -8,12 +9,16 @@ use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::{Write, stdout};
 
-/// Shows the manifest, the sections with their sizes, and what of the model is fused.
+/// Shows the manifest, the sections with their sizes, what of the model is fused, and the memory it takes at most.
+/// How much tract's own operators take is not known: then none is stated.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
+    /// How many threads the stated memory is for
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=MOST_THREADS))]
+    threads: u16,
     /// As one JSON object
     #[arg(long)]
     json: bool,
@@ -22,6 +27,8 @@ pub struct Args {
 /// Bytes of the program, its libraries and its buffers, at most; beside them stand what the model holds on the heap and
 /// those pages of the bundle that it has no copy of, which the system may take back.
 const PROGRAM: usize = 12 << 20;
+/// Stack and texts at hand of each further thread, at most.
+const THREAD: usize = 256 << 10;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,7 +41,7 @@ pub fn run(args: &Args) -> Result<()> {
     let classifier = Classifier::from_mapped(&bundle, &opened, &args.model.options())
         .with_context(|| args.model.bundle.name())?;
     let golden = bundle.golden().with_context(|| args.model.bundle.name())?.len();
-    let value = describe(&bundle, golden, &classifier);
+    let value = describe(&bundle, golden, &classifier, args.threads.into());
     let mut out = stdout().lock();
     if args.json {
         writeln!(out, "{value}")?;
@@ -44,7 +51,7 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn describe(bundle: &Bundle<'_>, golden: usize, classifier: &Classifier) -> Value {
+fn describe(bundle: &Bundle<'_>, golden: usize, classifier: &Classifier, threads: usize) -> Value {
     let Manifest {
         name,
         version,
@@ -69,8 +76,17 @@ fn describe(bundle: &Bundle<'_>, golden: usize, classifier: &Classifier) -> Valu
         })
         .collect();
     let model = classifier.model().describe();
-    let heap = model.weights + model.scratch + classifier.tokenizer().index_bytes();
-    let read_in_place = (bundle.size() as usize).saturating_sub(model.copied);
+    let heap = model.memory.map(|memory| {
+        let shared = match threads {
+            1 => 0,
+            _ => classifier.model().exchange(threads).map_or(0, |exchange| exchange.bytes()),
+        };
+        memory.weights + threads * memory.scratch + shared + classifier.tokenizer().index_bytes()
+    });
+    let peak = heap.zip(model.memory).map(|(heap, memory)| {
+        let read_in_place = (bundle.size() as usize).saturating_sub(memory.copied);
+        PROGRAM + (threads - 1) * THREAD + heap + read_in_place
+    });
     json!({
         "name": name,
         "version": version,
@@ -99,12 +115,13 @@ fn describe(bundle: &Bundle<'_>, golden: usize, classifier: &Classifier) -> Valu
         "model": {
             "fused": model.fused,
             "stock": model.stock,
-            "weights_bytes": model.weights,
-            "scratch_bytes": model.scratch,
+            "weights_bytes": model.memory.map(|memory| memory.weights),
+            "scratch_bytes": model.memory.map(|memory| memory.scratch),
         },
         "memory": {
+            "threads": threads,
             "heap_bytes": heap,
-            "peak_bytes": PROGRAM + heap + read_in_place,
+            "peak_bytes": peak,
         },
         "golden": golden,
         "sections": sections,

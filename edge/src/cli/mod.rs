@@ -7,6 +7,8 @@ mod tokenize;
 mod verify;
 
 use clap::{Parser, Subcommand};
+use std::fmt;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Classifies text, offline. Reads messages, one a line, and writes a record for each.
@@ -66,15 +68,20 @@ pub fn main() -> ExitCode {
         // whoever reads has seen enough, as in `goldcrest-edge | head`
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("goldcrest-edge: {}", goldcrest_edge::told_once(error.as_ref()));
+            say(format_args!("{}", goldcrest_edge::told_once(error.as_ref())));
             ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
         }
     }
 }
 
+/// A line of diagnostics. That nobody can read it, on a full disk say, changes no exit code.
+fn say(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "goldcrest-edge: {line}");
+}
+
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>()).any(|error| {
+    error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|error| {
         // a source is never at fault for this one: reading does not give it
-        error.kind() == std::io::ErrorKind::BrokenPipe
+        error.kind() == io::ErrorKind::BrokenPipe
     })
 }

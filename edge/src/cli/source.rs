@@ -3,7 +3,7 @@ use super::Usage;
 use anyhow::{Context, Result};
 use clap::Args;
 use goldcrest_edge::bundle::{self, Bundle, Mapped};
-use goldcrest_edge::stream::{End, Interrupt, Lines, Sink};
+use goldcrest_edge::stream::{self, End, Interrupt, Lines, Sink};
 use goldcrest_edge::{Classifier, Options};
 use std::fs::File;
 use std::io;
@@ -92,15 +92,20 @@ pub fn run_lines(files: &[PathBuf], sink: &mut impl Sink) -> Result<()> {
     let mut lines = Lines::default();
     let stdin = [PathBuf::from("-")];
     for path in if files.is_empty() { &stdin } else { files } {
-        let end = if path == Path::new("-") {
-            lines.run(&mut io::stdin().lock(), sink, &interrupt).context("stdin")?
+        let name = || if path == Path::new("-") { "stdin".into() } else { path.display().to_string() };
+        let ended = if path == Path::new("-") {
+            lines.run(&mut io::stdin().lock(), sink, &interrupt)
         } else {
-            let name = || path.display().to_string();
-            let mut file = File::open(path).with_context(name)?;
-            lines.run(&mut file, sink, &interrupt).with_context(name)?
+            // a pipe with a name waits for whoever writes into it
+            let Some(file) = interrupt.wait(|| File::open(path)) else { break };
+            lines.run(&mut file.with_context(name)?, sink, &interrupt)
         };
-        if end == End::Interrupted {
-            break;
+        match ended {
+            Ok(End::Source) => {}
+            Ok(End::Interrupted) => break,
+            // not of the messages
+            Err(stream::Error::Bundle(error)) => return Err(error.into()),
+            Err(error) => return Err(error).with_context(name),
         }
     }
     Ok(())

@@ -4,7 +4,8 @@ use super::source::{BundleArgs, parse_separator, run_lines};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use goldcrest_edge::bundle::{self, Bundle};
-use goldcrest_edge::stream::{Chunk, Error, Format, Message, Sink, write_error};
+use goldcrest_edge::classifier::Input;
+use goldcrest_edge::stream::{Error, Failure, Format, Message, Sink, feed, write_error};
 use goldcrest_edge::tokenizer::{Encoder, Encoding, Settings, Tokenizer, capacity};
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
@@ -76,25 +77,12 @@ struct Ids<W> {
 
 impl<W: Write> Sink for Ids<W> {
     fn message(&mut self, number: u64, message: &mut Message<'_>) -> Result<(), Error> {
-        let mut encoder = match self.tokenizer.encoder(self.max_tokens, &mut self.encoding) {
-            Ok(encoder) => encoder,
-            Err(error) => {
-                return write_error(&mut self.out, Format::Jsonl, number, error).map_err(Error::Write);
-            }
+        let written = match self.encode(message) {
+            Ok(()) => write_ids(&mut self.out, self.encoding.ids()),
+            Err(Failure::Stream(error)) => return Err(error),
+            Err(reason) => write_error(&mut self.out, Format::Jsonl, number, reason),
         };
-        let mut separator = self.separator;
-        loop {
-            match message.next_chunk()? {
-                Chunk::Text(chunk) => push(&mut encoder, chunk, &mut separator),
-                Chunk::End => break,
-                Chunk::NotUtf8 { offset } => {
-                    let reason = format_args!("byte {offset} is not valid UTF-8");
-                    return write_error(&mut self.out, Format::Jsonl, number, reason).map_err(Error::Write);
-                }
-            }
-        }
-        encoder.finish();
-        write_ids(&mut self.out, self.encoding.ids()).map_err(Error::Write)
+        written.map_err(Error::Write)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -102,15 +90,27 @@ impl<W: Write> Sink for Ids<W> {
     }
 }
 
-fn push(encoder: &mut Encoder<'_>, chunk: &str, separator: &mut Option<char>) {
-    if let Some((first, second)) = separator.and_then(|s| chunk.split_once(s)) {
-        encoder.push(first);
+impl<W> Ids<W> {
+    fn encode(&mut self, message: &mut Message<'_>) -> Result<(), Failure> {
+        let encoder = self.tokenizer.encoder(self.max_tokens, &mut self.encoding);
+        let mut texts = Texts(encoder.expect("`run` has checked the length"));
+        feed(message, self.separator, &mut texts)?;
+        texts.0.finish();
+        Ok(())
+    }
+}
+
+/// What a classifier would read.
+struct Texts<'a>(Encoder<'a>);
+
+impl Input for Texts<'_> {
+    fn push(&mut self, chunk: &str) {
+        self.0.push(chunk);
+    }
+
+    fn second_text(&mut self) {
         // the first time, and with room for it: `run` has checked
-        let _ = encoder.second();
-        encoder.push(second);
-        *separator = None;
-    } else {
-        encoder.push(chunk);
+        let _ = self.0.second();
     }
 }
 

@@ -1,4 +1,5 @@
 //! `goldcrest-edge verify`
+use super::say;
 use super::source::BundleArgs;
 use anyhow::{Context, Result};
 use goldcrest_edge::bundle::Bundle;
@@ -27,7 +28,7 @@ pub fn run(args: &Args) -> Result<()> {
         Classifier::from_mapped(&bundle, &opened, &Options::default()).with_context(|| args.bundle.name())?;
     classifier.self_test(&golden).with_context(|| args.bundle.name())?;
     if golden.is_empty() && !args.quiet {
-        eprintln!("goldcrest-edge: {} holds no golden messages: no answer was compared", args.bundle.name());
+        say(format_args!("{} holds no golden messages: no answer was compared", args.bundle.name()));
     }
     if !args.quiet {
         let (manifest, count) = (bundle.manifest(), golden.len());

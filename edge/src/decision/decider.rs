@@ -44,8 +44,13 @@ pub struct Decision<'a> {
 }
 
 impl Decider {
-    /// For a model of `classes` logits. The error says which number does not fit.
+    /// For a model of `classes` logits, on the fastest kernels. The error says which number does not fit.
     pub fn new(task: Task, classes: usize, settings: &Settings) -> Result<Self, Error> {
+        Self::with(Kernels::best(), task, classes, settings)
+    }
+
+    /// As [`new`](Self::new), on these kernels: the same bits.
+    pub fn with(kernels: Kernels, task: Task, classes: usize, settings: &Settings) -> Result<Self, Error> {
         settings.check(task, classes)?;
         let mut thresholds = Vec::new();
         if task == Task::MultiLabel {
@@ -59,7 +64,7 @@ impl Decider {
         let _ = scores.resize(classes, 0.0);
         let _ = ranking.resize(classes, 0);
         Ok(Decider {
-            kernels: Kernels::best(),
+            kernels,
             task,
             temperature: settings.temperature,
             abstention: settings.abstention,
@@ -83,9 +88,7 @@ impl Decider {
             return Err(Error::NotFinite { class });
         }
         let strange = match self.abstention {
-            Abstention::Energy(least) if self.task == Task::SingleLabel => {
-                self.energy_is_below(logits, least)
-            }
+            Abstention::Energy(least) => self.energy_is_below(logits, least),
             _ => false,
         };
         self.scale(logits);

@@ -77,6 +77,9 @@ pub enum Error {
         /// Of which task.
         task: Task,
     },
+    /// No answer is a thing of single labels.
+    #[error("a score below which there is no answer, for a {0} model")]
+    Abstention(Task),
     /// A threshold outside 0 to 1.
     #[error("{field} is {found}; it must be 0 to 1")]
     Probability {
@@ -120,6 +123,9 @@ impl Settings {
         };
         if !fits {
             return Err(Error::Thresholds { found: self.thresholds.len(), classes, task });
+        }
+        if task != Task::SingleLabel && self.abstention != Abstention::Never {
+            return Err(Error::Abstention(task));
         }
         let abstention = match self.abstention {
             Abstention::Energy(least) if !(-1e4..=1e4).contains(&least) => return Err(Error::Energy(least)),

@@ -20,8 +20,13 @@ pub struct Rows<'a> {
 impl Rows<'_> {
     /// Panics unless `rows` rows of `width` floats are there.
     fn check(&self, rows: usize, width: usize) {
-        let enough = rows == 0 || (rows - 1) * self.stride + width <= self.data.len();
-        assert!(enough, "{rows} rows of {width} floats at stride {} do not fit", self.stride);
+        let end =
+            rows.checked_sub(1).map_or(Some(0), |last| last.checked_mul(self.stride)?.checked_add(width));
+        assert!(
+            end.is_some_and(|end| end <= self.data.len()),
+            "{rows} rows of {width} floats at stride {} do not fit",
+            self.stride
+        );
     }
 
     #[inline(always)]
@@ -53,9 +58,10 @@ pub struct AttentionInput<'a> {
 
 impl AttentionInput<'_> {
     pub(super) fn check(&self, scratch: &AttentionScratch, out: &[f32]) {
-        let width = self.heads * self.head_size;
         assert!((1..=AttentionScratch::MAX_HEAD_SIZE).contains(&self.head_size) && self.key_count > 0);
-        assert!(out.len() == self.query_count * width, "output is not query_count * heads * head_size");
+        let width = self.heads.checked_mul(self.head_size).expect("heads * head_size floats a row");
+        let floats = self.query_count.checked_mul(width);
+        assert!(floats == Some(out.len()), "output is not query_count * heads * head_size");
         self.queries.check(self.query_count, width);
         self.keys.check(self.key_count, width);
         self.values.check(self.key_count, width);

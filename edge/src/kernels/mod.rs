@@ -11,7 +11,7 @@
 //! are kept. Minimum and maximum return their second operand where neither is larger. IEEE 754 leaves the sign and
 //! payload of a NaN open, so operators that end a chain write the nearest finite number instead of NaN or infinity:
 //! finite weights give finite results, and whatever garbage comes in, the same bits come out everywhere.
-//! (The in-place sums `add`, `dequantize_row` and `add_dequantized_row` pass infinities and NaN through.)
+//! (`add` and `dequantize_row` pass infinities and NaN through.)
 //!
 //! Nothing here allocates after [`Linear::pack`], [`Activations::new`] and [`AttentionScratch::new`].
 #![allow(unsafe_code)]
@@ -217,14 +217,7 @@ impl Kernels {
     pub fn dequantize_row(self, row: &[i8], scale: f32, to: &mut [f32]) {
         assert!(row.len() == to.len());
         // SAFETY: as in `quantize_rows`.
-        unsafe { (self.table.dequantize)(row, scale, to, false) }
-    }
-
-    /// `to = fma(row, scale, to)`.
-    pub fn add_dequantized_row(self, row: &[i8], scale: f32, to: &mut [f32]) {
-        assert!(row.len() == to.len());
-        // SAFETY: as in `quantize_rows`.
-        unsafe { (self.table.dequantize)(row, scale, to, true) }
+        unsafe { (self.table.dequantize)(row, scale, to) }
     }
 
     /// `x += y`.
@@ -232,18 +225,6 @@ impl Kernels {
         assert!(x.len() == y.len());
         // SAFETY: as in `quantize_rows`.
         unsafe { (self.table.add)(x, y) }
-    }
-
-    /// The mean of `rows` (each as long as `mean`): summed in order, then multiplied by `1 / count`.
-    pub fn mean_rows(self, rows: &[f32], mean: &mut [f32]) {
-        let count = rows.len() / mean.len();
-        assert!(count > 0 && rows.len().is_multiple_of(mean.len()));
-        mean.fill(0.0);
-        for row in rows.chunks_exact(mean.len()) {
-            self.add(mean, row);
-        }
-        // SAFETY: as in `quantize_rows`.
-        unsafe { (self.table.scale)(mean, 1.0 / count as f32) }
     }
 
     /// Softmax of one row, in place.

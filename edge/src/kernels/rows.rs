@@ -95,9 +95,9 @@ fn layer_norm_row<L: Lanes>(x: &mut [f32], residual: Option<&[f32]>, norm: &Norm
     highest.highest_bits()
 }
 
-/// `to = row * scale`, or `to += row * scale` fused.
+/// `to = row * scale`.
 #[inline(always)]
-pub(super) fn dequantize<L: Lanes>(row: &[i8], scale: f32, to: &mut [f32], add: bool) {
+pub(super) fn dequantize<L: Lanes>(row: &[i8], scale: f32, to: &mut [f32]) {
     let scale = L::splat(scale);
     for i in (0..row.len()).step_by(LANES) {
         let rest = &row[i..];
@@ -109,8 +109,7 @@ pub(super) fn dequantize<L: Lanes>(row: &[i8], scale: f32, to: &mut [f32], add: 
                 L::from_i8(&all)
             }
         };
-        let v = if add { v.fma(scale, L::at(to, i)) } else { v.mul(scale) };
-        v.put(to, i);
+        v.mul(scale).put(to, i);
     }
 }
 
@@ -148,7 +147,7 @@ pub(super) fn add<L: Lanes>(x: &mut [f32], y: &[f32]) {
 
 /// `x *= factor`.
 #[inline(always)]
-pub(super) fn scale<L: Lanes>(x: &mut [f32], factor: f32) {
+fn scale<L: Lanes>(x: &mut [f32], factor: f32) {
     for i in (0..x.len()).step_by(LANES) {
         L::at(x, i).mul(L::splat(factor)).put(x, i);
     }

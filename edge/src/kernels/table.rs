@@ -45,10 +45,9 @@ pub(super) struct Table {
     pub float_linear: unsafe fn(&FloatLinear, &[f32], Epilogue, &mut [f32]),
     pub layer_norm: LayerNorm,
     pub attention: unsafe fn(&AttentionInput<'_>, &mut AttentionScratch, &mut [f32]),
-    pub dequantize: unsafe fn(&[i8], f32, &mut [f32], bool),
+    pub dequantize: unsafe fn(&[i8], f32, &mut [f32]),
     pub map: unsafe fn(Function, &mut [f32]),
     pub add: unsafe fn(&mut [f32], &[f32]),
-    pub scale: unsafe fn(&mut [f32], f32),
     pub softmax: unsafe fn(&mut [f32]),
 }
 
@@ -77,8 +76,8 @@ macro_rules! table {
             attention::attention::<$dot>(input, scratch, out)
         }
         $(#[target_feature(enable = $features)])?
-        fn dequantize(row: &[i8], scale: f32, to: &mut [f32], add: bool) {
-            rows::dequantize::<$dot>(row, scale, to, add)
+        fn dequantize(row: &[i8], scale: f32, to: &mut [f32]) {
+            rows::dequantize::<$dot>(row, scale, to)
         }
         $(#[target_feature(enable = $features)])?
         fn map(function: Function, x: &mut [f32]) {
@@ -87,10 +86,6 @@ macro_rules! table {
         $(#[target_feature(enable = $features)])?
         fn add(x: &mut [f32], y: &[f32]) {
             rows::add::<$dot>(x, y)
-        }
-        $(#[target_feature(enable = $features)])?
-        fn scale(x: &mut [f32], factor: f32) {
-            rows::scale::<$dot>(x, factor)
         }
         $(#[target_feature(enable = $features)])?
         fn softmax(x: &mut [f32]) {
@@ -108,7 +103,6 @@ macro_rules! table {
             dequantize,
             map,
             add,
-            scale,
             softmax,
         };
         &TABLE

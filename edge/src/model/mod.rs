@@ -65,11 +65,18 @@ pub struct Description {
     pub fused: Option<String>,
     /// What runs on tract's stock operators, and why.
     pub stock: Option<String>,
-    /// Bytes of weights on the heap (fused path; the tables stay in the file).
+    /// What the fused path takes; of tract's operators nobody knows.
+    pub memory: Option<Memory>,
+}
+
+/// Bytes that the fused path takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Weights on the heap; the tables stay in the file.
     pub weights: usize,
-    /// Bytes of the bundle's weights that these are a copy of (fused path).
+    /// The bundle's weights that these are a copy of.
     pub copied: usize,
-    /// Bytes of working memory (fused path).
+    /// Working memory of each model that [shares](Model::share) the weights.
     pub scratch: usize,
 }
 
@@ -80,7 +87,12 @@ impl fmt::Display for Description {
         };
         line(f, "fused", &self.fused)?;
         line(f, "stock", &self.stock)?;
-        write!(f, "memory: {} bytes of weights, {} bytes of scratch", self.weights, self.scratch)
+        match self.memory {
+            Some(Memory { weights, scratch, .. }) => {
+                write!(f, "memory: {weights} bytes of weights, {scratch} bytes of scratch")
+            }
+            None => write!(f, "memory: not known"),
+        }
     }
 }
 
@@ -142,6 +154,14 @@ impl Model {
         }
     }
 
+    /// What the fused operators run on. `None`: there are none.
+    pub fn kernels(&self) -> Option<Kernels> {
+        match &self.path {
+            Path::Fused(fused) => Some(fused.bert().kernels()),
+            Path::Stock { .. } => None,
+        }
+    }
+
     /// Logits a text gets.
     pub fn classes(&self) -> usize {
         match &self.path {
@@ -168,12 +188,13 @@ impl Model {
                 let text = format!(
                     "embeddings, {layers} encoder layers, pooler and classifier ({precision}, {isa})"
                 );
-                let (weights, scratch) = (bert.bytes(), fused.scratch_bytes());
-                Description { fused: Some(text), stock: None, weights, copied: bert.copied(), scratch }
+                let (weights, copied, scratch) = (bert.bytes(), bert.copied(), fused.scratch_bytes());
+                let memory = Memory { weights, copied, scratch };
+                Description { fused: Some(text), stock: None, memory: Some(memory) }
             }
             Path::Stock { stock, reason } => {
                 let text = format!("{} nodes ({reason})", stock.nodes());
-                Description { fused: None, stock: Some(text), weights: 0, copied: 0, scratch: 0 }
+                Description { fused: None, stock: Some(text), memory: None }
             }
         }
     }

@@ -25,6 +25,12 @@ impl Exchange {
         Exchange { meetings: (0..=parts).map(Barrier::new).collect(), turns: [turn(), turn()] }
     }
 
+    /// Bytes it holds on the heap.
+    pub fn bytes(&self) -> usize {
+        let floats = |part: &RwLock<Vec<f32>>| part.read().unwrap_or_else(PoisonError::into_inner).capacity();
+        4 * self.turns.iter().flatten().map(floats).sum::<usize>()
+    }
+
     /// Publishes the rows of `part` in `key_values`, waits for all parts, and fills in theirs.
     pub(super) fn gather(&self, part: Part, layer: usize, width: usize, key_values: &mut [f32]) {
         if part == Part::WHOLE {

@@ -53,7 +53,13 @@ impl Stock {
             if !datum_type.is_integer() {
                 return Err(Error::Unsupported(format!("input `{name}` holds {datum_type:?}, not integers")));
             }
-            feeds.push((feed(&name, ix, inputs.len())?, datum_type));
+            let feed = feed(&name, ix, inputs.len())?;
+            if feeds.iter().any(|&(other, _)| other == feed) {
+                return Err(Error::Unsupported(format!(
+                    "input `{name}` seems to be the same as another one"
+                )));
+            }
+            feeds.push((feed, datum_type));
             let fact = InferenceFact::dt_shape(datum_type, tvec!(1.to_dim(), sequence.clone()));
             graph.set_input_fact(ix, fact).map_err(tract)?;
         }
@@ -99,7 +105,11 @@ impl Stock {
 /// What the input of this name is for. Exporters agree on the names; a lone input is the ids.
 fn feed(name: &str, ix: usize, inputs: usize) -> Result<Feed, Error> {
     let lower = name.to_lowercase();
-    if lower.contains("mask") {
+    if lower.contains("position") {
+        Err(Error::Unsupported(format!(
+            "input `{name}`: a model that is to count its positions itself is needed"
+        )))
+    } else if lower.contains("mask") {
         Ok(Feed::Mask)
     } else if lower.contains("type") || lower.contains("segment") {
         Ok(Feed::Types)
@@ -121,4 +131,20 @@ fn guarded<T>(doing: &str, work: impl FnOnce() -> Result<T, Error>) -> Result<T,
 
 fn tract(error: TractError) -> Error {
     Error::Tract(format!("{error:#}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inputs_are_known_by_their_names() {
+        let known = |name| feed(name, 0, 3).ok();
+        assert_eq!(known("input_ids"), Some(Feed::Ids));
+        assert_eq!(known("attention_mask"), Some(Feed::Mask));
+        assert_eq!(known("token_type_ids"), Some(Feed::Types));
+        assert_eq!(known("segment_ids"), Some(Feed::Types));
+        assert_eq!((known("position_ids"), known("tokens")), (None, None));
+        assert_eq!(feed("tokens", 0, 1).ok(), Some(Feed::Ids));
+    }
 }

@@ -38,7 +38,7 @@ impl Interrupt {
     }
 
     /// Waits for input by `read`, unless the end was asked for: then `None`.
-    pub(super) fn wait<T>(&self, read: impl FnOnce() -> T) -> Option<T> {
+    pub fn wait<T>(&self, read: impl FnOnce() -> T) -> Option<T> {
         // a signal before this line is seen by the check, one after it ends the process
         self.waiting.store(true, Ordering::SeqCst);
         let result = (!self.requested()).then(read);

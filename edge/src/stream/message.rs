@@ -1,5 +1,6 @@
 //! One message, read while it is consumed.
 use super::Interrupt;
+use crate::bundle::OpenError;
 use std::io::{self, Read};
 use std::ops::Range;
 
@@ -29,6 +30,9 @@ pub enum Error {
     /// The sink failed.
     #[error("cannot write: {0}")]
     Write(#[source] io::Error),
+    /// The bundle is not what it was: no message after this one has an answer.
+    #[error(transparent)]
+    Bundle(OpenError),
     /// [`Interrupt::requested`] while more of a message was awaited. It is not a message without its end.
     #[error("interrupted")]
     Interrupted,

@@ -12,5 +12,5 @@ mod records;
 pub use interrupt::Interrupt;
 pub use lines::{End, Lines, Sink};
 pub use message::{Chunk, Error, Message};
-pub use record::{Format, write_error, write_json_string, write_number};
-pub use records::{Backlog, Options, Records};
+pub use record::{Format, write_error};
+pub use records::{Backlog, Failure, Options, Records, feed};

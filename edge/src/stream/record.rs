@@ -111,8 +111,7 @@ pub fn write_error(
         Format::Text => writeln!(out, "-\terror: {reason}"),
         Format::Jsonl => {
             write!(out, "{{\"n\":{number},\"error\":\"")?;
-            fmt::Write::write_fmt(&mut Escape::new(out), format_args!("{reason}"))
-                .map_err(io::Error::other)?;
+            write!(Escape(out), "{reason}")?;
             out.write_all(b"\"}\n")
         }
     }
@@ -151,15 +150,15 @@ fn write_all(out: &mut impl Write, text: &str) -> io::Result<()> {
 }
 
 /// `text` as a JSON string (RFC 8259), quotes included.
-pub fn write_json_string(out: &mut impl Write, text: &str) -> io::Result<()> {
+fn write_json_string(out: &mut impl Write, text: &str) -> io::Result<()> {
     out.write_all(b"\"")?;
-    fmt::Write::write_str(&mut Escape::new(out), text).map_err(io::Error::other)?;
+    Escape(out).write_all(text.as_bytes())?;
     out.write_all(b"\"")
 }
 
 /// Six significant digits, at most nine decimals, no trailing zeros, no exponent: `0.991`, `3.2`, `0`.
 /// Rounded from the exact value, so equal bits give equal digits everywhere.
-pub fn write_number(out: &mut impl Write, value: f32) -> io::Result<()> {
+fn write_number(out: &mut impl Write, value: f32) -> io::Result<()> {
     let mut scientific = heapless::String::<24>::new();
     let mut plain = heapless::String::<64>::new();
     let _ = fmt::Write::write_fmt(&mut scientific, format_args!("{value:.5e}"));
@@ -173,16 +172,13 @@ pub fn write_number(out: &mut impl Write, value: f32) -> io::Result<()> {
 /// Escapes what passes through for the inside of a JSON string.
 struct Escape<'a, W>(&'a mut W);
 
-impl<'a, W: Write> Escape<'a, W> {
-    fn new(out: &'a mut W) -> Self {
-        Escape(out)
-    }
-
-    fn write(&mut self, text: &str) -> io::Result<()> {
+impl<W: Write> Write for Escape<'_, W> {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         let mut rest = text;
-        while let Some(at) = rest.find(|c: char| c < ' ' || c == '"' || c == '\\') {
-            write_all(self.0, &rest[..at])?;
-            match rest.as_bytes()[at] {
+        // bytes of a character of more than one are never among these
+        while let Some(at) = rest.iter().position(|&c| c < b' ' || c == b'"' || c == b'\\') {
+            self.0.write_all(&rest[..at])?;
+            match rest[at] {
                 b'\n' => write_all(self.0, "\\n")?,
                 b'\t' => write_all(self.0, "\\t")?,
                 b'\r' => write_all(self.0, "\\r")?,
@@ -191,13 +187,12 @@ impl<'a, W: Write> Escape<'a, W> {
             }
             rest = &rest[at + 1..];
         }
-        write_all(self.0, rest)
+        self.0.write_all(rest)?;
+        Ok(text.len())
     }
-}
 
-impl<W: Write> fmt::Write for Escape<'_, W> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.write(text).map_err(|_| fmt::Error)
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 

@@ -111,10 +111,20 @@ impl<W: Write> Sink for Backlog<'_, W> {
     }
 }
 
-/// Why a message has no answer.
-enum Failure {
-    Stream(Error),
-    NotUtf8 { offset: u64 },
+/// Why a message could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The stream broke off: it is not about this message alone.
+    #[error(transparent)]
+    Stream(#[from] Error),
+    /// A byte that is not UTF-8, at this offset in the message.
+    #[error("byte {offset} is not valid UTF-8")]
+    NotUtf8 {
+        /// From 0.
+        offset: u64,
+    },
+    /// No separator in it.
+    #[error("one text, where two with a separator between them are expected")]
     OneText,
 }
 
@@ -140,8 +150,8 @@ impl<W: Write> Writer<'_, W> {
         };
         let written = match answer {
             Err(Failure::Stream(error)) => return Err(error),
-            Err(Failure::NotUtf8 { offset }) => error(&format_args!("byte {offset} is not valid UTF-8")),
-            Err(Failure::OneText) => error(&"one text, where two with a separator between them are expected"),
+            Ok(Err(classifier::Error::Open(error))) => return Err(Error::Bundle(error)),
+            Err(reason) => error(&reason),
             Ok(Err(reason)) => error(&reason),
             Ok(Ok(outcome)) => {
                 let parts = Parts { top, logits };
@@ -155,11 +165,18 @@ impl<W: Write> Writer<'_, W> {
     }
 }
 
-/// The whole message into the classifier, its texts parted at the first separator; another one is text.
-fn feed(message: &mut Message<'_>, separator: Option<char>, input: &mut dyn Input) -> Result<(), Failure> {
+/// The whole message into `input`, its texts parted at the first `separator`, if there is to be one; another one is text.
+///
+/// # Errors
+/// When the source fails, and for messages that are not UTF-8 or lack the separator.
+pub fn feed(
+    message: &mut Message<'_>,
+    separator: Option<char>,
+    input: &mut dyn Input,
+) -> Result<(), Failure> {
     let mut separator = separator;
     loop {
-        match message.next_chunk().map_err(Failure::Stream)? {
+        match message.next_chunk()? {
             Chunk::Text(chunk) => match separator.and_then(|s| chunk.split_once(s)) {
                 Some((first, second)) => {
                     input.push(first);
