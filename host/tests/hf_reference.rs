@@ -50,7 +50,9 @@ fn recorded_loss(problem: ProblemType, labels: &serde_json::Value) -> Loss {
             weights: None,
             focal: 0.0,
         },
-        ProblemType::MultiLabelClassification => Loss::Binary { targets: floats(labels), focal: 0.0 },
+        ProblemType::MultiLabelClassification => {
+            Loss::Binary { targets: floats(labels), weights: None, focal: 0.0 }
+        }
         ProblemType::Regression => Loss::SquaredError { targets: floats(labels) },
     }
 }

@@ -142,11 +142,9 @@ fn matrices_in_half_precision_equal_stock_operators() {
 fn a_rounded_forward_pass_is_that_of_the_device() {
     for (shape, bits) in SHAPES.iter().flat_map(|shape| [(shape, Bits::Eight), (shape, Bits::Four)]) {
         let checkpoint = checkpoint(shape, 7);
-        let even = shape.rank.unwrap_or(shape.hidden).is_multiple_of(2);
         let mut device = load(export::int8(&quantize(&checkpoint, bits).unwrap()), &Options::default());
         let mut model = Classifier::new(checkpoint, 0).unwrap();
-        let embeddings = if even { bits } else { Bits::Eight };
-        model.round(Some(Rounding { embeddings, only: None }));
+        model.round(Some(Rounding { embeddings: bits, only: None }));
         let (mut tape, mut equal, mut all) = (Tape::default(), 0, 0);
         for (ids, type_ids) in texts(shape) {
             let found = logits(&mut device, &(ids.clone(), type_ids.clone()));

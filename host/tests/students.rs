@@ -104,7 +104,8 @@ fn a_transfer_set_keeps_the_gold_texts_first_and_what_is_measured_on_out() {
     let (train, dev) = (data(&["red fast warm", "slower blue", "red fast warm"]), data(&["Cold high"]));
     let given = ["cold  HIGH", "low low", "red fast warm"].map(|text| (text.to_string(), None)).to_vec();
     let augment = Augment { replaced: 4.0, spliced: 2.0, seed: 1 };
-    let set = TransferSet::new(&train, given.clone(), &[&dev], &model(), augment).unwrap();
+    let apart = dev.examples.iter().map(Example::texts).collect();
+    let set = TransferSet::new(&train, given.clone(), &apart, &model(), augment).unwrap();
     assert_eq!((set.gold, set.given), (3, 4));
     let texts: Vec<&str> = set.data.examples.iter().map(|e| e.text.as_str()).collect();
     assert_eq!(texts[..4], ["red fast warm", "slower blue", "red fast warm", "low low"]);
@@ -113,7 +114,7 @@ fn a_transfer_set_keeps_the_gold_texts_first_and_what_is_measured_on_out() {
         texts[4..].iter().any(|text| text.contains("slower blue")),
         "continuations are joined: {texts:?}"
     );
-    let again = TransferSet::new(&train, given, &[&dev], &model(), augment).unwrap();
+    let again = TransferSet::new(&train, given, &apart, &model(), augment).unwrap();
     assert_eq!(set.data, again.data);
 }
 

@@ -176,6 +176,20 @@ impl Config {
         self.extra.entry("model_type").or_insert_with(|| "bert".into());
     }
 
+    /// What the logits stand for; where it does not say, as Transformers takes it: one is a number, several are classes.
+    pub fn problem(&self) -> ProblemType {
+        self.problem_type.unwrap_or(match self.num_labels() {
+            1 => ProblemType::Regression,
+            _ => ProblemType::SingleLabelClassification,
+        })
+    }
+
+    /// Sets dropout everywhere.
+    pub fn set_dropout(&mut self, rate: f64) {
+        (self.hidden_dropout_prob, self.attention_probs_dropout_prob) = (rate, rate);
+        self.classifier_dropout = None;
+    }
+
     /// Dropout before the classifier.
     pub fn head_dropout(&self) -> f64 {
         self.classifier_dropout.unwrap_or(self.hidden_dropout_prob)

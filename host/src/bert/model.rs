@@ -1,5 +1,5 @@
 use super::ops::Bits;
-use super::{Array, Checkpoint, Config, Error, TokenizerFiles, WORD_EMBEDDINGS};
+use super::{Array, Checkpoint, Config, Error, TokenizerFiles};
 use std::collections::BTreeMap;
 
 /// `BertForSequenceClassification`: encoder, pooler on [CLS], dropout, linear head.
@@ -100,7 +100,7 @@ impl Classifier {
     /// The bits that the matrix of this name is rounded to, if it is.
     pub(super) fn bits(&self, name: &str) -> Option<Bits> {
         let rounding = self.rounding.as_ref().filter(|r| r.only.as_ref().is_none_or(|only| only == name))?;
-        Some(if name == WORD_EMBEDDINGS { rounding.embeddings } else { Bits::Eight })
+        Some(rounding.embeddings.of(name, &self.weights[name]))
     }
 
     /// One weight.

@@ -2,7 +2,7 @@ use super::data_args::Reading;
 use anyhow::Context;
 use goldcrest::bert::{Checkpoint, Classifier, ProblemType};
 use goldcrest::data::{Dataset, Labels, Source, Task};
-use goldcrest::metrics::{Metric, measure};
+use goldcrest::metrics::{Metric, measure, thresholds};
 use goldcrest::quantize::{Bits, Quantized};
 use goldcrest::train::{Encoded, predict};
 use goldcrest::{export, quantize};
@@ -60,10 +60,10 @@ pub fn quantize(args: &QuantizeArgs) -> anyhow::Result<()> {
 /// For each matrix the metric with that matrix and its inputs rounded alone, and by how much the logits move on average.
 fn sensitivity(checkpoint: Checkpoint, data: &Source, quantized: &Quantized) -> anyhow::Result<()> {
     let labels = Some(Labels::ordered(checkpoint.config.labels())?);
-    let task = match checkpoint.config.problem_type {
-        Some(ProblemType::Regression) => Task::Regression,
-        Some(ProblemType::MultiLabelClassification) => Task::MultiLabel,
-        _ => Task::SingleLabel,
+    let task = match checkpoint.config.problem() {
+        ProblemType::Regression => Task::Regression,
+        ProblemType::MultiLabelClassification => Task::MultiLabel,
+        ProblemType::SingleLabelClassification => Task::SingleLabel,
     };
     let data = Dataset::read_to_measure(std::slice::from_ref(data), Some(task), labels)?;
     let metric = Metric::of(data.task);
@@ -71,8 +71,10 @@ fn sensitivity(checkpoint: Checkpoint, data: &Source, quantized: &Quantized) -> 
     let texts = Encoded::new(data, &checkpoint.tokenizer, max_tokens)?;
     let mut model = Classifier::new(checkpoint, 0)?;
     let exact = predict(&model, &texts, &mut |_| ())?.logits;
+    // of several labels each has the threshold that a bundle would get
+    let thresholds = (task == Task::MultiLabel).then(|| thresholds(&texts.data, &exact));
     let points = |logits: &[f32]| -> anyhow::Result<f64> {
-        Ok(measure(&texts.data, logits, None)?.get(metric).unwrap_or(f64::NAN) * 100.0)
+        Ok(measure(&texts.data, logits, thresholds.as_deref())?.get(metric).unwrap_or(f64::NAN) * 100.0)
     };
     let whole = points(&exact)?;
     say!("\n{:<60} {:>12} {:>12}", format!("rounded alone; {metric} is {whole:.2}"), "points", "logits move");

@@ -55,11 +55,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let manifest = Manifest {
         name: args.name.clone().unwrap_or(stem),
         version: args.model_version.clone(),
-        task: match config.problem_type {
-            Some(ProblemType::MultiLabelClassification) => Task::MultiLabel,
-            Some(ProblemType::Regression) => Task::Regression,
-            _ if config.num_labels() == 1 => Task::Regression,
-            _ => Task::SingleLabel,
+        task: match config.problem() {
+            ProblemType::MultiLabelClassification => Task::MultiLabel,
+            ProblemType::Regression => Task::Regression,
+            ProblemType::SingleLabelClassification => Task::SingleLabel,
         },
         pair: args.pair,
         labels: config.labels(),

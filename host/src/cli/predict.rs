@@ -34,7 +34,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         args.checkpoint.display()
     );
     let model = Classifier::new(checkpoint, 0)?;
-    let (labels, problem) = (model.config().labels(), model.config().problem_type);
+    let (labels, problem) = (model.config().labels(), model.config().problem());
     let tokenizer = Tokenizer::new(model.tokenizer().vocab.as_bytes(), model.tokenizer().settings())?;
     let max_tokens = (args.max_tokens as usize).min(model.config().max_position_embeddings);
     let mut encoding = Box::<Encoding>::default();
@@ -86,17 +86,17 @@ fn without_return(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-fn answer(logits: &[f32], labels: &[String], problem: Option<ProblemType>) -> serde_json::Value {
+fn answer(logits: &[f32], labels: &[String], problem: ProblemType) -> serde_json::Value {
     let sigmoid = |x: f32| 1.0 / (1.0 + (-f64::from(x)).exp());
     match problem {
-        Some(ProblemType::Regression) => serde_json::json!({"n": 0, "score": logits[0]}),
-        Some(ProblemType::MultiLabelClassification) => {
+        ProblemType::Regression => serde_json::json!({"n": 0, "score": logits[0]}),
+        ProblemType::MultiLabelClassification => {
             let given = logits.iter().zip(labels).filter(|(x, _)| **x >= 0.0);
             let given: Vec<_> =
                 given.map(|(x, label)| serde_json::json!({"label": label, "score": sigmoid(*x)})).collect();
             serde_json::json!({"n": 0, "labels": given})
         }
-        _ => {
+        ProblemType::SingleLabelClassification => {
             let best = (0..logits.len()).rev().max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap_or(0);
             let sum: f64 = logits.iter().map(|x| f64::from(x - logits[best]).exp()).sum();
             serde_json::json!({"n": 0, "label": labels[best], "score": 1.0 / sum})

@@ -37,19 +37,37 @@ impl Example {
     /// What two examples share when they are the same to a classifier: text and pair, without case and with single
     /// spaces.
     pub fn key(&self) -> String {
-        let mut key = String::with_capacity(self.text.len());
-        for (index, text) in [Some(&self.text), self.pair.as_ref()].into_iter().flatten().enumerate() {
-            if index > 0 {
-                key.push('\u{1f}');
-            }
-            for word in text.split_whitespace() {
-                if !key.is_empty() && !key.ends_with('\u{1f}') {
-                    key.push(' ');
-                }
-                key.push_str(&word.to_lowercase());
-            }
+        key(&self.text, self.pair.as_deref())
+    }
+
+    /// What examples share that must not stand on both sides of a split: [`key`](Self::key), whichever text of a pair comes
+    /// first.
+    pub fn texts(&self) -> String {
+        either_way(&self.text, self.pair.as_deref())
+    }
+}
+
+fn key(text: &str, pair: Option<&str>) -> String {
+    let mut key = String::with_capacity(text.len());
+    for (index, text) in [Some(text), pair].into_iter().flatten().enumerate() {
+        if index > 0 {
+            key.push('\u{1f}');
         }
-        key
+        for word in text.split_whitespace() {
+            if !key.is_empty() && !key.ends_with('\u{1f}') {
+                key.push(' ');
+            }
+            key.push_str(&word.to_lowercase());
+        }
+    }
+    key
+}
+
+/// [`Example::texts`] of texts without a label.
+pub(crate) fn either_way(text: &str, pair: Option<&str>) -> String {
+    match pair {
+        Some(pair) => key(text, Some(pair)).min(key(pair, Some(text))),
+        None => key(text, None),
     }
 }
 
@@ -278,8 +296,7 @@ impl Dataset {
         hash.finalize().into()
     }
 
-    /// What is suspicious within this dataset: repeated rows, one text with several labels, labels without a row,
-    /// hardly fewer labels than rows.
+    /// What is suspicious within this dataset: repeated rows, one text with several labels, hardly fewer labels than rows.
     pub fn warnings(&self) -> Vec<Warning> {
         let mut first_of: HashMap<String, &Example> = HashMap::with_capacity(self.len());
         let mut same: Option<(usize, &Example, &Example)> = None;
@@ -304,11 +321,11 @@ impl Dataset {
         if self.labels.len() * 2 > self.len() {
             warnings.push(Warning::ManyLabels { labels: self.labels.len(), rows: self.len() });
         }
-        warnings.extend(self.absent());
         warnings
     }
 
-    fn absent(&self) -> Option<Warning> {
+    /// Labels without a row.
+    pub fn absent(&self) -> Option<Warning> {
         let counts = self.class_counts();
         let absent: Vec<String> = self
             .labels

@@ -102,8 +102,8 @@ pub enum Warning {
     Duplicates { count: usize, first: Place, again: Place },
     /// Texts that occur with different labels.
     Conflicts { count: usize, first: Place, again: Place },
-    /// Rows of the training data whose text is also in the held-out data.
-    Overlap { count: usize, train: Place, held_out: Place, removed: bool },
+    /// Rows whose text is also in data that must have none of them.
+    Overlap { count: usize, row: Place, held_out: Place, removed: bool },
     /// More than half as many labels as rows.
     ManyLabels { labels: usize, rows: usize },
     /// Labels of the task without a row.
@@ -119,9 +119,9 @@ impl fmt::Display for Warning {
             Warning::Conflicts { count, first, again } => {
                 write!(f, "{count} texts have different labels, such as {first} and {again}")
             }
-            Warning::Overlap { count, train, held_out, removed } => {
-                let done = if *removed { "removed from training" } else { "kept in training" };
-                write!(f, "{count} training rows are also held out, such as {train} ({held_out}): {done}")
+            Warning::Overlap { count, row, held_out, removed } => {
+                let done = if *removed { "left out" } else { "kept" };
+                write!(f, "{count} texts are also held out, such as {row} ({held_out}): {done}")
             }
             Warning::ManyLabels { labels, rows } => {
                 write!(f, "{labels} different labels in {rows} rows: are text and label swapped?")

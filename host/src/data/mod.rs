@@ -19,6 +19,7 @@ mod task;
 mod unlabelled;
 
 pub use batch::batches;
+pub(crate) use dataset::either_way;
 pub use dataset::{Dataset, Example, File, Target};
 pub use error::{DataError, Place, Warning};
 pub use labels::Labels;

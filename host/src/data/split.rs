@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::random::hash;
-use super::{DataError, Dataset, Target, Warning};
+use super::{DataError, Dataset, Target, Task, Warning};
 
 /// Two sides that share no text.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,23 +16,24 @@ pub struct Split {
 ///
 /// - Stratified: each class gives its share (largest remainder); a multi-label example counts for the rarest of its
 ///   labels, a regression for its decile.
-/// - All examples with one [`key`](super::Example::key) stay on one side.
+/// - All examples with the same [`texts`](super::Example::texts) stay on one side.
+/// - No class gives all its texts, unless nothing else is there to give.
 /// - A text's rank within its class is a hash of its text and the seed: the same rows give the same split in any
 ///   order, and a few new rows change it little. Both sides keep the order of `data`.
 ///
 /// # Errors
 /// [`DataError::Split`] when a side would be empty.
 pub fn split(data: &Dataset, fraction: f64, seed: u64) -> Result<Split, DataError> {
-    let mut by_key: HashMap<String, usize> = HashMap::new();
+    let mut by_texts: HashMap<String, usize> = HashMap::new();
     let mut groups: Vec<Group> = Vec::new();
     let strata = strata(data);
     for (index, example) in data.examples.iter().enumerate() {
-        let key = example.key();
-        let rank = hash(seed, &key);
-        let group = *by_key.entry(key).or_insert_with(|| {
+        let rank = hash(seed, &example.key());
+        let group = *by_texts.entry(example.texts()).or_insert_with(|| {
             groups.push(Group { rank, rows: Vec::new() });
             groups.len() - 1
         });
+        groups[group].rank = groups[group].rank.min(rank);
         groups[group].rows.push(index);
     }
     // by stratum, each in the order of its ranks
@@ -44,19 +45,15 @@ pub fn split(data: &Dataset, fraction: f64, seed: u64) -> Result<Split, DataErro
         let stratum = group.rows.iter().map(|&row| strata[row]).min().unwrap_or(0);
         by_stratum.entry(stratum).or_default().push(group);
     }
-    let quotas = quotas(&by_stratum, fraction, data.len());
-    let mut held_out = vec![false; data.len()];
-    for (groups, mut quota) in by_stratum.values().zip(quotas) {
-        for group in groups {
-            if group.rows.len() <= quota {
-                quota -= group.rows.len();
-                group.rows.iter().for_each(|&row| held_out[row] = true);
-            }
-        }
+    let classes = data.task != Task::Regression;
+    let mut held_out = hold_out(&by_stratum, fraction, data.len(), classes);
+    if !held_out.contains(&true) {
+        held_out = hold_out(&by_stratum, fraction, data.len(), false);
     }
     let side = |wanted: bool| data.subset((0..data.len()).filter(|&row| held_out[row] == wanted));
     let split = Split { train: side(false), held_out: side(true) };
-    if split.train.is_empty() || split.held_out.is_empty() {
+    let part = fraction > 0.0 && fraction < 1.0;
+    if !part || split.train.is_empty() || split.held_out.is_empty() {
         return Err(DataError::Split { rows: data.len(), groups: count, fraction });
     }
     Ok(split)
@@ -95,10 +92,28 @@ fn value(target: &Target) -> Option<f32> {
     }
 }
 
-/// How many rows each stratum gives: its share rounded down, and what is left to the largest remainders.
-fn quotas(strata: &BTreeMap<u32, Vec<Group>>, fraction: f64, rows: usize) -> Vec<usize> {
+/// Which rows are held out. `keep`: each stratum keeps one group at least.
+fn hold_out(strata: &BTreeMap<u32, Vec<Group>>, fraction: f64, rows: usize, keep: bool) -> Vec<bool> {
+    let mut held_out = vec![false; rows];
+    for (groups, mut quota) in strata.values().zip(quotas(strata, fraction, rows, keep)) {
+        let mut left = groups.len();
+        for group in groups {
+            if group.rows.len() <= quota && (left > 1 || !keep) {
+                quota -= group.rows.len();
+                left -= 1;
+                group.rows.iter().for_each(|&row| held_out[row] = true);
+            }
+        }
+    }
+    held_out
+}
+
+/// How many rows each stratum gives: its share rounded down, and what is left to the largest remainders. `keep`: one with a
+/// single group gives none.
+fn quotas(strata: &BTreeMap<u32, Vec<Group>>, fraction: f64, rows: usize, keep: bool) -> Vec<usize> {
     let shares: Vec<f64> = strata
         .values()
+        .map(|groups| if keep && groups.len() == 1 { &[] } else { &groups[..] })
         .map(|groups| groups.iter().map(|group| group.rows.len()).sum::<usize>() as f64 * fraction)
         .collect();
     let mut quotas: Vec<usize> = shares.iter().map(|share| *share as usize).collect();
@@ -110,17 +125,18 @@ fn quotas(strata: &BTreeMap<u32, Vec<Group>>, fraction: f64, rows: usize) -> Vec
     quotas
 }
 
-/// Finds the examples of `train` whose text is in `held_out` too, and with `remove` takes them out of `train`.
+/// Finds the examples of `train` whose [`texts`](super::Example::texts) are in `held_out` too, and with `remove` takes them out
+/// of `train`.
 pub fn remove_overlap(train: &mut Dataset, held_out: &Dataset, remove: bool) -> Option<Warning> {
     let keys: HashMap<String, usize> =
-        held_out.examples.iter().enumerate().rev().map(|(row, example)| (example.key(), row)).collect();
+        held_out.examples.iter().enumerate().rev().map(|(row, example)| (example.texts(), row)).collect();
     let overlap: Vec<Option<usize>> =
-        train.examples.iter().map(|example| keys.get(&example.key()).copied()).collect();
+        train.examples.iter().map(|example| keys.get(&example.texts()).copied()).collect();
     let count = overlap.iter().flatten().count();
     let (row, other) = overlap.iter().enumerate().find_map(|(row, other)| Some((row, (*other)?)))?;
     let warning = Warning::Overlap {
         count,
-        train: train.place(&train.examples[row]),
+        row: train.place(&train.examples[row]),
         held_out: held_out.place(&held_out.examples[other]),
         removed: remove,
     };

@@ -65,9 +65,11 @@ impl Sum {
 pub(super) fn soft_loss(task: Task, teacher: Vec<f32>, temperature: f64) -> Loss {
     match task {
         Task::SingleLabel => Loss::Distillation { teacher, temperature },
-        Task::MultiLabel => {
-            Loss::Binary { targets: teacher.iter().map(|x| 1.0 / (1.0 + (-x).exp())).collect(), focal: 0.0 }
-        }
+        Task::MultiLabel => Loss::Binary {
+            targets: teacher.iter().map(|x| 1.0 / (1.0 + (-x).exp())).collect(),
+            weights: None,
+            focal: 0.0,
+        },
         Task::Regression => Loss::SquaredError { targets: teacher },
     }
 }

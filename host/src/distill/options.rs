@@ -8,7 +8,7 @@ use std::path::PathBuf;
 ///
 /// The student is cut out of the teacher, in one stage or in several: each stage cuts the model that the one before left
 /// and lets it learn again. What is learned from is the transfer set: the training texts, texts without labels, and
-/// texts made of both, all labelled once by the teacher.
+/// texts made of the training texts, all labelled once by the teacher.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Distill {
@@ -183,10 +183,10 @@ impl Distill {
 
     /// The options that a stage's student is trained with: those of `[train]` where `[distill]` has none of its own.
     /// Class weights, focal loss, agreement, moved words, label smoothing and layer decay are the teacher's alone.
-    /// `texts` is the number of training texts.
+    /// `texts` is the number of texts to learn from, whether given or made.
     pub fn training(&self, stage: &Stage, last: bool, texts: usize, train: &TrainOptions) -> TrainOptions {
-        let made = texts as f64 * (1.0 + self.replaced + self.spliced);
-        let usual = (64_000.0 / made.max(1.0)).clamp(1.5, 30.0).min((640_000.0 / made.max(1.0)).max(0.5));
+        let texts = texts.max(1) as f64;
+        let usual = (64_000.0 / texts).clamp(1.5, 30.0).min((640_000.0 / texts).max(0.5));
         let enough = usual * if last { 1.0 } else { 0.5 };
         TrainOptions {
             epochs: stage.epochs.or(self.epochs).or(Some(enough)),
@@ -225,9 +225,8 @@ mod tests {
         let epochs = |texts, last| {
             Distill::default().training(&Stage::default(), last, texts, &TrainOptions::default()).epochs
         };
-        // each stands for two and a half
-        assert_eq!([100, 6400, 64_000].map(|texts| epochs(texts, true)), [30.0, 4.0, 1.5].map(Some));
-        assert_eq!([400_000, 1_000_000].map(|texts| epochs(texts, true)), [0.64, 0.5].map(Some));
-        assert_eq!(epochs(64_000, false), Some(0.75));
+        assert_eq!([250, 16_000, 160_000].map(|texts| epochs(texts, true)), [30.0, 4.0, 1.5].map(Some));
+        assert_eq!([1_000_000, 2_500_000].map(|texts| epochs(texts, true)), [0.64, 0.5].map(Some));
+        assert_eq!(epochs(160_000, false), Some(0.75));
     }
 }

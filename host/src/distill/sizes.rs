@@ -86,8 +86,8 @@ const LADDER: [Rung; 5] = [
 pub struct Plan {
     /// One cut after another.
     pub stages: Vec<Stage>,
-    /// Of a word embedding's integers, 8 or 4.
-    pub embedding_bits: u8,
+    /// Of a word embedding's integers after each stage, 8 or 4.
+    pub embedding_bits: Vec<u8>,
 }
 
 impl TryFrom<String> for Size {
@@ -134,7 +134,7 @@ impl Size {
             )
         })?;
         let stages = LADDER[..=last].iter().enumerate().map(|(i, rung)| rung.stage(model, i > 0)).collect();
-        Ok(Plan { stages, embedding_bits: LADDER[last].bits })
+        Ok(Plan { stages, embedding_bits: LADDER[..=last].iter().map(|rung| rung.bits).collect() })
     }
 }
 
@@ -204,7 +204,8 @@ mod tests {
         assert_eq!(plan("4 MB"), plan("small"));
         assert_eq!(plan("5.0MB"), plan("small"));
         let small = plan("small").unwrap();
-        assert_eq!((small.stages.len(), small.embedding_bits), (3, 8));
+        assert_eq!((small.stages.len(), &small.embedding_bits[..]), (3, &[8, 8, 8][..]));
+        assert_eq!(plan("nano").unwrap().embedding_bits, [8, 8, 8, 4, 4]);
         let last = &small.stages[2];
         assert_eq!((last.heads, last.intermediate, last.embedding_rank), (Some(8), Some(512), Some(128)));
         assert!(plan("0.5 MB").unwrap_err().contains("the smallest student"));

@@ -42,21 +42,19 @@ impl TransferSet {
     ///
     /// Words are replaced by words whose embeddings in `teacher` are near (after Jiao et al., arXiv 1909.10351, section 3.2,
     /// without the masked language model). Texts that occur twice are taken once, except the training texts themselves;
-    /// texts of `held_out` are not taken.
+    /// texts `apart`, by [`Example::texts`], are not taken: what is measured on must not be learned from, not even without its label.
     ///
     /// # Errors
     /// When the teacher's vocabulary does not make a tokenizer.
     pub fn new(
         train: &Dataset,
         unlabelled: Vec<(String, Option<String>)>,
-        held_out: &[&Dataset],
+        apart: &HashSet<String>,
         teacher: &Checkpoint,
         augment: Augment,
     ) -> Result<Self, crate::train::Error> {
         let mut data = train.clone();
-        // what is measured on must not be learned from, not even without its label
-        let apart = held_out.iter().flat_map(|data| &data.examples);
-        let mut seen: HashSet<String> = train.examples.iter().chain(apart).map(Example::key).collect();
+        let mut seen: HashSet<String> = train.examples.iter().map(Example::key).collect();
         let nothing = match train.task {
             Task::SingleLabel => Target::Class(0),
             Task::MultiLabel => Target::Classes(Vec::new()),
@@ -64,7 +62,7 @@ impl TransferSet {
         };
         let mut add = |data: &mut Dataset, text: String, pair: Option<String>| {
             let example = Example { text, pair, target: nothing.clone(), file: 0, line: 0 };
-            if seen.insert(example.key()) {
+            if !apart.contains(&example.texts()) && seen.insert(example.key()) {
                 data.examples.push(example);
             }
         };

@@ -148,6 +148,12 @@ impl Fitted {
             (abstention, self.coverage, self.error)
         {
             let (coverage, error) = (points(coverage), points(error));
+            if coverage == "0.00" {
+                notes.push(
+                    "however sure, too many answers would be wrong: none is given (decision.max_error)"
+                        .into(),
+                );
+            }
             let what = match certainty {
                 Certainty::Probability => "a probability",
                 Certainty::Energy => "an energy",
@@ -238,7 +244,9 @@ fn least(mut scored: Vec<(f32, bool)>, options: &DecisionOptions) -> Option<f32>
 fn least_certain(scored: &[(f32, bool)], most: f64) -> f32 {
     let mut wrong = scored.iter().filter(|(_, right)| !right).count();
     for (i, (score, right)) in scored.iter().enumerate() {
-        if wrong as f64 <= most * (scored.len() - i) as f64 {
+        // all of one score get an answer, or none
+        let first = i == 0 || scored[i - 1].0 < *score;
+        if first && wrong as f64 <= most * (scored.len() - i) as f64 {
             return *score;
         }
         wrong -= usize::from(!right);
@@ -274,6 +282,8 @@ mod tests {
         assert_eq!(least_certain(&scored, 0.25), 0.6);
         assert_eq!(least_certain(&scored, 0.0), 0.9);
         assert_eq!(least_certain(&scored, 0.5), 0.5);
+        assert_eq!(least_certain(&[(0.5, false), (0.5, true), (0.9, true)], 0.0), 0.9);
+        assert_eq!(least_certain(&[(0.5, true), (0.9, false)], 0.25), f32::INFINITY);
     }
 
     #[test]

@@ -5,7 +5,6 @@
 mod comparison;
 mod fit;
 mod gate;
-mod plot;
 mod render;
 mod run;
 mod significance;

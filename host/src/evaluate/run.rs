@@ -13,16 +13,19 @@ pub struct BundleRun {
     pub latency: Latency,
     /// Size of the file.
     pub bytes: u64,
+    /// The bundle's own, of several labels.
+    pub thresholds: Vec<f32>,
 }
 
 impl BundleRun {
-    /// As the comparison takes it.
+    /// As the comparison takes it: with the bundle's own thresholds.
     pub fn outputs(&self) -> Outputs<'_> {
-        self.outputs_with(None)
+        self.outputs_with(&self.thresholds)
     }
 
-    /// With thresholds for the labels of a multi-label task.
-    pub fn outputs_with<'a>(&'a self, thresholds: Option<&'a [f32]>) -> Outputs<'a> {
+    /// With other thresholds for the labels of a multi-label task; empty: 0.5 for all.
+    pub fn outputs_with<'a>(&'a self, thresholds: &'a [f32]) -> Outputs<'a> {
+        let thresholds = Some(thresholds).filter(|thresholds| !thresholds.is_empty());
         Outputs { logits: &self.logits, thresholds, bytes: Some(self.bytes), latency: Some(self.latency) }
     }
 }
@@ -82,7 +85,8 @@ pub fn run_bundle(path: &Path, data: &Dataset, progress: &mut dyn FnMut()) -> Re
     let percentile =
         |p: f64| micros.get(((micros.len() as f64 - 1.0) * p).round() as usize).copied().unwrap_or(0.0);
     let latency = Latency { p50: percentile(0.5), p90: percentile(0.9), p99: percentile(0.99) };
-    Ok(BundleRun { logits, latency, bytes: std::fs::metadata(path).map_or(0, |m| m.len()) })
+    let thresholds = classifier.manifest().decision.thresholds.clone();
+    Ok(BundleRun { logits, latency, bytes: std::fs::metadata(path).map_or(0, |m| m.len()), thresholds })
 }
 
 /// The logits of texts without labels, as the device gives them: `[texts, labels]`.

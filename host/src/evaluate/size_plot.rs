@@ -82,7 +82,7 @@ pub fn size_plot(metric: &str, series: &[Vec<Point>]) -> String {
                  <text x=\"{:.1}\" y=\"{:.1}\" font-size=\"11\">{:.2}</text>",
                 x(p.megabytes),
                 y(p.points),
-                super::plot::escaped(&p.name),
+                escaped(&p.name),
                 x(p.megabytes) + 6.0,
                 y(p.points) - 6.0,
                 p.points
@@ -91,6 +91,10 @@ pub fn size_plot(metric: &str, series: &[Vec<Point>]) -> String {
     }
     svg.push_str("</svg>\n");
     svg
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]

@@ -122,18 +122,6 @@ fn report_in_three_forms() {
 }
 
 #[test]
-fn plot_has_two_bars_a_class() {
-    let sets = dataset(Task::MultiLabel, &["a<b", &"long ".repeat(20)], vec![Target::Classes(vec![0])]);
-    let svg = compare(&sets, &[1.0, -1.0], &[-1.0, -1.0]).svg().unwrap();
-    assert_eq!(svg.matches("height=\"12\"").count(), 4);
-    assert!(
-        svg.contains("a&lt;b") && svg.contains("width=\"400.0\"") && svg.contains("width=\"0.0\""),
-        "{svg}"
-    );
-    assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
-}
-
-#[test]
 fn every_task_is_compared() {
     let sets =
         dataset(Task::MultiLabel, &["a", "b|c"], vec![Target::Classes(vec![0, 1]), Target::Classes(vec![])]);

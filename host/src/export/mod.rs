@@ -9,6 +9,7 @@ mod pack;
 mod proto;
 mod read;
 
+pub(crate) use pack::with_manifest;
 pub use pack::{PackError, pack};
 pub use read::{ReadError, checkpoint};
 

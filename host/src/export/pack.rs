@@ -1,5 +1,5 @@
 use super::Onnx;
-use goldcrest_edge::bundle::{self, Golden, Manifest};
+use goldcrest_edge::bundle::{self, Bundle, Golden, Manifest};
 use goldcrest_edge::classifier::{self, Classifier, Options};
 use goldcrest_edge::model::Bytes;
 
@@ -35,4 +35,10 @@ pub fn pack(
     });
     let golden = golden.collect::<Result<Vec<_>, PackError>>()?;
     Ok(write(&golden)?)
+}
+
+/// The same bundle, without golden texts, with another manifest.
+pub(crate) fn with_manifest(packed: &[u8], manifest: &Manifest) -> Result<Vec<u8>, PackError> {
+    let bundle = Bundle::read(packed).map_err(classifier::Error::from)?;
+    Ok(bundle::write(manifest, bundle.model(), bundle.external(), bundle.vocabulary(), &[])?)
 }

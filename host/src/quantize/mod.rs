@@ -117,8 +117,7 @@ pub fn quantize(checkpoint: &Checkpoint, embeddings: Bits) -> Result<Quantized, 
     let (mut matrices, mut tensors) = (BTreeMap::new(), BTreeMap::new());
     for (name, array) in complete(checkpoint)? {
         if is_int8(&name) {
-            let even = array.shape[1].is_multiple_of(2);
-            let bits = if name == WORD_EMBEDDINGS && even { embeddings } else { Bits::Eight };
+            let bits = embeddings.of(&name, array);
             matrices.insert(name, Int8Matrix::new(array, bits));
         } else {
             tensors.insert(name, array.clone());

@@ -40,8 +40,7 @@ pub(super) fn quantization_aware(
     ]);
     once("quantization-aware training", &output, &print, watch, |watch| {
         let mut checkpoint = Checkpoint::load(folder)?;
-        checkpoint.config.hidden_dropout_prob = 0.0;
-        checkpoint.config.attention_probs_dropout_prob = 0.0;
+        checkpoint.config.set_dropout(0.0);
         let mut model = Classifier::new(checkpoint, 0)?;
         let train = Encoded::new(prepared.train.clone(), model.tokenizer(), prepared.max_tokens)?;
         let dev = prepared.to_measure(&prepared.dev, model.tokenizer())?;

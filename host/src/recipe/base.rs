@@ -21,10 +21,24 @@ pub(super) fn load(path: &Path) -> Result<Checkpoint, RunError> {
 /// SHA-256 over what decides what it computes.
 pub(super) fn digest(path: &Path) -> Result<String, RunError> {
     let mut hash = Sha256::new();
-    let files = ["config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json"];
+    let files = [
+        "config.json",
+        "model.safetensors",
+        "embedding_factors.safetensors",
+        "vocab.txt",
+        "tokenizer_config.json",
+    ];
     let files = match path.is_file() {
         true => vec![path.to_path_buf()],
-        false => files.iter().map(|name| path.join(name)).filter(|path| path.exists()).collect(),
+        false => {
+            let vocabulary = if path.join("vocab.txt").exists() { None } else { Some("tokenizer.json") };
+            files
+                .into_iter()
+                .chain(vocabulary)
+                .map(|name| path.join(name))
+                .filter(|path| path.exists())
+                .collect()
+        }
     };
     for path in files {
         hash.update(std::fs::read(&path).map_err(RunError::io(&path))?);

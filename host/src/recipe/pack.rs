@@ -42,10 +42,11 @@ pub(super) fn pack(
     let vocabulary = &checkpoint.tokenizer.vocab;
     let mut manifest = manifest(recipe, &checkpoint, prepared);
     let (fp32_bundle, candidate) = (path(".fp32.bundle"), path(".refused.bundle"));
-    save(&fp32_bundle, &export::pack(&manifest, fp32, vocabulary, &[])?)?;
+    let exact = export::pack(&manifest, fp32, vocabulary, &[])?;
+    save(&fp32_bundle, &exact)?;
     save(&candidate, &export::pack(&manifest, int8, vocabulary, &[])?)?;
     let held_out = prepared.dev.len() + prepared.test.as_ref().map_or(0, Dataset::len);
-    let all = held_out * 2 + prepared.out_of_scope.len();
+    let all = (held_out + prepared.out_of_scope.len()) * 2;
     let mut done = 0;
     let mut classified = || {
         done += 1;
@@ -56,18 +57,27 @@ pub(super) fn pack(
         Ok([run_bundle(&fp32_bundle, data, progress)?, run_bundle(&candidate, data, progress)?])
     };
     let on_dev = run_both(&prepared.dev, &mut classified)?;
-    let out_of_scope = run_texts(&candidate, &prepared.out_of_scope, &mut classified)?;
-    manifest.decision = fit_decision(&prepared.dev, &on_dev[1].logits, &out_of_scope, &recipe.decision);
-    let thresholds = Some(manifest.decision.thresholds.as_slice()).filter(|t| !t.is_empty());
+    // each by its own logits: numbers fitted to those of the other would flatter that one
+    let mut fit = |bundle: &Path, on_dev: &BundleRun| -> Result<_, RunError> {
+        let out_of_scope = run_texts(bundle, &prepared.out_of_scope, &mut classified)?;
+        Ok((fit_decision(&prepared.dev, &on_dev.logits, &out_of_scope, &recipe.decision), out_of_scope))
+    };
+    let (of_fp32, _) = fit(&fp32_bundle, &on_dev[0])?;
+    let (of_int8, out_of_scope) = fit(&candidate, &on_dev[1])?;
+    let of_fp32 = Manifest { decision: of_fp32, ..manifest.clone() };
+    save(&fp32_bundle, &export::with_manifest(&exact, &of_fp32)?)?;
+    drop(exact);
+    manifest.decision = of_int8;
     let compare = |data: &Dataset, [fp32, int8]: &[BundleRun; 2]| -> Result<Comparison, RunError> {
         let texts = prepared.to_measure(data, model.tokenizer())?;
         let trained = texts.of_examples(train::predict(&model, &texts, &mut |_| ())?.logits);
+        let fp32 = fp32.outputs_with(&of_fp32.decision.thresholds);
         let mut comparison = Comparison::new(&Inputs {
             data,
             metric: Some(prepared.criterion.metric),
-            fp32: fp32.outputs_with(thresholds),
-            int8: int8.outputs_with(thresholds),
-            host: Some(Outputs { logits: &trained, thresholds, bytes: None, latency: None }),
+            host: Some(Outputs { logits: &trained, bytes: None, latency: None, ..fp32 }),
+            fp32,
+            int8: int8.outputs_with(&manifest.decision.thresholds),
         })?;
         comparison.wide = quantized.wide().map(String::from).collect();
         comparison.fitted =

@@ -69,6 +69,7 @@ pub(super) fn learn_to_compare(
         &fingerprint(&texts.iter().map(String::as_str).collect::<Vec<_>>()),
         &json(&options),
         &format!("{pooling:?} {count} {max_tokens}"),
+        &json(&recipe.base.pooler),
     ]);
     // under a name of its own: a killed run does not ask again
     let file = folder.join(format!("pairs-{}.jsonl", &print[..8]));

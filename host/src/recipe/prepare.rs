@@ -2,13 +2,14 @@
 
 use super::run::{Progress, RunError, Watch};
 use super::schema::MAX_TOKENS;
-use super::step::hex;
+use super::step::{hex, json};
 use super::windows::windowed;
 use super::{Files, Recipe, TextWindows, base};
 use crate::bert::{Checkpoint, Classifier, ProblemType, TokenizerFiles};
-use crate::data::{self, DataError, Dataset, Labels, Task};
+use crate::data::{self, DataError, Dataset, Example, Labels, Task};
 use crate::metrics::Metric;
 use crate::train::{self, Criterion, Encoded};
+use std::collections::HashSet;
 
 /// What the steps of a run work on.
 pub(super) struct Prepared {
@@ -31,6 +32,8 @@ impl Prepared {
         let labels = recipe.task.labels.clone().map(Labels::ordered).transpose()?;
         let sources = |files: &Files| recipe.data.sources(files);
         let mut train = Dataset::read(&sources(&recipe.data.train), recipe.task.kind, labels)?;
+        let unsuitable = |(key, problem)| RunError::Unsuitable { key, problem };
+        recipe.suits(train.task).map_err(unsuitable)?;
         if recipe.data.symmetric && !train.is_paired() {
             let (path, problem) =
                 (train.files[0].path.clone(), "is true, but no row has two texts".to_owned());
@@ -47,8 +50,26 @@ impl Prepared {
             note(format!("{}: {}", file.path.display(), file.reading));
         }
         train.warnings().iter().for_each(|w| note(w.to_string()));
+        let mut apart = |train: &mut Dataset, held_out: &Dataset| {
+            let found = data::remove_overlap(train, held_out, recipe.data.remove_overlap);
+            found.iter().for_each(|warning| note(warning.to_string()));
+            match train.is_empty() {
+                true => Err(RunError::NothingLeft { held_out: held_out.files[0].path.clone() }),
+                false => Ok(()),
+            }
+        };
+        // before some are held out: what chooses must not be what measures
+        if let Some(test) = &test {
+            apart(&mut train, test)?;
+        }
         let dev = match given {
-            Some(dev) => dev,
+            Some(mut dev) => {
+                apart(&mut train, &dev)?;
+                if let Some(test) = &test {
+                    apart(&mut dev, test)?;
+                }
+                dev
+            }
             None => {
                 let split = data::split(&train, recipe.data.dev_fraction(), recipe.data.seed)?;
                 note(format!("{} of {} rows are held out as dev", split.held_out.len(), train.len()));
@@ -56,10 +77,8 @@ impl Prepared {
                 split.held_out
             }
         };
-        for held_out in [Some(&dev), test.as_ref()].into_iter().flatten() {
-            if let Some(warning) = data::remove_overlap(&mut train, held_out, recipe.data.remove_overlap) {
-                note(warning.to_string());
-            }
+        if let Some(warning) = train.absent() {
+            note(warning.to_string());
         }
         if recipe.data.symmetric {
             train.add_swapped();
@@ -139,6 +158,14 @@ impl Prepared {
         checkpoint.config.compares_pairs &= self.train.is_paired();
     }
 
+    /// [`Example::texts`] of all that is measured on.
+    pub(super) fn apart(&self) -> HashSet<String> {
+        let held_out = std::iter::once(&self.dev).chain(&self.test).flat_map(|data| &data.examples);
+        let out_of_scope =
+            self.out_of_scope.iter().map(|(text, pair)| data::either_way(text, pair.as_deref()));
+        held_out.map(Example::texts).chain(out_of_scope).collect()
+    }
+
     pub(super) fn edge_task(&self) -> goldcrest_edge::decision::Task {
         match self.train.task {
             Task::SingleLabel => goldcrest_edge::decision::Task::SingleLabel,
@@ -148,7 +175,8 @@ impl Prepared {
     }
 
     pub(super) fn digest(&self) -> String {
-        hex(&self.train.digest()) + &hex(&self.dev.digest())
+        let windows = self.windows.map_or(String::new(), |windows| json(&windows));
+        hex(&self.train.digest()) + &hex(&self.dev.digest()) + &windows
     }
 
     pub(super) fn encode(&self, model: &Classifier, watch: Watch) -> Result<(Encoded, Encoded), RunError> {

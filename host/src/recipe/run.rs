@@ -107,6 +107,12 @@ pub enum RunError {
     NoStudent,
     #[error("task.metric is {metric}, which a {task} task does not have")]
     Metric { metric: Metric, task: Task },
+    #[error("{key} {problem}")]
+    Unsuitable { key: &'static str, problem: String },
+    #[error(
+        "nothing is left to learn from: all texts are also in {held_out}; give other data, or `remove_overlap = false` under [data]"
+    )]
+    NothingLeft { held_out: PathBuf },
     #[error("a bundle of this recipe would be refused: {0}")]
     Manifest(#[from] goldcrest_edge::bundle::ManifestError),
     #[error("distill.student {0}")]
@@ -140,10 +146,10 @@ pub fn run(recipe: &Recipe, until: Until, watch: Watch) -> Result<Finished, RunE
     if until == Until::Train {
         return Ok(finished);
     }
-    let (students, bits) = students(recipe, &teachers, &prepared, watch)?;
-    let mut folder = teachers.folders[0].clone();
-    for (student, summary) in students {
-        (folder, _) = (student, finished.students.push(summary));
+    let (mut folder, mut bits) = (teachers.folders[0].clone(), recipe.quantize.embedding_bits(8));
+    for (student, summary, of_student) in students(recipe, &teachers, &prepared, watch)? {
+        (folder, bits) = (student, of_student);
+        finished.students.push(summary);
     }
     if until == Until::Distill {
         return Ok(finished);
@@ -201,12 +207,12 @@ pub type Stages = Vec<(String, Result<Comparison, RunError>)>;
 pub fn run_every_stage(recipe: &Recipe, watch: Watch) -> Result<Stages, RunError> {
     let prepared = Prepared::read(recipe, watch)?;
     let teachers = train_teachers(recipe, &prepared, watch)?;
-    let (students, bits) = students(recipe, &teachers, &prepared, watch)?;
-    let mut models: Vec<PathBuf> = students.into_iter().map(|(folder, _)| folder).collect();
+    let students = students(recipe, &teachers, &prepared, watch)?;
+    let mut models: Vec<_> = students.into_iter().map(|(folder, _, bits)| (folder, bits)).collect();
     if models.is_empty() {
-        models.push(teachers.folders[0].clone());
+        models.push((teachers.folders[0].clone(), recipe.quantize.embedding_bits(8)));
     }
-    let pack_one = |folder: PathBuf| {
+    let pack_one = |(folder, bits): (PathBuf, Bits)| {
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let own = Recipe { output: recipe.output.join("packed").join(&name), ..recipe.clone() };
         let packed = match std::fs::create_dir_all(&own.output) {
@@ -220,28 +226,26 @@ pub fn run_every_stage(recipe: &Recipe, watch: Watch) -> Result<Stages, RunError
     Ok(models.into_iter().map(pack_one).collect())
 }
 
-/// The students of all stages, none where the teacher itself is packed, and the bits of the word embeddings.
+/// The students of all stages, none where the teacher itself is packed, and the bits of their word embeddings.
 fn students(
     recipe: &Recipe,
     teachers: &Teachers,
     prepared: &Prepared,
     watch: Watch,
-) -> Result<(Vec<(PathBuf, Summary)>, Bits), RunError> {
-    let (mut students, mut planned) = (Vec::new(), 8);
-    if let Some(distill) = &recipe.distill {
-        let all = [&teachers.folders[..], &distill.other_teachers].concat();
-        let plan = plan(distill, &all[0], prepared)?;
-        students = distil(recipe, distill, &plan.stages, &all, teachers.compares.as_ref(), prepared, watch)?;
-        planned = plan.embedding_bits;
-    }
-    let bits = if recipe.quantize.embedding_bits.unwrap_or(planned) == 4 { Bits::Four } else { Bits::Eight };
-    Ok((students, bits))
+) -> Result<Vec<(PathBuf, Summary, Bits)>, RunError> {
+    let Some(distill) = &recipe.distill else { return Ok(Vec::new()) };
+    let all = [&teachers.folders[..], &distill.other_teachers].concat();
+    let plan = plan(distill, &all[0], prepared)?;
+    let students = distil(recipe, distill, &plan.stages, &all, teachers.compares.as_ref(), prepared, watch)?;
+    let bits = plan.embedding_bits.into_iter().map(|planned| recipe.quantize.embedding_bits(planned));
+    Ok(students.into_iter().zip(bits).map(|((folder, summary), bits)| (folder, summary, bits)).collect())
 }
 
 /// The stages of a student as written, or those that its size asks for.
 fn plan(distill: &Distill, teacher: &Path, prepared: &Prepared) -> Result<Plan, RunError> {
     let Some(size) = &distill.student else {
-        return Ok(Plan { stages: distill.stages(), embedding_bits: 8 });
+        let stages = distill.stages();
+        return Ok(Plan { embedding_bits: vec![8; stages.len()], stages });
     };
     let from = base::load(distill.start.as_deref().unwrap_or(teacher))?.config;
     size.plan(&from, prepared.max_tokens).map_err(RunError::Size)
@@ -292,12 +296,32 @@ fn check_what_follows(recipe: &Recipe, prepared: &Prepared, base: &Checkpoint) -
         size.plan(&base.config, prepared.max_tokens).map_err(RunError::Size)?;
     }
     if let Some(distill) = &recipe.distill
-        && distill.start.is_none()
-        && let Some(layers) = distill.stages().first().and_then(|stage| stage.layers.clone())
+        && distill.student.is_none()
     {
-        chosen_layers(&layers, base.config.num_hidden_layers)?;
+        let start = distill.start.as_deref().map(base::load).transpose()?;
+        let mut left = start.as_ref().unwrap_or(base).config.num_hidden_layers;
+        for layers in distill.stages().iter().filter_map(|stage| stage.layers.as_ref()) {
+            left = chosen_layers(layers, left)?.len();
+        }
     }
+    check_positions(prepared, &recipe.base.checkpoint, base)?;
+    for path in recipe.distill.iter().flat_map(|distill| distill.other_teachers.iter().chain(&distill.start))
+    {
+        check_positions(prepared, path, &base::load(path)?)?;
+    }
+    Supervised::new(&prepared.train, &recipe.train)?;
     Ok(())
+}
+
+/// Errors where texts may be longer than a model has positions for.
+fn check_positions(prepared: &Prepared, path: &Path, model: &Checkpoint) -> Result<(), RunError> {
+    let (asked, positions) = (prepared.max_tokens, model.config.max_position_embeddings);
+    if asked <= positions {
+        return Ok(());
+    }
+    let path = path.display();
+    let problem = format!("is {asked}, and {path} has positions for {positions} tokens: ask for no more");
+    Err(RunError::Unsuitable { key: "task.max_tokens", problem })
 }
 
 /// The fine-tuned base.
@@ -327,8 +351,7 @@ fn train_teachers(recipe: &Recipe, prepared: &Prepared, watch: Watch) -> Result<
         };
         let mut checkpoint = whole.clone();
         if let Some(rate) = recipe.train.dropout {
-            checkpoint.config.hidden_dropout_prob = rate;
-            checkpoint.config.attention_probs_dropout_prob = rate;
+            checkpoint.config.set_dropout(rate);
         }
         let options = TrainOptions {
             seed: recipe.train.seed + number as u64,

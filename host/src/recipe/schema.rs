@@ -7,6 +7,7 @@ use crate::data::{self, Column, DataError, Format, LabelColumns, Source, Task};
 use crate::distill::Distill;
 use crate::evaluate::DecisionOptions;
 use crate::metrics::Metric;
+use crate::quantize::Bits;
 use crate::train::TrainOptions;
 
 /// A whole run. Every key not given has the default that its field states; an unknown key is an error.
@@ -68,7 +69,8 @@ pub struct DataFiles {
     pub label_separator: Option<String>,
     /// Share of `train` that becomes dev where no `dev` is given: 0.1.
     pub dev_fraction: Option<f64>,
-    /// Takes training rows whose text is also in `dev` or `test` out of training: true.
+    /// Takes rows whose text is also in `test` out of training and `dev`, and those in `dev` out of training: true. A pair is
+    /// the same whichever text comes first.
     #[serde(default = "yes")]
     pub remove_overlap: bool,
     /// Seed of the split: 0.
@@ -263,6 +265,11 @@ impl Quantize {
     pub fn widens(&self) -> bool {
         self.wider && self.aware != Aware::Never
     }
+
+    /// Bits of the word embeddings: as the recipe says, or as planned.
+    pub(super) fn embedding_bits(&self, planned: u8) -> Bits {
+        if self.embedding_bits.unwrap_or(planned) == 4 { Bits::Four } else { Bits::Eight }
+    }
 }
 
 impl Default for Quantize {
@@ -324,15 +331,16 @@ impl Recipe {
         Ok(recipe)
     }
 
-    /// The same run drawn otherwise: `number` is added to the seeds of training and distillation, and from 1 on the output goes
-    /// into a folder of its own.
+    /// The same run drawn otherwise: seeds of training and distillation go on where those of the run before end, which has one
+    /// for each teacher, and from 1 on the output goes into a folder of its own.
     pub fn with_seed(&self, number: u64) -> Self {
         let mut recipe = self.clone();
         if number > 0 {
             recipe.output.push(format!("seed-{number}"));
-            recipe.train.seed += number;
+            let step = number * recipe.distill.as_ref().map_or(1, |d| d.teachers as u64);
+            recipe.train.seed += step;
             if let Some(seed) = recipe.distill.as_mut().and_then(|d| d.seed.as_mut()) {
-                *seed += number;
+                *seed += step;
             }
         }
         recipe

@@ -41,7 +41,7 @@ pub(super) fn distil(
         let folder = recipe.output.join(folder);
         let before = students.last().map_or(course.start(), |(folder, _)| folder).to_path_buf();
         let last = number == stages.len();
-        let options = distill.training(stage, last, prepared.train.len(), &recipe.train);
+        let options = distill.training(stage, last, course.count, &recipe.train);
         // files count by what is in them, which the other parts hold, not by how their paths are written
         let shared = json(&Distill {
             stages: vec![],
@@ -77,6 +77,8 @@ struct Course<'a> {
     prepared: &'a Prepared,
     /// Of everything that all stages are made from.
     print: String,
+    /// Texts to learn from, about: those that turn out to be there twice count twice.
+    count: usize,
     /// Of the texts: one teacher more does not make the others be asked again.
     texts: String,
     transfer: Option<TransferSet>,
@@ -100,12 +102,43 @@ impl<'a> Course<'a> {
         parts.push(format!("{} {} {}", distill.replaced, distill.spliced, distill.seed(&recipe.train)));
         // its texts are kept out of the set
         parts.extend(prepared.test.as_ref().map(|test| hex(&test.digest())));
+        let apart: Vec<&str> = prepared.out_of_scope.iter().map(|(text, _)| text.as_str()).collect();
+        if !apart.is_empty() {
+            parts.push(fingerprint(&apart));
+        }
         let of = |parts: &[String]| fingerprint(&parts.iter().map(String::as_str).collect::<Vec<_>>());
         let texts = of(&parts);
         for teacher in &teachers[1..] {
             parts.push(base::digest(teacher)?);
         }
-        Ok(Self { recipe, distill, teachers, compares, prepared, print: of(&parts), texts, transfer: None })
+        let mut course = Self {
+            recipe,
+            distill,
+            teachers,
+            compares,
+            prepared,
+            print: of(&parts),
+            count: 0,
+            texts,
+            transfer: None,
+        };
+        let spliced = if prepared.train.is_paired() { 0.0 } else { distill.spliced };
+        let made = prepared.train.len() as f64 * (distill.replaced + spliced);
+        course.count = prepared.train.len() + course.without_labels()?.len() + made as usize;
+        Ok(course)
+    }
+
+    /// The texts that come without labels.
+    fn without_labels(&self) -> Result<Vec<(String, Option<String>)>, RunError> {
+        let paired = self.prepared.train.is_paired();
+        let mut texts = Vec::new();
+        for path in &self.distill.unlabelled {
+            texts.extend(self.recipe.data.unlabelled(path, paired)?);
+        }
+        if let Some(compares) = self.compares {
+            texts.extend(compares.unlabelled()?);
+        }
+        Ok(texts)
     }
 
     /// The model that the first stage cuts.
@@ -116,22 +149,14 @@ impl<'a> Course<'a> {
     /// The texts.
     fn transfer(&mut self, watch: Watch) -> Result<&TransferSet, RunError> {
         if self.transfer.is_none() {
-            let paired = self.prepared.train.is_paired();
-            let mut texts = Vec::new();
-            for path in &self.distill.unlabelled {
-                texts.extend(self.recipe.data.unlabelled(path, paired)?);
-            }
-            if let Some(compares) = self.compares {
-                texts.extend(compares.unlabelled()?);
-            }
             let augment = Augment {
                 replaced: self.distill.replaced,
                 spliced: self.distill.spliced,
                 seed: self.distill.seed(&self.recipe.train),
             };
             let teacher = base::load(&self.teachers[0])?;
-            let held_out: Vec<_> = std::iter::once(&self.prepared.dev).chain(&self.prepared.test).collect();
-            let set = TransferSet::new(&self.prepared.train, texts, &held_out, &teacher, augment)?;
+            let (texts, apart) = (self.without_labels()?, self.prepared.apart());
+            let set = TransferSet::new(&self.prepared.train, texts, &apart, &teacher, augment)?;
             watch(Progress::Note(&format!(
                 "{} texts to learn from: {} with labels, {} without",
                 set.data.len(),
@@ -191,8 +216,7 @@ impl<'a> Course<'a> {
         let mut model = base::load(before)?;
         prepared.set_head(&mut model);
         let (mut student, layers) = cut(&model, stage, set, &answers, max_tokens, watch)?;
-        student.config.hidden_dropout_prob = self.distill.dropout;
-        student.config.attention_probs_dropout_prob = self.distill.dropout;
+        student.config.set_dropout(self.distill.dropout);
         let mut student = Classifier::new(student, options.seed)?;
         watch(Progress::Note(&format!("the student has {}", describe(&student))));
 
@@ -204,6 +228,11 @@ impl<'a> Course<'a> {
             false => None,
         };
         let teacher = teacher.as_ref().filter(|t| t.tokenizer().vocab == student.tokenizer().vocab);
+        if self.distill.hidden_weight > 0.0 && teacher.is_none() {
+            watch(Progress::Note(
+                "hidden_weight has no effect here: only a stage cut from the teacher itself, with all its word pieces, has vectors to hold to",
+            ));
+        }
         let objective = FromTeacher {
             answers: &answers,
             hard: Supervised::new(&texts.data, options)?,

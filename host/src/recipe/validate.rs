@@ -4,7 +4,7 @@ use super::schema::MAX_TOKENS;
 use super::{DataFiles, Files, Pack, Quantize, Recipe, TaskOptions};
 use crate::data::Task;
 use crate::distill::{Distill, Layers, Stage};
-use crate::train::{ClassWeights, TrainOptions};
+use crate::train::{ClassWeights, TrainOptions, WeightRule};
 use goldcrest_edge::bundle::limits;
 
 /// A key and what is wrong with it.
@@ -70,6 +70,29 @@ impl Recipe {
             }
         }
         Ok(())
+    }
+}
+
+impl Recipe {
+    /// Errors with a key that has no meaning for the task, which the data may tell.
+    pub(super) fn suits(&self, task: Task) -> Checked {
+        let (single, regression) = (task == Task::SingleLabel, task == Task::Regression);
+        let is = |holds: bool, key, for_what: &str| {
+            ensure(holds, key, format_args!("is for {for_what}; this task is {task}: remove it"))
+        };
+        let (train, decision) = (&self.train, &self.decision);
+        let no_weights = train.class_weights == ClassWeights::Rule(WeightRule::None);
+        is(no_weights || !regression, "train.class_weights", "classes")?;
+        is(train.focal == 0.0 || !regression, "train.focal", "classes")?;
+        is(train.label_smoothing == 0.0 || single, "train.label_smoothing", "single labels")?;
+        is(decision.false_reject.is_none() || single, "decision.false_reject", "single labels")?;
+        is(decision.max_error.is_none() || single, "decision.max_error", "single labels")?;
+        let silent = decision.false_reject.is_some() || decision.max_error.is_some();
+        ensure(
+            self.data.out_of_scope.is_none() || silent,
+            "data.out_of_scope",
+            "needs `false_reject` or `max_error` under [decision]: without one every text gets an answer",
+        )
     }
 }
 

@@ -43,7 +43,12 @@ impl Supervised {
             ClassWeights::Rule(WeightRule::Balanced) => {
                 let counts = data.class_counts();
                 let (rows, classes) = (data.len() as f64, counts.len() as f64);
-                Some(counts.iter().map(|n| rows / (classes * (*n as f64).max(1.0))).collect())
+                let weight = |n: &usize| match (data.task, (*n as f64).max(1.0)) {
+                    // as much as all that lack it
+                    (Task::MultiLabel, n) => ((rows - n) / n).max(1.0),
+                    (_, n) => rows / (classes * n),
+                };
+                Some(counts.iter().map(weight).collect())
             }
             ClassWeights::Named(named) => {
                 if let Some(name) = named.keys().find(|name| data.labels.id(name).is_none()) {
@@ -53,7 +58,6 @@ impl Supervised {
                 Some(data.labels.names().iter().map(weight).collect())
             }
         };
-        let weights = weights.filter(|_| data.task == Task::SingleLabel);
         Ok(Self {
             smoothing: options.label_smoothing,
             weights,
@@ -80,7 +84,7 @@ impl Supervised {
                         classes.iter().for_each(|c| row[*c as usize] = 1.0);
                     }
                 }
-                Loss::Binary { targets: values, focal: self.focal }
+                Loss::Binary { targets: values, weights: self.weights.clone(), focal: self.focal }
             }
             Task::Regression => Loss::SquaredError {
                 targets: targets.map(|t| if let Target::Value(v) = t { *v } else { 0.0 }).collect(),

@@ -18,6 +18,8 @@ pub enum Loss {
     Binary {
         /// 0 to 1: [texts * classes].
         targets: Vec<f32>,
+        /// What each class counts where it is true (`pos_weight`); all 1 where absent.
+        weights: Option<Vec<f64>>,
         /// As above, of each class's own probability.
         focal: f64,
     },
@@ -115,15 +117,20 @@ impl Loss {
                     }));
                 }
             }
-            Loss::Binary { targets, focal } => {
+            Loss::Binary { targets, weights, focal } => {
                 let n = logits.len() as f64;
-                for (&x, &t) in logits.iter().zip(targets) {
+                for (i, (&x, &t)) in logits.iter().zip(targets).enumerate() {
                     let (x, t) = (f64::from(x), f64::from(t));
+                    let weight = weights.as_ref().map_or(1.0, |w| w[i % classes]);
                     let p = 1.0 / (1.0 + (-x).exp());
-                    let loss = (x.max(0.0) - x * t + (-x.abs()).exp().ln_1p()) / n;
+                    // -log p and -log(1 - p), without overflow
+                    let small = (-x.abs()).exp().ln_1p();
+                    let (if_true, if_not) = ((-x).max(0.0) + small, x.max(0.0) + small);
+                    let loss = (weight * t * if_true + (1.0 - t) * if_not) / n;
+                    let slope_of_loss = (weight * t * (p - 1.0) + (1.0 - t) * p) / n;
                     let (focus, slope) = focus(t * p + (1.0 - t) * (1.0 - p), *focal);
                     total += focus * loss;
-                    gradient.push(focus * (p - t) / n + loss * slope * (2.0 * t - 1.0) * p * (1.0 - p));
+                    gradient.push(focus * slope_of_loss + loss * slope * (2.0 * t - 1.0) * p * (1.0 - p));
                 }
             }
             Loss::SquaredError { targets } => {

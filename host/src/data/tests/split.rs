@@ -71,10 +71,42 @@ fn overlap_is_found_and_removed() {
     let dev = train.read_like(&[folder.file("d.csv", "text,label\nq,x\n a,x\n")]).unwrap();
     let warning = remove_overlap(&mut train, &dev, false).unwrap();
     assert_eq!(train.len(), 4);
-    assert!(warning.to_string().starts_with("2 training rows are also held out"), "{warning}");
+    assert!(warning.to_string().starts_with("2 texts are also held out"), "{warning}");
     remove_overlap(&mut train, &dev, true).unwrap();
     assert_eq!(train.examples.iter().map(|e| e.text.as_str()).collect::<Vec<_>>(), ["b", "c"]);
     assert_eq!(remove_overlap(&mut train, &dev, true), None);
+}
+
+#[test]
+fn a_pair_is_the_same_either_way_round() {
+    let folder = Folder::new();
+    let mut csv = "text_a,text_b,label\n".to_owned();
+    (0..20).for_each(|i| csv += &format!("a {i},b {i},1\nB {i},a {i},0\n"));
+    let mut train = Dataset::read(&[folder.file("t.csv", &csv)], None, None).unwrap();
+    for seed in 0..8 {
+        let sides = split(&train, 0.4, seed).unwrap();
+        let texts = |data: &Dataset| data.examples.iter().map(Example::texts).collect::<HashSet<_>>();
+        assert!(texts(&sides.train).is_disjoint(&texts(&sides.held_out)));
+    }
+    let dev = train.read_like(&[folder.file("d.csv", "text_a,text_b,label\nb 3,a 3,1\n")]).unwrap();
+    remove_overlap(&mut train, &dev, true).unwrap();
+    assert_eq!(train.len(), 38);
+}
+
+#[test]
+fn a_class_of_one_text_stays_to_be_learned() {
+    let mut csv = "text,label\n".to_owned();
+    (0..200).for_each(|row| csv += &format!("text {row},{}\n", row % 2));
+    (0..30).for_each(|row| csv += &format!("rare {row},rare {row}\n"));
+    let data = read("s.csv", csv).unwrap();
+    for seed in 0..4 {
+        let sides = split(&data, 0.1, seed).unwrap();
+        assert_eq!(sides.train.absent(), None);
+        assert!((20..=23).contains(&sides.held_out.len()), "{}", sides.held_out.len());
+    }
+    // nothing else to give
+    let data = read("s.csv", "text,label\na,1\nb,2\nc,3\nd,4\n").unwrap();
+    assert_eq!(split(&data, 0.25, 1).unwrap().held_out.len(), 1);
 }
 
 #[test]
