@@ -39,7 +39,7 @@ pub struct ExportArgs {
 }
 
 pub fn quantize(args: &QuantizeArgs) -> anyhow::Result<()> {
-    let checkpoint = Checkpoint::load(&args.checkpoint)?;
+    let checkpoint = super::load_checkpoint(&args.checkpoint)?;
     let quantized = quantize::quantize(&checkpoint, quantize::Bits::Eight)?;
     say!("{:<60} {:>12} {:>12}", "matrix", "values", "error");
     for (name, matrix) in &quantized.matrices {
@@ -86,7 +86,7 @@ fn sensitivity(checkpoint: Checkpoint, data: &Source, quantized: &Quantized) -> 
 }
 
 pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
-    let checkpoint = Checkpoint::load(&args.checkpoint)?;
+    let checkpoint = super::load_checkpoint(&args.checkpoint)?;
     let onnx = if args.int8 {
         export::int8_unsigned(&quantize::quantize(&checkpoint, quantize::Bits::Eight)?)
     } else {

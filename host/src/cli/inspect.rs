@@ -1,8 +1,7 @@
 use super::data_args::DataArgs;
 use goldcrest::bert::Checkpoint;
-use goldcrest::data::{Dataset, Task};
+use goldcrest::data::{Dataset, Target, Task};
 use goldcrest::recipe::Recipe;
-use std::io::Read;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -29,24 +28,33 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         path.display()
     );
     if path.is_dir() {
-        return checkpoint(&Checkpoint::load(path)?);
+        return checkpoint(&super::load_checkpoint(path)?);
     }
     if recipe {
         say!("{}", serde_json::to_string_pretty(&Recipe::load(path)?)?);
         return Ok(());
     }
-    let bundle = std::fs::File::open(path).is_ok_and(|file| {
-        let mut first = Vec::new();
-        file.take(4).read_to_end(&mut first).is_ok() && first == *b"\x89GCB"
-    });
-    anyhow::ensure!(!bundle, "{0} is a bundle: goldcrest-edge inspect --bundle {0}", path.display());
+    anyhow::ensure!(
+        !super::is_bundle(path),
+        "{0} is a bundle: goldcrest-edge inspect --bundle {0}",
+        path.display()
+    );
     let data = Dataset::read_to_measure(&[args.what.source()], args.task, None)?;
     say!("{}", data.files[0].reading);
     say!("{} rows, {}{}", data.len(), data.task, if data.is_paired() { ", pairs" } else { "" });
+    let numbers = data.examples.iter().filter_map(|example| match example.target {
+        Target::Value(value) => Some(value),
+        _ => None,
+    });
+    let (mut least, mut most, mut sum) = (f32::INFINITY, f32::NEG_INFINITY, 0.0);
+    numbers.for_each(|x| (least, most, sum) = (least.min(x), most.max(x), sum + f64::from(x)));
+    if data.task == Task::Regression {
+        say!("{least} to {most}, mean {:.3}", sum / data.len() as f64);
+    }
     for (label, count) in data.labels.names().iter().zip(data.class_counts()) {
         say!("{count:>8}  {label}");
     }
-    for warning in data.warnings() {
+    for warning in data.warnings().into_iter().chain(data.absent()) {
         say!("warning: {warning}");
     }
     Ok(())

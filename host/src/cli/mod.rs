@@ -21,8 +21,11 @@ mod shrink;
 mod sweep;
 
 use clap::{Parser, Subcommand};
+use goldcrest::bert::Checkpoint;
 use goldcrest::recipe::Until;
 use goldcrest_edge::told_once;
+use std::io::Read;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// From labelled texts to one small file that classifies text on a board: fine-tune, distil, quantize, export, pack,
@@ -118,6 +121,48 @@ fn use_threads(threads: Option<usize>) {
     let threads = threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
     // fails only when it was set before
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(1)).build_global();
+}
+
+/// Errors unless it is a file that may hold texts.
+fn check_is_texts(path: &Path) -> anyhow::Result<()> {
+    let shown = path.display();
+    anyhow::ensure!(path.exists(), "{shown}: no such file");
+    anyhow::ensure!(!path.join("recipe.toml").is_file(), "{shown} is a folder: run {shown}/recipe.toml");
+    anyhow::ensure!(!path.is_dir(), "{shown} is a folder, not a file of texts");
+    anyhow::ensure!(
+        !is_bundle(path),
+        "{shown} is a bundle: goldcrest-edge classifies with it, and --base starts from it"
+    );
+    Ok(())
+}
+
+/// By its first bytes.
+fn is_bundle(path: &Path) -> bool {
+    let mut first = Vec::new();
+    let file = std::fs::File::open(path);
+    file.is_ok_and(|file| file.take(4).read_to_end(&mut first).is_ok() && first == *b"\x89GCB")
+}
+
+/// The checkpoint in a folder, or where else to look for one.
+fn load_checkpoint(folder: &Path) -> anyhow::Result<Checkpoint> {
+    let shown = folder.display();
+    anyhow::ensure!(folder.exists(), "{shown}: no such folder");
+    anyhow::ensure!(
+        !is_bundle(folder),
+        "{shown} is a bundle, not a checkpoint's folder: goldcrest-edge runs it"
+    );
+    anyhow::ensure!(folder.is_dir(), "{shown} is a file, not a checkpoint's folder");
+    if !folder.join("config.json").exists() {
+        let mut inside: Vec<String> = std::fs::read_dir(folder)?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.join("config.json").is_file())
+            .map(|path| path.display().to_string())
+            .collect();
+        inside.sort();
+        anyhow::ensure!(inside.is_empty(), "{shown} is no checkpoint; {} in it is one", inside.join(", "));
+        anyhow::bail!("{shown} is no checkpoint: it has no config.json");
+    }
+    Ok(Checkpoint::load(folder)?)
 }
 
 /// A value of clap: points that may be lost.

@@ -1,5 +1,5 @@
 use anyhow::{Context, bail};
-use goldcrest::bert::{Checkpoint, ProblemType};
+use goldcrest::bert::ProblemType;
 use goldcrest::{export, quantize};
 use goldcrest_edge::bundle::{Licence, Manifest, Windows};
 use goldcrest_edge::decision::Task;
@@ -48,7 +48,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let mut checkpoint = Checkpoint::load(&args.checkpoint)?;
+    let mut checkpoint = super::load_checkpoint(&args.checkpoint)?;
     checkpoint.cut_positions(args.max_tokens as usize);
     let config = &checkpoint.config;
     let stem = args.output.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
@@ -60,7 +60,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             ProblemType::Regression => Task::Regression,
             ProblemType::SingleLabelClassification => Task::SingleLabel,
         },
-        pair: args.pair,
+        pair: args.pair || config.compares_pairs,
         labels: config.labels(),
         tokenizer: checkpoint.tokenizer.settings(),
         max_tokens: args.max_tokens.min(config.max_position_embeddings as u32),
@@ -77,7 +77,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let golden: Vec<(String, Option<String>)> = golden
         .lines()
         .map(|line| match line.split_once('\t') {
-            Some((a, b)) if args.pair => (a.into(), Some(b.into())),
+            Some((a, b)) if manifest.pair => (a.into(), Some(b.into())),
             _ => (line.into(), None),
         })
         .collect();

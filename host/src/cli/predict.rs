@@ -1,5 +1,5 @@
 use anyhow::Context;
-use goldcrest::bert::{Batch, Checkpoint, Classifier, Mode, ProblemType, Tape, Tokens};
+use goldcrest::bert::{Batch, Classifier, Mode, ProblemType, Tape, Tokens};
 use goldcrest_edge::tokenizer::{Encoding, Tokenizer};
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ pub struct Args {
     /// Longest input in word pieces
     #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(3..=512))]
     max_tokens: u32,
-    /// Two texts a line with a tab between
+    /// Two texts a line with a tab between; where the checkpoint says that it compares two, always
     #[arg(long)]
     pairs: bool,
     /// Add the logits, each as the 8 hex digits of its f32
@@ -27,13 +27,15 @@ pub struct Args {
 /// One JSON record a line, as `goldcrest-edge classify --format jsonl` writes them.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     super::use_threads(None);
-    let checkpoint = Checkpoint::load(&args.checkpoint)?;
+    let checkpoint = super::load_checkpoint(&args.checkpoint)?;
     anyhow::ensure!(
         checkpoint.tensors.contains_key("classifier.weight"),
         "{} has no classifier: train one first (goldcrest run)",
         args.checkpoint.display()
     );
     let model = Classifier::new(checkpoint, 0)?;
+    // one that was trained on pairs says so
+    let pairs = args.pairs || model.config().compares_pairs;
     let (labels, problem) = (model.config().labels(), model.config().problem());
     let tokenizer = Tokenizer::new(model.tokenizer().vocab.as_bytes(), model.tokenizer().settings())?;
     let max_tokens = (args.max_tokens as usize).min(model.config().max_position_embeddings);
@@ -48,8 +50,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             return Ok(writeln!(out, "{}", serde_json::json!({"n": n, "error": error}))?);
         };
         let (text, pair) = match line.split_once('\t') {
-            Some((text, pair)) if args.pairs => (text, Some(pair)),
-            None if args.pairs => {
+            Some((text, pair)) if pairs => (text, Some(pair)),
+            None if pairs => {
                 let error = "no tab between two texts";
                 return Ok(writeln!(out, "{}", serde_json::json!({"n": n, "error": error}))?);
             }
@@ -91,9 +93,12 @@ fn answer(logits: &[f32], labels: &[String], problem: ProblemType) -> serde_json
     match problem {
         ProblemType::Regression => serde_json::json!({"n": 0, "score": logits[0]}),
         ProblemType::MultiLabelClassification => {
-            let given = logits.iter().zip(labels).filter(|(x, _)| **x >= 0.0);
-            let given: Vec<_> =
-                given.map(|(x, label)| serde_json::json!({"label": label, "score": sigmoid(*x)})).collect();
+            let mut given: Vec<_> = logits.iter().zip(labels).filter(|(x, _)| **x >= 0.0).collect();
+            given.sort_by(|a, b| b.0.total_cmp(a.0));
+            let given: Vec<_> = given
+                .into_iter()
+                .map(|(x, label)| serde_json::json!({"label": label, "score": sigmoid(*x)}))
+                .collect();
             serde_json::json!({"n": 0, "labels": given})
         }
         ProblemType::SingleLabelClassification => {

@@ -4,6 +4,7 @@ use anyhow::bail;
 use goldcrest::data::Task;
 use goldcrest::distill::Size;
 use goldcrest::recipe::{Finished, ForData, Recipe, Until};
+use goldcrest::train::Summary;
 use std::path::PathBuf;
 
 pub const RUN_EXAMPLES: &str = "\
@@ -69,14 +70,14 @@ struct Texts {
 }
 
 pub fn run(args: &Args, until: Until) -> anyhow::Result<()> {
-    let recipe = recipe(args)?;
+    let recipe = recipe(args, until)?;
     super::use_threads(recipe.train.threads);
     let mut display = Display::new(args.quiet);
     let finished = goldcrest::recipe::run(&recipe, until, &mut |p| display.show(p))?;
     if args.json { show_json(&finished) } else { show_text(&recipe, &finished) }
 }
 
-fn recipe(args: &Args) -> anyhow::Result<Recipe> {
+fn recipe(args: &Args, until: Until) -> anyhow::Result<Recipe> {
     let (path, texts) = (&args.recipe, &args.texts);
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml")) {
         if *texts != Texts::default() {
@@ -86,13 +87,17 @@ fn recipe(args: &Args) -> anyhow::Result<Recipe> {
         return Ok(Recipe::load(path)?);
     }
     for file in [Some(path), texts.dev.as_ref(), texts.test.as_ref()].into_iter().flatten() {
-        if !file.exists() || file.is_dir() {
-            bail!("{}: no such file", file.display());
-        }
+        super::check_is_texts(file)?;
     }
     let base = texts.base.clone().unwrap_or_else(|| "models/base".into());
     if !base.exists() {
         bail!("{}: no such checkpoint; --base names one", base.display());
+    }
+    if until == Until::Distill && texts.student.is_none() {
+        return Err(super::Usage(
+            "--student SIZE says what to distil to, such as `small` or `3.5 MB`".into(),
+        )
+        .into());
     }
     let output = texts.output.clone().unwrap_or_else(|| ForData::usual_output(path));
     let (recipe, path) = Recipe::for_data(&ForData {
@@ -113,8 +118,10 @@ fn recipe(args: &Args) -> anyhow::Result<Recipe> {
 
 fn show_text(recipe: &Recipe, finished: &Finished) -> anyhow::Result<()> {
     for (name, summaries) in [("teacher", &finished.teachers), ("student", &finished.students)] {
-        for summary in summaries {
-            say!("{name}  {:.2} on dev after {} steps", summary.best * 100.0, summary.steps);
+        for (summary, number) in summaries.iter().zip(1..) {
+            let name = if summaries.len() > 1 { format!("{name} {number}") } else { name.to_owned() };
+            let Summary { best, best_step, steps, .. } = summary;
+            say!("{name}  {:.2} on dev, step {best_step} of {steps}", best * 100.0);
         }
     }
     if let Some(comparison) = &finished.comparison {
@@ -122,6 +129,7 @@ fn show_text(recipe: &Recipe, finished: &Finished) -> anyhow::Result<()> {
     }
     match &finished.bundle {
         Some(bundle) => say!("{}", bundle.display()),
+        None if finished.students.is_empty() => say!("{}", recipe.output.join("teacher").display()),
         None => say!("{}", recipe.output.display()),
     }
     Ok(())

@@ -15,6 +15,9 @@ pub struct Args {
     /// Texts to learn from, one a line, or CSV, TSV, JSON Lines; labels are not read
     #[arg(required = true)]
     texts: Vec<PathBuf>,
+    /// Column of the text, by name, where none has a usual one
+    #[arg(long, value_name = "COLUMN")]
+    text: Option<String>,
     /// The folder to write
     #[arg(short, long)]
     output: PathBuf,
@@ -54,6 +57,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         pooling: if args.mean { Pooling::Mean } else { Pooling::Cls },
         vocabulary: args.vocabulary as usize,
         texts: args.texts.clone(),
+        column: args.text.clone(),
         max_tokens: args.max_tokens as usize,
         training: TrainOptions {
             epochs: Some(args.epochs),

@@ -318,6 +318,13 @@ impl Dataset {
         if let Some((count, first, again)) = other {
             warnings.push(Warning::Conflicts { count, first: self.place(first), again: self.place(again) });
         }
+        let mut small = HashMap::<String, &String>::new();
+        for name in self.labels.names() {
+            if let Some(other) = small.insert(name.to_lowercase(), name) {
+                warnings.push(Warning::SameButForCase { labels: [other.clone(), name.clone()] });
+                break;
+            }
+        }
         if self.labels.len() * 2 > self.len() {
             warnings.push(Warning::ManyLabels { labels: self.labels.len(), rows: self.len() });
         }
@@ -355,9 +362,8 @@ const FRACTIONS: usize = 20;
 /// `classes`: labels are given, so it is not regression.
 fn detect_task(source: &Source, files: &[Rows], classes: bool) -> Result<Task, DataError> {
     let cells = files.iter().flat_map(|file| &file.rows).map(|row| &row.label);
-    let ambiguous = |problem: String| {
-        Err(DataError::Ambiguous { path: source.path.clone(), problem, option: "[task] kind` or `--task" })
-    };
+    let ambiguous =
+        |problem: String| Err(DataError::Ambiguous { path: source.path.clone(), problem, option: "task" });
     if cells.clone().any(|cell| matches!(cell, Cell::Many(_))) {
         return Ok(Task::MultiLabel);
     }
@@ -372,7 +378,7 @@ fn detect_task(source: &Source, files: &[Rows], classes: bool) -> Result<Task, D
         && cells.clone().flat_map(names).any(|name| name.contains([',', ';', '|']))
     {
         return ambiguous(format!(
-            "`{column}` may hold several labels (then also set `label_separator`) or one"
+            "`{column}` may hold several labels (then also give --label-separator) or one"
         ));
     }
     let number = |cell: &Cell| names(cell).all(|name| name.parse::<f32>().is_ok());
@@ -383,7 +389,26 @@ fn detect_task(source: &Source, files: &[Rows], classes: bool) -> Result<Task, D
         }
         return ambiguous("the labels are numbers with fractions: single-label or regression".to_owned());
     }
+    if let Some((separator, label)) = joined(cells) {
+        return ambiguous(format!(
+            "`{label}` looks like several labels, which occur without each other too: --label-separator '{separator}' parts them; or is each the name of one"
+        ));
+    }
     Ok(Task::SingleLabel)
+}
+
+/// What seems to part several labels in a cell, and such a cell: most of what it parts occurs elsewhere, alone or with others.
+fn joined<'a>(cells: impl Iterator<Item = &'a Cell>) -> Option<(char, &'a str)> {
+    let labels: HashSet<&str> = cells.flat_map(names).collect();
+    ['|', ';', ','].into_iter().find_map(|separator| {
+        let mut counts = HashMap::<&str, usize>::new();
+        let parts = |label: &'a str| label.split(separator).map(str::trim);
+        labels.iter().flat_map(|label| parts(label)).for_each(|part| *counts.entry(part).or_default() += 1);
+        let several: Vec<&str> = labels.iter().copied().filter(|label| label.contains(separator)).collect();
+        let known = |label: &&&'a str| parts(label).all(|part| counts[part] > 1);
+        let plain = several.len() > 1 && several.iter().filter(known).count() * 5 >= several.len() * 4;
+        plain.then(|| (separator, several.into_iter().min().unwrap_or_default()))
+    })
 }
 
 fn target(task: Task, labels: &Labels, cell: Cell, at: impl Fn() -> Place) -> Result<Target, DataError> {
@@ -400,6 +425,11 @@ fn target(task: Task, labels: &Labels, cell: Cell, at: impl Fn() -> Place) -> Re
             labels: labels.names().to_vec(),
         })
     };
+    if let (Task::MultiLabel, Cell::One(label)) = (task, &cell)
+        && label.contains(['|', ';', ','])
+    {
+        return Err(DataError::Joined { at: at(), label: label.clone() });
+    }
     if task == Task::MultiLabel {
         let mut ids = names(&cell).map(id).collect::<Result<Vec<u32>, _>>()?;
         ids.sort_unstable();

@@ -7,7 +7,8 @@ use super::rows::{self, Cell, Row, Rows, at, labels_shown, labels_that_hold};
 use super::{Column, DataError, Format, LabelColumns, Source, detect};
 
 pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Rows, DataError> {
-    let delimiter = delimiter(source, content, format)?;
+    let (said, content) = said_delimiter(content);
+    let delimiter = delimiter(source, content, format, said)?;
     let quoting = quoting(source, content, format, delimiter)?;
     if quoting && let Err((line, problem)) = check_quotes(content, delimiter) {
         return Err(DataError::Quote { at: at(source, line), problem });
@@ -63,7 +64,13 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
         columns.pair.map(|pair| format!(", pair {}", column(pair))).unwrap_or_default(),
         labels_shown(&columns.label.map(|index| column(*index))),
     );
-    let position = |index: usize| Column::Position(index + 1);
+    // for other files of its kind: their columns may stand in another order
+    let position = |index: usize| match names[index].trim() {
+        name if !name.is_empty() && names.iter().filter(|other| other.trim() == name).count() == 1 => {
+            Column::Name(name.to_owned())
+        }
+        _ => Column::Position(index + 1),
+    };
     let resolved = Source {
         format,
         text: Some(position(columns.text)),
@@ -138,8 +145,19 @@ fn records(content: &str, delimiter: u8, quoting: bool) -> Vec<Record> {
     records
 }
 
-fn delimiter(source: &Source, content: &str, format: Format) -> Result<u8, DataError> {
-    let delimiter = match (source.delimiter, format) {
+/// What a first line such as `sep=;` says, which Excel writes and reads, and what follows: the end of that line, so that lines are
+/// counted as they are.
+fn said_delimiter(content: &str) -> (Option<char>, &str) {
+    let said = content.get(..4).filter(|start| start.eq_ignore_ascii_case("sep=")).and_then(|_| {
+        let delimiter = content[4..].chars().next().filter(|c| !matches!(c, '\r' | '\n'))?;
+        let rest = &content[4 + delimiter.len_utf8()..];
+        rest.starts_with(['\r', '\n']).then_some((delimiter, rest))
+    });
+    said.map_or((None, content), |(delimiter, rest)| (Some(delimiter), rest))
+}
+
+fn delimiter(source: &Source, content: &str, format: Format, said: Option<char>) -> Result<u8, DataError> {
+    let delimiter = match (source.delimiter.or(said), format) {
         (Some(given), _) => given,
         (None, Format::Tsv) => '\t',
         (None, _) => usual_delimiter(source, content)?,
@@ -256,10 +274,12 @@ fn has_header(source: &Source, first: &StringRecord) -> Result<bool, DataError> 
                 None => format!("`{field}`"),
             };
             let fields: Vec<String> = first.iter().take(10).map(shown).collect();
-            let (problem, option) = match source.text.is_some() && source.label.is_some() {
-                true => ("the first row may name the columns or be data", "header"),
-                false => ("no known column name in the first row", "text` and `label"),
-            };
+            let (problem, option) =
+                match source.text.is_some() && (source.label.is_some() || source.unlabelled) {
+                    true => ("the first row may name the columns or be data", "header"),
+                    false if source.unlabelled => ("no known column name in the first row", "text"),
+                    false => ("no known column name in the first row", "text label"),
+                };
             let problem = format!("{problem}: {}", fields.join(", "));
             Err(DataError::Ambiguous { path: source.path.clone(), problem, option })
         }

@@ -26,7 +26,7 @@ pub enum DataError {
     Read { path: PathBuf, source: std::io::Error },
     #[error("{at}: byte {byte} of the file is not valid UTF-8: {hint}")]
     Encoding { at: Place, byte: usize, hint: String },
-    #[error("{path}: {problem}; decide it with `{option}`")]
+    #[error("{path}: {problem}; decide it with {}", options(option))]
     Ambiguous { path: PathBuf, problem: String, option: &'static str },
     #[error("{path}: `{option}` {problem}")]
     Option { path: PathBuf, option: &'static str, problem: String },
@@ -34,7 +34,9 @@ pub enum DataError {
     MissingColumn { at: Place, column: String, columns: Vec<String> },
     #[error("{at}: {found} fields where {expected} are expected{hint}")]
     FieldCount { at: Place, found: usize, expected: usize, hint: &'static str },
-    #[error("{at}: {problem}; where `\"` is an ordinary character, set `quoting = false`")]
+    #[error(
+        "{at}: {problem}; where `\"` is an ordinary character, give --quoting false (`quoting` in a recipe)"
+    )]
     Quote { at: Place, problem: &'static str },
     #[error("{at}: not JSON: {problem}")]
     Json { at: Place, problem: String },
@@ -48,14 +50,23 @@ pub enum DataError {
     NotBinary { at: Place, column: String, found: String },
     #[error("{at}: the text is empty; remove the row or fill it in")]
     EmptyText { at: Place },
-    #[error("{at}: the label is empty; remove the row or fill it in")]
+    #[error(
+        "{at}: the label is empty; fill it in, or remove the row; where rows may have several labels or none, --label-separator (`label_separator` in a recipe) says what is between them"
+    )]
     EmptyLabel { at: Place },
     #[error(
-        "{at}: `{found}` is not a finite number, and the task is regression; if it is a class, set the task's kind to single-label"
+        "{at}: `{found}` is not a finite number, and the task is regression; {}",
+        if is_decimal_comma(found) { "write the decimal comma as a point" } else { "if it is a class, --task single-label (`kind` in a recipe) says so" }
     )]
     Number { at: Place, found: String },
-    #[error("{at}: {count} labels in a row of a single-label task; set the task's kind to multi-label")]
+    #[error(
+        "{at}: {count} labels in a row of a single-label task; --task multi-label (`kind` in a recipe) allows for that"
+    )]
     SeveralLabels { at: Place, count: usize },
+    #[error(
+        "{at}: the labels of a multi-label task have to be parted: is `{label}` several? --label-separator (`label_separator` in a recipe) says what is between them"
+    )]
+    Joined { at: Place, label: String },
     #[error("{at}: unknown label `{label}`; the labels are {}", quoted(labels))]
     UnknownLabel { at: Place, label: String, labels: Vec<String> },
     #[error("{at}: {}", if *.expected { "one text where the other rows have two" } else { "two texts where the other rows have one" })]
@@ -84,6 +95,26 @@ pub enum DataError {
     Split { rows: usize, groups: usize, fraction: f64 },
 }
 
+/// Options of the command line, and the keys of a recipe that say the same.
+fn options(keys: &str) -> String {
+    let keys: Vec<&str> = keys.split(' ').collect();
+    let flags: Vec<String> = keys.iter().map(|key| format!("--{}", key.replace('_', "-"))).collect();
+    let names: Vec<String> = keys
+        .iter()
+        .map(|key| if *key == "task" { "`kind`".to_owned() } else { format!("`{key}`") })
+        .collect();
+    let section = if keys.contains(&"task") { "[task]" } else { "[data]" };
+    format!("{} ({} under {section} in a recipe)", flags.join(" and "), names.join(", "))
+}
+
+/// Digits, a comma, digits.
+fn is_decimal_comma(text: &str) -> bool {
+    text.split_once(',').is_some_and(|(whole, rest)| {
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        digits(whole.trim_start_matches(['-', '+'])) && digits(rest)
+    })
+}
+
 /// At most a dozen names, quoted.
 fn quoted(names: &[String]) -> String {
     const SHOWN: usize = 12;
@@ -106,6 +137,8 @@ pub enum Warning {
     Overlap { count: usize, row: Place, held_out: Place, removed: bool },
     /// More than half as many labels as rows.
     ManyLabels { labels: usize, rows: usize },
+    /// Two labels that differ in small and capital letters alone.
+    SameButForCase { labels: [String; 2] },
     /// Labels of the task without a row.
     Absent { labels: Vec<String>, path: PathBuf },
 }
@@ -125,6 +158,9 @@ impl fmt::Display for Warning {
             }
             Warning::ManyLabels { labels, rows } => {
                 write!(f, "{labels} different labels in {rows} rows: are text and label swapped?")
+            }
+            Warning::SameButForCase { labels: [one, other] } => {
+                write!(f, "`{one}` and `{other}` are two labels: is one of them a slip?")
             }
             Warning::Absent { labels, path } => {
                 write!(f, "{}: no row of {}", path.display(), quoted(labels))

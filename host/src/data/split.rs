@@ -17,7 +17,7 @@ pub struct Split {
 /// - Stratified: each class gives its share (largest remainder); a multi-label example counts for the rarest of its
 ///   labels, a regression for its decile.
 /// - All examples with the same [`texts`](super::Example::texts) stay on one side.
-/// - No class gives all its texts, unless nothing else is there to give.
+/// - A class of five texts or more gives one at least; none gives all of them, unless nothing else is there to give.
 /// - A text's rank within its class is a hash of its text and the seed: the same rows give the same split in any
 ///   order, and a few new rows change it little. Both sides keep the order of `data`.
 ///
@@ -59,6 +59,9 @@ pub fn split(data: &Dataset, fraction: f64, seed: u64) -> Result<Split, DataErro
     Ok(split)
 }
 
+/// Texts of a class from which on one is held out however small the fraction.
+const SPARES_ONE: usize = 5;
+
 /// The examples of one text.
 struct Group {
     rank: u64,
@@ -92,13 +95,13 @@ fn value(target: &Target) -> Option<f32> {
     }
 }
 
-/// Which rows are held out. `keep`: each stratum keeps one group at least.
-fn hold_out(strata: &BTreeMap<u32, Vec<Group>>, fraction: f64, rows: usize, keep: bool) -> Vec<bool> {
+/// Which rows are held out. `classes`: of each stratum some stay, and some are held out where there are enough.
+fn hold_out(strata: &BTreeMap<u32, Vec<Group>>, fraction: f64, rows: usize, classes: bool) -> Vec<bool> {
     let mut held_out = vec![false; rows];
-    for (groups, mut quota) in strata.values().zip(quotas(strata, fraction, rows, keep)) {
+    for (groups, mut quota) in strata.values().zip(quotas(strata, fraction, rows, classes)) {
         let mut left = groups.len();
         for group in groups {
-            if group.rows.len() <= quota && (left > 1 || !keep) {
+            if group.rows.len() <= quota && (left > 1 || !classes) {
                 quota -= group.rows.len();
                 left -= 1;
                 group.rows.iter().for_each(|&row| held_out[row] = true);
@@ -108,12 +111,12 @@ fn hold_out(strata: &BTreeMap<u32, Vec<Group>>, fraction: f64, rows: usize, keep
     held_out
 }
 
-/// How many rows each stratum gives: its share rounded down, and what is left to the largest remainders. `keep`: one with a
-/// single group gives none.
-fn quotas(strata: &BTreeMap<u32, Vec<Group>>, fraction: f64, rows: usize, keep: bool) -> Vec<usize> {
+/// How many rows each stratum gives: its share rounded down, and what is left to the largest remainders. `classes`: see
+/// [`hold_out`].
+fn quotas(strata: &BTreeMap<u32, Vec<Group>>, fraction: f64, rows: usize, classes: bool) -> Vec<usize> {
     let shares: Vec<f64> = strata
         .values()
-        .map(|groups| if keep && groups.len() == 1 { &[] } else { &groups[..] })
+        .map(|groups| if classes && groups.len() == 1 { &[] } else { &groups[..] })
         .map(|groups| groups.iter().map(|group| group.rows.len()).sum::<usize>() as f64 * fraction)
         .collect();
     let mut quotas: Vec<usize> = shares.iter().map(|share| *share as usize).collect();
@@ -122,6 +125,15 @@ fn quotas(strata: &BTreeMap<u32, Vec<Group>>, fraction: f64, rows: usize, keep: 
     let mut order: Vec<usize> = (0..shares.len()).collect();
     order.sort_by(|&a, &b| shares[b].fract().total_cmp(&shares[a].fract()).then(a.cmp(&b)));
     order.iter().take(left).for_each(|&stratum| quotas[stratum] += 1);
+    if classes {
+        for (groups, quota) in strata.values().zip(&mut quotas) {
+            // the smallest fits whatever is given
+            let least = groups.iter().map(|group| group.rows.len()).min().unwrap_or(0);
+            if *quota < least && groups.len() >= SPARES_ONE {
+                *quota = least;
+            }
+        }
+    }
     quotas
 }
 

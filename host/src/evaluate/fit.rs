@@ -141,7 +141,7 @@ impl Fitted {
         }
         if !self.thresholds.is_empty() {
             let list: Vec<String> = self.thresholds.iter().map(|t| format!("{t:.2}")).collect();
-            notes.push(format!("thresholds by label: {}", list.join(" ")));
+            notes.push(format!("thresholds in the order of the labels: {}", list.join(" ")));
         }
         let abstention = Certainty::of(self.abstention);
         if let (Some((certainty, least)), Some(coverage), Some(error)) =

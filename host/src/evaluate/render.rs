@@ -103,9 +103,9 @@ impl Comparison {
         for class in &self.per_class {
             let (fp32, int8) = (class.fp32, class.int8);
             let points = [fp32.recall, int8.recall, fp32.precision, int8.precision, fp32.f1, int8.f1]
-                .map(|value| Show::Points.value(value));
+                .map(|value| if fp32.support > 0 { Show::Points.value(value) } else { "-".into() });
             table.row([class.label.clone(), fp32.support.to_string()].into_iter().chain(points).chain([
-                format!("{:+.2}", class.delta),
+                if fp32.support > 0 { format!("{:+.2}", class.delta) } else { "-".into() },
                 class.lost.to_string(),
                 class.gained.to_string(),
             ]));

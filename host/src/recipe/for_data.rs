@@ -26,7 +26,7 @@ pub struct ForData<'a> {
 impl ForData<'_> {
     /// The folder for everything where none is named: `runs`, and the bundle's name.
     pub fn usual_output(data: &Path) -> PathBuf {
-        Path::new("runs").join(name(data))
+        Path::new("runs").join(bundle_name(data))
     }
 
     /// The recipe, its text, and the path that is its own.
@@ -49,7 +49,12 @@ impl Recipe {
         let write = |source| RecipeError::Write { path: path.clone(), source };
         match std::fs::read_to_string(&path) {
             Ok(there) if there == text => {}
-            Ok(_) => return Err(RecipeError::Other { path }.into()),
+            Ok(there) => {
+                let keys = text.lines().filter(|line| line.contains(" = "));
+                let lacks =
+                    keys.filter(|key| !there.lines().any(|line| line == *key)).map(str::to_owned).collect();
+                return Err(RecipeError::Other { path, lacks }.into());
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 check(&recipe)?;
                 std::fs::create_dir_all(order.output).map_err(write)?;
@@ -95,7 +100,7 @@ fn text(order: &ForData) -> std::io::Result<String> {
         ),
         ("base", vec![("checkpoint", path(order.base)?)]),
         ("distill", vec![("student", order.student.and_then(quoted))]),
-        ("pack", vec![("name", quoted(name(&train.path)))]),
+        ("pack", vec![("name", quoted(bundle_name(&train.path)))]),
     ];
     let mut text =
         "# Everything not named has a default; change what you like and run this file.\noutput = \".\"\n"
@@ -111,7 +116,7 @@ fn text(order: &ForData) -> std::io::Result<String> {
 }
 
 /// The file's name as a bundle can have it.
-fn name(data: &Path) -> String {
+pub(super) fn bundle_name(data: &Path) -> String {
     const LONGEST: usize = 100;
     let stem = data.file_stem().unwrap_or_default().to_string_lossy();
     let valid = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
@@ -128,8 +133,8 @@ mod tests {
 
     #[test]
     fn any_file_has_a_name() {
-        let named =
-            ["отзывы.csv", "(final) é.csv", ".hidden.csv", "a.b.csv", "-x"].map(|file| name(Path::new(file)));
+        let named = ["отзывы.csv", "(final) é.csv", ".hidden.csv", "a.b.csv", "-x"]
+            .map(|file| bundle_name(Path::new(file)));
         assert_eq!(named, ["bundle", "final---", "hidden", "a.b", "x"]);
     }
 

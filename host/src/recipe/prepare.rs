@@ -9,7 +9,9 @@ use crate::bert::{Checkpoint, Classifier, ProblemType, TokenizerFiles};
 use crate::data::{self, DataError, Dataset, Example, Labels, Task};
 use crate::metrics::Metric;
 use crate::train::{self, Criterion, Encoded};
-use std::collections::HashSet;
+use goldcrest_edge::tokenizer::{Encoding, Tokenizer};
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 
 /// What the steps of a run work on.
 pub(super) struct Prepared {
@@ -79,6 +81,13 @@ impl Prepared {
         };
         if let Some(warning) = train.absent() {
             note(warning.to_string());
+        }
+        let unmeasured = dev.class_counts().iter().filter(|count| **count == 0).count();
+        if unmeasured > 0 {
+            let all = dev.labels.len();
+            note(format!(
+                "{unmeasured} of {all} labels have no row to choose on: how well they do is not measured"
+            ));
         }
         if recipe.data.symmetric {
             train.add_swapped();
@@ -183,6 +192,9 @@ impl Prepared {
         let max_tokens = self.max_tokens;
         let train = Encoded::new(self.train.clone(), model.tokenizer(), max_tokens)?;
         let dev = self.to_measure(&self.dev, model.tokenizer())?;
+        if let Some(problem) = unknown(&train, model.tokenizer())? {
+            watch(Progress::Note(&problem));
+        }
         if train.truncated > 0 {
             let note = format!(
                 "{} of {} training texts are longer than {max_tokens} tokens and are cut off (task.max_tokens)",
@@ -203,6 +215,46 @@ impl Prepared {
             }
         }
     }
+}
+
+/// What is said where many words hold characters that the base does not have.
+fn unknown(texts: &Encoded, files: &TokenizerFiles) -> Result<Option<String>, RunError> {
+    const MANY: f64 = 0.01;
+    const CHARACTERS: usize = 200;
+    const SHOWN: usize = 5;
+    let tokenizer = Tokenizer::new(files.vocab.as_bytes(), files.settings()).map_err(train::Error::from)?;
+    let unknown = tokenizer.special_tokens().unk;
+    let ids = texts.tokens.iter().flat_map(|tokens| &tokens.ids);
+    let (mut pieces, mut lost) = (0usize, 0usize);
+    ids.for_each(|id| (pieces, lost) = (pieces + 1, lost + usize::from(*id == unknown)));
+    let share = lost as f64 / pieces.saturating_sub(2 * texts.tokens.len()).max(1) as f64;
+    if share < MANY {
+        return Ok(None);
+    }
+    let mut counts = HashMap::<char, usize>::new();
+    let examples = texts.data.examples.iter();
+    for text in examples.flat_map(|example| [Some(&example.text), example.pair.as_ref()]).flatten() {
+        text.chars().filter(|c| !c.is_ascii()).for_each(|c| *counts.entry(c).or_default() += 1);
+    }
+    let mut counts: Vec<(char, usize)> = counts.into_iter().collect();
+    counts.sort_by_key(|&(c, count)| (Reverse(count), c));
+    let mut encoding = Box::<Encoding>::default();
+    let is_unknown = |&(c, _): &(char, usize)| {
+        let encoded = tokenizer.encode(c.encode_utf8(&mut [0; 4]), None, 8, &mut encoding);
+        encoded.is_ok() && encoding.ids().contains(&unknown)
+    };
+    let shown: Vec<String> = counts
+        .into_iter()
+        .take(CHARACTERS)
+        .filter(is_unknown)
+        .take(SHOWN)
+        .map(|(c, _)| c.to_string())
+        .collect();
+    Ok(Some(format!(
+        "the base does not know {:.0} % of the words, most often because of {}: to it they are all the same; one that knows them would do better",
+        share * 100.0,
+        shown.join(" ")
+    )))
 }
 
 /// How long inputs may be by the texts, where the recipe leaves it open.

@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::for_data::bundle_name;
 use crate::bert::Checkpoint;
 use crate::data::{self, Column, DataError, Format, LabelColumns, Source, Task};
 use crate::distill::Distill;
@@ -35,6 +36,7 @@ pub struct Recipe {
     #[serde(default)]
     pub decision: DecisionOptions,
     /// The bundle.
+    #[serde(default)]
     pub pack: Pack,
 }
 
@@ -226,7 +228,8 @@ pub enum Aware {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pack {
-    /// Letters, digits, `-`, `_` and `.`; the file is `NAME.bundle`.
+    /// Letters, digits, `-`, `_` and `.`; the file is `NAME.bundle`. When not given that of the recipe's file.
+    #[serde(default)]
     pub name: String,
     /// Semantic: 0.1.0.
     #[serde(default = "default_version")]
@@ -245,6 +248,20 @@ pub struct Pack {
     /// A file with those messages, one a line (a pair with a tab between). Dev texts when not given: they can be read in
     /// the bundle.
     pub golden_messages: Option<PathBuf>,
+}
+
+impl Default for Pack {
+    fn default() -> Self {
+        Pack {
+            name: String::new(),
+            version: default_version(),
+            base_licence: unstated(),
+            data_licence: unstated(),
+            golden: default_golden(),
+            vocabulary: None,
+            golden_messages: None,
+        }
+    }
 }
 
 fn yes() -> bool {
@@ -294,8 +311,11 @@ pub enum RecipeError {
     Read { path: PathBuf, source: std::io::Error },
     #[error("cannot write {path}: {source}")]
     Write { path: PathBuf, source: std::io::Error },
-    #[error("{path} is there and says something else: run it, or name another folder with --output")]
-    Other { path: PathBuf },
+    #[error(
+        "{path} is there and says something else{}: change it and run it, which reuses what is trained, or name another folder with --output",
+        if lacks.is_empty() { String::new() } else { format!(", without {}", lacks.join(" and ")) }
+    )]
+    Other { path: PathBuf, lacks: Vec<String> },
     #[error("{path}: {problem}")]
     Toml { path: PathBuf, problem: String },
     #[error("{path}: `{key}` {problem}")]
@@ -322,6 +342,9 @@ impl Recipe {
             let problem = error.to_string().trim_end().to_owned();
             RecipeError::Toml { path: path.to_owned(), problem }
         })?;
+        if recipe.pack.name.is_empty() {
+            recipe.pack.name = bundle_name(path);
+        }
         recipe.check().map_err(|(key, problem)| RecipeError::Invalid {
             path: path.to_owned(),
             key,

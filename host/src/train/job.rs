@@ -297,14 +297,13 @@ fn measure(job: &Job, at: &mut Position, log: &mut Log, watch: &mut dyn FnMut(Ev
     let thresholds = fitted.then(|| metrics::thresholds(&dev.data, &logits));
     let metrics = metrics::measure(&dev.data, &logits, thresholds.as_deref())?;
     let value = metrics.get(criterion.metric).unwrap_or(f64::NAN);
-    // what was learned takes the place of the start even where it is only as good
-    let best = at.best.is_none_or(|(best, step)| value > best || (step == 0 && value == best));
+    // what was learned longer takes the place of what is only as good: few texts cannot tell them apart
+    let best = at.best.is_none_or(|(best, _)| value >= best);
+    let better = at.best.is_none_or(|(best, step)| value > best || (step == 0 && value == best));
+    at.since_best = if better { 0 } else { at.since_best + 1 };
     if best {
         at.best = Some((value, at.step));
-        at.since_best = 0;
         job.model.checkpoint().save(&job.folder.join("best"))?;
-    } else {
-        at.since_best += 1;
     }
     log.write(serde_json::json!({"step": at.step, "dev": value, "best": best, "metrics": metrics}))?;
     watch(Event::Evaluated { step: at.step, metrics: &metrics, value, best });

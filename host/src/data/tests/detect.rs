@@ -82,7 +82,7 @@ fn two_columns_without_known_names_are_told_apart_by_their_values() {
     let semicolons = rows(&|i| format!("oh, message {};{}", i * i, class(i)));
     assert!(
         message(read("a.csv", &semicolons))
-            .contains("between ',' as between ';'; decide it with `delimiter`")
+            .contains("between ',' as between ';'; decide it with --delimiter")
     );
     let semicolons = rows(&|i| format!("{}message {i};{}", if i == 0 { "oh, " } else { "" }, class(i)));
     assert_eq!(reading(semicolons).unwrap(), "csv, no header, quoted, text 1, label 2");
@@ -125,4 +125,56 @@ fn two_columns_without_known_names_are_told_apart_by_their_values() {
         let error = message(read("a.csv", &unclear));
         assert!(error.contains("no known column name in the first row"), "{error}");
     }
+}
+
+#[test]
+fn excel_says_what_is_between_columns() {
+    let data = read("a.csv", "sep=;\r\ntext;label\r\na, b;x\r\nc;y\r\n").unwrap();
+    assert_eq!((data.len(), data.examples[0].text.as_str(), data.examples[0].line), (2, "a, b", 3));
+    assert!(read("a.csv", "sep=\ntext,label\na,x\n").is_err());
+}
+
+#[test]
+fn other_files_have_their_columns_by_name() {
+    let folder = Folder::new();
+    let rows = |turn: bool| -> String {
+        (0..12)
+            .map(|i| match (format!("ein Satz mit der Nummer {i}"), ["gut", "schlecht"][i % 2]) {
+                (text, label) if turn => format!("{label};{text}\n"),
+                (text, label) => format!("{text};{label}\n"),
+            })
+            .collect()
+    };
+    let train = folder.file("t.csv", &format!("Beschreibung;Kategorie\n{}", rows(false)));
+    let train = Dataset::read(&[train], None, None).unwrap();
+    let few = rows(true).lines().take(2).collect::<Vec<_>>().join("\n");
+    let dev = train.read_like(&[folder.file("d.csv", &format!("Kategorie;Beschreibung\n{few}\n"))]).unwrap();
+    assert_eq!(dev.examples[1].text, "ein Satz mit der Nummer 1");
+    let error = train.read_like(&[folder.file("e.csv", "Beschreibung;Id\na;b\n")]).unwrap_err();
+    assert!(error.to_string().contains("there is no column `Kategorie`"), "{error}");
+}
+
+#[test]
+fn several_labels_in_a_cell_are_noticed() {
+    let csv = "text,tags\na,x|y\nb,x\nc,y|z\nd,z\ne,x\nf,y\n";
+    let error = message(read("a.csv", csv));
+    assert!(error.contains("--label-separator '|'"), "{error}");
+    let folder = Folder::new();
+    let source = || folder.file("a.csv", csv);
+    let error = message(Dataset::read(&[source()], Some(Task::MultiLabel), None));
+    assert!(error.contains("`x|y`") && error.contains("--label-separator"), "{error}");
+    let parted = Source { label_separator: Some("|".into()), ..source() };
+    assert_eq!(Dataset::read(&[parted], None, None).unwrap().labels.names(), ["x", "y", "z"]);
+    assert_eq!(Dataset::read(&[source()], Some(Task::SingleLabel), None).unwrap().labels.len(), 5);
+    // names with a comma of their own
+    let cities = "text,label\na,\"Austin, TX\"\nb,\"Dallas, TX\"\nc,\"Boston, MA\"\nd,\"Austin, TX\"\n";
+    assert_eq!(read("a.csv", cities).unwrap().labels.len(), 3);
+}
+
+#[test]
+fn slips_in_labels_and_numbers_are_named() {
+    let warnings = read("a.csv", "text,label\na,News\nb,news\nc,x\nd,x\n").unwrap().warnings();
+    assert_eq!(warnings[0].to_string(), "`News` and `news` are two labels: is one of them a slip?");
+    let error = message(read("a.csv", "text,score\na,1.5\nb,\"2,5\"\n"));
+    assert!(error.contains("write the decimal comma as a point"), "{error}");
 }

@@ -24,7 +24,7 @@ fn tsv_comes_quoted_or_not() {
     let both = message(read("a.tsv", "label\ttext\nx\t\"open\ny\tclosed\"\nx\tz\n"));
     assert_eq!(
         both,
-        "a.tsv: line 2 opens a quote that closes on another line, and also reads as text; decide it with `quoting`"
+        "a.tsv: line 2 opens a quote that closes on another line, and also reads as text; decide it with --quoting (`quoting` under [data] in a recipe)"
     );
 }
 
@@ -124,15 +124,19 @@ fn errors_name_file_line_and_remedy() {
         (
             "a.csv",
             b"text,label\n\"a\nb\",x\n\"open,y\nc,x\n",
-            "a.csv:4: the quote that opens here is never closed; where `\"` is an ordinary character, set `quoting = false`",
+            "a.csv:4: the quote that opens here is never closed; where `\"` is an ordinary character, give --quoting false (`quoting` in a recipe)",
         ),
         (
             "a.csv",
             b"text,label\n\"a\" b,x\n",
-            "a.csv:2: text follows the quote that closes the field opened here; where `\"` is an ordinary character, set `quoting = false`",
+            "a.csv:2: text follows the quote that closes the field opened here; where `\"` is an ordinary character, give --quoting false (`quoting` in a recipe)",
         ),
         ("a.csv", b"text,label\na,x\n  ,y\n", "a.csv:3: the text is empty; remove the row or fill it in"),
-        ("a.csv", b"text,label\na,x\nb, \n", "a.csv:3: the label is empty; remove the row or fill it in"),
+        (
+            "a.csv",
+            b"text,label\na,x\nb, \n",
+            "a.csv:3: the label is empty; fill it in, or remove the row; where rows may have several labels or none, --label-separator (`label_separator` in a recipe) says what is between them",
+        ),
         (
             "a.csv",
             b"text,label\na,x\nb,x\n",
@@ -141,37 +145,37 @@ fn errors_name_file_line_and_remedy() {
         (
             "a.csv",
             b"text,score\na,1\nb,x\n",
-            "a.csv:3: `x` is not a finite number, and the task is regression; if it is a class, set the task's kind to single-label",
+            "a.csv:3: `x` is not a finite number, and the task is regression; if it is a class, --task single-label (`kind` in a recipe) says so",
         ),
         (
             "a.csv",
             b"text,score\na,1\nb,inf\n",
-            "a.csv:3: `inf` is not a finite number, and the task is regression; if it is a class, set the task's kind to single-label",
+            "a.csv:3: `inf` is not a finite number, and the task is regression; if it is a class, --task single-label (`kind` in a recipe) says so",
         ),
         (
             "a.csv",
             b"text,label\na,1.5\nb,2\n",
-            "a.csv: the labels are numbers with fractions: single-label or regression; decide it with `[task] kind` or `--task`",
+            "a.csv: the labels are numbers with fractions: single-label or regression; decide it with --task (`kind` under [task] in a recipe)",
         ),
         (
             "a.csv",
             b"text,labels\na,\"x,y\"\nb,x\n",
-            "a.csv: `labels` may hold several labels (then also set `label_separator`) or one; decide it with `[task] kind` or `--task`",
+            "a.csv: `labels` may hold several labels (then also give --label-separator) or one; decide it with --task (`kind` under [task] in a recipe)",
         ),
         (
             "a.csv",
             b"text,sentence,label\na,b,x\n",
-            "a.csv: 2 columns could be the text: `text`, `sentence`; decide it with `text`",
+            "a.csv: 2 columns could be the text: `text`, `sentence`; decide it with --text (`text` under [data] in a recipe)",
         ),
         (
             "a.csv",
             b"id,label,foo\n1,x,a\n",
-            "a.csv: no column is known to be the text, among `id`, `label`, `foo`; decide it with `text`",
+            "a.csv: no column is known to be the text, among `id`, `label`, `foo`; decide it with --text (`text` under [data] in a recipe)",
         ),
         (
             "a.csv",
             b"hello,x\nthere,y\n",
-            "a.csv: no known column name in the first row: `hello`, `x`; decide it with `text` and `label`",
+            "a.csv: no known column name in the first row: `hello`, `x`; decide it with --text and --label (`text`, `label` under [data] in a recipe)",
         ),
         ("a.csv", b"text,label\n", "a.csv: no rows"),
         ("a.csv", b"", "a.csv: no rows"),
@@ -183,7 +187,7 @@ fn errors_name_file_line_and_remedy() {
         (
             "a.txt",
             b"hello there\n",
-            "a.txt: neither the extension nor the first line tells the format; decide it with `format`",
+            "a.txt: neither the extension nor the first line tells the format; decide it with --format (`format` under [data] in a recipe)",
         ),
         ("a.json", b"[\n{\"text\":1,\"label\":1}]", "a.json:2: `text` is a number; expected a string"),
         (
@@ -269,7 +273,7 @@ fn options_that_contradict_are_refused() {
     (positions.text, positions.label) = (Some(1.into()), Some(2.into()));
     assert_eq!(
         message(Dataset::read(&[positions], None, None)),
-        "b.csv: the first row may name the columns or be data: `a`, `x`; decide it with `header`"
+        "b.csv: the first row may name the columns or be data: `a`, `x`; decide it with --header (`header` under [data] in a recipe)"
     );
     let mut lines = folder.file("c.txt", "x\ta\n");
     (lines.format, lines.header) = (Format::Lines, Some(true));

@@ -104,6 +104,11 @@ fn a_class_of_one_text_stays_to_be_learned() {
         assert_eq!(sides.train.absent(), None);
         assert!((20..=23).contains(&sides.held_out.len()), "{}", sides.held_out.len());
     }
+    // few texts each: all classes are measured
+    let mut csv = "text,label\n".to_owned();
+    (0..150).for_each(|row| csv += &format!("text {row},{}\n", row % 30));
+    let sides = split(&read("s.csv", csv).unwrap(), 0.1, 0).unwrap();
+    assert_eq!((sides.held_out.absent(), sides.train.absent()), (None, None));
     // nothing else to give
     let data = read("s.csv", "text,label\na,1\nb,2\nc,3\nd,4\n").unwrap();
     assert_eq!(split(&data, 0.25, 1).unwrap().held_out.len(), 1);
