@@ -145,10 +145,10 @@ fn other_files_have_their_columns_by_name() {
             })
             .collect()
     };
-    let train = folder.file("t.csv", &format!("Beschreibung;Kategorie\n{}", rows(false)));
+    let train = folder.file("t.csv", format!("Beschreibung;Kategorie\n{}", rows(false)));
     let train = Dataset::read(&[train], None, None).unwrap();
     let few = rows(true).lines().take(2).collect::<Vec<_>>().join("\n");
-    let dev = train.read_like(&[folder.file("d.csv", &format!("Kategorie;Beschreibung\n{few}\n"))]).unwrap();
+    let dev = train.read_like(&[folder.file("d.csv", format!("Kategorie;Beschreibung\n{few}\n"))]).unwrap();
     assert_eq!(dev.examples[1].text, "ein Satz mit der Nummer 1");
     let error = train.read_like(&[folder.file("e.csv", "Beschreibung;Id\na;b\n")]).unwrap_err();
     assert!(error.to_string().contains("there is no column `Kategorie`"), "{error}");
