@@ -24,9 +24,10 @@ pub struct Args {
     json: bool,
 }
 
-/// Bytes of the program, its libraries and its buffers, at most; beside them stand what the model holds on the heap and
-/// those pages of the bundle that it has no copy of, which the system may take back.
-const PROGRAM: usize = 12 << 20;
+/// Bytes of the program, its libraries and its buffers, at most: the device's takes half of that, one of more than that size as
+/// much of itself as Linux brings in around what is used. Beside them stand what the model holds on the heap and those pages of the
+/// bundle that it has no copy of, which the system may take back.
+const PROGRAM: usize = 16 << 20;
 /// Stack and texts at hand of each further thread, at most.
 const THREAD: usize = 256 << 10;
 

@@ -9,12 +9,14 @@ pub struct Display {
     terminal: bool,
     bar: ProgressBar,
     loss: f32,
+    /// Of the training at hand.
+    steps: u64,
 }
 
 impl Display {
     pub fn new(quiet: bool) -> Self {
         let terminal = std::io::stderr().is_terminal() && !quiet;
-        Self { quiet, terminal, bar: ProgressBar::hidden(), loss: f32::NAN }
+        Self { quiet, terminal, bar: ProgressBar::hidden(), loss: f32::NAN, steps: 0 }
     }
 
     pub fn show(&mut self, progress: Progress) {
@@ -37,6 +39,7 @@ impl Display {
                 if done > 0 {
                     self.line(&format!("  continues after step {done} of {steps}"));
                 }
+                self.steps = steps;
                 self.start(steps, done, "steps");
             }
             Progress::Training(Event::Step { step, loss }) => {
@@ -46,7 +49,8 @@ impl Display {
             }
             Progress::Training(Event::Evaluated { step, value, best, .. }) => {
                 let mark = if best { "  best so far" } else { "" };
-                self.line(&format!("  step {step}: dev {:.2}{mark}", value * 100.0));
+                let steps = self.steps;
+                self.line(&format!("  step {step} of {steps}: dev {:.2}{mark}", value * 100.0));
             }
         }
     }

@@ -129,8 +129,14 @@ fn show_text(recipe: &Recipe, finished: &Finished) -> anyhow::Result<()> {
     }
     match &finished.bundle {
         Some(bundle) => say!("{}", bundle.display()),
-        None if finished.students.is_empty() => say!("{}", recipe.output.join("teacher").display()),
-        None => say!("{}", recipe.output.display()),
+        None => {
+            let folder = match finished.students.len() {
+                0 => "teacher".to_owned(),
+                1 => "student".to_owned(),
+                number => format!("student-{number}"),
+            };
+            say!("{}", recipe.output.join(folder).display());
+        }
     }
     Ok(())
 }

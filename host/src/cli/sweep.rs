@@ -33,6 +33,15 @@ struct Row {
 
 /// A Markdown table, smallest bundle first. What fails has its reason in the table.
 pub fn run(args: &Args) -> anyhow::Result<()> {
+    let other =
+        args.recipes.iter().find(|path| path.extension().is_none_or(|e| !e.eq_ignore_ascii_case("toml")));
+    if let Some(path) = other {
+        let hint = format!(
+            "{} is no recipe, a TOML file; `goldcrest run` writes one for labelled texts",
+            path.display()
+        );
+        return Err(super::Usage(hint).into());
+    }
     let recipes = args.recipes.iter().map(|path| Recipe::load(path)).collect::<Result<Vec<_>, _>>()?;
     super::use_threads(recipes[0].train.threads);
     let mut display = Display::new(args.quiet);

@@ -91,7 +91,7 @@ impl fmt::Display for Refusal {
         let drop = self.fp32 - self.int8;
         write!(f, "refused: int8 has {} {:.2}, fp32 {:.2}", self.metric, self.int8, self.fp32)?;
         match (self.max_drop, self.max_drop_per_class) {
-            (Some(limit), _) => write!(f, ", a drop of {drop:.2} where max_drop allows {limit}")?,
+            (Some(limit), _) => write!(f, ", a drop of {drop:.2} where max_drop allows {limit:.2}")?,
             (None, Some(limit)) => {
                 write!(f, ", but classes lost more F1 than max_drop_per_class allows ({limit})")?
             }

@@ -70,7 +70,7 @@ fn gate_names_the_classes_that_suffered() {
     assert_eq!(gate(Some(15.0), None), Ok(()), "exactly the limit");
     assert_eq!(
         gate(Some(0.5), None).unwrap_err().to_string(),
-        "refused: int8 has accuracy 80.00, fp32 95.00, a drop of 15.00 where max_drop allows 0.5\n\
+        "refused: int8 has accuracy 80.00, fp32 95.00, a drop of 15.00 where max_drop allows 0.50\n\
          classes that suffered (F1 fp32 -> int8):\n  \
          off: 95.24 -> 77.78 (-17.46), 3 of its 10 examples lost\n  \
          on: 94.74 -> 81.82 (-12.92), 0 of its 10 examples lost"

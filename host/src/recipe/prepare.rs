@@ -93,9 +93,12 @@ impl Prepared {
             train.add_swapped();
         }
         let rows = |d: &Dataset| d.len();
+        let labels = match train.task {
+            Task::Regression => String::new(),
+            _ => format!("{} labels, ", train.labels.len()),
+        };
         note(format!(
-            "{} labels, {} rows to learn from, {} to choose on{}",
-            train.labels.len(),
+            "{labels}{} rows to learn from, {} to choose on{}",
             rows(&train),
             rows(&dev),
             test.as_ref().map_or(String::new(), |t| format!(", {} to measure on", rows(t)))

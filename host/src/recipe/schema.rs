@@ -196,8 +196,8 @@ impl Pooler {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Quantize {
-    /// Points (hundredths) of the metric that int8 may lose: 0.5.
-    pub max_drop: f64,
+    /// Points (hundredths) of the metric that int8 may lose. When not given 0.5, or what one row of dev is where that is more.
+    pub max_drop: Option<f64>,
     /// Points of F1 that each class may lose; no limit when not given.
     pub max_drop_per_class: Option<f64>,
     /// Whether the model is trained on with its values rounded: `if-needed`, when int8 loses more than the limits allow;
@@ -283,6 +283,11 @@ impl Quantize {
         self.wider && self.aware != Aware::Never
     }
 
+    /// Points that int8 may lose on so many rows: as the recipe says, or half a point, or one row.
+    pub(super) fn max_drop(&self, rows: usize) -> f64 {
+        self.max_drop.unwrap_or((100.0 / rows.max(1) as f64).max(0.5))
+    }
+
     /// Bits of the word embeddings: as the recipe says, or as planned.
     pub(super) fn embedding_bits(&self, planned: u8) -> Bits {
         if self.embedding_bits.unwrap_or(planned) == 4 { Bits::Four } else { Bits::Eight }
@@ -292,7 +297,7 @@ impl Quantize {
 impl Default for Quantize {
     fn default() -> Self {
         Quantize {
-            max_drop: 0.5,
+            max_drop: None,
             max_drop_per_class: None,
             aware: Aware::IfNeeded,
             wider: true,

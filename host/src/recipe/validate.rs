@@ -249,7 +249,7 @@ impl Stage {
 
 impl Quantize {
     pub(super) fn check(&self) -> Checked {
-        not_negative(self.max_drop, "quantize.max_drop")?;
+        self.max_drop.iter().try_for_each(|&drop| not_negative(drop, "quantize.max_drop"))?;
         positive(self.epochs, "quantize.epochs")?;
         positive(self.learning_rate, "quantize.learning_rate")?;
         self.max_drop_per_class
