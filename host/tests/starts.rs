@@ -418,6 +418,11 @@ fn what_is_measured_on_neither_teaches_nor_chooses() {
     assert!(split.contains("16 rows to learn from, 4 to choose on, 20 to measure on"), "{split}");
     let given = notes("dev = \"dev.csv\"");
     assert!(given.contains("15 rows to learn from, 5 to choose on, 20 to measure on"), "{given}");
+    std::fs::write(path("dev.csv"), rows(0..10)).unwrap();
+    let text = "output = \"out\"\n[data]\ntrain = \"train.csv\"\ndev = \"dev.csv\"\ntest = \"test.csv\"\n[base]\ncheckpoint = \"base\"\n";
+    let error =
+        run(&Recipe::parse(text, &path("recipe.toml")).unwrap(), Until::Train, &mut |_| ()).unwrap_err();
+    assert!(error.to_string().starts_with("nothing is left to choose on"), "{error}");
     std::fs::write(path("dev.csv"), rows(0..40)).unwrap();
     let text = "output = \"out\"\n[data]\ntrain = \"train.csv\"\ndev = \"dev.csv\"\n[base]\ncheckpoint = \"base\"\n[pack]\nname = \"x\"\n";
     let error =

@@ -168,7 +168,7 @@ fn a_smaller_base_is_half_as_wide_and_can_be_fine_tuned() {
     compares.save(&base).unwrap();
     std::fs::write(&texts, "red fast warm\nslower blue\ncold high low green\nred fast warm\n").unwrap();
     let order = Shrink {
-        column: None,
+        reading: Source::default(),
         base: base.clone(),
         output: output.clone(),
         layers: Some(Layers::Count(1)),
@@ -257,7 +257,7 @@ fn a_smaller_base_learns_sentence_vectors_where_it_shall() {
     let distance = |pooling: Pooling| {
         let output = folder.path().join(format!("{pooling:?}"));
         let order = Shrink {
-            column: None,
+            reading: Source::default(),
             base: base.clone(),
             output: output.clone(),
             layers: None,

@@ -85,8 +85,8 @@ impl<W: Write> Sink for Ids<W> {
         written.map_err(Error::Write)
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+    fn flush(&mut self) -> Result<(), Error> {
+        self.out.flush().map_err(Error::Write)
     }
 }
 

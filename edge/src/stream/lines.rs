@@ -1,7 +1,7 @@
 //! One message a line.
 use super::Interrupt;
 use super::message::{Error, Input, Message};
-use std::io::{self, Read};
+use std::io::Read;
 
 /// Takes messages.
 pub trait Sink {
@@ -9,7 +9,7 @@ pub trait Sink {
     fn message(&mut self, number: u64, message: &mut Message<'_>) -> Result<(), Error>;
 
     /// The source may have nothing more for now: everything up to here shall be seen.
-    fn flush(&mut self) -> io::Result<()>;
+    fn flush(&mut self) -> Result<(), Error>;
 }
 
 /// Why a stream ended.
@@ -50,7 +50,7 @@ impl Lines {
                 Err(error) => return Err(error),
             }
         };
-        sink.flush().map_err(Error::Write)?;
+        sink.flush()?;
         Ok(end)
     }
 
@@ -64,7 +64,7 @@ impl Lines {
             return Err(Error::Interrupted);
         }
         if !self.input.unread().contains(&b'\n') {
-            sink.flush().map_err(Error::Write)?;
+            sink.flush()?;
         }
         if !self.input.fill(source, interrupt)? {
             return Ok(false);
@@ -82,6 +82,7 @@ mod tests {
     use super::*;
     use crate::stream::Chunk;
     use proptest::prelude::*;
+    use std::io;
 
     #[derive(Default)]
     struct Collect {
@@ -103,7 +104,7 @@ mod tests {
             self.interrupt.iter().for_each(Interrupt::request);
             Ok(())
         }
-        fn flush(&mut self) -> io::Result<()> {
+        fn flush(&mut self) -> Result<(), Error> {
             Ok(())
         }
     }

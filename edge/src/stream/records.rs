@@ -3,7 +3,7 @@ use super::record::{self, Format, Parts};
 use super::{Chunk, Error, Message, Sink};
 use crate::classifier::{self, Classifier, Classify, Crew, Input, Outcome};
 use std::fmt;
-use std::io::{self, Write};
+use std::io::Write;
 
 /// How messages are read and records written.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,8 +43,8 @@ impl<C: Classify, W: Write> Sink for Records<'_, C, W> {
         self.writer.answer(number, answer)
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        self.writer.out.flush()
+    fn flush(&mut self) -> Result<(), Error> {
+        self.writer.out.flush().map_err(Error::Write)
     }
 }
 
@@ -102,12 +102,9 @@ impl<W: Write> Sink for Backlog<'_, W> {
         self.write(broken)
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        match self.write(true) {
-            Ok(()) => self.writer.out.flush(),
-            Err(Error::Write(error)) => Err(error),
-            Err(error) => Err(io::Error::other(error)),
-        }
+    fn flush(&mut self) -> Result<(), Error> {
+        self.write(true)?;
+        self.writer.out.flush().map_err(Error::Write)
     }
 }
 

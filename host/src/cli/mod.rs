@@ -159,7 +159,7 @@ fn load_checkpoint(folder: &Path) -> anyhow::Result<Checkpoint> {
             .map(|path| path.display().to_string())
             .collect();
         inside.sort();
-        anyhow::ensure!(inside.is_empty(), "{shown} is no checkpoint; {} in it is one", inside.join(", "));
+        anyhow::ensure!(inside.is_empty(), "{shown} is no checkpoint; in it there is {}", inside.join(", "));
         anyhow::bail!("{shown} is no checkpoint: it has no config.json");
     }
     Ok(Checkpoint::load(folder)?)

@@ -16,7 +16,7 @@ pub struct Args {
     /// Longest input in word pieces
     #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(3..=512))]
     max_tokens: u32,
-    /// Two texts a line with a tab between; where the checkpoint says that it compares two, always
+    /// Two texts a line with a tab between; where the checkpoint says that it compares pairs, always
     #[arg(long)]
     pairs: bool,
     /// Add the logits, each as the 8 hex digits of its f32
@@ -34,7 +34,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         args.checkpoint.display()
     );
     let model = Classifier::new(checkpoint, 0)?;
-    // one that was trained on pairs says so
+    // one that started from a base that compares pairs says so
     let pairs = args.pairs || model.config().compares_pairs;
     let (labels, problem) = (model.config().labels(), model.config().problem());
     let tokenizer = Tokenizer::new(model.tokenizer().vocab.as_bytes(), model.tokenizer().settings())?;

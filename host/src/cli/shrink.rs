@@ -1,9 +1,10 @@
+use super::data_args::Reading;
 use super::progress::Display;
 use goldcrest::bert::Pooling;
 use goldcrest::distill::Layers;
 use goldcrest::recipe::{Shrink, shrink};
 use goldcrest::train::TrainOptions;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -15,9 +16,6 @@ pub struct Args {
     /// Texts to learn from, one a line, or CSV, TSV, JSON Lines; labels are not read
     #[arg(required = true)]
     texts: Vec<PathBuf>,
-    /// Column of the text, by name, where none has a usual one
-    #[arg(long, value_name = "COLUMN")]
-    text: Option<String>,
     /// The folder to write
     #[arg(short, long)]
     output: PathBuf,
@@ -45,6 +43,8 @@ pub struct Args {
     /// No progress on stderr
     #[arg(long)]
     quiet: bool,
+    #[command(flatten)]
+    reading: Reading,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
@@ -57,7 +57,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         pooling: if args.mean { Pooling::Mean } else { Pooling::Cls },
         vocabulary: args.vocabulary as usize,
         texts: args.texts.clone(),
-        column: args.text.clone(),
+        reading: args.reading.source(Path::new("")),
         max_tokens: args.max_tokens as usize,
         training: TrainOptions {
             epochs: Some(args.epochs),

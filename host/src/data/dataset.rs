@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 
+use super::error::is_decimal_comma;
 use super::rows::{self, Cell, Rows};
 use super::{DataError, LabelColumns, Labels, Place, Source, Task, Warning, detect};
 
@@ -157,6 +158,7 @@ impl Dataset {
             Some(task) => task,
             None => detect_task(&sources[0], &files, labels.is_some())?,
         };
+        let given = labels.is_some();
         let labels = match (task, labels) {
             (Task::Regression, _) => Labels::default(),
             (_, Some(labels)) => labels,
@@ -170,6 +172,8 @@ impl Dataset {
         if labels.len() > Labels::MOST {
             return Err(DataError::TooManyLabels { path: sources[0].path.clone(), found: labels.len() });
         }
+        // of a column whose labels are not known yet
+        let joined = task == Task::MultiLabel && !given;
         let mut data = Dataset { task, labels, examples: Vec::new(), files: Vec::new() };
         let mut paired = None;
         for (index, (source, file)) in (0..).zip(sources.iter().zip(files)) {
@@ -179,11 +183,17 @@ impl Dataset {
                 resolved: file.resolved,
             });
             data.examples.reserve(file.rows.len());
+            let joined = joined && matches!(file.label, LabelColumns::One(_));
             for row in file.rows {
                 let at = || rows::at(source, row.line);
                 let expected = *paired.get_or_insert(row.pair.is_some());
                 if row.pair.is_some() != expected {
                     return Err(DataError::PairMix { at: at(), expected });
+                }
+                if let (true, Cell::One(label)) = (joined, &row.label)
+                    && label.contains(['|', ';', ','])
+                {
+                    return Err(DataError::Joined { at: at(), label: label.clone() });
                 }
                 let target = target(task, &data.labels, row.label, at)?;
                 data.examples.push(Example {
@@ -199,7 +209,7 @@ impl Dataset {
     }
 
     /// Training needs two classes, or two numbers.
-    fn check_variety(&self, sources: &[Source]) -> Result<(), DataError> {
+    pub(crate) fn check_variety(&self, sources: &[Source]) -> Result<(), DataError> {
         let first = &self.examples[0].target;
         let value = match *first {
             Target::Class(id) => self.labels.name(id).unwrap_or_default().to_owned(),
@@ -389,6 +399,12 @@ fn detect_task(source: &Source, files: &[Rows], classes: bool) -> Result<Task, D
         }
         return ambiguous("the labels are numbers with fractions: single-label or regression".to_owned());
     }
+    let comma = |name: &str| is_decimal_comma(name) || name.parse::<f32>().is_ok();
+    if cells.clone().flat_map(names).all(comma) && cells.clone().flat_map(names).any(is_decimal_comma) {
+        return ambiguous(
+            "the labels look like numbers with decimal commas; for regression write points".to_owned(),
+        );
+    }
     if let Some((separator, label)) = joined(cells) {
         return ambiguous(format!(
             "`{label}` looks like several labels, which occur without each other too: --label-separator '{separator}' parts them; or is each the name of one"
@@ -403,7 +419,13 @@ fn joined<'a>(cells: impl Iterator<Item = &'a Cell>) -> Option<(char, &'a str)> 
     ['|', ';', ','].into_iter().find_map(|separator| {
         let mut counts = HashMap::<&str, usize>::new();
         let parts = |label: &'a str| label.split(separator).map(str::trim);
-        labels.iter().flat_map(|label| parts(label)).for_each(|part| *counts.entry(part).or_default() += 1);
+        for label in &labels {
+            // once of each label
+            let mut seen = HashSet::new();
+            parts(label)
+                .filter(|part| seen.insert(*part))
+                .for_each(|part| *counts.entry(part).or_default() += 1);
+        }
         let several: Vec<&str> = labels.iter().copied().filter(|label| label.contains(separator)).collect();
         let known = |label: &&&'a str| parts(label).all(|part| counts[part] > 1);
         let plain = several.len() > 1 && several.iter().filter(known).count() * 5 >= several.len() * 4;
@@ -425,11 +447,6 @@ fn target(task: Task, labels: &Labels, cell: Cell, at: impl Fn() -> Place) -> Re
             labels: labels.names().to_vec(),
         })
     };
-    if let (Task::MultiLabel, Cell::One(label)) = (task, &cell)
-        && label.contains(['|', ';', ','])
-    {
-        return Err(DataError::Joined { at: at(), label: label.clone() });
-    }
     if task == Task::MultiLabel {
         let mut ids = names(&cell).map(id).collect::<Result<Vec<u32>, _>>()?;
         ids.sort_unstable();

@@ -31,7 +31,7 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
         if fields.len() != names.len() {
             let hint = match record.lines > 1 {
                 true => {
-                    "; the row spans lines: is a quote never closed? (`quoting = false` makes it a character)"
+                    "; the row spans lines: is a quote never closed? (--quoting false makes it a character)"
                 }
                 false if quoting => "; a field that holds the delimiter needs quotes",
                 false => "",

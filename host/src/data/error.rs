@@ -108,7 +108,7 @@ fn options(keys: &str) -> String {
 }
 
 /// Digits, a comma, digits.
-fn is_decimal_comma(text: &str) -> bool {
+pub(super) fn is_decimal_comma(text: &str) -> bool {
     text.split_once(',').is_some_and(|(whole, rest)| {
         let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
         digits(whole.trim_start_matches(['-', '+'])) && digits(rest)

@@ -4,7 +4,7 @@ use std::path::Path;
 /// Reads texts whose labels are not there or not wanted: CSV, TSV and JSON by the names of their text columns, lines that begin as
 /// fastText's do without their labels, any other file as one text a line.
 ///
-/// Columns that `like` names are taken where the file has them.
+/// Columns that `like` names are taken where the file has them; where `like` is unlabelled itself it says how the file is read.
 ///
 /// With `paired`, every row has two texts (in plain text with a tab between); without it, the two texts of a row count as
 /// two.
@@ -21,9 +21,12 @@ pub fn unlabelled(
     let found: Vec<(u32, String, Option<String>)> = if table {
         let source = Source { unlabelled: true, ..Source::new(path) };
         let named = |column: &Option<Column>| column.clone().filter(|c| matches!(c, Column::Name(_)));
-        let named = Source { text: named(&like.text), pair: named(&like.pair), ..source.clone() };
+        let named = match like.unlabelled {
+            true => Source { path: path.to_owned(), ..like.clone() },
+            false => Source { text: named(&like.text), pair: named(&like.pair), ..source.clone() },
+        };
         let read = match rows::read(&named) {
-            Err(DataError::MissingColumn { .. }) => rows::read(&source)?,
+            Err(DataError::MissingColumn { .. }) if !like.unlabelled => rows::read(&source)?,
             read => read?,
         };
         read.rows.into_iter().map(|row| (row.line, row.text, row.pair)).collect()

@@ -49,7 +49,7 @@ pub struct Fitted {
     pub out_of_scope_recall: Option<f64>,
 }
 
-/// Fits the decision to int8 logits `[examples, width]` of held-out data. Whether to answer is decided by the probability of the
+/// Fits the decision to logits `[examples, width]` of held-out data. Whether to answer is decided by the probability of the
 /// best label or, with `false_reject`, by the energy where that leaves more of the texts out of scope without an answer.
 pub fn fit_decision(
     data: &Dataset,
@@ -148,11 +148,8 @@ impl Fitted {
             (abstention, self.coverage, self.error)
         {
             let (coverage, error) = (points(coverage), points(error));
-            if coverage == "0.00" {
-                notes.push(
-                    "however sure, too many answers would be wrong: none is given (decision.max_error)"
-                        .into(),
-                );
+            if self.coverage == Some(0.0) {
+                notes.push("no text was sure enough for an answer".into());
             }
             let what = match certainty {
                 Certainty::Probability => "a probability",

@@ -86,7 +86,7 @@ pub(super) fn pack(
     };
     let judged = compare(&prepared.dev, &on_dev)?;
     let gate = Gate {
-        max_drop: Some(recipe.quantize.max_drop(prepared.dev.len())),
+        max_drop: Some(recipe.quantize.max_drop(prepared.criterion.metric, prepared.dev.len())),
         max_drop_per_class: recipe.quantize.max_drop_per_class,
     };
     let verdict = gate.check(&judged);

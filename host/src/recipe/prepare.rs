@@ -6,7 +6,7 @@ use super::step::{hex, json};
 use super::windows::windowed;
 use super::{Files, Recipe, TextWindows, base};
 use crate::bert::{Checkpoint, Classifier, ProblemType, TokenizerFiles};
-use crate::data::{self, DataError, Dataset, Example, Labels, Task};
+use crate::data::{self, DataError, Dataset, Example, Labels, Task, Warning};
 use crate::metrics::Metric;
 use crate::train::{self, Criterion, Encoded};
 use goldcrest_edge::tokenizer::{Encoding, Tokenizer};
@@ -52,23 +52,24 @@ impl Prepared {
             note(format!("{}: {}", file.path.display(), file.reading));
         }
         train.warnings().iter().for_each(|w| note(w.to_string()));
-        let mut apart = |train: &mut Dataset, held_out: &Dataset| {
-            let found = data::remove_overlap(train, held_out, recipe.data.remove_overlap);
+        let mut apart = |data: &mut Dataset, held_out: &Dataset, what: &'static str| {
+            let found = data::remove_overlap(data, held_out, recipe.data.remove_overlap);
             found.iter().for_each(|warning| note(warning.to_string()));
-            match train.is_empty() {
-                true => Err(RunError::NothingLeft { held_out: held_out.files[0].path.clone() }),
+            match data.is_empty() {
+                true => Err(RunError::NothingLeft { what, held_out: held_out.files[0].path.clone() }),
                 false => Ok(()),
             }
         };
+        let (learn, choose) = ("learn from", "choose on");
         // before some are held out: what chooses must not be what measures
         if let Some(test) = &test {
-            apart(&mut train, test)?;
+            apart(&mut train, test, learn)?;
         }
         let dev = match given {
             Some(mut dev) => {
-                apart(&mut train, &dev)?;
+                apart(&mut train, &dev, learn)?;
                 if let Some(test) = &test {
-                    apart(&mut dev, test)?;
+                    apart(&mut dev, test, choose)?;
                 }
                 dev
             }
@@ -79,14 +80,15 @@ impl Prepared {
                 split.held_out
             }
         };
-        if let Some(warning) = train.absent() {
-            note(warning.to_string());
+        train.check_variety(&sources(&recipe.data.train))?;
+        if let Some(Warning::Absent { labels, .. }) = train.absent() {
+            note(format!("labels without a row to learn from: {}", labels.join(", ")));
         }
         let unmeasured = dev.class_counts().iter().filter(|count| **count == 0).count();
         if unmeasured > 0 {
             let all = dev.labels.len();
             note(format!(
-                "{unmeasured} of {all} labels have no row to choose on: how well they do is not measured"
+                "{unmeasured} of {all} labels have no row to choose on: how well they do decides nothing"
             ));
         }
         if recipe.data.symmetric {
@@ -223,7 +225,6 @@ impl Prepared {
 /// What is said where many words hold characters that the base does not have.
 fn unknown(texts: &Encoded, files: &TokenizerFiles) -> Result<Option<String>, RunError> {
     const MANY: f64 = 0.01;
-    const CHARACTERS: usize = 200;
     const SHOWN: usize = 5;
     let tokenizer = Tokenizer::new(files.vocab.as_bytes(), files.settings()).map_err(train::Error::from)?;
     let unknown = tokenizer.special_tokens().unk;
@@ -237,26 +238,23 @@ fn unknown(texts: &Encoded, files: &TokenizerFiles) -> Result<Option<String>, Ru
     let mut counts = HashMap::<char, usize>::new();
     let examples = texts.data.examples.iter();
     for text in examples.flat_map(|example| [Some(&example.text), example.pair.as_ref()]).flatten() {
-        text.chars().filter(|c| !c.is_ascii()).for_each(|c| *counts.entry(c).or_default() += 1);
+        text.chars().filter(|c| !c.is_whitespace()).for_each(|c| *counts.entry(c).or_default() += 1);
     }
-    let mut counts: Vec<(char, usize)> = counts.into_iter().collect();
-    counts.sort_by_key(|&(c, count)| (Reverse(count), c));
     let mut encoding = Box::<Encoding>::default();
-    let is_unknown = |&(c, _): &(char, usize)| {
+    let mut is_unknown = |c: char| {
         let encoded = tokenizer.encode(c.encode_utf8(&mut [0; 4]), None, 8, &mut encoding);
         encoded.is_ok() && encoding.ids().contains(&unknown)
     };
-    let shown: Vec<String> = counts
-        .into_iter()
-        .take(CHARACTERS)
-        .filter(is_unknown)
-        .take(SHOWN)
-        .map(|(c, _)| c.to_string())
-        .collect();
+    let mut counts: Vec<(char, usize)> = counts.into_iter().filter(|&(c, _)| is_unknown(c)).collect();
+    counts.sort_by_key(|&(c, count)| (Reverse(count), c));
+    let shown: Vec<String> = counts.into_iter().take(SHOWN).map(|(c, _)| c.to_string()).collect();
+    let why = match shown.is_empty() {
+        true => "very long words".to_owned(),
+        false => shown.join(" "),
+    };
+    let share = share * 100.0;
     Ok(Some(format!(
-        "the base does not know {:.0} % of the words, most often because of {}: to it they are all the same; one that knows them would do better",
-        share * 100.0,
-        shown.join(" ")
+        "the base does not know {share:.0} % of the word pieces, most often because of {why}: to it they are all the same"
     )))
 }
 

@@ -110,9 +110,9 @@ pub enum RunError {
     #[error("{key} {problem}")]
     Unsuitable { key: &'static str, problem: String },
     #[error(
-        "nothing is left to learn from: all texts are also in {held_out}; give other data, or `remove_overlap = false` under [data]"
+        "nothing is left to {what}: all texts are also in {}; give other data, or `remove_overlap = false` under [data]", held_out.display()
     )]
-    NothingLeft { held_out: PathBuf },
+    NothingLeft { what: &'static str, held_out: PathBuf },
     #[error("a bundle of this recipe would be refused: {0}")]
     Manifest(#[from] goldcrest_edge::bundle::ManifestError),
     #[error("distill.student {0}")]

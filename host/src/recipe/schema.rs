@@ -69,7 +69,7 @@ pub struct DataFiles {
     pub delimiter: Option<char>,
     /// Between several labels in one column.
     pub label_separator: Option<String>,
-    /// Share of `train` that becomes dev where no `dev` is given: 0.1.
+    /// Share of `train` that becomes dev where no `dev` is given: 0.1, and a row at least of each class of five texts or more.
     pub dev_fraction: Option<f64>,
     /// Takes rows whose text is also in `test` out of training and `dev`, and those in `dev` out of training: true. A pair is
     /// the same whichever text comes first.
@@ -196,7 +196,7 @@ impl Pooler {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Quantize {
-    /// Points (hundredths) of the metric that int8 may lose. When not given 0.5, or what one row of dev is where that is more.
+    /// Points (hundredths) of the metric that int8 may lose. When not given 0.5, or for accuracy what one row of dev is where that is more.
     pub max_drop: Option<f64>,
     /// Points of F1 that each class may lose; no limit when not given.
     pub max_drop_per_class: Option<f64>,
@@ -283,9 +283,10 @@ impl Quantize {
         self.wider && self.aware != Aware::Never
     }
 
-    /// Points that int8 may lose on so many rows: as the recipe says, or half a point, or one row.
-    pub(super) fn max_drop(&self, rows: usize) -> f64 {
-        self.max_drop.unwrap_or((100.0 / rows.max(1) as f64).max(0.5))
+    /// Points that int8 may lose on so many rows: as the recipe says, or half a point, or of accuracy one row.
+    pub(super) fn max_drop(&self, metric: Metric, rows: usize) -> f64 {
+        let one_row = if metric == Metric::Accuracy { 100.0 / rows.max(1) as f64 } else { 0.0 };
+        self.max_drop.unwrap_or(one_row.max(0.5))
     }
 
     /// Bits of the word embeddings: as the recipe says, or as planned.

@@ -4,7 +4,7 @@ use super::base;
 use super::run::{Progress, RunError, Watch};
 use super::step::{fingerprint, hex, json};
 use crate::bert::{Checkpoint, Classifier, Pooling};
-use crate::data::{self, Column, Dataset, Example, Labels, Source, Target, Task};
+use crate::data::{self, Dataset, Example, Labels, Source, Target, Task};
 use crate::distill::{
     HiddenTeacher, Imitation, Layers, chosen_layers, cut_layers, piece_counts, prune_vocabulary,
 };
@@ -45,8 +45,8 @@ pub struct Shrink {
     pub vocabulary: usize,
     /// Files of texts to learn from, of which labels are not read.
     pub texts: Vec<PathBuf>,
-    /// Their column of the text, by name, where none has a usual one.
-    pub column: Option<String>,
+    /// How they are read; the path is not looked at.
+    pub reading: Source,
     /// Longest text in word pieces.
     pub max_tokens: usize,
     /// How it learns.
@@ -72,9 +72,9 @@ pub fn shrink(shrink: &Shrink, watch: Watch) -> Result<(), RunError> {
         format!("{layers:?} {:?} {}", shrink.pooling, shrink.max_tokens),
         json(&shrink.training),
     ];
-    let column = shrink.column.clone().map(Column::Name);
+    let reading = Source { unlabelled: true, ..shrink.reading.clone() };
     for path in &shrink.texts {
-        texts.extend(data::unlabelled(path, false, &Source { text: column.clone(), ..Source::new(path) })?);
+        texts.extend(data::unlabelled(path, false, &reading)?);
         parts.push(hex(&Sha256::digest(std::fs::read(path).map_err(RunError::io(path))?)));
     }
     let examples = texts.into_iter().map(|(text, pair)| Example {

@@ -72,8 +72,6 @@ struct Course<'a> {
     recipe: &'a Recipe,
     distill: &'a Distill,
     teachers: &'a [PathBuf],
-    /// Whose pairs are learned from too.
-    compares: Option<&'a Compares>,
     prepared: &'a Prepared,
     /// Of everything that all stages are made from.
     print: String,
@@ -81,6 +79,8 @@ struct Course<'a> {
     count: usize,
     /// Of the texts: one teacher more does not make the others be asked again.
     texts: String,
+    /// Texts that came without labels, until they are in the set.
+    unlabelled: Vec<(String, Option<String>)>,
     transfer: Option<TransferSet>,
 }
 
@@ -102,43 +102,27 @@ impl<'a> Course<'a> {
         parts.push(format!("{} {} {}", distill.replaced, distill.spliced, distill.seed(&recipe.train)));
         // its texts are kept out of the set
         parts.extend(prepared.test.as_ref().map(|test| hex(&test.digest())));
-        let apart: Vec<&str> = prepared.out_of_scope.iter().map(|(text, _)| text.as_str()).collect();
-        if !apart.is_empty() {
-            parts.push(fingerprint(&apart));
+        if !prepared.out_of_scope.is_empty() {
+            parts.push(json(&prepared.out_of_scope));
         }
         let of = |parts: &[String]| fingerprint(&parts.iter().map(String::as_str).collect::<Vec<_>>());
         let texts = of(&parts);
         for teacher in &teachers[1..] {
             parts.push(base::digest(teacher)?);
         }
-        let mut course = Self {
-            recipe,
-            distill,
-            teachers,
-            compares,
-            prepared,
-            print: of(&parts),
-            count: 0,
-            texts,
-            transfer: None,
-        };
-        let spliced = if prepared.train.is_paired() { 0.0 } else { distill.spliced };
+        let paired = prepared.train.is_paired();
+        let mut unlabelled = Vec::new();
+        for path in &distill.unlabelled {
+            unlabelled.extend(recipe.data.unlabelled(path, paired)?);
+        }
+        if let Some(compares) = compares {
+            unlabelled.extend(compares.unlabelled()?);
+        }
+        let spliced = if paired { 0.0 } else { distill.spliced };
         let made = prepared.train.len() as f64 * (distill.replaced + spliced);
-        course.count = prepared.train.len() + course.without_labels()?.len() + made as usize;
-        Ok(course)
-    }
-
-    /// The texts that come without labels.
-    fn without_labels(&self) -> Result<Vec<(String, Option<String>)>, RunError> {
-        let paired = self.prepared.train.is_paired();
-        let mut texts = Vec::new();
-        for path in &self.distill.unlabelled {
-            texts.extend(self.recipe.data.unlabelled(path, paired)?);
-        }
-        if let Some(compares) = self.compares {
-            texts.extend(compares.unlabelled()?);
-        }
-        Ok(texts)
+        let count = prepared.train.len() + unlabelled.len() + made as usize;
+        let print = of(&parts);
+        Ok(Self { recipe, distill, teachers, prepared, print, count, texts, unlabelled, transfer: None })
     }
 
     /// The model that the first stage cuts.
@@ -155,7 +139,7 @@ impl<'a> Course<'a> {
                 seed: self.distill.seed(&self.recipe.train),
             };
             let teacher = base::load(&self.teachers[0])?;
-            let (texts, apart) = (self.without_labels()?, self.prepared.apart());
+            let (texts, apart) = (std::mem::take(&mut self.unlabelled), self.prepared.apart());
             let set = TransferSet::new(&self.prepared.train, texts, &apart, &teacher, augment)?;
             watch(Progress::Note(&format!(
                 "{} texts to learn from: {} with labels, {} without",

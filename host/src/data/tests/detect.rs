@@ -169,6 +169,15 @@ fn several_labels_in_a_cell_are_noticed() {
     // names with a comma of their own
     let cities = "text,label\na,\"Austin, TX\"\nb,\"Dallas, TX\"\nc,\"Boston, MA\"\nd,\"Austin, TX\"\n";
     assert_eq!(read("a.csv", cities).unwrap().labels.len(), 3);
+    let twice = "text,label\na,\"New York, New York\"\nb,\"Baden, Baden\"\nc,x\nd,x\n";
+    assert_eq!(read("a.csv", twice).unwrap().labels.len(), 3);
+    // and of several labels, where train parts them in another way
+    let train = folder.file("t.txt", "__label__a,b __label__c one\n__label__c two\n");
+    let train = Dataset::read(&[train], None, None).unwrap();
+    let dev = train.read_like(&[folder.file("d.txt", "__label__a,b three\n")]).unwrap();
+    assert_eq!(dev.examples[0].target, Target::Classes(vec![0]));
+    let error = message(read("a.csv", "text;label\na;3,5\nb;4,5\nc;3,0\n"));
+    assert!(error.contains("decimal commas"), "{error}");
 }
 
 #[test]
