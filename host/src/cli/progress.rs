@@ -48,7 +48,7 @@ impl Display {
                 self.bar.set_message(format!("loss {:.4}", self.loss));
             }
             Progress::Training(Event::Evaluated { step, value, best, .. }) => {
-                let mark = if best { "  best so far" } else { "" };
+                let mark = if best { "  kept" } else { "" };
                 let steps = self.steps;
                 self.line(&format!("  step {step} of {steps}: dev {:.2}{mark}", value * 100.0));
             }

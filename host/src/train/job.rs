@@ -64,7 +64,7 @@ pub enum Event<'a> {
         metrics: &'a Metrics,
         /// The one that decides.
         value: f64,
-        /// It is the best so far.
+        /// It is kept, until another one is.
         best: bool,
     },
 }
@@ -87,7 +87,8 @@ const SAVE_SHARE: u32 = 20;
 /// Updates between lines of the log.
 const LOG_EVERY: u64 = 20;
 
-/// Trains, keeps the checkpoint that is best on dev, and leaves it in the job's folder and in the model.
+/// Trains, keeps the checkpoint that is best on dev, and leaves it in the job's folder and in the model. Of equally good ones it is
+/// the last, and where dev has few rows all are equally good that differ by no more than chance.
 ///
 /// # Errors
 /// [`Error`]; what was saved stays and is continued by the next call.
@@ -114,6 +115,7 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
         loss_sum: 0.0,
         loss_count: 0,
         best: None,
+        highest: None,
         since_best: 0,
         seconds: 0.0,
     });
@@ -272,7 +274,7 @@ fn gradients_of(
     Ok(total)
 }
 
-/// Measures the weights, or their average where there is one, and keeps them if they are the best so far.
+/// Measures the weights, or their average where there is one, and keeps them if none was better.
 fn evaluate(
     job: &mut Job,
     memory: &mut Memory,
@@ -297,10 +299,13 @@ fn measure(job: &Job, at: &mut Position, log: &mut Log, watch: &mut dyn FnMut(Ev
     let thresholds = fitted.then(|| metrics::thresholds(&dev.data, &logits));
     let metrics = metrics::measure(&dev.data, &logits, thresholds.as_deref())?;
     let value = metrics.get(criterion.metric).unwrap_or(f64::NAN);
-    // what was learned longer takes the place of what is only as good: few texts cannot tell them apart
-    let best = at.best.is_none_or(|(best, _)| value >= best);
-    let better = at.best.is_none_or(|(best, step)| value > best || (step == 0 && value == best));
+    // what was learned longer takes the place of what is only as good
+    let better = at.highest.is_none_or(|(highest, step)| value > highest || (step == 0 && value == highest));
+    if better {
+        at.highest = Some((value, at.step));
+    }
     at.since_best = if better { 0 } else { at.since_best + 1 };
+    let best = at.highest.is_none_or(|(highest, _)| value >= highest - chance(highest, dev.data.len()));
     if best {
         at.best = Some((value, at.step));
         job.model.checkpoint().save(&job.folder.join("best"))?;
@@ -308,6 +313,19 @@ fn measure(job: &Job, at: &mut Position, log: &mut Log, watch: &mut dyn FnMut(Ev
     log.write(serde_json::json!({"step": at.step, "dev": value, "best": best, "metrics": metrics}))?;
     watch(Event::Evaluated { step: at.step, metrics: &metrics, value, best });
     Ok(())
+}
+
+/// By how much the figures of equally good checkpoints differ on so few rows: one standard error of a share, or one row. Of more
+/// rows the best figure decides, by however little.
+fn chance(figure: f64, rows: usize) -> f64 {
+    const FEW: usize = 200;
+    if rows >= FEW {
+        return 0.0;
+    }
+    let rows = rows.max(1) as f64;
+    // as if one more had been right and one wrong
+    let share = (figure.clamp(0.0, 1.0) * rows + 1.0) / (rows + 2.0);
+    (share * (1.0 - share) / rows).sqrt().max(1.0 / rows) + 1e-9
 }
 
 /// Loads the best checkpoint and writes it to the job's folder. It stays where it was until the run's state is gone: a
@@ -348,5 +366,19 @@ impl Log {
 
     fn write(&mut self, line: serde_json::Value) -> Result<(), Error> {
         writeln!(self.file, "{line}").map_err(Error::io(&self.path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_rows_cannot_tell_checkpoints_apart() {
+        // one standard error
+        assert!((chance(0.8, 100) - 0.04).abs() < 1e-3);
+        // all right: one row may be wrong by chance
+        assert!(chance(1.0, 20) >= 0.05 && chance(1.0, 20) < 0.1);
+        assert_eq!(chance(0.8, 200), 0.0);
     }
 }

@@ -19,8 +19,10 @@ pub(super) struct Position {
     pub loss_sum: f64,
     /// How many.
     pub loss_count: u64,
-    /// Best figure so far and the step it was reached at.
+    /// Figure of the checkpoint that is kept, and its step.
     pub best: Option<(f64, u64)>,
+    /// Highest figure so far, and its step.
+    pub highest: Option<(f64, u64)>,
     /// Evaluations since then.
     pub since_best: usize,
     /// Seconds of training before this process.
