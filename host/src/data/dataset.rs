@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 
-use super::error::is_decimal_comma;
+use super::detect_task::detect_task;
 use super::rows::{self, Cell, Rows};
-use super::{DataError, LabelColumns, Labels, Place, Source, Task, Warning, detect};
+use super::{DataError, LabelColumns, Labels, Place, Source, Task, Warning};
 
 /// What an example is to be classified as.
 #[derive(Clone, Debug, PartialEq)]
@@ -358,79 +358,12 @@ impl Dataset {
 }
 
 /// The label names of a cell.
-fn names(label: &Cell) -> impl Iterator<Item = &str> {
+pub(super) fn names(label: &Cell) -> impl Iterator<Item = &str> {
     let names = match label {
         Cell::One(name) => std::slice::from_ref(name),
         Cell::Many(names) => names,
     };
     names.iter().map(String::as_str).filter(|name| !name.is_empty())
-}
-
-/// More different numbers with fractions than this are no names of classes.
-const FRACTIONS: usize = 20;
-
-/// `classes`: labels are given, so it is not regression.
-fn detect_task(source: &Source, files: &[Rows], classes: bool) -> Result<Task, DataError> {
-    let cells = files.iter().flat_map(|file| &file.rows).map(|row| &row.label);
-    let ambiguous =
-        |problem: String| Err(DataError::Ambiguous { path: source.path.clone(), problem, option: "task" });
-    if cells.clone().any(|cell| matches!(cell, Cell::Many(_))) {
-        return Ok(Task::MultiLabel);
-    }
-    if classes {
-        return Ok(Task::SingleLabel);
-    }
-    let column = files[0].label.columns().first().map_or("", String::as_str);
-    if detect::last_word(column) == detect::SCORE {
-        return Ok(Task::Regression);
-    }
-    if detect::same(column, detect::LABELS)
-        && cells.clone().flat_map(names).any(|name| name.contains([',', ';', '|']))
-    {
-        return ambiguous(format!(
-            "`{column}` may hold several labels (then also give --label-separator) or one"
-        ));
-    }
-    let number = |cell: &Cell| names(cell).all(|name| name.parse::<f32>().is_ok());
-    let integer = |cell: &Cell| names(cell).all(|name| name.parse::<i64>().is_ok());
-    if cells.clone().all(number) && !cells.clone().all(integer) {
-        if cells.flat_map(names).collect::<HashSet<_>>().len() > FRACTIONS {
-            return Ok(Task::Regression);
-        }
-        return ambiguous("the labels are numbers with fractions: single-label or regression".to_owned());
-    }
-    let comma = |name: &str| is_decimal_comma(name) || name.parse::<f32>().is_ok();
-    if cells.clone().flat_map(names).all(comma) && cells.clone().flat_map(names).any(is_decimal_comma) {
-        return ambiguous(
-            "the labels look like numbers with decimal commas; for regression write points".to_owned(),
-        );
-    }
-    if let Some((separator, label)) = joined(cells) {
-        return ambiguous(format!(
-            "`{label}` looks like several labels, which occur without each other too: --label-separator '{separator}' parts them; or is each the name of one"
-        ));
-    }
-    Ok(Task::SingleLabel)
-}
-
-/// What seems to part several labels in a cell, and such a cell: most of what it parts occurs elsewhere, alone or with others.
-fn joined<'a>(cells: impl Iterator<Item = &'a Cell>) -> Option<(char, &'a str)> {
-    let labels: HashSet<&str> = cells.flat_map(names).collect();
-    ['|', ';', ','].into_iter().find_map(|separator| {
-        let mut counts = HashMap::<&str, usize>::new();
-        let parts = |label: &'a str| label.split(separator).map(str::trim);
-        for label in &labels {
-            // once of each label
-            let mut seen = HashSet::new();
-            parts(label)
-                .filter(|part| seen.insert(*part))
-                .for_each(|part| *counts.entry(part).or_default() += 1);
-        }
-        let several: Vec<&str> = labels.iter().copied().filter(|label| label.contains(separator)).collect();
-        let known = |label: &&&'a str| parts(label).all(|part| counts[part] > 1);
-        let plain = several.len() > 1 && several.iter().filter(known).count() * 5 >= several.len() * 4;
-        plain.then(|| (separator, several.into_iter().min().unwrap_or_default()))
-    })
 }
 
 fn target(task: Task, labels: &Labels, cell: Cell, at: impl Fn() -> Place) -> Result<Target, DataError> {

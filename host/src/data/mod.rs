@@ -7,6 +7,7 @@ mod batch;
 mod dataset;
 mod delimited;
 mod detect;
+mod detect_task;
 mod encoding;
 mod error;
 mod json;

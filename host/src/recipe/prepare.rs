@@ -1,17 +1,17 @@
-//! The data of a recipe: read, split, overlap removed.
+//! What the steps of a run work on.
 
 use super::run::{Progress, RunError, Watch};
 use super::schema::MAX_TOKENS;
+use super::sides::Sides;
 use super::step::{hex, json};
+use super::unknown::unknown;
 use super::windows::windowed;
 use super::{Files, Recipe, TextWindows, base};
 use crate::bert::{Checkpoint, Classifier, ProblemType, TokenizerFiles};
-use crate::data::{self, DataError, Dataset, Example, Labels, Task, Warning};
+use crate::data::{self, Dataset, Example, Task};
 use crate::metrics::Metric;
 use crate::train::{self, Criterion, Encoded};
-use goldcrest_edge::tokenizer::{Encoding, Tokenizer};
-use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 /// What the steps of a run work on.
 pub(super) struct Prepared {
@@ -31,69 +31,11 @@ const MANY: usize = 20;
 
 impl Prepared {
     pub fn read(recipe: &Recipe, watch: &mut dyn FnMut(Progress)) -> Result<Self, RunError> {
-        let labels = recipe.task.labels.clone().map(Labels::ordered).transpose()?;
-        let sources = |files: &Files| recipe.data.sources(files);
-        let mut train = Dataset::read(&sources(&recipe.data.train), recipe.task.kind, labels)?;
-        let unsuitable = |(key, problem)| RunError::Unsuitable { key, problem };
-        recipe.suits(train.task).map_err(unsuitable)?;
-        if recipe.data.symmetric && !train.is_paired() {
-            let (path, problem) =
-                (train.files[0].path.clone(), "is true, but no row has two texts".to_owned());
-            return Err(DataError::Option { path, option: "symmetric", problem }.into());
-        }
-        let read = |files: &Option<Files>, train: &Dataset| {
-            files.as_ref().map(|files| train.read_like(&sources(files))).transpose()
-        };
-        let test = read(&recipe.data.test, &train)?;
-        let mut note = |text: String| watch(Progress::Note(&text));
-        let given = read(&recipe.data.dev, &train)?;
-        for file in [Some(&train), given.as_ref(), test.as_ref()].into_iter().flatten().flat_map(|d| &d.files)
-        {
-            note(format!("{}: {}", file.path.display(), file.reading));
-        }
-        train.warnings().iter().for_each(|w| note(w.to_string()));
-        let mut apart = |data: &mut Dataset, held_out: &Dataset, what: &'static str| {
-            let found = data::remove_overlap(data, held_out, recipe.data.remove_overlap);
-            found.iter().for_each(|warning| note(warning.to_string()));
-            match data.is_empty() {
-                true => Err(RunError::NothingLeft { what, held_out: held_out.files[0].path.clone() }),
-                false => Ok(()),
-            }
-        };
-        let (learn, choose) = ("learn from", "choose on");
-        // before some are held out: what chooses must not be what measures
-        if let Some(test) = &test {
-            apart(&mut train, test, learn)?;
-        }
-        let dev = match given {
-            Some(mut dev) => {
-                apart(&mut train, &dev, learn)?;
-                if let Some(test) = &test {
-                    apart(&mut dev, test, choose)?;
-                }
-                dev
-            }
-            None => {
-                let split = data::split(&train, recipe.data.dev_fraction(), recipe.data.seed)?;
-                note(format!("{} of {} rows are held out as dev", split.held_out.len(), train.len()));
-                train = split.train;
-                split.held_out
-            }
-        };
-        train.check_variety(&sources(&recipe.data.train))?;
-        if let Some(Warning::Absent { labels, .. }) = train.absent() {
-            note(format!("labels without a row to learn from: {}", labels.join(", ")));
-        }
-        let unmeasured = dev.class_counts().iter().filter(|count| **count == 0).count();
-        if unmeasured > 0 {
-            let all = dev.labels.len();
-            note(format!(
-                "{unmeasured} of {all} labels have no row to choose on: how well they do decides nothing"
-            ));
-        }
+        let Sides { mut train, dev, test } = Sides::read(recipe, watch)?;
         if recipe.data.symmetric {
             train.add_swapped();
         }
+        let mut note = |text: String| watch(Progress::Note(&text));
         let rows = |d: &Dataset| d.len();
         let labels = match train.task {
             Task::Regression => String::new(),
@@ -220,42 +162,6 @@ impl Prepared {
             }
         }
     }
-}
-
-/// What is said where many words hold characters that the base does not have.
-fn unknown(texts: &Encoded, files: &TokenizerFiles) -> Result<Option<String>, RunError> {
-    const MANY: f64 = 0.01;
-    const SHOWN: usize = 5;
-    let tokenizer = Tokenizer::new(files.vocab.as_bytes(), files.settings()).map_err(train::Error::from)?;
-    let unknown = tokenizer.special_tokens().unk;
-    let ids = texts.tokens.iter().flat_map(|tokens| &tokens.ids);
-    let (mut pieces, mut lost) = (0usize, 0usize);
-    ids.for_each(|id| (pieces, lost) = (pieces + 1, lost + usize::from(*id == unknown)));
-    let share = lost as f64 / pieces.saturating_sub(2 * texts.tokens.len()).max(1) as f64;
-    if share < MANY {
-        return Ok(None);
-    }
-    let mut counts = HashMap::<char, usize>::new();
-    let examples = texts.data.examples.iter();
-    for text in examples.flat_map(|example| [Some(&example.text), example.pair.as_ref()]).flatten() {
-        text.chars().filter(|c| !c.is_whitespace()).for_each(|c| *counts.entry(c).or_default() += 1);
-    }
-    let mut encoding = Box::<Encoding>::default();
-    let mut is_unknown = |c: char| {
-        let encoded = tokenizer.encode(c.encode_utf8(&mut [0; 4]), None, 8, &mut encoding);
-        encoded.is_ok() && encoding.ids().contains(&unknown)
-    };
-    let mut counts: Vec<(char, usize)> = counts.into_iter().filter(|&(c, _)| is_unknown(c)).collect();
-    counts.sort_by_key(|&(c, count)| (Reverse(count), c));
-    let shown: Vec<String> = counts.into_iter().take(SHOWN).map(|(c, _)| c.to_string()).collect();
-    let why = match shown.is_empty() {
-        true => "very long words".to_owned(),
-        false => shown.join(" "),
-    };
-    let share = share * 100.0;
-    Ok(Some(format!(
-        "the base does not know {share:.0} % of the word pieces, most often because of {why}: to it they are all the same"
-    )))
 }
 
 /// How long inputs may be by the texts, where the recipe leaves it open.

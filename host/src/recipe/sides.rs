@@ -1,0 +1,79 @@
+//! What is learned from, what chooses and what measures, with no text in two of them.
+
+use super::run::{Progress, RunError, Watch};
+use super::{Files, Recipe};
+use crate::data::{self, DataError, Dataset, Labels, Warning};
+
+/// The sides of the data.
+pub(super) struct Sides {
+    pub train: Dataset,
+    pub dev: Dataset,
+    pub test: Option<Dataset>,
+}
+
+impl Sides {
+    /// Reads them. Texts of `test` stand in neither of the others, those of `dev` not in `train`, unless the recipe keeps them.
+    pub fn read(recipe: &Recipe, watch: Watch) -> Result<Self, RunError> {
+        let labels = recipe.task.labels.clone().map(Labels::ordered).transpose()?;
+        let sources = |files: &Files| recipe.data.sources(files);
+        let mut train = Dataset::read(&sources(&recipe.data.train), recipe.task.kind, labels)?;
+        let unsuitable = |(key, problem)| RunError::Unsuitable { key, problem };
+        recipe.suits(train.task).map_err(unsuitable)?;
+        if recipe.data.symmetric && !train.is_paired() {
+            let (path, problem) =
+                (train.files[0].path.clone(), "is true, but no row has two texts".to_owned());
+            return Err(DataError::Option { path, option: "symmetric", problem }.into());
+        }
+        let read = |files: &Option<Files>, train: &Dataset| {
+            files.as_ref().map(|files| train.read_like(&sources(files))).transpose()
+        };
+        let test = read(&recipe.data.test, &train)?;
+        let mut note = |text: String| watch(Progress::Note(&text));
+        let given = read(&recipe.data.dev, &train)?;
+        for file in [Some(&train), given.as_ref(), test.as_ref()].into_iter().flatten().flat_map(|d| &d.files)
+        {
+            note(format!("{}: {}", file.path.display(), file.reading));
+        }
+        train.warnings().iter().for_each(|w| note(w.to_string()));
+        let mut apart = |data: &mut Dataset, held_out: &Dataset, what: &'static str| {
+            let found = data::remove_overlap(data, held_out, recipe.data.remove_overlap);
+            found.iter().for_each(|warning| note(warning.to_string()));
+            match data.is_empty() {
+                true => Err(RunError::NothingLeft { what, held_out: held_out.files[0].path.clone() }),
+                false => Ok(()),
+            }
+        };
+        let (learn, choose) = ("learn from", "choose on");
+        // before some are held out: what chooses must not be what measures
+        if let Some(test) = &test {
+            apart(&mut train, test, learn)?;
+        }
+        let dev = match given {
+            Some(mut dev) => {
+                apart(&mut train, &dev, learn)?;
+                if let Some(test) = &test {
+                    apart(&mut dev, test, choose)?;
+                }
+                dev
+            }
+            None => {
+                let split = data::split(&train, recipe.data.dev_fraction(), recipe.data.seed)?;
+                note(format!("{} of {} rows are held out as dev", split.held_out.len(), train.len()));
+                train = split.train;
+                split.held_out
+            }
+        };
+        train.check_variety(&sources(&recipe.data.train))?;
+        if let Some(Warning::Absent { labels, .. }) = train.absent() {
+            note(format!("labels without a row to learn from: {}", labels.join(", ")));
+        }
+        let unmeasured = dev.class_counts().iter().filter(|count| **count == 0).count();
+        if unmeasured > 0 {
+            let all = dev.labels.len();
+            note(format!(
+                "{unmeasured} of {all} labels have no row to choose on: how well they do decides nothing"
+            ));
+        }
+        Ok(Self { train, dev, test })
+    }
+}
