@@ -1,0 +1,142 @@
+//! What is refused, and what is left out, before anything is trained.
+
+mod support;
+
+use goldcrest::bert::Checkpoint;
+use goldcrest::recipe::{Progress, Recipe, RunError, Until, run};
+use support::{SHAPES, checkpoint_with_pieces};
+
+/// An encoder without a head.
+fn base() -> Checkpoint {
+    let mut model = checkpoint_with_pieces(&SHAPES[2], 7);
+    model.tensors.retain(|name, _| !name.starts_with("classifier."));
+    model
+}
+
+#[test]
+fn a_size_too_small_for_any_student_is_refused_before_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    base().save(&path("base")).unwrap();
+    std::fs::write(path("data.csv"), "text,label\npiece1,a\npiece2,b\npiece3,a\npiece4,b\n").unwrap();
+    let text = "output = \"out\"\n[data]\ntrain = \"data.csv\"\ndev_fraction = 0.5\n[base]\ncheckpoint = \"base\"\n\
+                [distill]\nstudent = \"0.001 MB\"\n[pack]\nname = \"x\"\n";
+    let recipe = Recipe::parse(text, &path("recipe.toml")).unwrap();
+    let error = run(&recipe, Until::Pack, &mut |_| ()).unwrap_err();
+    assert!(matches!(error, RunError::Size(_)), "{error}");
+    assert!(!path("out/teacher").exists());
+}
+
+#[test]
+fn what_a_bundle_would_refuse_is_refused_before_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    base().save(&path("base")).unwrap();
+    let lines = (0..12).map(|i| format!("piece{i},piece{},{}\n", i + 1, ["a", "b"][i % 2]));
+    std::fs::write(path("data.csv"), "text1,text2,label\n".to_owned() + &lines.collect::<String>()).unwrap();
+    for (keys, said) in [
+        ("[task]\nmax_tokens = 4\n", "max_tokens"),
+        ("[task]\nwindows = { overlap = 2, most = 3 }\n", "windows"),
+        ("[task]\nmetric = \"pearson\"\n", "pearson"),
+        ("[pack]\nname = \"x\"\nbase_licence = \"a\\nb\"\n", "licence"),
+        (&format!("[pack]\nname = \"{}\"\n", "x".repeat(140)), "name must have 1 to 128 bytes"),
+    ] {
+        let pack = if keys.starts_with("[pack]") { "" } else { "[pack]\nname = \"x\"\n" };
+        let text = format!(
+            "output = \"out\"\n[data]\ntrain = \"data.csv\"\n[base]\ncheckpoint = \"base\"\n{keys}{pack}"
+        );
+        let error =
+            run(&Recipe::parse(&text, &path("recipe.toml")).unwrap(), Until::Pack, &mut |_| ()).unwrap_err();
+        assert!(error.to_string().contains(said), "{keys}: {error}");
+        assert!(!path("out").exists());
+    }
+}
+
+#[test]
+fn pairs_that_may_change_places_need_two_texts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("data.csv"), "text,label\npiece5,a\npiece6,b\n").unwrap();
+    let text = "output = \"out\"\n[data]\ntrain = \"data.csv\"\nsymmetric = true\n[base]\ncheckpoint = \"base\"\n[pack]\nname = \"x\"\n";
+    let recipe = Recipe::parse(text, &path("recipe.toml")).unwrap();
+    let error = run(&recipe, Until::Train, &mut |_| ()).unwrap_err().to_string();
+    assert!(error.contains("data.csv") && error.contains("`symmetric`"), "{error}");
+}
+
+#[test]
+fn what_would_do_nothing_is_refused_before_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    base().save(&path("base")).unwrap();
+    let rows = |label: fn(usize) -> String| -> String {
+        (0..20).map(|i| format!("piece{} piece{},{}\n", i + 5, i + 6, label(i))).collect()
+    };
+    std::fs::write(path("single.csv"), "text,label\n".to_owned() + &rows(|i| ["a", "b"][i % 2].into()))
+        .unwrap();
+    std::fs::write(path("number.csv"), "text,score\n".to_owned() + &rows(|i| format!("{i}.5"))).unwrap();
+    let several =
+        |i: usize| format!("{{\"text\":\"piece{}\",\"labels\":[\"{}\"]}}\n", i + 5, ["a", "b"][i % 2]);
+    std::fs::write(path("multi.jsonl"), (0..20).map(several).collect::<String>()).unwrap();
+    for (data, keys, said) in [
+        ("number.csv", "[train]\nclass_weights = \"balanced\"", "train.class_weights"),
+        ("number.csv", "[train]\nfocal = 2", "train.focal"),
+        ("number.csv", "[train]\nlabel_smoothing = 0.1", "train.label_smoothing"),
+        ("multi.jsonl", "[train]\nlabel_smoothing = 0.1", "train.label_smoothing"),
+        ("multi.jsonl", "[decision]\nfalse_reject = 0.1", "decision.false_reject"),
+        ("number.csv", "[decision]\nmax_error = 0.1", "decision.max_error"),
+        ("single.csv", "[train]\nclass_weights = { c = 2.0 }", "class_weights"),
+        ("single.csv", "[task]\nmax_tokens = 512", "positions"),
+        ("single.csv", "[[distill.stages]]\nlayers = 1\n[[distill.stages]]\nlayers = 2", "layers"),
+    ] {
+        let text = format!(
+            "output = \"out\"\n[data]\ntrain = \"{data}\"\n[base]\ncheckpoint = \"base\"\n{keys}\n[pack]\nname = \"x\"\n"
+        );
+        let recipe = Recipe::parse(&text, &path("recipe.toml")).unwrap();
+        let error = run(&recipe, Until::Pack, &mut |_| ()).unwrap_err().to_string();
+        assert!(error.contains(said), "{keys}: {error}");
+        assert!(!path("out").exists(), "{keys}");
+    }
+}
+
+#[test]
+fn what_is_measured_on_neither_teaches_nor_chooses() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    base().save(&path("base")).unwrap();
+    let row = |i: usize| format!("piece{} piece{},{}\n", i + 5, i + 6, ["a", "b"][i % 2]);
+    let rows =
+        |range: std::ops::Range<usize>| "text,label\n".to_owned() + &range.map(row).collect::<String>();
+    std::fs::write(path("train.csv"), rows(0..40)).unwrap();
+    std::fs::write(path("test.csv"), rows(0..20)).unwrap();
+    std::fs::write(path("dev.csv"), rows(15..25)).unwrap();
+    let notes = |dev: &str| {
+        let text = format!(
+            "output = \"out\"\n[data]\ntrain = \"train.csv\"\ntest = \"test.csv\"\n{dev}\n[base]\ncheckpoint = \"base\"\n[task]\nmax_tokens = 16\n\
+             [train]\nepochs = 0\n[pack]\nname = \"x\"\n"
+        );
+        let mut notes = String::new();
+        let recipe = Recipe::parse(&text, &path("recipe.toml")).unwrap();
+        // it ends where a head is missing: what was read is told before
+        let error = run(&recipe, Until::Train, &mut |progress| {
+            if let Progress::Note(note) = progress {
+                notes += &format!("{note}\n");
+            }
+        });
+        assert!(matches!(error, Err(RunError::NoHead { .. })));
+        notes
+    };
+    let split = notes("dev_fraction = 0.2");
+    assert!(split.contains("16 rows to learn from, 4 to choose on, 20 to measure on"), "{split}");
+    let given = notes("dev = \"dev.csv\"");
+    assert!(given.contains("15 rows to learn from, 5 to choose on, 20 to measure on"), "{given}");
+    std::fs::write(path("dev.csv"), rows(0..10)).unwrap();
+    let text = "output = \"out\"\n[data]\ntrain = \"train.csv\"\ndev = \"dev.csv\"\ntest = \"test.csv\"\n[base]\ncheckpoint = \"base\"\n";
+    let error =
+        run(&Recipe::parse(text, &path("recipe.toml")).unwrap(), Until::Train, &mut |_| ()).unwrap_err();
+    assert!(error.to_string().starts_with("nothing is left to choose on"), "{error}");
+    std::fs::write(path("dev.csv"), rows(0..40)).unwrap();
+    let text = "output = \"out\"\n[data]\ntrain = \"train.csv\"\ndev = \"dev.csv\"\n[base]\ncheckpoint = \"base\"\n[pack]\nname = \"x\"\n";
+    let error =
+        run(&Recipe::parse(text, &path("recipe.toml")).unwrap(), Until::Train, &mut |_| ()).unwrap_err();
+    assert!(matches!(error, RunError::NothingLeft { .. }), "{error}");
+}
