@@ -1,6 +1,7 @@
 //! Texts that a base cannot read.
 
 use super::run::RunError;
+use super::schema::MAX_TOKENS;
 use crate::bert::TokenizerFiles;
 use crate::train::{self, Encoded};
 use goldcrest_edge::tokenizer::{Encoding, Tokenizer};
@@ -20,17 +21,19 @@ pub(super) fn unknown(texts: &Encoded, files: &TokenizerFiles) -> Result<Option<
     if share < MANY {
         return Ok(None);
     }
-    let mut counts = HashMap::<char, usize>::new();
-    let examples = texts.data.examples.iter();
-    for text in examples.flat_map(|example| [Some(&example.text), example.pair.as_ref()]).flatten() {
-        text.chars().filter(|c| !c.is_whitespace()).for_each(|c| *counts.entry(c).or_default() += 1);
-    }
     let mut encoding = Box::<Encoding>::default();
-    let mut is_unknown = |c: char| {
-        let encoded = tokenizer.encode(c.encode_utf8(&mut [0; 4]), None, 8, &mut encoding);
+    let mut is_unknown = |text: &str| {
+        let encoded = tokenizer.encode(text, None, MAX_TOKENS[1], &mut encoding);
         encoded.is_ok() && encoding.ids().contains(&unknown)
     };
-    let mut counts: Vec<(char, usize)> = counts.into_iter().filter(|&(c, _)| is_unknown(c)).collect();
+    let mut counts = HashMap::<char, usize>::new();
+    let examples = texts.data.examples.iter();
+    let all = examples.flat_map(|example| [Some(&example.text), example.pair.as_ref()]).flatten();
+    for word in all.flat_map(|text| text.split_whitespace()).filter(|word| is_unknown(word)) {
+        word.chars().for_each(|c| *counts.entry(c).or_default() += 1);
+    }
+    let mut counts: Vec<(char, usize)> =
+        counts.into_iter().filter(|(c, _)| is_unknown(c.encode_utf8(&mut [0; 4]))).collect();
     counts.sort_by_key(|&(c, count)| (Reverse(count), c));
     let shown: Vec<String> = counts.into_iter().take(SHOWN).map(|(c, _)| c.to_string()).collect();
     let why = match shown.is_empty() {
@@ -41,4 +44,38 @@ pub(super) fn unknown(texts: &Encoded, files: &TokenizerFiles) -> Result<Option<
     Ok(Some(format!(
         "the base does not know {share:.0} % of the word pieces, most often because of {why}: to it they are all the same"
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Dataset, Example, Labels, Target, Task};
+
+    #[test]
+    fn what_the_base_lacks_is_named() {
+        let files = TokenizerFiles {
+            vocab: "[PAD]\n[UNK]\n[CLS]\n[SEP]\ngood\nday\na\n##a\n".into(),
+            lowercase: true,
+            strip_accents: None,
+            chinese_chars: true,
+            max_length: 16,
+        };
+        let said = |texts: &[&str]| {
+            let example = |text: &&str| Example {
+                text: text.to_string(),
+                pair: None,
+                target: Target::Value(0.0),
+                file: 0,
+                line: 1,
+            };
+            let examples = texts.iter().map(example).collect();
+            let data = Dataset { task: Task::Regression, labels: Labels::default(), examples, files: vec![] };
+            unknown(&Encoded::new(data, &files, 16).unwrap(), &files).unwrap()
+        };
+        assert_eq!(said(&["good day", "good aa"]), None);
+        let emoji = said(&["good 😀", "good 😀", "day 😢"]).unwrap();
+        assert!(emoji.contains("50 %") && emoji.contains("because of 😀 😢:"), "{emoji}");
+        let long = said(&[&"a".repeat(300), "good"]).unwrap();
+        assert!(long.contains("very long words"), "{long}");
+    }
 }
