@@ -107,7 +107,7 @@ fn feed(name: &str, ix: usize, inputs: usize) -> Result<Feed, Error> {
     let lower = name.to_lowercase();
     if lower.contains("position") {
         Err(Error::Unsupported(format!(
-            "input `{name}`: a model that is to count its positions itself is needed"
+            "input `{name}` is not given here; export a model that counts positions itself"
         )))
     } else if lower.contains("mask") {
         Ok(Feed::Mask)

@@ -19,6 +19,7 @@ pub use checkpoint::{Array, Checkpoint, POSITION_EMBEDDINGS, PROJECTION, WORD_EM
 pub use config::{Config, LayerShape, ProblemType, StudentShape};
 pub use error::Error;
 pub use gradients::Gradients;
+pub(crate) use model::bits_of;
 #[cfg(test)]
 pub(crate) use model::normal;
 pub use model::{Classifier, Rounding};

@@ -1,5 +1,5 @@
 use super::ops::Bits;
-use super::{Array, Checkpoint, Config, Error, TokenizerFiles};
+use super::{Array, Checkpoint, Config, Error, TokenizerFiles, WORD_EMBEDDINGS};
 use std::collections::BTreeMap;
 
 /// `BertForSequenceClassification`: encoder, pooler on [CLS], dropout, linear head.
@@ -100,13 +100,19 @@ impl Classifier {
     /// The bits that the matrix of this name is rounded to, if it is.
     pub(super) fn bits(&self, name: &str) -> Option<Bits> {
         let rounding = self.rounding.as_ref().filter(|r| r.only.as_ref().is_none_or(|only| only == name))?;
-        Some(rounding.embeddings.of(name, &self.weights[name]))
+        Some(bits_of(name, &self.weights[name], rounding.embeddings))
     }
 
     /// One weight.
     pub(super) fn weight(&self, name: &str) -> &[f32] {
         &self.weights[name].data
     }
+}
+
+/// What a matrix of this name is rounded to where word embeddings are to have so many bits: two of 4 bits go into a byte, so a
+/// row of an odd width keeps 8.
+pub(crate) fn bits_of(name: &str, matrix: &Array, embeddings: Bits) -> Bits {
+    if name == WORD_EMBEDDINGS && matrix.shape[1].is_multiple_of(2) { embeddings } else { Bits::Eight }
 }
 
 /// FNV-1a, so that every tensor gets a random stream of its own.

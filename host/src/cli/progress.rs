@@ -47,8 +47,8 @@ impl Display {
                 self.bar.set_position(step);
                 self.bar.set_message(format!("loss {:.4}", self.loss));
             }
-            Progress::Training(Event::Evaluated { step, value, best, .. }) => {
-                let mark = if best { "  kept" } else { "" };
+            Progress::Training(Event::Evaluated { step, value, kept, .. }) => {
+                let mark = if kept { "  kept" } else { "" };
                 let steps = self.steps;
                 self.line(&format!("  step {step} of {steps}: dev {:.2}{mark}", value * 100.0));
             }

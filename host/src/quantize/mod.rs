@@ -117,7 +117,7 @@ pub fn quantize(checkpoint: &Checkpoint, embeddings: Bits) -> Result<Quantized, 
     let (mut matrices, mut tensors) = (BTreeMap::new(), BTreeMap::new());
     for (name, array) in complete(checkpoint)? {
         if is_int8(&name) {
-            let bits = embeddings.of(&name, array);
+            let bits = bert::bits_of(&name, array, embeddings);
             matrices.insert(name, Int8Matrix::new(array, bits));
         } else {
             tensors.insert(name, array.clone());

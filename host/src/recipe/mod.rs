@@ -6,6 +6,7 @@
 mod aware;
 mod base;
 mod for_data;
+mod name;
 mod pack;
 mod pairs;
 mod prepare;

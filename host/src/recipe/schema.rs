@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::for_data::bundle_name;
+use super::name::bundle_name;
 use crate::bert::Checkpoint;
 use crate::data::{self, Column, DataError, Format, LabelColumns, Source, Task};
 use crate::distill::Distill;

@@ -64,8 +64,8 @@ pub enum Event<'a> {
         metrics: &'a Metrics,
         /// The one that decides.
         value: f64,
-        /// It is kept, until another one is.
-        best: bool,
+        /// Its checkpoint is kept, until another one is.
+        kept: bool,
     },
 }
 
@@ -305,13 +305,13 @@ fn measure(job: &Job, at: &mut Position, log: &mut Log, watch: &mut dyn FnMut(Ev
         at.highest = Some((value, at.step));
     }
     at.since_best = if better { 0 } else { at.since_best + 1 };
-    let best = at.highest.is_none_or(|(highest, _)| value >= highest - chance(highest, dev.data.len()));
-    if best {
+    let kept = at.highest.is_none_or(|(highest, _)| value >= highest - chance(highest, dev.data.len()));
+    if kept {
         at.best = Some((value, at.step));
         job.model.checkpoint().save(&job.folder.join("best"))?;
     }
-    log.write(serde_json::json!({"step": at.step, "dev": value, "best": best, "metrics": metrics}))?;
-    watch(Event::Evaluated { step: at.step, metrics: &metrics, value, best });
+    log.write(serde_json::json!({"step": at.step, "dev": value, "kept": kept, "metrics": metrics}))?;
+    watch(Event::Evaluated { step: at.step, metrics: &metrics, value, kept });
     Ok(())
 }
 

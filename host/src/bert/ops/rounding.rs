@@ -1,7 +1,5 @@
 //! Rounding to integers by the numeric contract, and back: what a value is worth on the device.
 
-use crate::bert::{Array, WORD_EMBEDDINGS};
-
 /// Bits of an integer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bits {
@@ -18,11 +16,6 @@ impl Bits {
             Bits::Eight => 127.0,
             Bits::Four => 7.0,
         }
-    }
-
-    /// What a matrix of this name is rounded to where these are the bits of the word embeddings: two of 4 bits go into a byte.
-    pub(crate) fn of(self, name: &str, matrix: &Array) -> Bits {
-        if name == WORD_EMBEDDINGS && matrix.shape[1].is_multiple_of(2) { self } else { Bits::Eight }
     }
 
     /// The integer that a weight becomes.
