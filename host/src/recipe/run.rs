@@ -260,11 +260,13 @@ fn load_base(recipe: &Recipe, prepared: &Prepared) -> Result<Checkpoint, RunErro
     Ok(base)
 }
 
-/// Errors unless the other teachers answer the same question.
+/// Errors unless the other teachers answer the same question, and of texts as long.
 fn check_other_teachers(recipe: &Recipe, prepared: &Prepared, own: &Checkpoint) -> Result<(), RunError> {
     let others = recipe.distill.iter().flat_map(|distill| &distill.other_teachers);
     for path in others {
-        let (own, other) = (&own.config, base::load(path)?.config);
+        let other = base::load(path)?;
+        check_positions(prepared, path, &other)?;
+        let (own, other) = (&own.config, other.config);
         let same_labels = match prepared.train.task {
             Task::Regression => other.num_labels() == 1,
             _ => other.labels() == own.labels(),
@@ -289,25 +291,21 @@ fn check_what_follows(recipe: &Recipe, prepared: &Prepared, base: &Checkpoint) -
     for path in recipe.distill.iter().flat_map(|distill| &distill.unlabelled) {
         recipe.data.unlabelled(path, prepared.train.is_paired())?;
     }
-    for path in recipe.distill.iter().flat_map(|distill| &distill.start) {
-        std::fs::metadata(path).map_err(RunError::io(path))?;
-    }
-    if let Some(Distill { start: None, student: Some(size), .. }) = &recipe.distill {
-        size.plan(&base.config, prepared.max_tokens).map_err(RunError::Size)?;
-    }
-    if let Some(distill) = &recipe.distill
-        && distill.student.is_none()
-    {
-        let start = distill.start.as_deref().map(base::load).transpose()?;
-        let mut left = start.as_ref().unwrap_or(base).config.num_hidden_layers;
-        for layers in distill.stages().iter().filter_map(|stage| stage.layers.as_ref()) {
-            left = chosen_layers(layers, left)?.len();
-        }
-    }
     check_positions(prepared, &recipe.base.checkpoint, base)?;
-    for path in recipe.distill.iter().flat_map(|distill| distill.other_teachers.iter().chain(&distill.start))
-    {
-        check_positions(prepared, path, &base::load(path)?)?;
+    if let Some(distill) = &recipe.distill {
+        let start = distill.start.as_deref().map(base::load).transpose()?;
+        if let (Some(path), Some(start)) = (&distill.start, &start) {
+            check_positions(prepared, path, start)?;
+        }
+        let first = &start.as_ref().unwrap_or(base).config;
+        if let Some(size) = &distill.student {
+            size.plan(first, prepared.max_tokens).map_err(RunError::Size)?;
+        } else {
+            let mut left = first.num_hidden_layers;
+            for layers in distill.stages().iter().filter_map(|stage| stage.layers.as_ref()) {
+                left = chosen_layers(layers, left)?.len();
+            }
+        }
     }
     Supervised::new(&prepared.train, &recipe.train)?;
     Ok(())
