@@ -100,6 +100,48 @@ fn embeddings_of_full_rank_are_the_same() {
 }
 
 #[test]
+fn of_embeddings_that_are_factorised_already_the_product_is_approximated() {
+    // a projection that does not keep lengths, as after training
+    let mut stretched = factorise_embeddings(&model(), 14, &[1.0; 14]);
+    let projection = stretched.tensors.get_mut("bert.embeddings.word_embeddings_projection.weight").unwrap();
+    projection.data.iter_mut().enumerate().for_each(|(i, x)| *x *= if i % 14 < 7 { 5.0 } else { 0.2 });
+    let table = stretched.word_embeddings();
+    let again = factorise_embeddings(&stretched, 7, &[1.0; 14]).word_embeddings();
+    let squares = |x: &mut dyn Iterator<Item = f32>| x.map(|x| f64::from(x).powi(2)).sum::<f64>();
+    let lost = squares(&mut table.data.iter().zip(&again.data).map(|(a, b)| a - b));
+    // the table's own singular values tell what has to be lost
+    let matrix = nalgebra::DMatrix::from_row_slice(14, 16, &table.data).map(f64::from);
+    let least: f64 = matrix.singular_values().iter().skip(7).map(|s| s * s).sum();
+    assert!(lost < least * 1.001 + 1e-9, "{lost} {least}");
+}
+
+#[test]
+fn a_table_that_was_changed_counts_more_than_its_factors() {
+    let folder = tempfile::tempdir().unwrap();
+    let narrow = factorise_embeddings(&model(), 10, &[1.0; 14]);
+    let path = |name: &str| folder.path().join(name);
+    narrow.save(folder.path()).unwrap();
+    assert_eq!(Checkpoint::load(folder.path()).unwrap(), narrow);
+    narrow.save_halved(folder.path()).unwrap();
+    assert_eq!(Checkpoint::load(folder.path()).unwrap().config.embedding_rank(), Some(10));
+    narrow.save(folder.path()).unwrap();
+    // trained on by another program, which knows the table alone
+    let mut changed = narrow.clone();
+    let table = changed.tensors.get_mut("bert.embeddings.word_embeddings.weight").unwrap();
+    table.data[3] += 0.5;
+    let elsewhere = tempfile::tempdir().unwrap();
+    changed.save(elsewhere.path()).unwrap();
+    let whole = |loaded: Checkpoint| {
+        assert_eq!(loaded.config.embedding_rank(), None);
+        assert!(close(&logits(&changed), &logits(&loaded), 1e-6));
+    };
+    std::fs::copy(elsewhere.path().join("model.safetensors"), path("model.safetensors")).unwrap();
+    whole(Checkpoint::load(folder.path()).unwrap());
+    std::fs::remove_file(path("embedding_factors.safetensors")).unwrap();
+    whole(Checkpoint::load(folder.path()).unwrap());
+}
+
+#[test]
 fn a_transfer_set_keeps_the_gold_texts_first_and_what_is_measured_on_out() {
     let (train, dev) = (data(&["red fast warm", "slower blue", "red fast warm"]), data(&["Cold high"]));
     let given = ["cold  HIGH", "low low", "red fast warm"].map(|text| (text.to_string(), None)).to_vec();

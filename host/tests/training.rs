@@ -8,7 +8,8 @@ use goldcrest::data::{Dataset, Example, Labels, Target, Task};
 use goldcrest::distill::{Distill, FromTeacher, HiddenTeacher, cut_layers};
 use goldcrest::metrics::Metric;
 use goldcrest::train::{
-    Criterion, Encoded, Error, Event, Job, Objective, Summary, Supervised, TrainOptions, predict, train,
+    Criterion, Encoded, Error, Event, Job, Objective, Summary, Supervised, TrainOptions, forget, predict,
+    set_head, train,
 };
 
 const WORDS: [&str; 8] = ["red", "green", "blue", "fast", "slow", "high", "low", "warm"];
@@ -106,7 +107,9 @@ fn learns_and_repeats_itself() {
         log.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok())
             && log.contains("\"dev\"")
     );
+    forget(a.path()).unwrap();
     assert!(!a.path().join("state.safetensors").exists() && !a.path().join("best").exists());
+    forget(a.path()).unwrap();
 }
 
 #[test]
@@ -118,9 +121,62 @@ fn an_interrupted_run_ends_with_the_same_weights() {
     let supervised = Supervised::new(&data(96, 0), &options).unwrap();
     let interrupted = Interrupted(&supervised, Cell::new(58));
     assert!(run(Some(&interrupted), &options, cut.path()).is_err());
-    assert!(cut.path().join("state.safetensors").exists());
+    let state = cut.path().join("state.safetensors");
+    let saved = std::fs::read(&state).unwrap();
     run(None, &options, cut.path()).unwrap();
     assert_eq!(weights(whole.path()), weights(cut.path()));
+    // a state that is damaged is none
+    for damaged in [&[], &saved[..saved.len() / 2]] {
+        std::fs::write(&state, damaged).unwrap();
+        run(None, &options, cut.path()).unwrap();
+        assert_eq!(weights(whole.path()), weights(cut.path()));
+    }
+}
+
+/// Another number where "warm" is among the words, of any size.
+fn numbers(rows: usize, from: usize, size: f32) -> Dataset {
+    let mut data = data(rows, from);
+    data.task = Task::Regression;
+    for example in &mut data.examples {
+        let Target::Class(class) = example.target else { panic!("single label") };
+        example.target = Target::Value(size * (3.0 + class as f32));
+    }
+    data
+}
+
+#[test]
+fn numbers_of_any_size_are_learned_alike() {
+    let errors = [1e-4f32, 1.0, 1e5].map(|size| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut checkpoint = checkpoint();
+        checkpoint.config.set_dropout(0.0);
+        checkpoint.config.set_labels(&["score".into()], goldcrest::bert::ProblemType::Regression);
+        let mut model = Classifier::new(checkpoint, 1).unwrap();
+        let encode = |data| Encoded::new(data, model.tokenizer(), 16).unwrap();
+        let (train_data, dev) = (encode(numbers(96, 0, size)), encode(numbers(40, 1000, size)));
+        let options = TrainOptions { epochs: Some(30.0), ..options() };
+        let objective = Supervised::new(&train_data.data, &options).unwrap();
+        assert!(set_head(&mut model, &train_data).unwrap());
+        let mut job = Job {
+            model: &mut model,
+            train: &train_data,
+            dev: Some((&dev, Criterion { metric: Metric::Pearson, thresholds: false })),
+            options: &options,
+            objective: &objective,
+            folder: folder.path(),
+            fingerprint: "numbers",
+        };
+        let summary = train(&mut job, &mut |_| ()).unwrap();
+        assert!(summary.best > 0.7, "{size}: {summary:?}");
+        // what is on disk says the numbers themselves, and so does the model
+        let saved = Classifier::new(Checkpoint::load(folder.path()).unwrap(), 0).unwrap();
+        assert_eq!(saved.weights(), model.weights());
+        let found = predict(&model, &dev, &mut |_| ()).unwrap().logits;
+        let gold = dev.data.examples.iter().map(|e| if let Target::Value(v) = e.target { v } else { 0.0 });
+        found.iter().zip(gold).map(|(a, b)| ((a - b) / size).abs()).sum::<f32>() / 40.0
+    });
+    assert!(errors.iter().all(|error| *error < 0.35), "{errors:?}");
+    assert!(errors.iter().all(|error| (error - errors[1]).abs() < 0.02), "{errors:?}");
 }
 
 /// Keeps the losses.

@@ -60,7 +60,7 @@ pub struct Measured {
     pub int8: f64,
     /// Rows of the data.
     pub rows: u64,
-    /// SHA-256 of the data file.
+    /// SHA-256 of the examples, as the host's report has it.
     pub data_sha256: [u8; 32],
 }
 

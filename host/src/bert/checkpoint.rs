@@ -139,7 +139,7 @@ impl Checkpoint {
     /// Reads a folder. Tensors of a head or pooler that is absent (a pretrained encoder) are simply not there;
     /// a missing encoder tensor is an error.
     pub fn load(dir: &Path) -> Result<Self, Error> {
-        let config: Config = read_json(&dir.join("config.json"))?;
+        let mut config: Config = read_json(&dir.join("config.json"))?;
         config.check()?;
         let tokenizer = TokenizerFiles::load(dir)?;
         let pieces = tokenizer.pieces().count();
@@ -148,8 +148,11 @@ impl Checkpoint {
             return Err(Error::Vocabulary(m));
         }
         let mut found = read_safetensors(&dir.join("model.safetensors"))?;
-        if config.embedding_rank().is_some() {
-            found.extend(read_safetensors(&dir.join(FACTORS_FILE))?);
+        if let Some(shape) = config.goldcrest.as_mut().filter(|shape| shape.embedding_rank.is_some()) {
+            match factors_of(found.get(WORD_EMBEDDINGS), dir)? {
+                Some(factors) => found.extend(factors),
+                None => shape.embedding_rank = None,
+            }
         }
         let mut tensors = BTreeMap::new();
         for (name, shape) in Self::shapes(&config) {
@@ -160,7 +163,7 @@ impl Checkpoint {
                 return Err(Error::Missing { name, hint: "is this folder a BERT checkpoint?" });
             };
             let plain = plain_shape(&config, &name, &shape);
-            // a base checkpoint's head may have another number of labels: it is not loaded, see `ensure_head`
+            // a base checkpoint's head may have another number of labels: it is not loaded, `Classifier::new` makes another
             if array.shape != plain && !name.starts_with("classifier") {
                 return Err(Error::Shape { name, found: array.shape, wanted: plain });
             }
@@ -196,10 +199,15 @@ impl Checkpoint {
             );
         }
         if self.config.embedding_rank().is_some() {
-            let factors: BTreeMap<String, Array> = [WORD_EMBEDDINGS, PROJECTION]
+            let mut factors: BTreeMap<String, Array> = [WORD_EMBEDDINGS, PROJECTION]
                 .iter()
                 .map(|n| (n.to_string(), self.tensors[*n].clone()))
                 .collect();
+            if dtype == Dtype::F16 {
+                // the table is to be the product of what is written
+                let values = factors.values_mut().flat_map(|factor| &mut factor.data);
+                values.for_each(|x| *x = f16::from_f32(*x).to_f32());
+            }
             plain.insert(WORD_EMBEDDINGS.into(), product(&factors[WORD_EMBEDDINGS], &factors[PROJECTION]));
             // under another name, so that Transformers never takes them for the table
             write_safetensors(&dir.join(FACTORS_FILE), &factors, dtype)?;
@@ -219,10 +227,41 @@ impl Checkpoint {
         }
     }
 
+    /// The word embeddings [vocabulary, hidden], multiplied out where they are factorised.
+    pub fn word_embeddings(&self) -> Array {
+        let table = &self.tensors[WORD_EMBEDDINGS];
+        self.tensors.get(PROJECTION).map_or_else(|| table.clone(), |projection| product(table, projection))
+    }
+
     /// Number of parameters.
     pub fn parameters(&self) -> usize {
         self.tensors.values().map(|t| t.data.len()).sum()
     }
+}
+
+/// The factors of the word embeddings beside a table, while they are that table's: whoever trains or saves the folder with
+/// Transformers changes the table alone, or leaves them out.
+fn factors_of(table: Option<&Array>, dir: &Path) -> Result<Option<BTreeMap<String, Array>>, Error> {
+    // as much as rounding to half precision changes
+    const CLOSE: f32 = 1.0 / 1024.0;
+    let path = dir.join(FACTORS_FILE);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let factors = read_safetensors(&path)?;
+    let (Some(rows), Some(projection)) = (factors.get(WORD_EMBEDDINGS), factors.get(PROJECTION)) else {
+        return Ok(None);
+    };
+    if rows.dims2().1 != projection.dims2().1 {
+        return Ok(None);
+    }
+    let product = product(rows, projection);
+    let same = table.is_some_and(|table| {
+        let mut values = table.data.iter().zip(&product.data);
+        table.shape == product.shape
+            && values.all(|(a, b)| (a - b).abs() <= CLOSE * b.abs() + f32::MIN_POSITIVE)
+    });
+    Ok(same.then_some(factors))
 }
 
 /// Linear layers of one encoder layer: name, outputs, inputs.
@@ -320,7 +359,5 @@ fn write_safetensors(path: &Path, tensors: &BTreeMap<String, Array>, dtype: Dtyp
         .map_err(fail)?;
     let metadata = Some([("format".to_string(), "pt".to_string())].into());
     let data = safetensors::serialize(views, metadata).map_err(fail)?;
-    let temporary = path.with_extension("safetensors.tmp");
-    std::fs::write(&temporary, data).map_err(Error::io(&temporary))?;
-    std::fs::rename(&temporary, path).map_err(Error::io(path))
+    goldcrest_edge::bundle::save(path, &data).map_err(Error::io(path))
 }

@@ -20,7 +20,8 @@ pub struct TokenizerFiles {
 }
 
 impl TokenizerFiles {
-    /// Reads `vocab.txt` (or the vocabulary inside `tokenizer.json`) and `tokenizer_config.json`.
+    /// Reads `vocab.txt` (or the vocabulary inside `tokenizer.json`) and `tokenizer_config.json`; what that does not say, as the
+    /// folders of `PreTrainedTokenizerFast` do not, is read from the normalizer inside `tokenizer.json`.
     pub fn load(dir: &Path) -> Result<Self, Error> {
         let path = dir.join("vocab.txt");
         let vocab = if path.exists() {
@@ -28,13 +29,22 @@ impl TokenizerFiles {
         } else {
             vocab_of_tokenizer_json(&dir.join("tokenizer.json"))?
         };
-        let path = dir.join("tokenizer_config.json");
-        let config: Value = if path.exists() { read_json(&path)? } else { json!({}) };
+        let object = |name: &str| {
+            let path = dir.join(name);
+            if path.exists() { read_json(&path) } else { Ok(json!({})) }
+        };
+        let (config, fast): (Value, Value) = (object("tokenizer_config.json")?, object("tokenizer.json")?);
+        let normalizer = bert_normalizer(&fast["normalizer"]);
+        let setting = |name: &str, in_normalizer: &str| {
+            config[name]
+                .as_bool()
+                .or_else(|| normalizer.and_then(|normalizer| normalizer[in_normalizer].as_bool()))
+        };
         Ok(Self {
             vocab,
-            lowercase: config["do_lower_case"].as_bool().unwrap_or(true),
-            strip_accents: config["strip_accents"].as_bool(),
-            chinese_chars: config["tokenize_chinese_chars"].as_bool().unwrap_or(true),
+            lowercase: setting("do_lower_case", "lowercase").unwrap_or(true),
+            strip_accents: setting("strip_accents", "strip_accents"),
+            chinese_chars: setting("tokenize_chinese_chars", "handle_chinese_chars").unwrap_or(true),
             max_length: config["model_max_length"].as_f64().map_or(512, |n| n.min(512.0) as usize),
         })
     }
@@ -129,9 +139,19 @@ impl TokenizerFiles {
     }
 }
 
+/// The normalizer of BERT, alone or among others.
+fn bert_normalizer(normalizer: &Value) -> Option<&Value> {
+    let is_bert = |normalizer: &Value| normalizer["type"] == "BertNormalizer";
+    match normalizer["normalizers"].as_array() {
+        Some(several) => several.iter().find(|normalizer| is_bert(normalizer)),
+        None => Some(normalizer).filter(|normalizer| is_bert(normalizer)),
+    }
+}
+
 fn vocab_of_tokenizer_json(path: &Path) -> Result<String, Error> {
     let json: Value = read_json(path)?;
-    let Some(map) = json["model"]["vocab"].as_object() else {
+    let word_piece = json["model"]["type"].as_str().is_none_or(|kind| kind == "WordPiece");
+    let Some(map) = json["model"]["vocab"].as_object().filter(|_| word_piece) else {
         return Err(Error::Vocabulary(format!(
             "absent, and {} holds no WordPiece vocabulary",
             path.display()
@@ -155,4 +175,32 @@ pub(super) fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(
     let mut text = serde_json::to_vec_pretty(value).expect("JSON of plain values");
     text.push(b'\n');
     std::fs::write(path, text).map_err(Error::io(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_come_from_the_config_and_else_from_the_normalizer() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, value: Value| write_json(&folder.path().join(name), &value).unwrap();
+        let vocab = json!({"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4, "A": 5});
+        let bert = json!({
+            "type": "BertNormalizer", "lowercase": false, "strip_accents": true, "handle_chinese_chars": false,
+        });
+        let fast = |normalizer: &Value, kind: &str| json!({"normalizer": normalizer, "model": {"type": kind, "vocab": vocab}});
+        write("tokenizer.json", fast(&bert, "WordPiece"));
+        let load = || TokenizerFiles::load(folder.path());
+        let settings = |files: TokenizerFiles| (files.lowercase, files.strip_accents, files.chinese_chars);
+        assert_eq!(settings(load().unwrap()), (false, Some(true), false));
+        write("tokenizer.json", fast(&json!({"type": "Sequence", "normalizers": [bert]}), "WordPiece"));
+        assert_eq!(settings(load().unwrap()), (false, Some(true), false));
+        write("tokenizer_config.json", json!({"do_lower_case": true, "strip_accents": null}));
+        assert_eq!(settings(load().unwrap()), (true, Some(true), false));
+        write("tokenizer.json", fast(&json!(null), "WordPiece"));
+        assert_eq!(settings(load().unwrap()), (true, None, true));
+        write("tokenizer.json", fast(&bert, "BPE"));
+        assert!(load().unwrap_err().to_string().contains("holds no WordPiece vocabulary"));
+    }
 }

@@ -80,7 +80,7 @@ impl Reading {
 fn delimiter(text: &str) -> Result<char, String> {
     let mut characters = text.chars();
     match (text, characters.next(), characters.next()) {
-        ("TAB" | "\\t", ..) => Ok('\t'),
+        ("TAB" | "tab" | "\\t", ..) => Ok('\t'),
         (_, Some(character), None) => Ok(character),
         _ => Err("it is one character, or the word TAB".into()),
     }

@@ -6,6 +6,7 @@ use goldcrest::metrics::{Metric, measure, thresholds};
 use goldcrest::quantize::{Bits, Quantized};
 use goldcrest::train::{Encoded, predict};
 use goldcrest::{export, quantize};
+use goldcrest_edge::tokenizer::capacity;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -27,6 +28,10 @@ pub struct QuantizeArgs {
 }
 
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  goldcrest export runs/voice/student -o voice.onnx
+  goldcrest export runs/voice/student --int8 -o voice.int8.onnx")]
 pub struct ExportArgs {
     /// A checkpoint folder
     checkpoint: PathBuf,
@@ -67,7 +72,7 @@ fn sensitivity(checkpoint: Checkpoint, data: &Source, quantized: &Quantized) -> 
     };
     let data = Dataset::read_to_measure(std::slice::from_ref(data), Some(task), labels)?;
     let metric = Metric::of(data.task);
-    let max_tokens = checkpoint.config.max_position_embeddings;
+    let max_tokens = checkpoint.config.max_position_embeddings.min(capacity::MAX_TOKENS);
     let texts = Encoded::new(data, &checkpoint.tokenizer, max_tokens)?;
     let mut model = Classifier::new(checkpoint, 0)?;
     let exact = predict(&model, &texts, &mut |_| ())?.logits;

@@ -87,7 +87,7 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
 /// The columns, and whether the first row names them, by what was said and by the first row.
 fn by_names(source: &Source, records: &[Record]) -> Result<(detect::Columns, bool), DataError> {
     let first = &records[0];
-    let header = has_header(source, &first.fields)?;
+    let header = has_header(source, records)?;
     let names = names(first, header);
     let missing = |column: &Column| DataError::MissingColumn {
         at: at(source, first.line),
@@ -257,7 +257,8 @@ fn by_values(source: &Source, records: &[Record]) -> Option<(detect::Columns, bo
     Some((columns, source.header.unwrap_or(header)))
 }
 
-fn has_header(source: &Source, first: &StringRecord) -> Result<bool, DataError> {
+fn has_header(source: &Source, records: &[Record]) -> Result<bool, DataError> {
+    let first = &records[0].fields;
     let labels = source.label.iter().flat_map(LabelColumns::columns);
     let mut given = source.text.iter().chain(&source.pair).chain(labels);
     let named = given.any(|column| matches!(column, Column::Name(_)));
@@ -269,6 +270,9 @@ fn has_header(source: &Source, first: &StringRecord) -> Result<bool, DataError> 
         Some(header) => Ok(header),
         None if named || detect::is_header(first.iter()) => Ok(true),
         None => {
+            if let Some(header) = header_by_values(source, records) {
+                return Ok(header);
+            }
             let shown = |field: &str| match field.char_indices().nth(40) {
                 Some((end, _)) => format!("`{}…`", &field[..end]),
                 None => format!("`{field}`"),
@@ -284,6 +288,18 @@ fn has_header(source: &Source, first: &StringRecord) -> Result<bool, DataError> 
             Err(DataError::Ambiguous { path: source.path.clone(), problem, option })
         }
     }
+}
+
+/// Whether the first row is a header, where the columns of text and label are said.
+fn header_by_values(source: &Source, records: &[Record]) -> Option<bool> {
+    let (Some(Column::Position(text)), Some(LabelColumns::One(Column::Position(label)))) =
+        (&source.text, &source.label)
+    else {
+        return None;
+    };
+    let (text, label) = (text.checked_sub(1)?, label.checked_sub(1)?);
+    let rows = records.iter().map(|row| Some([row.fields.get(text)?, row.fields.get(label)?]));
+    detect::header_by_values(&rows.collect::<Option<Vec<_>>>()?)
 }
 
 /// Whether every quoted field closes, directly before a delimiter or line end; otherwise the line it opens on.

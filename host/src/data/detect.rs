@@ -55,10 +55,13 @@ pub(super) fn format(source: &Source, content: &str) -> Result<Format, DataError
         _ if source.delimiter.is_some() => Format::Csv,
         _ if first.starts_with(['{', '[']) => Format::Jsonl,
         _ if first.split('\t').count() > 1 => {
-            // a header, or told about columns: a table; else the way label and text are published without one
-            let table = source.text.is_some() || source.label.is_some() || source.header.is_some();
+            // a header, more columns, or told about columns: a table; else the way label and text are published without one
+            let told = source.text.is_some() || source.label.is_some() || source.header.is_some();
             let named = first.split('\t').any(is_known);
-            if table || named { Format::Tsv } else { Format::Lines }
+            let columns = first.split('\t').count();
+            let more =
+                columns > 2 && content.lines().take(FEWEST).all(|line| line.split('\t').count() == columns);
+            if told || named || more { Format::Tsv } else { Format::Lines }
         }
         _ if first.split([',', ';']).any(is_known) => Format::Csv,
         _ => return Err(ambiguous("neither the extension nor the first line tells the format".to_owned())),
@@ -208,35 +211,55 @@ pub(super) fn columns(
 /// The columns of a table of two without known names, and whether the first row names them, by the rows alone: labels are
 /// numbers or say the same again and again, texts are neither. None where that is not plain.
 pub(super) fn by_values(rows: &[[&str; 2]]) -> Option<(Columns, bool)> {
-    const FEWEST: usize = 10;
     let ([first, rest @ ..], true) = (rows, rows.len() > FEWEST) else { return None };
-    let counts = [0, 1].map(|column| {
-        let mut counts = HashMap::<&str, usize>::new();
-        rest.iter().for_each(|row| *counts.entry(row[column]).or_default() += 1);
-        counts
-    });
-    let number = |field: &str| field.trim().parse::<f64>().is_ok();
-    let label = match counts.each_ref().map(|counts| counts.keys().all(|field| number(field))) {
+    let counts = [0, 1].map(|column| counts(rest.iter().map(|row| row[column])));
+    let label = match counts.each_ref().map(|counts| counts.keys().all(|field| is_number(field))) {
         [true, false] => 0,
         [false, true] => 1,
         _ => usize::from(counts[1].len() < counts[0].len()),
     };
     let (labels, texts) = (&counts[label], &counts[1 - label]);
-    let numbers = labels.keys().all(|field| number(field));
-    // a first row that could be a text with a label of its own is not taken for names
-    let words = |field: &str| field.split_whitespace().count();
-    let names =
-        words(first[1 - label]) == 1 && texts.keys().filter(|text| words(text) > 1).count() * 2 > texts.len();
-    let header = match numbers {
-        true => !number(first[label]),
-        false if labels.contains_key(first[label]) => false,
-        false if names && labels.values().all(|count| *count > 1) => true,
-        false => return None,
-    };
+    let header = names_columns(first[1 - label], first[label], texts, labels)?;
+    let numbers = labels.keys().all(|field| is_number(field));
     let repeats = labels.len() * 2 <= rest.len().min(texts.len());
     let fractions = numbers && labels.keys().any(|field| field.trim().parse::<i64>().is_err());
     let plain = texts.len() * 4 > rest.len() && (repeats || fractions);
     plain.then_some((Columns { text: 1 - label, pair: None, label: LabelColumns::One(label) }, header))
+}
+
+/// Whether the first row of texts and labels names them, by the others alone; none where that is not plain.
+pub(super) fn header_by_values(rows: &[[&str; 2]]) -> Option<bool> {
+    let ([[text, label], rest @ ..], true) = (rows, rows.len() > FEWEST) else { return None };
+    names_columns(text, label, &counts(rest.iter().map(|row| row[0])), &counts(rest.iter().map(|row| row[1])))
+}
+
+/// Rows of which nothing is concluded.
+const FEWEST: usize = 10;
+
+/// How often each value is there.
+type Counts<'a> = HashMap<&'a str, usize>;
+
+fn counts<'a>(values: impl Iterator<Item = &'a str>) -> Counts<'a> {
+    let mut counts = Counts::new();
+    values.for_each(|value| *counts.entry(value).or_default() += 1);
+    counts
+}
+
+fn is_number(field: &str) -> bool {
+    field.trim().parse::<f64>().is_ok()
+}
+
+/// Whether `text` and `label` of a first row name what the other rows hold.
+fn names_columns(text: &str, label: &str, texts: &Counts, labels: &Counts) -> Option<bool> {
+    // a first row that could be a text with a label of its own is not taken for names
+    let words = |field: &str| field.split_whitespace().count();
+    let names = words(text) == 1 && texts.keys().filter(|text| words(text) > 1).count() * 2 > texts.len();
+    match labels.keys().all(|field| is_number(field)) {
+        true => Some(!is_number(label)),
+        false if labels.contains_key(label) => Some(false),
+        false if names && labels.values().all(|count| *count > 1) => Some(true),
+        false => None,
+    }
 }
 
 /// One text or two, by their names alone.

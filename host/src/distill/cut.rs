@@ -131,13 +131,14 @@ fn columns(w: &Array, kept: &[usize]) -> Array {
 }
 
 /// Factorises the word embeddings to a lower rank: the best approximation where each piece's row counts as often as the
-/// piece occurs (truncated singular value decomposition of the weighted table). `counts` are by piece id.
+/// piece occurs (truncated singular value decomposition of the weighted table). `counts` are by piece id. Embeddings that are
+/// factorised already are multiplied out before: after training their projection does not keep lengths.
 pub fn factorise_embeddings(model: &Checkpoint, rank: usize, counts: &[f64]) -> Checkpoint {
-    let table = &model.tensors[WORD_EMBEDDINGS];
-    let (_, width) = table.dims2();
-    if rank >= width {
+    if rank >= model.tensors[WORD_EMBEDDINGS].dims2().1 {
         return model.clone();
     }
+    let table = model.word_embeddings();
+    let (_, width) = table.dims2();
     // the right singular vectors of the weighted table: of its Gram matrix the eigenvectors
     let mut gram = nalgebra::DMatrix::<f64>::zeros(width, width);
     for (row, count) in table.data.chunks_exact(width).zip(counts) {
@@ -174,17 +175,9 @@ pub fn factorise_embeddings(model: &Checkpoint, rank: usize, counts: &[f64]) -> 
     let mut student = model.clone();
     let rows = table.shape[0];
     student.tensors.insert(WORD_EMBEDDINGS.into(), Array { shape: vec![rows, rank], data: narrow });
-    // hidden = projection [hidden, width] · row; an earlier projection is multiplied in
-    let projection = match model.tensors.get(PROJECTION) {
-        None => {
-            let data = (0..width).flat_map(|i| basis.iter().map(move |b| b[i])).collect();
-            Array { shape: vec![width, rank], data }
-        }
-        Some(before) => {
-            let data = before.data.chunks_exact(width).flat_map(|row| basis.iter().map(move |b| dot(row, b)));
-            Array { shape: vec![before.shape[0], rank], data: data.collect() }
-        }
-    };
+    // hidden = projection [hidden, rank] · row
+    let projection = (0..width).flat_map(|i| basis.iter().map(move |b| b[i])).collect();
+    let projection = Array { shape: vec![width, rank], data: projection };
     student.tensors.insert(PROJECTION.into(), projection);
     let mut shape = shape_of(model, &model.config.layers());
     shape.embedding_rank = Some(rank);

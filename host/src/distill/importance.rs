@@ -24,7 +24,8 @@ pub struct LayerImportance {
 const BATCH: usize = 4;
 
 /// First-order Taylor importance (Molchanov et al., arXiv 1906.10771): what the margin of the model's own answer would
-/// change by, to first order, if a part were 0; absolute value, summed over `texts` rows drawn with `seed`. Needs no labels.
+/// change by, to first order, if a part were 0: its absolute value for each few texts, summed over `rows` texts drawn with `seed`.
+/// Needs no labels.
 ///
 /// A part's output times its gradient, summed over the tokens, is the product of the weights that read it with their
 /// gradients, so only those of `attention.output.dense`, `output.dense` and the classifier are needed.

@@ -9,8 +9,8 @@ const TEXTS: usize = 512;
 const MOST_CHOICES: usize = 100;
 const MOST_LAYERS: usize = 16;
 
-/// The `n` layers of which a student, before it learns anything, contradicts the teachers least; evenly spread ones where
-/// there are too many choices. `logits` are the teachers' for `texts` (and perhaps more texts after them).
+/// The `n` layers of which a student, before it learns anything, contradicts the teachers least; none where there are too many
+/// choices to try them. `logits` are the teachers' for `texts` (and perhaps more texts after them).
 ///
 /// # Errors
 /// When there are more than the model has.
@@ -19,7 +19,7 @@ pub fn best_layers(
     n: usize,
     texts: &Encoded,
     logits: &[f32],
-) -> Result<Vec<usize>, Error> {
+) -> Result<Option<Vec<usize>>, Error> {
     let all = model.config.num_hidden_layers;
     let spread = chosen_layers(&Layers::Count(n), all)?;
     // ascending choices of n layers, as bits
@@ -27,7 +27,7 @@ pub fn best_layers(
     let choices: Vec<u32> =
         (0..1u32 << all.min(MOST_LAYERS)).filter(|bits| bits.count_ones() as usize == n).collect();
     if choices.len() > MOST_CHOICES || all > MOST_LAYERS {
-        return Ok(spread);
+        return Ok(None);
     }
     let mut rows: Vec<usize> = (0..texts.tokens.len()).collect();
     SplitMix::new(0, 2).shuffle(&mut rows);
@@ -35,12 +35,7 @@ pub fn best_layers(
     let width = model.config.num_labels();
     let wanted: Vec<f32> = rows.iter().flat_map(|r| &logits[r * width..][..width]).copied().collect();
     let loss = soft_loss(texts.data.task, wanted, 1.0);
-    let drawn = Encoded {
-        data: texts.data.subset(rows.iter().copied()),
-        tokens: rows.iter().map(|row| texts.tokens[*row].clone()).collect(),
-        windows: None,
-        truncated: 0,
-    };
+    let drawn = texts.subset(&rows);
     let mut best = (f64::INFINITY, spread);
     for layers in choices.into_iter().map(chosen) {
         let student = Classifier::new(cut_layers(model, &layers)?, 0)?;
@@ -50,5 +45,5 @@ pub fn best_layers(
             best = (value, layers);
         }
     }
-    Ok(best.1)
+    Ok(Some(best.1))
 }

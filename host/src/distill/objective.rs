@@ -2,7 +2,7 @@ use super::Distill;
 use crate::bert::ops::{Loss, Matrix, multiply, unit_rows};
 use crate::bert::{Batch, Classifier, Output, OutputGradient, Pooling, Tape};
 use crate::data::Task;
-use crate::train::{Answers, Encoded, Error, Objective, Supervised};
+use crate::train::{Answers, Encoded, Error, Objective, Supervised, Unit};
 use std::cell::RefCell;
 
 /// Learning from a teacher: its softened outputs, a share of gold labels, its \[CLS\] vectors, its hidden states, and the
@@ -15,7 +15,7 @@ use std::cell::RefCell;
 pub struct FromTeacher<'a> {
     /// What the teachers say about every text.
     pub answers: &'a Answers,
-    /// The loss on gold labels.
+    /// The loss on gold labels, of the data that has them.
     pub hard: Supervised,
     /// The first so many texts have them.
     pub gold: usize,
@@ -207,7 +207,9 @@ impl Objective for FromTeacher<'_> {
     ) -> Result<(f64, OutputGradient), Error> {
         let o = self.options;
         let width = output.logits.len() / rows.len();
-        let teacher = gather(&self.answers.logits, rows, width);
+        let mut teacher = gather(&self.answers.logits, rows, width);
+        let unit = self.unit();
+        teacher.iter_mut().for_each(|logit| *logit = unit.of_number(*logit));
         let soft = soft_loss(encoded.data.task, teacher, o.temperature);
         let (loss, logits) = soft.value_and_gradient(&output.logits, rows.len());
         let mut sum = Sum { loss, gradient: OutputGradient { logits, ..Default::default() } };
@@ -236,5 +238,9 @@ impl Objective for FromTeacher<'_> {
             teacher.add_hidden(batch, output, o.hidden_weight, &mut sum)?;
         }
         Ok((sum.loss, sum.gradient))
+    }
+
+    fn unit(&self) -> Unit {
+        self.hard.unit()
     }
 }

@@ -57,7 +57,7 @@ pub struct Distill {
     /// Weight of the squared difference of the \[CLS\] vectors after the last layer. When not given 1, but 0 with other teachers: a
     /// student that is held to the vectors of one learns little of the others.
     pub cls_weight: Option<f64>,
-    /// Weight of the squared difference of the tokens' vectors after each layer: 0. Doubles the time.
+    /// Weight of the squared difference of the tokens' vectors after each layer but the last: 0. Doubles the time.
     pub hidden_weight: f64,
     /// Weight of the difference of relations between the texts of a batch: 0.
     pub relation_weight: f64,

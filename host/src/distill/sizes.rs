@@ -117,24 +117,36 @@ impl From<Size> for String {
 }
 
 impl Size {
-    /// The cuts that lead from a model to this size; what a model has less of than a size asks for stays as it is.
+    /// What the bundle may take, where that was said.
+    pub fn megabytes(&self) -> Option<f64> {
+        match self {
+            Size::Named(_) => None,
+            Size::Megabytes(most) => Some(*most),
+        }
+    }
+
+    /// The cuts that lead from a model to this size; what a model has less of than a size asks for stays as it is. `bits` of a word
+    /// embedding's integers, where they are not the size's own.
     ///
     /// # Errors
     /// When not even the smallest student fits into so many megabytes; how many it takes.
-    pub fn plan(&self, model: &Config, max_tokens: usize) -> Result<Plan, String> {
+    pub fn plan(&self, model: &Config, max_tokens: usize, bits: Option<u8>) -> Result<Plan, String> {
         let fits = |rung: &Rung| match self {
             Size::Named(name) => rung.name == name,
-            Size::Megabytes(most) => rung.megabytes(model, max_tokens) <= *most,
+            Size::Megabytes(most) => rung.megabytes(model, max_tokens, bits) <= *most,
         };
         let last = LADDER.iter().position(fits).ok_or_else(|| {
-            let least = LADDER[LADDER.len() - 1].megabytes(model, max_tokens);
+            let least = LADDER[LADDER.len() - 1].megabytes(model, max_tokens, bits);
             format!(
                 "is {}; the smallest student of this model takes {least:.2} MB",
                 String::from(self.clone())
             )
         })?;
         let stages = LADDER[..=last].iter().enumerate().map(|(i, rung)| rung.stage(model, i > 0)).collect();
-        Ok(Plan { stages, embedding_bits: LADDER[..=last].iter().map(|rung| rung.bits).collect() })
+        Ok(Plan {
+            stages,
+            embedding_bits: LADDER[..=last].iter().map(|rung| bits.unwrap_or(rung.bits)).collect(),
+        })
     }
 }
 
@@ -155,7 +167,7 @@ impl Rung {
     }
 
     /// Of the bundle, about.
-    fn megabytes(&self, model: &Config, max_tokens: usize) -> f64 {
+    fn megabytes(&self, model: &Config, max_tokens: usize, bits: Option<u8>) -> f64 {
         const GRAPH: usize = 40_000;
         const PIECE: usize = 9;
         let stage = self.stage(model, false);
@@ -171,7 +183,7 @@ impl Rung {
             + linear(h, intermediate)
             + linear(intermediate, h)
             + 16 * h;
-        let row = if self.bits == 4 { rank / 2 } else { rank };
+        let row = if bits.unwrap_or(self.bits) == 4 { rank / 2 } else { rank };
         let embeddings = pieces * (row + 4 + PIECE) + linear(rank, h) + max_tokens * (h + 4) + 16 * h;
         let head = linear(h, pooler) + linear(pooler, model.num_labels());
         (layers * layer + embeddings + head + GRAPH) as f64 / 1e6
@@ -193,14 +205,14 @@ mod tests {
     #[test]
     fn names_keep_their_promise() {
         for (rung, most) in LADDER.iter().zip([10.0, 6.0, 4.0, 2.0, 1.0]) {
-            let megabytes = rung.megabytes(&mini_lm(), 128);
+            let megabytes = rung.megabytes(&mini_lm(), 128, None);
             assert!(megabytes < most && megabytes > 0.8 * most, "{}: {megabytes}", rung.name);
         }
     }
 
     #[test]
     fn a_budget_takes_the_largest_that_fits() {
-        let plan = |text: &str| Size::try_from(text.to_string()).unwrap().plan(&mini_lm(), 128);
+        let plan = |text: &str| Size::try_from(text.to_string()).unwrap().plan(&mini_lm(), 128, None);
         assert_eq!(plan("4 MB"), plan("small"));
         assert_eq!(plan("5.0MB"), plan("small"));
         let small = plan("small").unwrap();
@@ -208,6 +220,8 @@ mod tests {
         assert_eq!(plan("nano").unwrap().embedding_bits, [8, 8, 8, 4, 4]);
         let last = &small.stages[2];
         assert_eq!((last.heads, last.intermediate, last.embedding_rank), (Some(8), Some(512), Some(128)));
+        let one = Size::try_from("1 MB".to_string()).unwrap();
+        assert!(one.plan(&mini_lm(), 128, Some(8)).is_err(), "with as many bits the smallest takes more");
         assert!(plan("0.5 MB").unwrap_err().contains("the smallest student"));
         assert!(Size::try_from("huge".to_string()).unwrap_err().contains("huge"));
     }

@@ -2,6 +2,7 @@ use crate::bert::ops::{nearest, unit_rows};
 use crate::bert::{Checkpoint, WORD_EMBEDDINGS};
 use crate::data::{Dataset, Example, SplitMix, Target, Task};
 use crate::train::Encoded;
+use goldcrest_edge::tokenizer::capacity;
 use std::collections::{HashMap, HashSet};
 
 /// The texts that students learn from: those with gold labels first, then others, which only the teacher labels.
@@ -110,8 +111,8 @@ impl<'a> Words<'a> {
         let ids: HashMap<&str, u32> = pieces.iter().copied().zip(0..).collect();
         let special: HashSet<u32> =
             ["[CLS]", "[SEP]", "[UNK]"].iter().filter_map(|s| ids.get(s)).copied().collect();
-        let encoded =
-            Encoded::new(train.clone(), &teacher.tokenizer, teacher.config.max_position_embeddings)?;
+        let most = teacher.config.max_position_embeddings.min(capacity::MAX_TOKENS);
+        let encoded = Encoded::new(train.clone(), &teacher.tokenizer, most)?;
         let texts: Vec<[Vec<u32>; 2]> = encoded
             .tokens
             .iter()

@@ -46,7 +46,7 @@ pub fn prune_vocabulary(checkpoint: &Checkpoint, counts: &[f64], budget: usize) 
     let known: HashSet<&str> = pieces.iter().copied().collect();
     let alone = |c: char| known.contains(c.to_string().as_str()) && known.contains(format!("##{c}").as_str());
     let needed = |piece: &str| {
-        if ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].contains(&piece) {
+        if is_special(piece) {
             return true;
         }
         if piece.starts_with("[unused") {
@@ -77,9 +77,15 @@ pub fn prune_vocabulary(checkpoint: &Checkpoint, counts: &[f64], budget: usize) 
     pruned.tokenizer.vocab = ids.iter().flat_map(|id| [pieces[*id], "\n"]).collect();
     pruned.config.vocab_size = ids.len();
     pruned.config.pad_token_id = ids.iter().position(|id| pieces[*id] == "[PAD]").unwrap_or(0);
-    let total: f64 = counts.iter().sum();
-    let covered: f64 = ids.iter().map(|id| counts[*id]).sum();
+    // special pieces are in every text
+    let of_texts = |id: &usize| !is_special(pieces[*id]);
+    let total: f64 = (0..pieces.len()).filter(of_texts).map(|id| counts[id]).sum();
+    let covered: f64 = ids.iter().filter(|id| of_texts(id)).map(|id| counts[*id]).sum();
     Pruned { checkpoint: pruned, kept: ids.len(), coverage: covered / total.max(1.0) }
+}
+
+fn is_special(piece: &str) -> bool {
+    ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].contains(&piece)
 }
 
 #[cfg(test)]
@@ -136,5 +142,7 @@ mod tests {
         let again = encode("abab bb ab ba", &pruned.checkpoint);
         assert!(!again.tokens[0].ids.contains(&1), "no text becomes [UNK]: {:?}", again.tokens);
         assert_eq!((pruned.kept, pruned.checkpoint.config.vocab_size), (10, 10));
+        // all but `bb` and `ab`
+        assert!((pruned.coverage - 2.0 / 3.0).abs() < 1e-9, "{}", pruned.coverage);
     }
 }

@@ -178,6 +178,14 @@ impl Comparison {
     }
 }
 
+impl Comparison {
+    /// Points of the metric that the fp32 model lost since it was trained.
+    pub fn export_cost(&self) -> Option<f64> {
+        let points = |measured: &Measured| measured.metrics.get(self.metric).map(|value| value * 100.0);
+        Some(points(self.host.as_ref()?)? - points(&self.fp32)?)
+    }
+}
+
 fn measured(data: &Dataset, outputs: &Outputs) -> Result<Measured, MetricsError> {
     let metrics = metrics::measure(data, outputs.logits, outputs.thresholds)?;
     Ok(Measured { metrics, bytes: outputs.bytes, latency: outputs.latency })

@@ -2,7 +2,7 @@
 
 use crate::data::{Dataset, Target, Task};
 use crate::metrics::{self, argmax, calibration, temperature, thresholds};
-use goldcrest_edge::decision::{Abstention, Settings};
+use goldcrest_edge::decision::{self, Abstention, Answer, Decider, Settings};
 use serde::{Deserialize, Serialize};
 
 /// `[decision]`: what is fitted.
@@ -66,11 +66,12 @@ pub fn fit_decision(
                 settings.temperature = temperature(logits, width, &gold);
             }
             let rules = [Certainty::Probability, Certainty::Energy].map(|certainty| {
-                let rows = certainty.of_rows(logits, width, settings.temperature).zip(&gold);
+                let rows = certainty.of_rows(logits, width, settings.temperature).into_iter().zip(&gold);
                 let scored = rows.map(|((class, score), gold)| (score, class == *gold)).collect();
                 certainty.rule(least(scored, options))
             });
-            let silent = |rule| silent(rule, out_of_scope, width, settings.temperature);
+            let silent =
+                |abstention| silent(&Settings { abstention, ..settings.clone() }, out_of_scope, width);
             // with a share of errors given, each rule lets other numbers of texts go: they do not compare
             let compare = options.false_reject.is_some() && silent(rules[1]) > silent(rules[0]);
             settings.abstention = if compare { rules[1] } else { rules[0] };
@@ -109,17 +110,15 @@ pub fn describe_decision(
     let after = measured(&scaled);
     (fitted.calibration_before, fitted.calibration_after) = (Some(measured(logits).error), Some(after.error));
     fitted.calibration_by_chance = Some(after.by_chance);
-    if let Some((certainty, least)) = Certainty::of(settings.abstention) {
-        let rows = certainty.of_rows(logits, width, settings.temperature).zip(&gold);
-        let answered: Vec<bool> =
-            rows.filter(|((_, score), _)| *score >= least).map(|((class, _), gold)| class == *gold).collect();
-        let wrong = answered.iter().filter(|right| !**right).count();
-        fitted.coverage = Some(answered.len() as f64 / gold.len().max(1) as f64);
-        fitted.error = Some(wrong as f64 / answered.len().max(1) as f64);
-        fitted.out_of_scope_recall = out_of_scope.filter(|logits| !logits.is_empty()).map(|logits| {
-            let silent = silent(settings.abstention, logits, width, settings.temperature);
-            silent as f64 / (logits.len() / width) as f64
-        });
+    if settings.abstention != Abstention::Never {
+        let answers = answers(settings, logits, width);
+        let answered = answers.iter().zip(&gold).filter_map(|(answer, gold)| Some((*answer)? == *gold));
+        let (count, right) = (answered.clone().count(), answered.filter(|right| *right).count());
+        fitted.coverage = Some(count as f64 / gold.len().max(1) as f64);
+        fitted.error = Some((count - right) as f64 / count.max(1) as f64);
+        fitted.out_of_scope_recall = out_of_scope
+            .filter(|logits| !logits.is_empty())
+            .map(|logits| silent(settings, logits, width) as f64 / (logits.len() / width) as f64);
     }
     fitted
 }
@@ -176,6 +175,9 @@ fn classes(data: &Dataset) -> Vec<u32> {
         .collect()
 }
 
+/// The highest energy that settings take.
+const HIGHEST: f32 = 1e4;
+
 /// How sure an answer is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Certainty {
@@ -198,30 +200,56 @@ impl Certainty {
     fn rule(self, least: Option<f32>) -> Abstention {
         match (self, least) {
             (_, None) => Abstention::Never,
-            (Certainty::Probability, Some(least)) => Abstention::Probability(least.min(1.0)),
-            (Certainty::Energy, Some(least)) => Abstention::Energy(least.clamp(-1e4, 1e4)),
+            // no score is sure enough: a probability may be 1 all the same, an energy is never so high
+            (_, Some(f32::INFINITY)) => Abstention::Energy(HIGHEST),
+            (Certainty::Probability, Some(least)) => Abstention::Probability(least),
+            (Certainty::Energy, Some(least)) => Abstention::Energy(least.clamp(-HIGHEST, HIGHEST)),
         }
     }
 
     /// The best class of each row and how sure it is.
-    fn of_rows(self, logits: &[f32], width: usize, temperature: f32) -> impl Iterator<Item = (u32, f32)> {
-        logits.chunks_exact(width.max(1)).map(move |row| {
-            let best = argmax(row);
-            let highest = row[best as usize];
-            let sum: f32 = row.iter().map(|x| ((x - highest) / temperature).exp()).sum();
-            let score = match self {
-                Certainty::Probability => 1.0 / sum,
-                Certainty::Energy => highest / temperature + sum.ln(),
-            };
-            (best, score)
+    fn of_rows(self, logits: &[f32], width: usize, temperature: f32) -> Vec<(u32, f32)> {
+        let probability = Settings { temperature, ..Settings::default() };
+        let mut decider = decider(&probability, width);
+        let rows = logits.chunks_exact(width.max(1));
+        rows.map(|row| match self {
+            // a row without an answer is as unsure as can be
+            Certainty::Probability => decider
+                .decide(row)
+                .ok()
+                .and_then(|decision| decision.ranked().next())
+                .map_or((0, 0.0), |(class, score)| (class as u32, score)),
+            Certainty::Energy => {
+                let best = argmax(row);
+                let scaled = || row.iter().map(|x| f64::from(x / temperature));
+                let highest = f64::from(row[best as usize] / temperature);
+                (best, (highest + scaled().map(|x| (x - highest).exp()).sum::<f64>().ln()) as f32)
+            }
         })
+        .collect()
     }
 }
 
+/// The device's own.
+fn decider(settings: &Settings, width: usize) -> Decider {
+    Decider::new(decision::Task::SingleLabel, width, settings)
+        .expect("numbers that were fitted, and as many labels as there are")
+}
+
+/// What the device answers for each row: nothing where it is not sure enough.
+fn answers(settings: &Settings, logits: &[f32], width: usize) -> Vec<Option<u32>> {
+    let mut decider = decider(settings, width);
+    let rows = logits.chunks_exact(width.max(1));
+    rows.map(|row| match decider.decide(row).map(|decision| decision.answer()) {
+        Ok(Answer::Class { class, .. }) => Some(class as u32),
+        _ => None,
+    })
+    .collect()
+}
+
 /// How many rows get no answer.
-fn silent(abstention: Abstention, logits: &[f32], width: usize, temperature: f32) -> usize {
-    let Some((certainty, least)) = Certainty::of(abstention) else { return 0 };
-    certainty.of_rows(logits, width, temperature).filter(|(_, score)| *score < least).count()
+fn silent(settings: &Settings, logits: &[f32], width: usize) -> usize {
+    answers(settings, logits, width).iter().filter(|answer| answer.is_none()).count()
 }
 
 /// The score from which on there is an answer: of rows with their scores and whether they are right.
@@ -230,7 +258,8 @@ fn least(mut scored: Vec<(f32, bool)>, options: &DecisionOptions) -> Option<f32>
     match (options.false_reject, options.max_error) {
         (Some(share), _) => {
             let rejected = (scored.len() as f64 * share) as usize;
-            scored.get(rejected.min(scored.len().saturating_sub(1))).map(|(score, _)| *score)
+            let first = rejected.min(scored.len().checked_sub(1)?);
+            Some(between(&scored, scored[first].0))
         }
         (None, Some(most)) => Some(least_certain(&scored, most)),
         (None, None) => None,
@@ -244,11 +273,17 @@ fn least_certain(scored: &[(f32, bool)], most: f64) -> f32 {
         // all of one score get an answer, or none
         let first = i == 0 || scored[i - 1].0 < *score;
         if first && wrong as f64 <= most * (scored.len() - i) as f64 {
-            return *score;
+            return between(scored, *score);
         }
         wrong -= usize::from(!right);
     }
     f32::INFINITY
+}
+
+/// Halfway from a score to the next lower one: what decides stands on no row itself.
+fn between(scored: &[(f32, bool)], score: f32) -> f32 {
+    let lower = scored.iter().map(|(score, _)| *score).take_while(|lower| *lower < score).last();
+    lower.map(|lower| lower + (score - lower) / 2.0).filter(|half| Some(*half) > lower).unwrap_or(score)
 }
 
 #[cfg(test)]
@@ -276,11 +311,40 @@ mod tests {
     #[test]
     fn abstention_by_hand() {
         let scored = [(0.5, false), (0.6, true), (0.7, false), (0.9, true), (0.95, true)];
-        assert_eq!(least_certain(&scored, 0.25), 0.6);
-        assert_eq!(least_certain(&scored, 0.0), 0.9);
-        assert_eq!(least_certain(&scored, 0.5), 0.5);
-        assert_eq!(least_certain(&[(0.5, false), (0.5, true), (0.9, true)], 0.0), 0.9);
+        let close = |scored: &[(f32, bool)], most, wanted: f32| {
+            let found = least_certain(scored, most);
+            assert!((found - wanted).abs() < 1e-6, "{found} {wanted}");
+        };
+        close(&scored, 0.25, 0.55);
+        close(&scored, 0.0, 0.8);
+        close(&scored, 0.5, 0.5);
+        close(&[(0.5, false), (0.5, true), (0.9, true)], 0.0, 0.7);
         assert_eq!(least_certain(&[(0.5, true), (0.9, false)], 0.25), f32::INFINITY);
+        // of numbers without one between them it is the higher one
+        let next = 0.5f32.next_up();
+        assert_eq!(between(&[(0.5, true), (next, true)], next), next);
+    }
+
+    #[test]
+    fn where_no_answer_is_good_enough_none_is_given() {
+        use crate::data::{Example, Labels};
+        let example = |i: u32| {
+            let target = Target::Class(u32::from(i.is_multiple_of(5)));
+            Example { text: format!("text {i}"), pair: None, target, file: 0, line: 1 }
+        };
+        let data = Dataset {
+            task: Task::SingleLabel,
+            labels: Labels::ordered(vec!["a".into(), "b".into()]).unwrap(),
+            examples: (0..20).map(example).collect(),
+            files: vec![],
+        };
+        // every probability is 1 in f32
+        let logits = [40.0, -40.0].repeat(20);
+        let options = DecisionOptions { temperature: false, max_error: Some(0.05), ..Default::default() };
+        let settings = fit_decision(&data, &logits, &[], &options);
+        settings.check(decision::Task::SingleLabel, 2).unwrap();
+        let fitted = describe_decision(&settings, &data, &logits, None);
+        assert_eq!((fitted.coverage, fitted.error), (Some(0.0), Some(0.0)));
     }
 
     #[test]

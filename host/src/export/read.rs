@@ -20,7 +20,7 @@ pub enum ReadError {
     Io { path: PathBuf, source: std::io::Error },
     #[error("{path}: {source}")]
     Bundle { path: PathBuf, source: bundle::Error },
-    #[error("{path} was not written by `goldcrest export`: {problem}")]
+    #[error("{path} was not written by goldcrest: {problem}")]
     Foreign { path: PathBuf, problem: String },
     #[error(transparent)]
     Checkpoint(#[from] bert::Error),

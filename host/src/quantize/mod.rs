@@ -109,7 +109,7 @@ impl Quantized {
 /// The largest f16.
 const MOST: f32 = 65_504.0;
 
-/// Quantizes a classifier; `embeddings` says how wide the word embeddings' integers are. 4 bits need an even width.
+/// Quantizes a classifier; `embeddings` says how wide the word embeddings' integers are: of an odd rank always 8 bits.
 ///
 /// # Errors
 /// When a tensor is missing, has another shape than the configuration says, or holds NaN or infinity.

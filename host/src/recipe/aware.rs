@@ -4,9 +4,9 @@ use super::run::{RunError, Watch};
 use super::step::{fingerprint, fit, json, once};
 use super::{Recipe, base, prepare::Prepared};
 use crate::bert::{Checkpoint, Classifier, Rounding};
-use crate::distill::{Distill, FromTeacher};
+use crate::distill::FromTeacher;
 use crate::quantize::Bits;
-use crate::train::{self, Encoded, Supervised, TrainOptions};
+use crate::train::{self, ClassWeights, Encoded, Supervised, TrainOptions, WeightRule};
 use std::path::{Path, PathBuf};
 
 /// Trains the model of `folder` with every value rounded as on the device, on its own answers before that and on the gold
@@ -19,12 +19,20 @@ pub(super) fn quantization_aware(
     watch: Watch,
 ) -> Result<PathBuf, RunError> {
     let output = recipe.output.join("aware");
+    let teaching = recipe.distill.clone().unwrap_or_default();
+    let weights =
+        (teaching.alpha_hard, teaching.temperature, teaching.cls_weight(), teaching.relation_weight);
     let options = TrainOptions {
         epochs: Some(recipe.quantize.epochs),
         learning_rate: Some(recipe.quantize.learning_rate),
         layer_decay: 1.0,
         label_smoothing: 0.0,
         focal: 0.0,
+        class_weights: match recipe.distill {
+            // a student has none
+            Some(_) => ClassWeights::Rule(WeightRule::None),
+            None => recipe.train.class_weights.clone(),
+        },
         agreement: 0.0,
         adversarial: Some(0.0),
         eval_every: recipe.distill.as_ref().and_then(|d| d.eval_every).or(recipe.train.eval_every),
@@ -34,7 +42,7 @@ pub(super) fn quantization_aware(
         "aware",
         &base::digest(folder)?,
         &prepared.digest(),
-        &json(&options),
+        &json(&(&options, weights)),
         &json(&prepared.criterion),
         &format!("{embeddings:?} {}", prepared.max_tokens),
     ]);
@@ -46,12 +54,11 @@ pub(super) fn quantization_aware(
         let dev = prepared.to_measure(&prepared.dev, model.tokenizer())?;
         let answers = train::predict(&model, &train, &mut |_| ())?;
         model.round(Some(Rounding { embeddings, only: None }));
-        let own = Distill::default();
         let objective = FromTeacher {
             answers: &answers,
             hard: Supervised::new(&train.data, &options)?,
             gold: train.tokens.len(),
-            options: recipe.distill.as_ref().unwrap_or(&own),
+            options: &teaching,
             teacher: None,
         };
         fit(&mut model, [&train, &dev], prepared.criterion, &options, &objective, &output, &print, watch)

@@ -3,6 +3,7 @@
 //! [`Recipe`] is the file: pure parsing and checking, nothing is opened but the recipe itself. [`run`](fn@run) makes
 //! everything it names.
 
+mod ask;
 mod aware;
 mod base;
 mod for_data;

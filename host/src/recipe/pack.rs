@@ -16,7 +16,8 @@ use goldcrest_edge::bundle::{Licence, Manifest, Measured, Windows};
 use std::path::{Path, PathBuf};
 
 /// Quantizes `folder`, exports, packs both precisions, compares them through the device's code, and lets the gate decide.
-/// `trained` is what int8 is held against: the same folder, or what it was before it learned to be rounded. The matrices
+/// `trained` is what int8 is held against: the same folder, or what it was before it learned to be rounded. It is measured with all
+/// its word pieces, too. The matrices
 /// `wide` stay in half precision.
 pub(super) fn pack(
     recipe: &Recipe,
@@ -28,8 +29,9 @@ pub(super) fn pack(
     watch: Watch,
 ) -> Result<(PathBuf, Comparison), RunError> {
     watch(Progress::Step { name: "quantize", reused: false });
-    let trained = as_packed(recipe, trained, prepared, watch)?;
-    let checkpoint = as_packed(recipe, folder, prepared, &mut |_| ())?;
+    let whole = Checkpoint::load(trained)?;
+    let trained = as_packed(recipe, whole.clone(), prepared, watch)?;
+    let checkpoint = as_packed(recipe, Checkpoint::load(folder)?, prepared, &mut |_| ())?;
     let mut quantized = quantize::quantize(&checkpoint, embeddings)?;
     quantized.widen(&checkpoint, wide.iter().map(String::as_str));
     watch(Progress::Step { name: "export", reused: false });
@@ -52,7 +54,7 @@ pub(super) fn pack(
         done += 1;
         watch(Progress::Classified { done, all });
     };
-    let model = Classifier::new(trained, 0)?;
+    let model = Classifier::new(whole, 0)?;
     let run_both = |data: &Dataset, progress: &mut dyn FnMut()| -> Result<[BundleRun; 2], RunError> {
         Ok([run_bundle(&fp32_bundle, data, progress)?, run_bundle(&candidate, data, progress)?])
     };
@@ -85,10 +87,19 @@ pub(super) fn pack(
         Ok(comparison)
     };
     let judged = compare(&prepared.dev, &on_dev)?;
-    let gate = Gate {
-        max_drop: Some(recipe.quantize.max_drop(prepared.criterion.metric, prepared.dev.len())),
-        max_drop_per_class: recipe.quantize.max_drop_per_class,
-    };
+    let max_drop = recipe.quantize.max_drop(prepared.criterion.metric, prepared.dev.len());
+    if let (Some(_), Some(cost)) =
+        (recipe.pack.vocabulary, judged.export_cost().filter(|cost| *cost > max_drop))
+    {
+        return Err(RunError::Unsuitable {
+            key: "pack.vocabulary",
+            problem: format!(
+                "leaves out word pieces that cost {cost:.2} points of {} on dev, more than quantize.max_drop allows ({max_drop:.2}): keep more",
+                judged.metric
+            ),
+        });
+    }
+    let gate = Gate { max_drop: Some(max_drop), max_drop_per_class: recipe.quantize.max_drop_per_class };
     let verdict = gate.check(&judged);
     // the gate decides on dev: several models may be tried, and a test set that chose among them would be one no more
     let (data, comparison) = match &prepared.test {
@@ -113,11 +124,10 @@ pub(super) fn pack(
 /// A checkpoint without what a bundle does not need: rare word pieces where the recipe says so, positions never read.
 fn as_packed(
     recipe: &Recipe,
-    folder: &Path,
+    mut checkpoint: Checkpoint,
     prepared: &Prepared,
     watch: Watch,
 ) -> Result<Checkpoint, RunError> {
-    let mut checkpoint = Checkpoint::load(folder)?;
     if let Some(budget) = recipe.pack.vocabulary {
         let texts = Encoded::new(prepared.train.clone(), &checkpoint.tokenizer, prepared.max_tokens)?;
         let before = checkpoint.config.vocab_size;
@@ -125,7 +135,6 @@ fn as_packed(
         let pruned = prune_vocabulary(&checkpoint, &counts, budget);
         watch(Progress::Note(&pruned.describe(before)));
         checkpoint = pruned.checkpoint;
-        checkpoint.save(&recipe.output.join("pruned"))?;
     }
     checkpoint.cut_positions(prepared.max_tokens);
     Ok(checkpoint)

@@ -155,6 +155,13 @@ pub fn run(recipe: &Recipe, until: Until, watch: Watch) -> Result<Finished, RunE
         return Ok(finished);
     }
     let (bundle, comparison) = pack_within_limits(recipe, &folder, bits, &prepared, watch)?;
+    let most = recipe.distill.as_ref().and_then(|distill| distill.student.as_ref()?.megabytes());
+    let size = std::fs::metadata(&bundle).map_or(0.0, |file| file.len() as f64 / 1e6);
+    if let Some(most) = most.filter(|most| size > *most) {
+        watch(Progress::Note(&format!(
+            "the bundle takes {size:.2} MB, more than {most} MB (distill.student)"
+        )));
+    }
     (finished.bundle, finished.comparison) = (Some(bundle), Some(comparison));
     Ok(finished)
 }
@@ -235,20 +242,20 @@ fn students(
 ) -> Result<Vec<(PathBuf, Summary, Bits)>, RunError> {
     let Some(distill) = &recipe.distill else { return Ok(Vec::new()) };
     let all = [&teachers.folders[..], &distill.other_teachers].concat();
-    let plan = plan(distill, &all[0], prepared)?;
+    let plan = plan(recipe, distill, &all[0], prepared)?;
     let students = distil(recipe, distill, &plan.stages, &all, teachers.compares.as_ref(), prepared, watch)?;
     let bits = plan.embedding_bits.into_iter().map(|planned| recipe.quantize.embedding_bits(planned));
     Ok(students.into_iter().zip(bits).map(|((folder, summary), bits)| (folder, summary, bits)).collect())
 }
 
 /// The stages of a student as written, or those that its size asks for.
-fn plan(distill: &Distill, teacher: &Path, prepared: &Prepared) -> Result<Plan, RunError> {
+fn plan(recipe: &Recipe, distill: &Distill, teacher: &Path, prepared: &Prepared) -> Result<Plan, RunError> {
     let Some(size) = &distill.student else {
         let stages = distill.stages();
         return Ok(Plan { embedding_bits: vec![8; stages.len()], stages });
     };
     let from = base::load(distill.start.as_deref().unwrap_or(teacher))?.config;
-    size.plan(&from, prepared.max_tokens).map_err(RunError::Size)
+    size.plan(&from, prepared.max_tokens, recipe.quantize.embedding_bits).map_err(RunError::Size)
 }
 
 /// The base with the head's labels, after all that can be checked before hours of training.
@@ -299,7 +306,7 @@ fn check_what_follows(recipe: &Recipe, prepared: &Prepared, base: &Checkpoint) -
         }
         let first = &start.as_ref().unwrap_or(base).config;
         if let Some(size) = &distill.student {
-            size.plan(first, prepared.max_tokens).map_err(RunError::Size)?;
+            size.plan(first, prepared.max_tokens, recipe.quantize.embedding_bits).map_err(RunError::Size)?;
         } else {
             let mut left = first.num_hidden_layers;
             for layers in distill.stages().iter().filter_map(|stage| stage.layers.as_ref()) {
@@ -385,7 +392,9 @@ fn train_teachers(recipe: &Recipe, prepared: &Prepared, watch: Watch) -> Result<
             let new_head = !checkpoint.tensors.contains_key("classifier.weight");
             let mut model = Classifier::new(checkpoint, options.seed)?;
             let (train, dev) = prepared.encode(&model, watch)?;
-            if new_head && recipe.base.head == Head::Prototypes && train::set_head(&mut model, &train)? {
+            // numbers may be of any size, which a head has to start from
+            let starts = recipe.base.head == Head::Prototypes || train.data.task == Task::Regression;
+            if new_head && starts && train::set_head(&mut model, &train)? {
                 watch(Progress::Note(
                     "the head starts from what the encoder knows of the training texts (base.head)",
                 ));

@@ -2,7 +2,7 @@
 
 use super::run::{Progress, RunError, Watch};
 use super::{Files, Recipe};
-use crate::data::{self, DataError, Dataset, Labels, Warning};
+use crate::data::{self, DataError, Dataset, Labels, Task, Warning};
 
 /// The sides of the data.
 pub(super) struct Sides {
@@ -73,6 +73,13 @@ impl Sides {
             note(format!(
                 "{unmeasured} of {all} labels have no row to choose on: how well they do decides nothing"
             ));
+        }
+        let numbers = || dev.examples.iter().map(|example| &example.target);
+        if dev.task == Task::Regression && numbers().all(|number| Some(number) == numbers().next()) {
+            note(
+                "all rows to choose on have the same number: no checkpoint is better than another there"
+                    .into(),
+            );
         }
         Ok(Self { train, dev, test })
     }

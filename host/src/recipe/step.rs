@@ -49,6 +49,7 @@ pub(super) fn once(
     let summary = step(watch)?;
     let done = Done { fingerprint: fingerprint.into(), summary };
     save(&mark, json(&done).as_bytes())?;
+    train::forget(folder)?;
     Ok(done.summary)
 }
 

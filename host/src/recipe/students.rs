@@ -1,18 +1,16 @@
 //! The stages of distillation: each a step that is reused while what it is made from stays the same.
 
+use super::ask::ask;
 use super::pairs::Compares;
 use super::run::{Progress, RunError, Watch};
 use super::step::{fingerprint, fit, hex, json, once};
 use super::{Recipe, base, prepare::Prepared};
-use crate::bert::{Checkpoint, Classifier, Tokens};
+use crate::bert::{Checkpoint, Classifier};
 use crate::distill::{
     Augment, Distill, FromTeacher, HiddenTeacher, Layers, Stage, TransferSet, best_layers, chosen_layers,
     cut_layers, cut_widths, factorise_embeddings, importance, piece_counts, prune_vocabulary,
 };
 use crate::train::{self, Answers, Encoded, Summary, Supervised};
-use crate::{export, quantize};
-use goldcrest_edge::model::{self, Bytes, Model};
-use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
@@ -95,20 +93,12 @@ impl<'a> Course<'a> {
         let mut parts = vec!["transfer".to_string(), prepared.digest(), prepared.max_tokens.to_string()];
         // the first one chooses the words that replace others
         parts.push(base::digest(&teachers[0])?);
-        for path in distill.unlabelled.iter().chain(compares.map(|c| &c.pairs)) {
-            parts.push(hex(&Sha256::digest(std::fs::read(path).map_err(RunError::io(path))?)));
-        }
         // made-up texts are drawn with the seed
         parts.push(format!("{} {} {}", distill.replaced, distill.spliced, distill.seed(&recipe.train)));
         // its texts are kept out of the set
         parts.extend(prepared.test.as_ref().map(|test| hex(&test.digest())));
         if !prepared.out_of_scope.is_empty() {
             parts.push(json(&prepared.out_of_scope));
-        }
-        let of = |parts: &[String]| fingerprint(&parts.iter().map(String::as_str).collect::<Vec<_>>());
-        let texts = of(&parts);
-        for teacher in &teachers[1..] {
-            parts.push(base::digest(teacher)?);
         }
         let paired = prepared.train.is_paired();
         let mut unlabelled = Vec::new();
@@ -117,6 +107,13 @@ impl<'a> Course<'a> {
         }
         if let Some(compares) = compares {
             unlabelled.extend(compares.unlabelled()?);
+        }
+        // the texts, not the files: which column is read is said elsewhere
+        parts.push(digest_of_texts(&unlabelled));
+        let of = |parts: &[String]| fingerprint(&parts.iter().map(String::as_str).collect::<Vec<_>>());
+        let texts = of(&parts);
+        for teacher in &teachers[1..] {
+            parts.push(base::digest(teacher)?);
         }
         let spliced = if paired { 0.0 } else { distill.spliced };
         let made = prepared.train.len() as f64 * (distill.replaced + spliced);
@@ -163,10 +160,9 @@ impl<'a> Course<'a> {
         let data = self.transfer(watch)?.data.clone();
         let checkpoint = base::load(folder)?;
         let texts = Encoded::new(data, &checkpoint.tokenizer, max_tokens)?;
-        let all = texts.tokens.len();
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        watch(Progress::Note(&format!("asking {name} about {all} texts")));
-        let answers = ask(&checkpoint, &texts, &mut |done| watch(Progress::Classified { done, all }))?;
+        watch(Progress::Note(&format!("asking {name} about {} texts", texts.tokens.len())));
+        let answers = ask(&checkpoint, &texts, watch)?;
         std::fs::create_dir_all(self.recipe.output.join("answers")).map_err(RunError::io(&file))?;
         answers.save(&file)?;
         Ok(answers)
@@ -194,11 +190,14 @@ impl<'a> Course<'a> {
         let mut answers = self.answers(&self.teachers[0].clone(), watch)?;
         answers.average(&others);
         drop(others);
-        let prepared = self.prepared;
+        let (recipe, prepared) = (self.recipe, self.prepared);
         let set = self.transfer(watch)?;
 
         let mut model = base::load(before)?;
         prepared.set_head(&mut model);
+        if !model.tensors.contains_key("classifier.weight") {
+            model = with_head(model, recipe, prepared, options.seed)?;
+        }
         let (mut student, layers) = cut(&model, stage, set, &answers, max_tokens, watch)?;
         student.config.set_dropout(self.distill.dropout);
         let mut student = Classifier::new(student, options.seed)?;
@@ -212,14 +211,14 @@ impl<'a> Course<'a> {
             false => None,
         };
         let teacher = teacher.as_ref().filter(|t| t.tokenizer().vocab == student.tokenizer().vocab);
-        if self.distill.hidden_weight > 0.0 && teacher.is_none() {
+        if self.distill.hidden_weight > 0.0 && (teacher.is_none() || layers.len() < 2) {
             watch(Progress::Note(
-                "hidden_weight has no effect here: only a stage cut from the teacher itself, with all its word pieces, has vectors to hold to",
+                "hidden_weight has no effect here: only a stage cut from the teacher itself, with all its word pieces, has vectors to hold to, and of its layers all but the last",
             ));
         }
         let objective = FromTeacher {
             answers: &answers,
-            hard: Supervised::new(&texts.data, options)?,
+            hard: Supervised::new(&prepared.train, options)?,
             gold: set.gold,
             options: self.distill,
             teacher: teacher.map(|teacher| HiddenTeacher::new(teacher, layers)),
@@ -228,39 +227,30 @@ impl<'a> Course<'a> {
     }
 }
 
-/// What a model says about texts, in int8 and through the device's own code: ten times as fast as in f32, and different by
-/// less than teachers differ from each other.
-fn ask(checkpoint: &Checkpoint, texts: &Encoded, done: &mut dyn FnMut(usize)) -> Result<Answers, RunError> {
-    const BLOCK: usize = 4096;
-    let (onnx, external) = export::int8(&quantize::quantize(checkpoint, quantize::Bits::Eight)?).split();
-    let external = Bytes::from(external);
-    let (labels, hidden) = (checkpoint.config.num_labels(), checkpoint.config.hidden_size);
-    let mut answers = Answers::default();
-    for block in texts.tokens.chunks(BLOCK) {
-        let share = block.len().div_ceil(rayon::current_num_threads());
-        let of_share = |texts: &[Tokens]| -> Result<Answers, model::Error> {
-            let mut model = Model::load(&onnx, external.clone(), &model::Options::default())?;
-            let mut answers = Answers::default();
-            let mut logits = vec![0.0; labels];
-            for text in texts {
-                model.run(&text.ids, &text.type_ids, &mut logits)?;
-                answers.logits.extend(&logits);
-                answers.cls.extend(model.cls().into_iter().flatten());
-            }
-            Ok(answers)
-        };
-        for part in block.par_chunks(share).map(of_share).collect::<Vec<_>>() {
-            let part = part?;
-            answers.logits.extend(part.logits);
-            answers.cls.extend(part.cls);
-        }
-        done(answers.logits.len() / labels);
+/// What a stage starts from without a head for these labels: what is cut is chosen by what the head makes of it.
+fn with_head(
+    mut model: Checkpoint,
+    recipe: &Recipe,
+    prepared: &Prepared,
+    seed: u64,
+) -> Result<Checkpoint, RunError> {
+    if recipe.base.pooler.passes_through(&model) {
+        model.pass_through_pooler();
     }
-    if answers.cls.len() < texts.tokens.len() * hidden {
-        // a shape that the fused operator does not take: stock operators give no [CLS] vectors
-        return Ok(train::predict(&Classifier::new(checkpoint.clone(), 0)?, texts, done)?);
+    let mut started = Classifier::new(model, seed)?;
+    let train = Encoded::new(prepared.train.clone(), started.tokenizer(), prepared.max_tokens)?;
+    train::set_head(&mut started, &train)?;
+    Ok(started.checkpoint())
+}
+
+fn digest_of_texts(texts: &[(String, Option<String>)]) -> String {
+    let mut hash = Sha256::new();
+    for text in texts.iter().flat_map(|(text, pair)| [Some(text), pair.as_ref()]) {
+        let text = text.map_or("", String::as_str);
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text);
     }
-    Ok(answers)
+    hex(&hash.finalize())
 }
 
 /// Cuts a model as a stage says: layers, vocabulary, widths, embeddings. Gives the layers that were kept, too.
@@ -277,8 +267,15 @@ fn cut(
         None => (0..all).collect(),
         Some(Layers::Count(n)) if *n < all => {
             let texts = Encoded::new(set.data.subset(0..set.gold), &model.tokenizer, max_tokens)?;
-            let layers = best_layers(model, *n, &texts, &answers.logits)?;
-            watch(Progress::Note(&format!("layers {layers:?} of {all} agree best with the teacher")));
+            let found = best_layers(model, *n, &texts, &answers.logits)?;
+            let (layers, why) = match found {
+                Some(layers) => (layers, "agree best with the teacher"),
+                None => (
+                    chosen_layers(&Layers::Count(*n), all)?,
+                    "stay, evenly spread: there are too many choices to try them",
+                ),
+            };
+            watch(Progress::Note(&format!("layers {layers:?} of {all} {why}")));
             layers
         }
         Some(layers) => chosen_layers(layers, all)?,

@@ -34,6 +34,12 @@ impl Encoded {
         Ok(Self { data, tokens, windows: None, truncated })
     }
 
+    /// Some of the texts, by row; none of them in windows.
+    pub fn subset(&self, rows: &[usize]) -> Self {
+        let tokens = rows.iter().map(|row| self.tokens[*row].clone()).collect();
+        Self { data: self.data.subset(rows.iter().copied()), tokens, windows: None, truncated: 0 }
+    }
+
     /// Tokenizes single texts as a device does that reads long ones in `most` windows at most (one at least), of which each begins with the last
     /// `overlap` pieces of the one before.
     ///

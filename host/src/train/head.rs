@@ -1,6 +1,6 @@
 use super::against_rest::against_rest;
 use super::prototypes::prototypes;
-use super::{Encoded, Error};
+use super::{Encoded, Error, Unit};
 use crate::bert::{Classifier, Mode, Tape};
 use crate::data::{Dataset, Target, Task};
 
@@ -20,8 +20,8 @@ pub(super) struct Head {
 }
 
 /// Sets the head to what the encoder knows already, of vectors after the pooler: nearness to the means of the classes' texts, for
-/// labels that do not exclude each other to those of the texts with and without it. For regression the bias alone, to the
-/// mean of the numbers.
+/// labels that do not exclude each other to those of the texts with and without it. For regression to the mean of the numbers, and
+/// as far from it as the numbers are.
 ///
 /// Gives whether the head was set: not where there is nothing to learn it from.
 ///
@@ -44,13 +44,10 @@ pub fn set_head(model: &mut Classifier, train: &Encoded) -> Result<bool, Error> 
             against_rest(&vectors, &targets, &shares(data, labels))
         }
         Task::Regression => {
-            let values = data.examples.iter().filter_map(|example| match example.target {
-                Target::Value(value) => Some(value),
-                _ => None,
-            });
-            let mean = values.sum::<f32>() / data.len().max(1) as f32;
-            let weight = model.weights()["classifier.weight"].data.clone();
-            Some(Head { weight, bias: vec![mean] })
+            let unit = Unit::of(data);
+            let about =
+                model.weights()["classifier.weight"].data.iter().map(|w| unit.number(*w) - unit.number(0.0));
+            Some(Head { weight: about.collect(), bias: vec![unit.number(0.0)] })
         }
     };
     let Some(Head { weight, bias }) = head else { return Ok(false) };

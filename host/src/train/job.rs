@@ -33,7 +33,7 @@ pub struct Job<'a> {
     pub options: &'a TrainOptions,
     /// What is minimised.
     pub objective: &'a dyn Objective,
-    /// Gets the best checkpoint, `metrics.jsonl`, and while it runs `state.safetensors` and `best/`.
+    /// Gets the best checkpoint, `metrics.jsonl`, and until [`forget`] `state.safetensors` and `best/`.
     pub folder: &'a Path,
     /// Names model, data and options; a saved state is continued only under the same one.
     pub fingerprint: &'a str,
@@ -82,6 +82,9 @@ pub struct Summary {
     pub seconds: f64,
 }
 
+/// What a killed run continues from, and the best checkpoint so far.
+const STATE: &str = "state.safetensors";
+const BEST: &str = "best";
 /// Training lasts at least this many times as long as saving its states: disks can be slow.
 const SAVE_SHARE: u32 = 20;
 /// Updates between lines of the log.
@@ -99,6 +102,7 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
         return Err(Error::Empty);
     }
     std::fs::create_dir_all(job.folder).map_err(Error::io(job.folder))?;
+    job.objective.unit().enter(job.model);
     let per_epoch = options.steps_per_epoch(lengths.len());
     let highest = options.learning_rate(job.model.config());
     let steps = match options.epochs(lengths.len()) {
@@ -107,7 +111,7 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
     };
     let eval_every = options.eval_every(lengths.len(), steps);
 
-    let state_file = job.folder.join("state.safetensors");
+    let state_file = job.folder.join(STATE);
     let mut memory = Memory::new(job.model, options);
     let mut at = state::load(&state_file, job.model, &mut memory, job.fingerprint)?.unwrap_or(Position {
         fingerprint: job.fingerprint.into(),
@@ -163,7 +167,9 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
         }
     }
     let (best, best_step) = at.best.expect("evaluated before the first update");
-    keep_best(job, &state_file)?;
+    let best_model = crate::bert::Checkpoint::load(&job.folder.join(BEST))?;
+    job.model.set(&best_model)?;
+    best_model.save(job.folder)?;
     Ok(Summary { best, best_step, steps: at.step, seconds: at.seconds })
 }
 
@@ -292,9 +298,11 @@ fn evaluate(
 fn measure(job: &Job, at: &mut Position, log: &mut Log, watch: &mut dyn FnMut(Event)) -> Result<(), Error> {
     let Some((dev, criterion)) = job.dev else {
         at.best = Some((0.0, at.step));
-        return Ok(job.model.checkpoint().save(&job.folder.join("best"))?);
+        return save_best(job);
     };
-    let logits = dev.of_examples(predict(job.model, dev, &mut |_| ())?.logits);
+    let mut logits = dev.of_examples(predict(job.model, dev, &mut |_| ())?.logits);
+    let unit = job.objective.unit();
+    logits.iter_mut().for_each(|logit| *logit = unit.number(*logit));
     let fitted = criterion.thresholds && dev.data.task == Task::MultiLabel;
     let thresholds = fitted.then(|| metrics::thresholds(&dev.data, &logits));
     let metrics = metrics::measure(&dev.data, &logits, thresholds.as_deref())?;
@@ -308,11 +316,15 @@ fn measure(job: &Job, at: &mut Position, log: &mut Log, watch: &mut dyn FnMut(Ev
     let kept = at.highest.is_none_or(|(highest, _)| value >= highest - chance(highest, dev.data.len()));
     if kept {
         at.best = Some((value, at.step));
-        job.model.checkpoint().save(&job.folder.join("best"))?;
+        save_best(job)?;
     }
     log.write(serde_json::json!({"step": at.step, "dev": value, "kept": kept, "metrics": metrics}))?;
     watch(Event::Evaluated { step: at.step, metrics: &metrics, value, kept });
     Ok(())
+}
+
+fn save_best(job: &Job) -> Result<(), Error> {
+    Ok(job.objective.unit().leave(job.model).save(&job.folder.join(BEST))?)
 }
 
 /// By how much the figures of equally good checkpoints differ on so few rows: one standard error of a share, or one row. Of more
@@ -328,17 +340,18 @@ fn chance(figure: f64, rows: usize) -> f64 {
     (share * (1.0 - share) / rows).sqrt().max(1.0 / rows) + 1e-9
 }
 
-/// Loads the best checkpoint and writes it to the job's folder. It stays where it was until the run's state is gone: a
-/// kill in between loses nothing.
-fn keep_best(job: &mut Job, state_file: &Path) -> Result<(), Error> {
-    let folder = job.folder.join("best");
-    let best = crate::bert::Checkpoint::load(&folder)?;
-    job.model.set(&best)?;
-    best.save(job.folder)?;
-    if state_file.exists() {
-        std::fs::remove_file(state_file).map_err(Error::io(state_file))?;
-    }
-    std::fs::remove_dir_all(&folder).map_err(Error::io(&folder))
+/// Removes what a finished run would have continued from: once its end is written down, so that a kill in between loses nothing.
+///
+/// # Errors
+/// When a file cannot be removed.
+pub fn forget(folder: &Path) -> Result<(), Error> {
+    let (state, best) = (folder.join(STATE), folder.join(BEST));
+    let gone = |path: &Path, removed: std::io::Result<()>| match removed {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path)(error)),
+        _ => Ok(()),
+    };
+    gone(&state, std::fs::remove_file(&state))?;
+    gone(&best, std::fs::remove_dir_all(&best))
 }
 
 /// `metrics.jsonl`.

@@ -16,12 +16,14 @@ mod objective;
 mod options;
 mod prototypes;
 mod state;
+mod unit;
 
 pub use adamw::AdamW;
 pub use answers::{Answers, predict, sentence_vectors};
 pub use encoded::Encoded;
 pub use error::Error;
 pub use head::set_head;
-pub use job::{Criterion, Event, Job, Summary, train};
+pub use job::{Criterion, Event, Job, Summary, forget, train};
 pub use objective::{Objective, Supervised};
 pub use options::{ClassWeights, Schedule, TrainOptions, WeightRule};
+pub use unit::Unit;

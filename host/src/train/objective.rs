@@ -1,4 +1,4 @@
-use super::{ClassWeights, Encoded, Error, TrainOptions, WeightRule};
+use super::{ClassWeights, Encoded, Error, TrainOptions, Unit, WeightRule};
 use crate::bert::ops::{Distribution, Loss};
 use crate::bert::{Batch, Output, OutputGradient};
 use crate::data::{Dataset, Target, Task};
@@ -21,6 +21,11 @@ pub trait Objective {
     fn copies(&self) -> usize {
         1
     }
+
+    /// What the logits are in while they are learned.
+    fn unit(&self) -> Unit {
+        Unit::default()
+    }
 }
 
 /// The loss of `BertForSequenceClassification` for the data's task, with label smoothing and class weights.
@@ -30,10 +35,11 @@ pub struct Supervised {
     weights: Option<Vec<f64>>,
     focal: f64,
     agreement: f64,
+    unit: Unit,
 }
 
 impl Supervised {
-    /// The options' loss on this data.
+    /// The options' loss on this data; numbers in the unit that its numbers make.
     ///
     /// # Errors
     /// When class weights name a label that the data lacks.
@@ -63,6 +69,7 @@ impl Supervised {
             weights,
             focal: options.focal,
             agreement: options.agreement,
+            unit: Unit::of(data),
         })
     }
 
@@ -87,7 +94,9 @@ impl Supervised {
                 Loss::Binary { targets: values, weights: self.weights.clone(), focal: self.focal }
             }
             Task::Regression => Loss::SquaredError {
-                targets: targets.map(|t| if let Target::Value(v) = t { *v } else { 0.0 }).collect(),
+                targets: targets
+                    .map(|t| self.unit.of_number(if let Target::Value(v) = t { *v } else { 0.0 }))
+                    .collect(),
             },
         }
     }
@@ -122,5 +131,9 @@ impl Objective for Supervised {
 
     fn copies(&self) -> usize {
         if self.agreement > 0.0 { 2 } else { 1 }
+    }
+
+    fn unit(&self) -> Unit {
+        self.unit
     }
 }

@@ -61,12 +61,10 @@ pub(super) fn save(
         .collect::<Result<Vec<_>, _>>()
         .map_err(fail)?;
     let data = safetensors::serialize(views, Some(HashMap::from([(KEY.into(), json)]))).map_err(fail)?;
-    let temporary = path.with_extension("tmp");
-    std::fs::write(&temporary, data).map_err(Error::io(&temporary))?;
-    std::fs::rename(&temporary, path).map_err(Error::io(path))
+    goldcrest_edge::bundle::save(path, &data).map_err(Error::io(path))
 }
 
-/// Restores a state of the job with this fingerprint; `None` where there is no such state.
+/// Restores a state of the job with this fingerprint; `None` where there is no such state, or none that can be read.
 pub(super) fn load(
     path: &Path,
     model: &mut Classifier,
@@ -74,14 +72,16 @@ pub(super) fn load(
     fingerprint: &str,
 ) -> Result<Option<Position>, Error> {
     let Ok(bytes) = std::fs::read(path) else { return Ok(None) };
-    let fail = |source| crate::bert::Error::Safetensors { path: path.into(), source };
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(fail)?;
+    // what cannot be read is no state: the run begins again
+    let (Ok((_, header)), Ok(file)) = (SafeTensors::read_metadata(&bytes), SafeTensors::deserialize(&bytes))
+    else {
+        return Ok(None);
+    };
     let json = header.metadata().as_ref().and_then(|m| m.get(KEY)).cloned().unwrap_or_default();
     let Ok(position) = serde_json::from_str::<Position>(&json) else { return Ok(None) };
     if position.fingerprint != fingerprint {
         return Ok(None);
     }
-    let file = SafeTensors::deserialize(&bytes).map_err(fail)?;
     let values = |name: &str| -> Option<Vec<f32>> {
         let data = file.tensor(name).ok()?.data().chunks_exact(4);
         Some(data.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())

@@ -128,6 +128,34 @@ fn two_columns_without_known_names_are_told_apart_by_their_values() {
 }
 
 #[test]
+fn in_a_wider_table_the_values_of_said_columns_tell_whether_the_first_row_names_them() {
+    let rows = |label: &dyn Fn(usize) -> String| {
+        (0..12).map(|i| format!("{i}\t{}\tmessage {i}\n", label(i))).collect::<String>()
+    };
+    let said = |content: &str| {
+        let folder = Folder::new();
+        let mut source = folder.file("a.txt", content);
+        (source.text, source.label) = (Some(3.into()), Some(2.into()));
+        let numbers = content.contains(".5").then_some(Task::Regression);
+        Dataset::read(&[source], numbers, None)
+    };
+    let reading = |content: &str| said(content).unwrap().files[0].reading.clone();
+    let numbers = rows(&|i| format!("{i}.5"));
+    assert_eq!(reading(&numbers), "tsv, no header, quoted, text 3, label 2");
+    let headed = format!("nr\twert\tsatz\n{numbers}");
+    assert_eq!(reading(&headed), "tsv, header, quoted, text `satz`, label `wert`");
+    let classes = rows(&|i| ["good", "bad"][i % 2].to_owned());
+    assert_eq!(reading(&classes), "tsv, no header, quoted, text 3, label 2");
+    assert!(message(said(&format!("0\trare\tonly this one\n{classes}"))).contains("--header"));
+    // three columns are not a label and a text with a tab in it
+    let error = message(read("a.txt", &numbers));
+    assert!(error.contains("decide it with --text and --label"), "{error}");
+    // such a text may be there all the same
+    let lines = format!("good\tone\tmore\n{}", "bad\ttwo\n".repeat(3));
+    assert!(read("a.txt", &lines).unwrap().files[0].reading.starts_with("lines"));
+}
+
+#[test]
 fn excel_says_what_is_between_columns() {
     let data = read("a.csv", "sep=;\r\ntext;label\r\na, b;x\r\nc;y\r\n").unwrap();
     assert_eq!((data.len(), data.examples[0].text.as_str(), data.examples[0].line), (2, "a, b", 3));
