@@ -11,7 +11,7 @@ write them. Exit code 1 when a label or a logit differs by more than the toleran
 Prints accuracy (single label), micro F1 (multi-label) or Pearson's correlation (regression).
 
 examples:
-  scripts/check-transformers.py runs/voice/student data/voice_commands.csv
+  scripts/check-transformers.py runs/voice/student host/recipes/data/voice_commands.csv
   scripts/check-transformers.py runs/sst2/teacher ../shared/data/sst2/dev.csv --ours ours.jsonl
 """
 import argparse

@@ -27,8 +27,11 @@ all) shift ;;
 *) usage_error "unknown target $1" ;;
 esac
 
-install_gcc() {
-    have aarch64-linux-gnu-gcc && return
+# Where no other linker was said.
+install_gcc() { # TRIPLE
+    local name=${1//-/_} linker
+    linker=CARGO_TARGET_${name^^}_LINKER
+    if [ -n "${!linker:-}" ] || have aarch64-linux-gnu-gcc; then return; fi
     local packages=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
     if [ "$(id -u)" != 0 ] || ! have apt-get; then
         die "the ARM linker is missing. As root: apt-get install ${packages[*]}"
@@ -60,6 +63,7 @@ small=(
 build() { # LIBC CARGO-ARGUMENTS...
     local libc=$1 triple=aarch64-unknown-linux-$1 tool
     shift
+    install_gcc "$triple"
     local name=${triple//-/_} cargo=(cargo build --release -p goldcrest-edge --bin goldcrest-edge --target "$triple")
     default "CARGO_TARGET_${name^^}_LINKER" aarch64-linux-gnu-gcc
     default "CC_$name" aarch64-linux-gnu-gcc
@@ -101,7 +105,6 @@ describe() { # LIBC FILE
 
 have cargo || die "cargo is missing: https://rustup.rs"
 TARGET=$(target_dir)
-install_gcc
 for libc in "${libcs[@]}"; do
     (build "$libc" "$@") # a subshell each: one target's environment must not reach the other
 done

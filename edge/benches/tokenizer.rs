@@ -36,7 +36,7 @@ fn texts() -> Vec<(String, Vec<String>)> {
 }
 
 fn encode(c: &mut Criterion) {
-    let vocab = real_vocab().unwrap_or_else(synthetic_vocab);
+    let vocab = real_vocab();
     let oracle = hugging_face(&vocab, Settings::uncased());
     let ours = Tokenizer::new(&vocab, Settings::uncased()).unwrap();
     let mut encoding = Encoding::new();
@@ -58,7 +58,7 @@ fn encode(c: &mut Criterion) {
 }
 
 fn open(c: &mut Criterion) {
-    let vocab = real_vocab().unwrap_or_else(synthetic_vocab);
+    let vocab = real_vocab();
     let tokenizer = Tokenizer::new(&vocab, Settings::uncased()).unwrap();
     println!("{} pieces: index of {} bytes", tokenizer.vocab_size(), tokenizer.index_bytes());
     c.bench_function("open", |b| b.iter(|| Tokenizer::new(black_box(&vocab), Settings::uncased()).unwrap()));

@@ -52,8 +52,7 @@ impl Edge {
     }
 
     fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        kill(signal, self.child.id());
     }
 
     fn wait(&mut self) -> ExitStatus {
@@ -253,12 +252,18 @@ fn a_signal_while_a_named_pipe_has_no_writer_ends_it() {
     }
     // and the others after the first
     thread::sleep(Duration::from_millis(50));
-    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    kill("-TERM", child.id());
     assert_eq!(wait(&mut child).code(), Some(0));
     // and no bundle is waited for there
     let status =
         Command::new(env!("CARGO_BIN_EXE_goldcrest-edge")).arg("--bundle").arg(&pipe).status().unwrap();
     assert_eq!(status.code(), Some(1));
+}
+
+/// With the shell's own command: a bare machine may lack the program.
+fn kill(signal: &str, process: u32) {
+    let kill = format!("kill {signal} {process}");
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
 }
 
 #[cfg(target_os = "linux")]

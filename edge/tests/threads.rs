@@ -11,13 +11,8 @@ use std::io::{self, Read};
 use std::thread;
 
 /// The shipped model, which is fused.
-fn shipped() -> Option<Vec<u8>> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/sentiment/sentiment.bundle");
-    let bytes = std::fs::read(path).ok();
-    if bytes.is_none() {
-        println!("skipped with a fused model: {path} is missing");
-    }
-    bytes
+fn shipped() -> Vec<u8> {
+    std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/sentiment/sentiment.bundle")).unwrap()
 }
 
 /// The same bundle with another manifest.
@@ -91,11 +86,10 @@ fn run(bundle: &[u8], fuse: bool, threads: usize, mut input: Dribble<'_>) -> (St
 fn any_number_of_threads_writes_the_same_bytes() {
     let moods = common::bundle(&common::manifest());
     let mut bundles = vec![("moods", windows(&moods), false), ("moods, truncated", moods, false)];
-    if let Some(shipped) = shipped() {
-        bundles.push(("windows", windows(&shipped), true));
-        bundles.push(("short", altered(&shipped, |manifest| manifest.max_tokens = 16), true));
-        bundles.push(("as shipped", shipped, true));
-    }
+    let shipped = shipped();
+    bundles.push(("windows", windows(&shipped), true));
+    bundles.push(("short", altered(&shipped, |manifest| manifest.max_tokens = 16), true));
+    bundles.push(("as shipped", shipped, true));
     let input = messages();
     for (name, bundle, fuse) in bundles {
         let one = run(&bundle, fuse, 1, Dribble(&input, usize::MAX));
@@ -113,7 +107,7 @@ fn any_number_of_threads_writes_the_same_bytes() {
 
 #[test]
 fn a_text_split_in_any_way_has_the_same_logits() {
-    let Some(shipped) = shipped() else { return };
+    let shipped = shipped();
     let bundle = Bundle::read(&shipped).unwrap();
     let external = Bytes::copy_from_slice(bundle.external());
     let mut model = Model::load(bundle.model(), external, &model::Options::default()).unwrap();
@@ -147,7 +141,7 @@ fn a_text_split_in_any_way_has_the_same_logits() {
 
 #[test]
 fn a_part_that_is_wrong_keeps_nobody_waiting() {
-    let Some(shipped) = shipped() else { return };
+    let shipped = shipped();
     let short = altered(&shipped, |manifest| manifest.max_tokens = 64);
     let mut crew =
         Classifier::new(Bytes::from(short), &Options::default()).unwrap().into_crew::<()>(2).unwrap();

@@ -23,7 +23,7 @@ fn ids_are_line_numbers_as_in_tokenizers() {
         SMALL.replace('\n', " \u{3000}\n"),
     ];
     let blank = SMALL.replace("##a\n", "\n\u{2028}\n\n##a\n") + "\n";
-    for vocab in endings.iter().chain([&blank, &synthetic_vocab()]).chain(&real_vocab()) {
+    for vocab in endings.iter().chain([&blank, &synthetic_vocab(), &real_vocab()]) {
         let theirs = WordPiece::read_bytes(vocab.as_bytes()).unwrap();
         let ours = Tokenizer::new(vocab, Settings::uncased()).unwrap();
         for (piece, &id) in theirs.iter().filter(|(piece, _)| !piece.is_empty()) {

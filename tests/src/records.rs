@@ -25,7 +25,7 @@ pub struct Answer {
 /// Reads JSON Lines.
 ///
 /// # Panics
-/// When a line is not a record as DESIGN says.
+/// When a line is not such a record.
 pub fn records(output: &[u8]) -> Vec<Record> {
     let text = std::str::from_utf8(output).expect("records are UTF-8");
     text.lines().map(|line| record(line).unwrap_or_else(|| panic!("not a record: {line}"))).collect()

@@ -23,7 +23,7 @@ pub struct Args {
     /// text: `label TAB score`, for several labels one such pair after another; jsonl: a JSON object a message
     #[arg(long, value_enum, default_value = "text")]
     format: FormatArg,
-    /// Add the K best labels with their scores
+    /// Add the K best labels with their scores, the best one among them; of a model of several labels in jsonl only
     #[arg(long, value_name = "K", default_value_t = 0, hide_default_value = true)]
     top: usize,
     /// Add the logits, each the 8 hex digits of its f32 bits (jsonl only)
@@ -50,7 +50,7 @@ const EXAMPLES: &str = "\
 Examples:
   echo 'what a lovely day' | goldcrest-edge classify
   goldcrest-edge classify --bundle commands.bundle --format jsonl --top 3 messages.txt
-  cut -f2 log.tsv | goldcrest-edge classify --format jsonl | grep '\"label\":\"alarm\"'
+  cut -f2 log.tsv | goldcrest-edge classify --format jsonl | grep '\"label\":\"negative\"'
   goldcrest-edge classify --bundle mrpc.bundle --text-pair TAB < pairs.tsv";
 
 pub fn run(args: &Args) -> Result<()> {

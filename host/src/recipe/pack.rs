@@ -29,6 +29,7 @@ pub(super) fn pack(
     watch: Watch,
 ) -> Result<(PathBuf, Comparison), RunError> {
     watch(Progress::Step { name: "quantize", reused: false });
+    let rounded = trained != folder || !wide.is_empty();
     let whole = Checkpoint::load(trained)?;
     let trained = as_packed(recipe, whole.clone(), prepared, watch)?;
     let checkpoint = as_packed(recipe, Checkpoint::load(folder)?, prepared, &mut |_| ())?;
@@ -87,7 +88,7 @@ pub(super) fn pack(
         Ok(comparison)
     };
     let judged = compare(&prepared.dev, &on_dev)?;
-    let max_drop = recipe.quantize.max_drop(prepared.criterion.metric, prepared.dev.len());
+    let max_drop = recipe.quantize.max_drop(&judged, rounded);
     if let (Some(_), Some(cost)) =
         (recipe.pack.vocabulary, judged.export_cost().filter(|cost| *cost > max_drop))
     {

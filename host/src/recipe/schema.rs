@@ -6,7 +6,7 @@ use super::name::bundle_name;
 use crate::bert::Checkpoint;
 use crate::data::{self, Column, DataError, Format, LabelColumns, Source, Task};
 use crate::distill::Distill;
-use crate::evaluate::DecisionOptions;
+use crate::evaluate::{Comparison, DecisionOptions};
 use crate::metrics::Metric;
 use crate::quantize::Bits;
 use crate::train::TrainOptions;
@@ -196,7 +196,8 @@ impl Pooler {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Quantize {
-    /// Points (hundredths) of the metric that int8 may lose. When not given 0.5, or for accuracy what one row of dev is where that is more.
+    /// Points (hundredths) of the metric that int8 may lose. When not given 0.5, or for accuracy what one row of dev is where that is
+    /// more; of a model that learned to be rounded, or never does, also what chance shows on so few rows, but not more than 1.
     pub max_drop: Option<f64>,
     /// Points of F1 that each class may lose; no limit when not given.
     pub max_drop_per_class: Option<f64>,
@@ -283,10 +284,15 @@ impl Quantize {
         self.wider && self.aware != Aware::Never
     }
 
-    /// Points that int8 may lose on so many rows: as the recipe says, or half a point, or of accuracy one row.
-    pub(super) fn max_drop(&self, metric: Metric, rows: usize) -> f64 {
-        let one_row = if metric == Metric::Accuracy { 100.0 / rows.max(1) as f64 } else { 0.0 };
-        self.max_drop.unwrap_or(one_row.max(0.5))
+    /// Points that int8 may lose: as the recipe says, or half a point, or of accuracy one row. `rounded` models have learned to be
+    /// so, and of them a drop has to be more than chance: on 300 rows two say nothing, and would cost a bundle twice as slow.
+    pub(super) fn max_drop(&self, found: &Comparison, rounded: bool) -> f64 {
+        // a drop beyond it is seen by chance once in twenty times: of a normal distribution's 95 % interval both ends are 1.96
+        // deviations away, one end of its 90 % interval 1.645
+        let by_chance = (found.interval.high - found.interval.low) / 2.0 * (1.645 / 1.96);
+        let one_row = if found.metric == Metric::Accuracy { 100.0 / found.rows.max(1) as f64 } else { 0.0 };
+        let by_chance = if rounded || self.aware == Aware::Never { by_chance.min(1.0) } else { 0.0 };
+        self.max_drop.unwrap_or(one_row.max(by_chance).max(0.5))
     }
 
     /// Bits of the word embeddings: as the recipe says, or as planned.

@@ -1,8 +1,9 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::data::{Column, Format, Task};
+use crate::data::{Column, Dataset, Example, Format, Labels, Target, Task};
 use crate::distill::Layers;
+use crate::evaluate::{Comparison, Inputs, Outputs};
 use crate::metrics::Metric;
 use crate::train::{ClassWeights, Schedule, TrainOptions, WeightRule};
 
@@ -208,4 +209,37 @@ fn another_seed_has_a_folder_of_its_own() {
     assert_eq!(recipe.with_seed(0), recipe);
     let other = recipe.with_seed(2);
     assert_eq!((other.train.seed, other.output), (recipe.train.seed + 2, recipe.output.join("seed-2")));
+}
+
+#[test]
+fn of_few_rows_a_drop_has_to_be_more_than_chance_before_a_bundle_grows() {
+    let limit = |rows: usize, lost: usize, rounded: bool, quantize: Quantize| {
+        let example = |i: usize| Example {
+            text: i.to_string(),
+            pair: None,
+            target: Target::Class((i % 2) as u32),
+            file: 0,
+            line: 1,
+        };
+        let labels = Labels::ordered(vec!["a".into(), "b".into()]).unwrap();
+        let examples = (0..rows).map(example).collect();
+        let data = Dataset { task: Task::SingleLabel, labels, examples, files: vec![] };
+        let right = |i: usize| if i % 2 == 0 { [1.0, 0.0] } else { [0.0, 1.0] };
+        let fp32: Vec<f32> = (0..rows).flat_map(right).collect();
+        let int8: Vec<f32> = (0..rows).flat_map(|i| right(if i < lost { i + 1 } else { i })).collect();
+        let of = |logits| Outputs { logits, thresholds: None, bytes: None, latency: None };
+        let inputs = Inputs { data: &data, metric: None, fp32: of(&fp32), int8: of(&int8), host: None };
+        quantize.max_drop(&Comparison::new(&inputs).unwrap(), rounded)
+    };
+    let default = Quantize::default;
+    assert_eq!(limit(300, 2, false, default()), 0.5);
+    // two of 300: a deviation of 0.47 points
+    assert!((limit(300, 2, true, default()) - 0.77).abs() < 0.1);
+    assert_eq!(limit(300, 20, true, default()), 1.0);
+    assert_eq!(limit(5000, 25, true, default()), 0.5);
+    assert_eq!(limit(50, 1, false, default()), 2.0, "one row");
+    let never = Quantize { aware: Aware::Never, ..default() };
+    assert!(limit(300, 2, false, never) > 0.67);
+    let said = Quantize { max_drop: Some(0.1), ..default() };
+    assert_eq!(limit(300, 2, true, said), 0.1);
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks exported models against ONNX Runtime.
 
-usage: check-onnx.py MODEL.onnx...
+usage: check_onnx.py MODEL.onnx...
 
 Beside each MODEL.onnx lies MODEL.json: [{"ids": [...], "types": [...], "logits": [...]}, ...], texts and the logits
 that the device's code gives. Each model must pass onnx.checker (full check) and give the same labels, one text at a

@@ -370,14 +370,16 @@ proptest! {
     }
 }
 
-/// The folder of real data, if it is here.
+/// The folder of real data, if it is here; says so even where the test harness captures what tests print.
+#[allow(clippy::explicit_write)]
 fn real_data() -> Option<PathBuf> {
     let folder = std::env::var_os("GOLDCREST_DATA").map(PathBuf::from);
     let folder = folder.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"));
     if folder.is_dir() {
         return Some(folder);
     }
-    eprintln!("skipped: no data at {} (set GOLDCREST_DATA)", folder.display());
+    use std::io::Write;
+    writeln!(std::io::stderr(), "skipped: no data at {} (set GOLDCREST_DATA)", folder.display()).unwrap();
     None
 }
 
