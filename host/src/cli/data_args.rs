@@ -44,13 +44,13 @@ impl DataArgs {
     pub fn source(&self) -> Source {
         self.reading.source(&self.data)
     }
-
-    pub fn says_how_to_read(&self) -> bool {
-        self.reading != Reading::default()
-    }
 }
 
 impl Reading {
+    pub fn says_how_to_read(&self) -> bool {
+        *self != Reading::default()
+    }
+
     pub fn source(&self, path: &Path) -> Source {
         let column = |name: &String| match name.parse::<usize>() {
             Ok(position) => Column::Position(position),

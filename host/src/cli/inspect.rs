@@ -1,7 +1,8 @@
-use super::data_args::DataArgs;
+use super::data_args::Reading;
 use goldcrest::bert::Checkpoint;
 use goldcrest::data::{Dataset, Target, Task};
 use goldcrest::recipe::Recipe;
+use std::path::PathBuf;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -14,14 +15,16 @@ pub struct Args {
     /// Of a data file: single-label, multi-label or regression
     #[arg(long, value_parser = super::run::task)]
     task: Option<Task>,
+    /// Labelled texts, a checkpoint folder, or a recipe
+    what: PathBuf,
     #[command(flatten)]
-    what: DataArgs,
+    reading: Reading,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let path = &args.what.data;
+    let path = &args.what;
     let recipe = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("toml"));
-    let said = args.task.is_some() || args.what.says_how_to_read();
+    let said = args.task.is_some() || args.reading.says_how_to_read();
     anyhow::ensure!(
         !(said && (recipe || path.is_dir())),
         "{} is no file of labelled texts: options say how those are read",
@@ -39,7 +42,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         "{0} is a bundle: goldcrest-edge inspect --bundle {0}",
         path.display()
     );
-    let data = Dataset::read_to_measure(&[args.what.source()], args.task, None)?;
+    let data = Dataset::read_to_measure(&[args.reading.source(path)], args.task, None)?;
     say!("{}", data.files[0].reading);
     say!("{} rows, {}{}", data.len(), data.task, if data.is_paired() { ", pairs" } else { "" });
     let numbers = data.examples.iter().filter_map(|example| match example.target {

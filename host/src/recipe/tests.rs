@@ -224,7 +224,7 @@ fn of_few_rows_a_drop_has_to_be_more_than_chance_before_a_bundle_grows() {
         let labels = Labels::ordered(vec!["a".into(), "b".into()]).unwrap();
         let examples = (0..rows).map(example).collect();
         let data = Dataset { task: Task::SingleLabel, labels, examples, files: vec![] };
-        let right = |i: usize| if i % 2 == 0 { [1.0, 0.0] } else { [0.0, 1.0] };
+        let right = |i: usize| if i.is_multiple_of(2) { [1.0, 0.0] } else { [0.0, 1.0] };
         let fp32: Vec<f32> = (0..rows).flat_map(right).collect();
         let int8: Vec<f32> = (0..rows).flat_map(|i| right(if i < lost { i + 1 } else { i })).collect();
         let of = |logits| Outputs { logits, thresholds: None, bytes: None, latency: None };
