@@ -47,6 +47,10 @@ fn inputs_are_longer_where_many_texts_are() {
     // 290 words and an unknown one, 126 a window
     assert_eq!(read("base", 5, "windows = { overlap = 0, most = 8 }"), (None, Some(75 + 5 * 3)));
     assert_eq!(read("base", 5, "windows = { overlap = 0, most = 2 }"), (None, Some(75 + 5 * 2)));
+    // where more than a fifth are longer than even 256, all of each is read
+    assert_eq!(read("base", 16, ""), (Some(256), None));
+    assert_eq!(read("base", 17, ""), (None, Some(63 + 17 * 2)));
+    assert_eq!(read("base", 17, "max_tokens = 256"), (Some(256), None));
     // no more than the base has positions
     assert_eq!(read("short", 5, ""), (Some(100), None));
 }

@@ -251,7 +251,7 @@ fn a_student_learns_from_its_teacher() {
         "layers": [1], "epochs": 10, "learning_rate": 5e-3, "alpha_hard": 0.0, "hidden_weight": 1.0, "relation_weight": 1.0,
     }))
     .unwrap();
-    let options = distill.training(&distill.stages()[0], true, 96, &options());
+    let options = distill.training(&distill.stages()[0], true, 96, false, &options());
     let answers = predict(&teacher, &train_data, &mut |_| ()).unwrap();
     let objective = FromTeacher {
         answers: &answers,

@@ -165,7 +165,7 @@ pub(super) fn manifest(recipe: &Recipe, checkpoint: &Checkpoint, prepared: &Prep
         labels: checkpoint.config.labels(),
         tokenizer: checkpoint.tokenizer.settings(),
         max_tokens: prepared.max_tokens as u32,
-        windows: match recipe.task.windows {
+        windows: match prepared.windows {
             Some(TextWindows { overlap, most }) => Windows::Mean { overlap, most },
             None => Windows::Truncate,
         },

@@ -1,7 +1,7 @@
 //! What the steps of a run work on.
 
 use super::run::{Progress, RunError, Watch};
-use super::schema::MAX_TOKENS;
+use super::schema::{MAX_TOKENS, WINDOWS};
 use super::sides::Sides;
 use super::step::{hex, json};
 use super::unknown::unknown;
@@ -23,11 +23,12 @@ pub(super) struct Prepared {
     /// Longest input in word pieces.
     pub max_tokens: usize,
     /// How what is longer is read, where it is not cut off.
-    windows: Option<TextWindows>,
+    pub windows: Option<TextWindows>,
 }
 
-/// Many texts are too long: one in so many.
+/// Many texts are too long: one in so many; and so many that cutting them off loses more than reading all of them takes.
 const MANY: usize = 20;
+const MOST: usize = 5;
 
 impl Prepared {
     pub fn read(recipe: &Recipe, watch: &mut dyn FnMut(Progress)) -> Result<Self, RunError> {
@@ -56,23 +57,17 @@ impl Prepared {
             return Err(RunError::Metric { metric, task: train.task });
         }
         let criterion = Criterion { metric, thresholds: recipe.decision.thresholds };
-        let windows = recipe.task.windows.filter(|_| !train.is_paired());
-        let max_tokens = match (recipe.task.max_tokens, windows) {
-            (Some(given), None) => given,
-            (given, windows) => {
-                let base = base::load(&recipe.base.checkpoint)?;
-                let max_tokens = match given {
-                    Some(given) => given,
-                    None => max_tokens(&base, &train, windows)?,
-                };
-                if let Some(windows) = windows {
-                    let texts = train.len();
-                    train = windowed(&train, &base.tokenizer, max_tokens, windows)?;
-                    note(format!("{texts} texts are learned from as {} windows", train.len()));
-                }
-                max_tokens
-            }
-        };
+        let (max_tokens, windows) = lengths(recipe, &train)?;
+        if let Some(windows) = windows {
+            let base = base::load(&recipe.base.checkpoint)?;
+            let texts = train.len();
+            train = windowed(&train, &base.tokenizer, max_tokens, windows)?;
+            let TextWindows { overlap, most } = windows;
+            note(format!(
+                "{texts} texts are learned from as {} windows of {max_tokens} tokens (task.windows = {{ overlap = {overlap}, most = {most} }})",
+                train.len()
+            ));
+        }
         Ok(Self { train, dev, test, out_of_scope, criterion, max_tokens, windows })
     }
 
@@ -143,10 +138,14 @@ impl Prepared {
             watch(Progress::Note(&problem));
         }
         if train.truncated > 0 {
+            let (cut, all) = (train.truncated, train.tokens.len());
+            let whole = if cut * MANY > all && !self.train.is_paired() {
+                "; task.windows has them read whole"
+            } else {
+                ""
+            };
             let note = format!(
-                "{} of {} training texts are longer than {max_tokens} tokens and are cut off (task.max_tokens)",
-                train.truncated,
-                train.tokens.len()
+                "{cut} of {all} training texts are longer than {max_tokens} tokens and are cut off (task.max_tokens{whole})"
             );
             watch(Progress::Note(&note));
         }
@@ -164,13 +163,22 @@ impl Prepared {
     }
 }
 
-/// How long inputs may be by the texts, where the recipe leaves it open.
-fn max_tokens(base: &Checkpoint, train: &Dataset, windows: Option<TextWindows>) -> Result<usize, RunError> {
-    let [usual, more] = MAX_TOKENS;
-    let most = base.config.max_position_embeddings;
-    if windows.is_some() || most <= usual {
-        return Ok(usual.min(most));
+/// How long inputs may be, and how what is longer is read: as the recipe says, else by the texts.
+fn lengths(recipe: &Recipe, train: &Dataset) -> Result<(usize, Option<TextWindows>), RunError> {
+    let windows = recipe.task.windows.filter(|_| !train.is_paired());
+    if let Some(given) = recipe.task.max_tokens {
+        return Ok((given, windows));
     }
-    let longer = Encoded::new(train.clone(), &base.tokenizer, usual)?.truncated;
-    Ok(if longer * MANY > train.len() { more.min(most) } else { usual })
+    let base = base::load(&recipe.base.checkpoint)?;
+    let [usual, more] = MAX_TOKENS.map(|tokens| tokens.min(base.config.max_position_embeddings));
+    let longer = |tokens| -> Result<usize, RunError> {
+        Ok(Encoded::new(train.clone(), &base.tokenizer, tokens)?.truncated)
+    };
+    Ok(match windows {
+        Some(windows) => (usual, Some(windows)),
+        None if longer(usual)? * MANY <= train.len() => (usual, None),
+        None if train.is_paired() || more < usual * 2 => (more, None),
+        None if longer(more)? * MOST <= train.len() => (more, None),
+        None => (more, Some(WINDOWS)),
+    })
 }

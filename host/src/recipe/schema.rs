@@ -95,6 +95,9 @@ pub enum Files {
 /// Longest input in word pieces where a recipe does not say, and where many texts are longer than that.
 pub(super) const MAX_TOKENS: [usize; 2] = [128, 256];
 
+/// Windows of texts of which many are longer than even that.
+pub(super) const WINDOWS: TextWindows = TextWindows { overlap: 16, most: 8 };
+
 /// `[task]`: what is predicted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -104,11 +107,12 @@ pub struct TaskOptions {
     /// All labels in the order of their ids. Those that occur, sorted, when not given.
     pub labels: Option<Vec<String>>,
     /// Longest input in word pieces, special tokens included. When not given 128, or 256 where more than a twentieth of the training
-    /// texts are longer and they are not read in windows.
+    /// texts are longer.
     pub max_tokens: Option<usize>,
     /// Longer texts are read in overlapping windows whose logits are averaged, such as `{ overlap = 16, most = 8 }`: tokens that
-    /// two windows share, and how many windows a text has; it is also learned from as so many texts. They are cut off when not
-    /// given. Not for pairs.
+    /// two windows share, and how many windows a text has; it is also learned from as so many texts. When not given so, where
+    /// `max_tokens` is not given either and more than a fifth of the training texts are longer than 256; else they are cut off. Not for
+    /// pairs.
     pub windows: Option<TextWindows>,
     /// What chooses checkpoints and what `max_drop` is about. `accuracy`, `macro-f1` or `pearson`, by the task.
     pub metric: Option<Metric>,

@@ -39,7 +39,7 @@ pub(super) fn distil(
         let folder = recipe.output.join(folder);
         let before = students.last().map_or(course.start(), |(folder, _)| folder).to_path_buf();
         let last = number == stages.len();
-        let options = distill.training(stage, last, course.count, &recipe.train);
+        let options = distill.training(stage, last, course.count, prepared.windows.is_some(), &recipe.train);
         // files count by what is in them, which the other parts hold, not by how their paths are written
         let shared = json(&Distill {
             stages: vec![],

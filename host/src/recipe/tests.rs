@@ -95,7 +95,7 @@ fn a_full_recipe_is_read() {
     assert_eq!((recipe.task.kind, recipe.task.metric), (Some(Task::MultiLabel), Some(Metric::MicroF1)));
     let distill = recipe.distill.as_ref().unwrap();
     assert_eq!(distill.layers, Some(Layers::These(vec![0, 2, 5])));
-    let training = distill.training(&distill.stages()[0], true, 64_000, &recipe.train);
+    let training = distill.training(&distill.stages()[0], true, 64_000, false, &recipe.train);
     assert_eq!((training.epochs, training.learning_rate, training.seed), (Some(1.5), Some(2e-4), 9));
     assert_eq!(
         (training.patience, training.schedule, training.dropout),

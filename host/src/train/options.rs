@@ -126,10 +126,11 @@ impl Default for TrainOptions {
 
 impl TrainOptions {
     /// Passes over so many examples: as given, or 3; of few examples as many as make 1,500 steps, but not more than 30; of very many
-    /// as many as make 10,000, but not less than 1.
-    pub fn epochs(&self, examples: usize) -> f64 {
+    /// as many as make 10,000, but not less than 1. Of long texts' windows as many as make 400 steps: each takes ten times as long.
+    pub fn epochs(&self, examples: usize, windows: bool) -> f64 {
         let per_epoch = self.steps_per_epoch(examples) as f64;
-        let usual = (1500.0 / per_epoch).clamp(3.0, 30.0);
+        let least = if windows { 400.0 } else { 1500.0 };
+        let usual = (least / per_epoch).clamp(3.0, 30.0);
         self.epochs.unwrap_or(usual.min((10_000.0 / per_epoch).max(1.0)))
     }
 
@@ -145,9 +146,10 @@ impl TrainOptions {
     }
 
     /// How far word vectors are moved: as given, or 0.5 where there are 2,000 to 20,000 examples. Of fewer nothing is gained, and
-    /// of more it takes long.
-    pub fn adversarial(&self, examples: usize) -> f64 {
-        self.adversarial.unwrap_or(if (2_000..=20_000).contains(&examples) { 0.5 } else { 0.0 })
+    /// of more, or of windows, it takes long.
+    pub fn adversarial(&self, examples: usize, windows: bool) -> f64 {
+        let usual = (2_000..=20_000).contains(&examples) && !windows;
+        self.adversarial.unwrap_or(if usual { 0.5 } else { 0.0 })
     }
 
     /// The highest learning rate: as given, or 2e-4 for 3 layers of width 384 and less for larger models, by the square of
@@ -170,9 +172,9 @@ mod tests {
     #[test]
     fn few_examples_are_seen_more_often_than_many_and_large_models_move_less() {
         let options = TrainOptions::default();
-        let epochs = [100, 1000, 4800, 1_000_000].map(|examples| options.epochs(examples));
+        let epochs = [100, 1000, 4800, 1_000_000].map(|examples| options.epochs(examples, false));
         assert_eq!(epochs, [30.0, 30.0, 10.0, 1.0]);
-        assert_eq!((options.epochs(64_000), options.epochs(160_000)), (3.0, 2.0));
+        assert_eq!((options.epochs(64_000, false), options.epochs(160_000, false)), (3.0, 2.0));
         assert_eq!((options.eval_every(4800, 1500), options.eval_every(64_000, 6000)), (150, 1200));
         assert_eq!((options.eval_every(9, 0), options.eval_every(9, 3)), (1, 1));
         let rate = |layers: usize, width: usize| {
@@ -183,8 +185,8 @@ mod tests {
             options.learning_rate(&serde_json::from_value(config).unwrap())
         };
         assert_eq!((rate(3, 384), rate(12, 768), rate(2, 128)), (2e-4, 2.5e-5, 3e-4));
-        assert_eq!([1999, 2000, 20_000, 20_001].map(|n| options.adversarial(n)), [0.0, 0.5, 0.5, 0.0]);
+        assert_eq!([1999, 2000, 20_000, 20_001].map(|n| options.adversarial(n, false)), [0.0, 0.5, 0.5, 0.0]);
         let given = TrainOptions { epochs: Some(0.5), adversarial: Some(0.0), ..options };
-        assert_eq!((given.epochs(10), given.adversarial(10)), (0.5, 0.0));
+        assert_eq!((given.epochs(10, false), given.adversarial(10, false)), (0.5, 0.0));
     }
 }
