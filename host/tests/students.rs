@@ -118,7 +118,10 @@ fn of_embeddings_that_are_factorised_already_the_product_is_approximated() {
 #[test]
 fn a_table_that_was_changed_counts_more_than_its_factors() {
     let folder = tempfile::tempdir().unwrap();
-    let narrow = factorise_embeddings(&model(), 10, &[1.0; 14]);
+    let mut narrow = factorise_embeddings(&model(), 10, &[1.0; 14]);
+    // numbers that half precision has no full digits for
+    let table = narrow.tensors.get_mut("bert.embeddings.word_embeddings.weight").unwrap();
+    table.data[..40].iter_mut().for_each(|x| *x *= 1e-5);
     let path = |name: &str| folder.path().join(name);
     narrow.save(folder.path()).unwrap();
     assert_eq!(Checkpoint::load(folder.path()).unwrap(), narrow);

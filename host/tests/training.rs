@@ -8,8 +8,8 @@ use goldcrest::data::{Dataset, Example, Labels, Target, Task};
 use goldcrest::distill::{Distill, FromTeacher, HiddenTeacher, cut_layers};
 use goldcrest::metrics::Metric;
 use goldcrest::train::{
-    Criterion, Encoded, Error, Event, Job, Objective, Summary, Supervised, TrainOptions, forget, predict,
-    set_head, train,
+    Criterion, Encoded, Error, Event, Job, Objective, Summary, Supervised, TrainOptions, Unit, forget,
+    predict, set_head, train,
 };
 
 const WORDS: [&str; 8] = ["red", "green", "blue", "fast", "slow", "high", "low", "warm"];
@@ -56,6 +56,10 @@ impl Objective for Interrupted<'_> {
     fn loss(&self, e: &Encoded, rows: &[u32], b: &Batch, o: &Output) -> Result<(f64, OutputGradient), Error> {
         self.1.set(self.1.get() - 1);
         if self.1.get() == 0 { Err(Error::Empty) } else { self.0.loss(e, rows, b, o) }
+    }
+
+    fn unit(&self) -> Unit {
+        self.0.unit()
     }
 }
 
@@ -147,36 +151,54 @@ fn numbers(rows: usize, from: usize, size: f32) -> Dataset {
 #[test]
 fn numbers_of_any_size_are_learned_alike() {
     let errors = [1e-4f32, 1.0, 1e5].map(|size| {
-        let folder = tempfile::tempdir().unwrap();
         let mut checkpoint = checkpoint();
         checkpoint.config.set_dropout(0.0);
         checkpoint.config.set_labels(&["score".into()], goldcrest::bert::ProblemType::Regression);
-        let mut model = Classifier::new(checkpoint, 1).unwrap();
-        let encode = |data| Encoded::new(data, model.tokenizer(), 16).unwrap();
+        let encode = |data| Encoded::new(data, &checkpoint.tokenizer, 16).unwrap();
         let (train_data, dev) = (encode(numbers(96, 0, size)), encode(numbers(40, 1000, size)));
-        let options = TrainOptions { epochs: Some(30.0), ..options() };
-        let objective = Supervised::new(&train_data.data, &options).unwrap();
-        assert!(set_head(&mut model, &train_data).unwrap());
-        let mut job = Job {
-            model: &mut model,
-            train: &train_data,
-            dev: Some((&dev, Criterion { metric: Metric::Pearson, thresholds: false })),
-            options: &options,
-            objective: &objective,
-            folder: folder.path(),
-            fingerprint: "numbers",
+        let options = TrainOptions { epochs: Some(30.0), save_every: 0.0, ..options() };
+        let fit = |objective: &dyn Objective, folder: &Path| -> Result<Classifier, Error> {
+            let mut model = Classifier::new(checkpoint.clone(), 1)?;
+            assert!(set_head(&mut model, &train_data)?);
+            let mut job = Job {
+                model: &mut model,
+                train: &train_data,
+                dev: Some((&dev, Criterion { metric: Metric::Pearson, thresholds: false })),
+                options: &options,
+                objective,
+                folder,
+                fingerprint: "numbers",
+            };
+            let summary = train(&mut job, &mut |_| ())?;
+            assert!(summary.best > 0.7, "{size}: {summary:?}");
+            Ok(model)
         };
-        let summary = train(&mut job, &mut |_| ()).unwrap();
-        assert!(summary.best > 0.7, "{size}: {summary:?}");
+        let says = |model: &Classifier| predict(model, &dev, &mut |_| ()).unwrap().logits;
+        let apart =
+            |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| ((a - b) / size).abs()).sum::<f32>() / 40.0;
+
+        let [whole, cut, taught] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        let objective = Supervised::new(&train_data.data, &options).unwrap();
+        let model = fit(&objective, whole.path()).unwrap();
         // what is on disk says the numbers themselves, and so does the model
-        let saved = Classifier::new(Checkpoint::load(folder.path()).unwrap(), 0).unwrap();
+        let saved = Classifier::new(Checkpoint::load(whole.path()).unwrap(), 0).unwrap();
         assert_eq!(saved.weights(), model.weights());
-        let found = predict(&model, &dev, &mut |_| ()).unwrap().logits;
+        assert!(fit(&Interrupted(&objective, Cell::new(58)), cut.path()).is_err());
+        fit(&objective, cut.path()).unwrap();
+        assert_eq!(weights(whole.path()), weights(cut.path()));
+
+        let answers = predict(&model, &train_data, &mut |_| ()).unwrap();
+        let distill = Distill { alpha_hard: 0.1, ..Distill::default() };
+        let (gold, options) = (train_data.tokens.len() / 2, &distill);
+        let from_teacher = FromTeacher { answers: &answers, hard: objective, gold, options, teacher: None };
+        let student = fit(&from_teacher, taught.path()).unwrap();
         let gold = dev.data.examples.iter().map(|e| if let Target::Value(v) = e.target { v } else { 0.0 });
-        found.iter().zip(gold).map(|(a, b)| ((a - b) / size).abs()).sum::<f32>() / 40.0
+        let gold: Vec<f32> = gold.collect();
+        [apart(&says(&model), &gold), apart(&says(&student), &gold)]
     });
-    assert!(errors.iter().all(|error| *error < 0.35), "{errors:?}");
-    assert!(errors.iter().all(|error| (error - errors[1]).abs() < 0.02), "{errors:?}");
+    assert!(errors.iter().flatten().all(|error| *error < 0.35), "{errors:?}");
+    let alike = |error: &[f32; 2]| error.iter().zip(&errors[1]).all(|(a, b)| (a - b).abs() < 0.02);
+    assert!(errors.iter().all(alike), "{errors:?}");
 }
 
 /// Keeps the losses.

@@ -242,8 +242,9 @@ impl Checkpoint {
 /// The factors of the word embeddings beside a table, while they are that table's: whoever trains or saves the folder with
 /// Transformers changes the table alone, or leaves them out.
 fn factors_of(table: Option<&Array>, dir: &Path) -> Result<Option<BTreeMap<String, Array>>, Error> {
-    // as much as rounding to half precision changes
+    // as much as rounding to half precision changes, of very small numbers by its least step
     const CLOSE: f32 = 1.0 / 1024.0;
+    const STEP: f32 = 1.0 / (1 << 24) as f32;
     let path = dir.join(FACTORS_FILE);
     if !path.exists() {
         return Ok(None);
@@ -258,8 +259,7 @@ fn factors_of(table: Option<&Array>, dir: &Path) -> Result<Option<BTreeMap<Strin
     let product = product(rows, projection);
     let same = table.is_some_and(|table| {
         let mut values = table.data.iter().zip(&product.data);
-        table.shape == product.shape
-            && values.all(|(a, b)| (a - b).abs() <= CLOSE * b.abs() + f32::MIN_POSITIVE)
+        table.shape == product.shape && values.all(|(a, b)| (a - b).abs() <= CLOSE * b.abs() + STEP)
     });
     Ok(same.then_some(factors))
 }

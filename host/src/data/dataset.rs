@@ -96,6 +96,14 @@ pub struct Dataset {
     pub files: Vec<File>,
 }
 
+/// More different whole numbers than this may be quantities.
+const QUANTITIES: usize = 20;
+
+/// Whether a label may say that there is none.
+fn is_missing(label: &str) -> bool {
+    ["nan", "none", "null", "n/a", "na", "<na>"].contains(&label.trim().to_lowercase().as_str())
+}
+
 impl Dataset {
     /// Reads training data. Without a `task` it is taken from the label column: arrays (or a `label_separator`) mean
     /// multi-label, and so does a column for each label; a column named `score` means regression (not where `labels` are given), and
@@ -335,7 +343,15 @@ impl Dataset {
                 break;
             }
         }
-        if self.labels.len() * 2 > self.len() {
+        let missing: Vec<String> =
+            self.labels.names().iter().filter(|name| is_missing(name)).cloned().collect();
+        if !missing.is_empty() {
+            warnings.push(Warning::Missing { labels: missing });
+        }
+        let numbers = self.labels.names().iter().all(|name| name.parse::<i64>().is_ok());
+        if self.task == Task::SingleLabel && numbers && self.labels.len() > QUANTITIES {
+            warnings.push(Warning::Quantities { labels: self.labels.len() });
+        } else if self.labels.len() * 2 > self.len() {
             warnings.push(Warning::ManyLabels { labels: self.labels.len(), rows: self.len() });
         }
         warnings

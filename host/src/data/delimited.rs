@@ -139,6 +139,10 @@ fn records(content: &str, delimiter: u8, quoting: bool) -> Vec<Record> {
         line += newlines(counted, start);
         counted = start;
         let end = (reader.position().byte() as usize).max(start);
+        // what spreadsheets leave below a table
+        if fields.iter().all(|field| field.trim().is_empty()) {
+            continue;
+        }
         let row = bytes[start..end].trim_ascii_end().len();
         records.push(Record { line, lines: 1 + newlines(start, start + row), fields: fields.clone() });
     }

@@ -51,12 +51,12 @@ pub enum DataError {
     #[error("{at}: the text is empty; remove the row or fill it in")]
     EmptyText { at: Place },
     #[error(
-        "{at}: the label is empty; fill it in, or remove the row; where rows may have several labels or none, --label-separator (`label_separator` in a recipe) says what is between them"
+        "{at}: the label is empty; fill it in, or remove the row; where classes may be several or none in a row, --label-separator (`label_separator` in a recipe) says what is between them"
     )]
     EmptyLabel { at: Place },
     #[error(
         "{at}: `{found}` is not a finite number, and the task is regression; {}",
-        if is_decimal_comma(found) { "write the decimal comma as a point" } else { "if it is a class, --task single-label (`kind` in a recipe) says so" }
+        if is_decimal_comma(found) { "write the decimal comma as a point" } else if found.parse::<f32>().is_ok() { "remove the row" } else { "if it is a class, --task single-label (`kind` in a recipe) says so" }
     )]
     Number { at: Place, found: String },
     #[error(
@@ -73,7 +73,7 @@ pub enum DataError {
     PairMix { at: Place, expected: bool },
     #[error("{path}: no rows")]
     NoRows { path: PathBuf },
-    #[error("{path}: every row has the same {} ({value}); there is nothing to learn", if *.task == Task::Regression { "number" } else { "label" })]
+    #[error("{path}: every row has the same {} ({value}); there is nothing to learn", if *.task == Task::Regression { "number, to the digits that f32 has," } else { "label" })]
     SingleClass { path: PathBuf, task: Task, value: String },
     #[error(
         "{at}: the label is {bytes} bytes long; a name has at most {}. Are text and label swapped?",
@@ -90,7 +90,7 @@ pub enum DataError {
     #[error("the label `{label}` is named twice")]
     LabelTwice { label: String },
     #[error(
-        "cannot split {rows} rows ({groups} different texts) with a fraction of {fraction}: both sides need at least one text"
+        "cannot split {rows} rows ({groups} different texts) with a fraction of {fraction}: both sides need at least one text: give others to choose on with --dev (`dev` under [data]), or a larger `dev_fraction`"
     )]
     Split { rows: usize, groups: usize, fraction: f64 },
 }
@@ -131,7 +131,7 @@ fn quoted(names: &[String]) -> String {
 pub enum Warning {
     /// Rows whose text occurred before with the same label.
     Duplicates { count: usize, first: Place, again: Place },
-    /// Texts that occur with different labels.
+    /// Rows whose text occurred before with another label.
     Conflicts { count: usize, first: Place, again: Place },
     /// Rows whose text is also in data that must have none of them.
     Overlap { count: usize, row: Place, held_out: Place, removed: bool },
@@ -139,6 +139,10 @@ pub enum Warning {
     ManyLabels { labels: usize, rows: usize },
     /// Two labels that differ in small and capital letters alone.
     SameButForCase { labels: [String; 2] },
+    /// Labels that may say that there is none.
+    Missing { labels: Vec<String> },
+    /// Single labels that are all whole numbers, and many.
+    Quantities { labels: usize },
     /// Labels of the task without a row.
     Absent { labels: Vec<String>, path: PathBuf },
 }
@@ -150,7 +154,10 @@ impl fmt::Display for Warning {
                 write!(f, "{count} rows repeat an earlier text and label, such as {again} ({first})")
             }
             Warning::Conflicts { count, first, again } => {
-                write!(f, "{count} texts have different labels, such as {first} and {again}")
+                write!(
+                    f,
+                    "{count} rows have a text that stood before with another label, such as {again} ({first})"
+                )
             }
             Warning::Overlap { count, row, held_out, removed } => {
                 let done = if *removed { "left out" } else { "kept" };
@@ -161,6 +168,15 @@ impl fmt::Display for Warning {
             }
             Warning::SameButForCase { labels: [one, other] } => {
                 write!(f, "`{one}` and `{other}` are two labels: is one of them a slip?")
+            }
+            Warning::Missing { labels } => {
+                write!(f, "{} are labels like any other: are these rows without one?", quoted(labels))
+            }
+            Warning::Quantities { labels } => {
+                write!(
+                    f,
+                    "{labels} different whole numbers are labels; --task regression (`kind` under [task] in a recipe) where they are quantities"
+                )
             }
             Warning::Absent { labels, path } => {
                 write!(f, "{}: no row of {}", path.display(), quoted(labels))

@@ -3,7 +3,7 @@ use serde_json::{Map, Value};
 use super::rows::{self, Cell, Row, Rows, at, labels_shown, labels_that_hold};
 use super::{Column, DataError, Format, LabelColumns, Source, detect};
 
-/// JSON Lines, one object a line, or one array of objects; the columns are the keys of the first one.
+/// JSON Lines, one object a line, or one array of objects; the columns are the keys of the first one, and of objects inside it.
 pub(super) fn read(source: &Source, content: &str) -> Result<Rows, DataError> {
     let mut rows = Vec::new();
     let mut keys: Option<Keys> = None;
@@ -69,7 +69,7 @@ type Objects = Vec<(u32, Map<String, Value>)>;
 fn of_lines(source: &Source, content: &str) -> Result<Objects, DataError> {
     let lines = (1..).zip(content.lines()).filter(|(_, line)| !line.trim().is_empty());
     let object = |(number, line)| match serde_json::from_str(line) {
-        Ok(object) => Ok((number, object)),
+        Ok(object) => Ok((number, flat(object))),
         Err(error) => Err(DataError::Json { at: at(source, number), problem: error.to_string() }),
     };
     lines.map(object).collect()
@@ -87,7 +87,7 @@ fn of_array(source: &Source, content: &str) -> Result<Objects, DataError> {
         let problem = |problem: String| DataError::Json { at: at(source, line), problem };
         let mut values = serde_json::Deserializer::from_str(rest).into_iter();
         match values.next() {
-            Some(Ok(object)) => objects.push((line, object)),
+            Some(Ok(object)) => objects.push((line, flat(object))),
             Some(Err(error)) => return Err(problem(error.to_string())),
             None => return Err(problem("the array is not closed".to_owned())),
         }
@@ -102,6 +102,21 @@ fn of_array(source: &Source, content: &str) -> Result<Objects, DataError> {
         "" => Ok(objects),
         _ => Err(DataError::Json { at: at(source, line), problem: "text follows the array".to_owned() }),
     }
+}
+
+/// The same with the keys of objects inside it as its own: `{"data": {"text": …}}` has `data.text`.
+fn flat(object: Map<String, Value>) -> Map<String, Value> {
+    let mut all = Map::new();
+    for (key, value) in object {
+        match value {
+            Value::Object(inner) => {
+                let inner = flat(inner).into_iter();
+                all.extend(inner.map(|(name, value)| (format!("{key}.{name}"), value)));
+            }
+            value => drop(all.insert(key, value)),
+        }
+    }
+    all
 }
 
 struct Keys {

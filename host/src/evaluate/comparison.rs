@@ -111,6 +111,8 @@ pub struct Comparison {
     pub largest_export_difference: Option<f64>,
     /// int8 bytes by fp32 bytes.
     pub size_ratio: Option<f64>,
+    /// Regression: the share of the fp32 model's variance over the examples that the int8 model does not explain.
+    pub unexplained: Option<f64>,
     /// By label id; empty for regression.
     pub per_class: Vec<ClassComparison>,
     /// Matrices of the int8 model that are in half precision instead, by name.
@@ -167,6 +169,7 @@ impl Comparison {
             largest_export_difference: inputs
                 .host
                 .map(|host| largest_difference(inputs.fp32.logits, host.logits)),
+            unexplained: (!classes).then(|| metrics::unexplained(inputs.fp32.logits, inputs.int8.logits, 1)),
             size_ratio: fp32.bytes.zip(int8.bytes).map(|(fp32, int8)| int8 as f64 / fp32 as f64),
             per_class: answers.per_class(data, &fp32.metrics, &int8.metrics),
             wide: Vec::new(),

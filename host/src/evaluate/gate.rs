@@ -43,12 +43,18 @@ pub struct Refusal {
     pub max_drop: Option<f64>,
     /// The limit for classes.
     pub max_drop_per_class: Option<f64>,
+    /// Regression: the share of the fp32 model's variance that the int8 model does not explain, where it is too much.
+    pub unexplained: Option<f64>,
     /// Classes that lost: all if the metric broke its limit, else those beyond theirs. Worst first.
     pub suffered: Vec<Suffered>,
 }
 
+/// The share of variance that int8 may leave unexplained of numbers: their correlation with gold alone does not see that all are
+/// halved.
+const UNEXPLAINED: f64 = 0.05;
+
 impl Gate {
-    /// Accepts, or says why not.
+    /// Accepts, or says why not. Where there is a limit of the metric, numbers have to be about those of the fp32 model, too.
     ///
     /// # Errors
     /// [`Refusal`].
@@ -68,7 +74,9 @@ impl Gate {
                 int8: class.int8.f1 * 100.0,
             })
             .collect();
-        if !broken && suffered.is_empty() {
+        let limited = self.max_drop.is_some();
+        let unexplained = comparison.unexplained.filter(|share| limited && *share > UNEXPLAINED);
+        if !broken && suffered.is_empty() && unexplained.is_none() {
             return Ok(());
         }
         suffered.sort_by(|a, b| b.drop().total_cmp(&a.drop()));
@@ -80,6 +88,7 @@ impl Gate {
             int8: points(&comparison.int8.metrics),
             max_drop: self.max_drop.filter(|_| broken),
             max_drop_per_class: self.max_drop_per_class,
+            unexplained,
             suffered,
         })
     }
@@ -90,12 +99,19 @@ impl fmt::Display for Refusal {
         const SHOWN: usize = 10;
         let drop = self.fp32 - self.int8;
         write!(f, "refused: int8 has {} {:.2}, fp32 {:.2}", self.metric, self.int8, self.fp32)?;
+        if let Some(share) = self.unexplained {
+            let [share, most] = [share, UNEXPLAINED].map(|share| share * 100.0);
+            write!(
+                f,
+                ", and of the variance of its numbers int8 leaves {share:.1} % unexplained where {most:.0} % are allowed"
+            )?;
+        }
         match (self.max_drop, self.max_drop_per_class) {
             (Some(limit), _) => write!(f, ", a drop of {drop:.2} where max_drop allows {limit:.2}")?,
-            (None, Some(limit)) => {
+            (None, Some(limit)) if !self.suffered.is_empty() => {
                 write!(f, ", but classes lost more F1 than max_drop_per_class allows ({limit})")?
             }
-            (None, None) => {}
+            (None, _) => {}
         }
         if !self.suffered.is_empty() {
             write!(f, "\nclasses that suffered (F1 fp32 -> int8):")?;

@@ -129,6 +129,9 @@ fn regression(side: &Measured) -> Option<(f64, f64)> {
     }
 }
 
+/// Numbers from here on are written with an exponent.
+const LARGE: f64 = 1e7;
+
 /// How a figure and its change are written.
 #[derive(Clone, Copy)]
 enum Show {
@@ -144,6 +147,7 @@ impl Show {
     fn value(self, value: f64) -> String {
         match self {
             Show::Points => format!("{:.2}", value * 100.0),
+            Show::Plain if value.abs() >= LARGE => format!("{value:.4e}"),
             Show::Plain => format!("{value:.4}"),
             Show::Ratio(decimals) => format!("{value:.decimals$}"),
         }
@@ -152,6 +156,7 @@ impl Show {
     fn change(self, fp32: f64, int8: f64) -> String {
         match self {
             Show::Points => format!("{:+.2}", (int8 - fp32) * 100.0),
+            Show::Plain if fp32.abs() >= LARGE => format!("{:+.4e}", int8 - fp32),
             Show::Plain => format!("{:+.4}", int8 - fp32),
             Show::Ratio(_) => format!("x {:.2}", int8 / fp32),
         }

@@ -136,6 +136,13 @@ fn every_task_is_compared() {
     assert!(comparison.text().contains("mse"));
     let refusal = Gate { max_drop: Some(0.0), max_drop_per_class: None }.check(&comparison).unwrap_err();
     assert!(refusal.suffered.is_empty());
+    // as well correlated as before, and half as large
+    let comparison = compare(&numbers, &[1.0, 2.0, 3.0], &[0.5, 1.0, 1.5]);
+    assert!(comparison.delta.abs() < 1e-9);
+    let gate = Gate { max_drop: Some(0.5), max_drop_per_class: None };
+    let refusal = gate.check(&comparison).unwrap_err().to_string();
+    assert!(refusal.contains("leaves 175.0 % unexplained where 5 % are allowed"), "{refusal}");
+    assert_eq!(Gate::default().check(&comparison), Ok(()));
 }
 
 #[test]

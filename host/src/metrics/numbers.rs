@@ -42,6 +42,20 @@ impl Regression {
     }
 }
 
+/// The share of the variance of `exact` over the texts, [texts, labels], that `other` does not explain.
+pub fn unexplained(exact: &[f32], other: &[f32], labels: usize) -> f64 {
+    let texts = (exact.len() / labels).max(1) as f64;
+    let (mut apart, mut variance) = (0.0, 0.0);
+    for label in 0..labels {
+        let of = |x: &[f32]| x.iter().skip(label).step_by(labels).map(|x| f64::from(*x)).collect::<Vec<_>>();
+        let (exact, other) = (of(exact), of(other));
+        let mean = exact.iter().sum::<f64>() / texts;
+        apart += exact.iter().zip(&other).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
+        variance += exact.iter().map(|a| (a - mean).powi(2)).sum::<f64>();
+    }
+    if apart == 0.0 { 0.0 } else { apart / variance.max(f64::MIN_POSITIVE) }
+}
+
 fn pearson(a: &[f64], b: &[f64]) -> f64 {
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     let (mean_a, mean_b) = (mean(a), mean(b));

@@ -160,3 +160,13 @@ fn each_task_has_its_figures() {
         assert!(Metric::of(task).suits(task));
     }
 }
+
+#[test]
+fn what_another_model_does_not_explain_is_a_share_of_what_tells_texts_apart() {
+    // two texts of two labels; the second label says the same of both
+    let exact = [1.0, 5.0, 3.0, 5.0];
+    assert_eq!(unexplained(&exact, &exact, 2), 0.0);
+    assert!((unexplained(&exact, &[1.0, 5.0, 2.0, 5.0], 2) - 0.5).abs() < 1e-12);
+    assert!((unexplained(&exact, &[2.0, 5.0, 2.0, 5.0], 2) - 1.0).abs() < 1e-12);
+    assert_eq!(unexplained(&[1.0, 1.0], &[1.0, 1.0], 1), 0.0);
+}

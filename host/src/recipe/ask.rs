@@ -2,6 +2,7 @@
 
 use super::run::{Progress, RunError, Watch};
 use crate::bert::{Checkpoint, Classifier, Tokens};
+use crate::metrics::unexplained;
 use crate::train::{self, Answers, Encoded};
 use crate::{export, quantize};
 use goldcrest_edge::model::{self, Bytes, Model};
@@ -30,20 +31,6 @@ pub(super) fn ask(checkpoint: &Checkpoint, texts: &Encoded, watch: Watch) -> Res
     }
     let mut done = |done| watch(Progress::Classified { done, all });
     Ok(train::predict(&Classifier::new(checkpoint.clone(), 0)?, texts, &mut done)?)
-}
-
-/// The share of the variance of `exact` [texts, labels] over the texts that `other` does not explain.
-fn unexplained(exact: &[f32], other: &[f32], labels: usize) -> f64 {
-    let texts = (exact.len() / labels).max(1) as f64;
-    let (mut apart, mut variance) = (0.0, 0.0);
-    for label in 0..labels {
-        let of = |x: &[f32]| x.iter().skip(label).step_by(labels).map(|x| f64::from(*x)).collect::<Vec<_>>();
-        let (exact, other) = (of(exact), of(other));
-        let mean = exact.iter().sum::<f64>() / texts;
-        apart += exact.iter().zip(&other).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
-        variance += exact.iter().map(|a| (a - mean).powi(2)).sum::<f64>();
-    }
-    apart / variance.max(f64::MIN_POSITIVE)
 }
 
 /// None for a shape that the fused operator does not take: stock operators give no \[CLS\] vectors.
@@ -78,18 +65,4 @@ fn ask_in_int8(
         done(answers.logits.len() / labels);
     }
     Ok((answers.cls.len() == texts.tokens.len() * hidden).then_some(answers))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_rounding_changes_is_a_share_of_what_tells_texts_apart() {
-        // two texts of two labels; the second label says the same of both
-        let exact = [1.0, 5.0, 3.0, 5.0];
-        assert_eq!(unexplained(&exact, &exact, 2), 0.0);
-        assert!((unexplained(&exact, &[1.0, 5.0, 2.0, 5.0], 2) - 0.5).abs() < 1e-12);
-        assert!((unexplained(&exact, &[2.0, 5.0, 2.0, 5.0], 2) - 1.0).abs() < 1e-12);
-    }
 }

@@ -27,18 +27,11 @@ pub(super) fn digest(path: &Path) -> Result<String, RunError> {
         "embedding_factors.safetensors",
         "vocab.txt",
         "tokenizer_config.json",
+        "tokenizer.json",
     ];
     let files = match path.is_file() {
         true => vec![path.to_path_buf()],
-        false => {
-            let vocabulary = if path.join("vocab.txt").exists() { None } else { Some("tokenizer.json") };
-            files
-                .into_iter()
-                .chain(vocabulary)
-                .map(|name| path.join(name))
-                .filter(|path| path.exists())
-                .collect()
-        }
+        false => files.into_iter().map(|name| path.join(name)).filter(|path| path.exists()).collect(),
     };
     for path in files {
         hash.update(std::fs::read(&path).map_err(RunError::io(&path))?);

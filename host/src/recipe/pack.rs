@@ -89,27 +89,25 @@ pub(super) fn pack(
     };
     let judged = compare(&prepared.dev, &on_dev)?;
     let max_drop = recipe.quantize.max_drop(&judged, rounded);
-    if let (Some(_), Some(cost)) =
-        (recipe.pack.vocabulary, judged.export_cost().filter(|cost| *cost > max_drop))
-    {
-        return Err(RunError::Unsuitable {
-            key: "pack.vocabulary",
-            problem: format!(
-                "leaves out word pieces that cost {cost:.2} points of {} on dev, more than quantize.max_drop allows ({max_drop:.2}): keep more",
-                judged.metric
-            ),
-        });
-    }
+    // as the gate has it: a drop of exactly the limit passes, whatever the rounding
+    let cost =
+        judged.export_cost().filter(|cost| recipe.pack.vocabulary.is_some() && *cost > max_drop + 1e-9);
+    let metric = judged.metric;
     let gate = Gate { max_drop: Some(max_drop), max_drop_per_class: recipe.quantize.max_drop_per_class };
     let verdict = gate.check(&judged);
     // the gate decides on dev: several models may be tried, and a test set that chose among them would be one no more
     let (data, comparison) = match &prepared.test {
-        Some(test) if verdict.is_ok() => (test, compare(test, &run_both(test, &mut classified)?)?),
+        Some(test) if verdict.is_ok() && cost.is_none() => {
+            (test, compare(test, &run_both(test, &mut classified)?)?)
+        }
         _ => (&prepared.dev, judged),
     };
     save(&recipe.output.join("report.json"), json(&comparison).as_bytes())?;
     save(&recipe.output.join("report.md"), comparison.markdown().as_bytes())?;
     let bundle = path(".bundle");
+    if let Some(cost) = cost {
+        return Err(RunError::Pruned { bundle, cost, metric, max_drop });
+    }
     if let Err(refusal) = verdict {
         return Err(RunError::Refused { bundle, refusal: Box::new(refusal) });
     }

@@ -165,7 +165,11 @@ impl Prepared {
 
 /// How long inputs may be, and how what is longer is read: as the recipe says, else by the texts.
 fn lengths(recipe: &Recipe, train: &Dataset) -> Result<(usize, Option<TextWindows>), RunError> {
-    let windows = recipe.task.windows.filter(|_| !train.is_paired());
+    let windows = recipe.task.windows;
+    if windows.is_some() && train.is_paired() {
+        let problem = "go over one text, and the rows have two".to_owned();
+        return Err(RunError::Unsuitable { key: "task.windows", problem });
+    }
     if let Some(given) = recipe.task.max_tokens {
         return Ok((given, windows));
     }

@@ -87,6 +87,10 @@ pub enum RunError {
     Compare(#[from] crate::evaluate::CompareError),
     #[error("{bundle} is not made: {refusal}")]
     Refused { bundle: PathBuf, refusal: Box<Refusal> },
+    #[error(
+        "{bundle} is not made: pack.vocabulary leaves out word pieces that cost {cost:.2} points of {metric} on dev, more than quantize.max_drop allows ({max_drop:.2}): keep more"
+    )]
+    Pruned { bundle: PathBuf, cost: f64, metric: Metric, max_drop: f64 },
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
     #[error(
@@ -198,7 +202,7 @@ fn pack_within_limits(
         packed = pack_wider(recipe, folder, bits, prepared, watch);
     }
     // not before the last try is over: an earlier run's bundle may be what comes out again
-    if let Err(RunError::Refused { bundle, .. }) = &packed {
+    if let Err(RunError::Refused { bundle, .. } | RunError::Pruned { bundle, .. }) = &packed {
         let _ = std::fs::remove_file(bundle);
     }
     packed
@@ -393,8 +397,9 @@ fn train_teachers(recipe: &Recipe, prepared: &Prepared, watch: Watch) -> Result<
             let mut model = Classifier::new(checkpoint, options.seed)?;
             let (train, dev) = prepared.encode(&model, watch)?;
             // numbers may be of any size, which a head has to start from
-            let starts = recipe.base.head == Head::Prototypes || train.data.task == Task::Regression;
-            if new_head && starts && train::set_head(&mut model, &train)? {
+            let numbers = train.data.task == Task::Regression;
+            let starts = recipe.base.head == Head::Prototypes || numbers;
+            if new_head && starts && train::set_head(&mut model, &train)? && !numbers {
                 watch(Progress::Note(
                     "the head starts from what the encoder knows of the training texts (base.head)",
                 ));

@@ -141,8 +141,8 @@ pub struct Base {
     #[serde(default)]
     pub pooler: Pooler,
     /// Where a new head starts: `prototypes`, from the means of the texts of each class, of the texts with and without
-    /// each label, or of the numbers ([`set_head`](crate::train::set_head)),
-    /// or `random`, as Transformers does it: prototypes.
+    /// each label ([`set_head`](crate::train::set_head)), or `random`, as Transformers does it; of numbers always at their mean and as
+    /// far apart as they are: prototypes.
     #[serde(default)]
     pub head: Head,
     /// Whether a sentence encoder that is to read pairs first learns to compare pairs made of the training texts
@@ -248,7 +248,8 @@ pub struct Pack {
     /// Messages whose logits the board checks before it activates the bundle: 16.
     #[serde(default = "default_golden")]
     pub golden: usize,
-    /// Word pieces of the bundle: the single characters and those that the training texts need most; all when not given.
+    /// Word pieces of the bundle: the single characters and those that the training texts need most; all when not given. No bundle is
+    /// made where leaving out the others costs more than `quantize.max_drop`.
     pub vocabulary: Option<usize>,
     /// A file with those messages, one a line (a pair with a tab between). Dev texts when not given: they can be read in
     /// the bundle.

@@ -42,6 +42,7 @@ pub(super) fn once(
     let done = std::fs::read(&mark).ok().and_then(|bytes| serde_json::from_slice::<Done>(&bytes).ok());
     if let Some(done) = done.filter(|done| done.fingerprint == fingerprint) {
         watch(Progress::Step { name, reused: true });
+        train::forget(folder)?;
         return Ok(done.summary);
     }
     watch(Progress::Step { name, reused: false });

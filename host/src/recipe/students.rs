@@ -4,8 +4,9 @@ use super::ask::ask;
 use super::pairs::Compares;
 use super::run::{Progress, RunError, Watch};
 use super::step::{fingerprint, fit, hex, json, once};
-use super::{Recipe, base, prepare::Prepared};
+use super::{Head, Recipe, base, prepare::Prepared};
 use crate::bert::{Checkpoint, Classifier};
+use crate::data::Task;
 use crate::distill::{
     Augment, Distill, FromTeacher, HiddenTeacher, Layers, Stage, TransferSet, best_layers, chosen_layers,
     cut_layers, cut_widths, factorise_embeddings, importance, piece_counts, prune_vocabulary,
@@ -239,7 +240,9 @@ fn with_head(
     }
     let mut started = Classifier::new(model, seed)?;
     let train = Encoded::new(prepared.train.clone(), started.tokenizer(), prepared.max_tokens)?;
-    train::set_head(&mut started, &train)?;
+    if recipe.base.head == Head::Prototypes || train.data.task == Task::Regression {
+        train::set_head(&mut started, &train)?;
+    }
     Ok(started.checkpoint())
 }
 

@@ -99,7 +99,9 @@ impl Sides<'_> {
             })
             .collect();
         let unit = rows.iter().map(|(_, d)| d.abs()).sum::<f64>() / rows.len() as f64;
-        if !(unit > 0.0 && unit.is_finite()) {
+        // all in one place, but for rounding
+        let least = f64::from(super::head::squares(self.vectors)) / self.targets.len() as f64 * 1e-6;
+        if !(unit > least && unit.is_finite()) {
             return None;
         }
         // as if one text more had been answered wrongly: where all are right, the texts alone would ask for certainty

@@ -45,8 +45,7 @@ pub fn set_head(model: &mut Classifier, train: &Encoded) -> Result<bool, Error> 
         }
         Task::Regression => {
             let unit = Unit::of(data);
-            let about =
-                model.weights()["classifier.weight"].data.iter().map(|w| unit.number(*w) - unit.number(0.0));
+            let about = model.weights()["classifier.weight"].data.iter().map(|w| unit.difference(*w));
             Some(Head { weight: about.collect(), bias: vec![unit.number(0.0)] })
         }
     };

@@ -71,7 +71,9 @@ fn left_out_temperature(vectors: &[f32], classes: &[u32], sums: &[f32], counts: 
         }
     }
     let unit = -logits.iter().sum::<f32>() / (SCALE * logits.len() as f32);
-    if !(unit > 0.0 && unit.is_finite()) {
+    // all in one place, but for rounding
+    let least = super::head::squares(vectors) / classes.len() as f32 * 1e-6;
+    if !(unit > least && unit.is_finite()) {
         return None;
     }
     logits.iter_mut().for_each(|x| *x /= unit);

@@ -44,6 +44,11 @@ impl Unit {
         value * self.deviation + self.mean
     }
 
+    /// The difference of two numbers whose values in this unit differ by so much.
+    pub fn difference(&self, value: f32) -> f32 {
+        value * self.deviation
+    }
+
     /// Makes a model that says numbers say them in this unit.
     pub(super) fn enter(&self, model: &mut Classifier) {
         self.scale_head(model.weights_mut(), |w| w / self.deviation, |b| self.of_number(b));
@@ -52,7 +57,7 @@ impl Unit {
     /// A model that says them in this unit, saying the numbers.
     pub(super) fn leave(&self, model: &Classifier) -> Checkpoint {
         let mut checkpoint = model.checkpoint();
-        self.scale_head(&mut checkpoint.tensors, |w| w * self.deviation, |b| self.number(b));
+        self.scale_head(&mut checkpoint.tensors, |w| self.difference(w), |b| self.number(b));
         checkpoint
     }
 

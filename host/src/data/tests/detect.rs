@@ -215,3 +215,40 @@ fn slips_in_labels_and_numbers_are_named() {
     let error = message(read("a.csv", "text,score\na,1.5\nb,\"2,5\"\n"));
     assert!(error.contains("write the decimal comma as a point"), "{error}");
 }
+
+#[test]
+fn labels_that_may_be_something_else_are_told_of() {
+    let warnings = |rows: &dyn Fn(usize) -> String| {
+        let rows: String = (0..60).map(|i| format!("message {i},{}\n", rows(i))).collect();
+        let data = read("a.csv", format!("text,label\n{rows}")).unwrap();
+        data.warnings().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let prices = warnings(&|i| (i % 30 * 100).to_string());
+    assert_eq!(prices.len(), 1, "{prices:?}");
+    assert!(prices[0].starts_with("30 different whole numbers are labels; --task regression"), "{prices:?}");
+    // also where each row has its own
+    assert_eq!(
+        warnings(&|i| i.to_string())[0].split(';').next(),
+        Some("60 different whole numbers are labels")
+    );
+    assert_eq!(warnings(&|i| (i % 5).to_string()), [""; 0]);
+    let missing = warnings(&|i| ["good", "bad", "NaN"][i % 3].to_owned());
+    assert_eq!(missing, ["`NaN` are labels like any other: are these rows without one?"]);
+}
+
+#[test]
+fn rows_of_nothing_but_delimiters_are_none() {
+    let data = read("a.csv", "text,label\none,a\n,\ntwo,b\n , \n,\n").unwrap();
+    let lines: Vec<u32> = data.examples.iter().map(|example| example.line).collect();
+    assert_eq!(lines, [2, 4]);
+}
+
+#[test]
+fn objects_inside_objects_are_columns() {
+    let line = |text: &str, label: &str| {
+        format!("{{\"id\":1,\"data\":{{\"text\":\"{text}\",\"more\":{{\"label\":\"{label}\"}}}}}}\n")
+    };
+    let data = read("a.jsonl", line("one", "a") + &line("two", "b")).unwrap();
+    assert_eq!(data.files[0].reading, "jsonl, text `data.text`, label `data.more.label`");
+    assert_eq!(data.examples[1].text, "two");
+}

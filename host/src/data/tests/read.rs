@@ -135,7 +135,7 @@ fn errors_name_file_line_and_remedy() {
         (
             "a.csv",
             b"text,label\na,x\nb, \n",
-            "a.csv:3: the label is empty; fill it in, or remove the row; where rows may have several labels or none, --label-separator (`label_separator` in a recipe) says what is between them",
+            "a.csv:3: the label is empty; fill it in, or remove the row; where classes may be several or none in a row, --label-separator (`label_separator` in a recipe) says what is between them",
         ),
         (
             "a.csv",
@@ -150,7 +150,7 @@ fn errors_name_file_line_and_remedy() {
         (
             "a.csv",
             b"text,score\na,1\nb,inf\n",
-            "a.csv:3: `inf` is not a finite number, and the task is regression; if it is a class, --task single-label (`kind` in a recipe) says so",
+            "a.csv:3: `inf` is not a finite number, and the task is regression; remove the row",
         ),
         (
             "a.csv",
@@ -315,7 +315,7 @@ fn warnings_count_and_point() {
         texts,
         [
             format!("2 rows repeat an earlier text and label, such as {name}:3 ({name}:2)"),
-            format!("1 texts have different labels, such as {name}:2 and {name}:5"),
+            format!("1 rows have a text that stood before with another label, such as {name}:5 ({name}:2)"),
         ]
     );
     let swapped = read("a.csv", "label,text\nhello,x\nthere,y\n").unwrap();
