@@ -4,6 +4,7 @@ mod support;
 
 use goldcrest::recipe::{Progress, Recipe, Until, run};
 use goldcrest::train::Event;
+use goldcrest_edge::bundle::{Bundle, Windows};
 use support::{SHAPES, Shape, checkpoint_with_pieces};
 
 #[test]
@@ -46,7 +47,8 @@ fn inputs_are_longer_where_many_texts_are() {
     assert_eq!(read("base", 5, "max_tokens = 64"), (Some(64), None));
     // 290 words and an unknown one, 126 a window
     assert_eq!(read("base", 5, "windows = { overlap = 0, most = 8 }"), (None, Some(75 + 5 * 3)));
-    assert_eq!(read("base", 5, "windows = { overlap = 0, most = 2 }"), (None, Some(75 + 5 * 2)));
+    // of which not all are read
+    assert_eq!(read("base", 5, "windows = { overlap = 0, most = 2 }"), (Some(2), Some(75 + 5 * 2)));
     // where more than a fifth are longer than even 256, all of each is read
     assert_eq!(read("base", 16, ""), (Some(256), None));
     assert_eq!(read("base", 17, ""), (None, Some(63 + 17 * 2)));
@@ -83,4 +85,32 @@ fn a_text_in_windows_is_measured_as_the_device_reads_it() {
     assert!(comparison.largest_export_difference.unwrap() < 1e-4, "{comparison:?}");
     let trained = comparison.host.unwrap().metrics.get(comparison.metric).unwrap();
     assert_eq!(trained, chosen);
+}
+
+#[test]
+fn windows_that_nobody_asked_for_are_the_bundles_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let mut base = checkpoint_with_pieces(&Shape { positions: 100, ..SHAPES[2] }, 7);
+    base.tensors.retain(|name, _| !name.starts_with("classifier."));
+    base.save(&path("base")).unwrap();
+    let line =
+        |i: usize| format!("{}piece{},{}\n", "piece9 ".repeat(150 + 600 * (i % 10 / 9)), 35 + i % 2, i % 2);
+    let lines = (0..40).map(|i| format!("piece{} {}", 50 + i, line(i)));
+    std::fs::write(path("data.csv"), format!("text,label\n{}", lines.collect::<String>())).unwrap();
+    let recipe = "output = \"run\"\n[data]\ntrain = \"data.csv\"\n[base]\ncheckpoint = \"base\"\n[train]\nepochs = 0.1\n\
+         [quantize]\nmax_drop = 100\naware = \"never\"\n[pack]\nname = \"x\"\n";
+    let recipe = Recipe::parse(recipe, &path("recipe.toml")).unwrap();
+    let mut notes = String::new();
+    let mut watch = |progress: Progress| {
+        if let Progress::Note(note) = progress {
+            notes += note;
+        }
+    };
+    let bundle = run(&recipe, Until::Pack, &mut watch).unwrap().bundle.unwrap();
+    assert!(notes.contains("are longer than 8 of them and are cut off"), "{notes}");
+    let bytes = std::fs::read(bundle).unwrap();
+    let bundle = Bundle::read(&bytes).unwrap();
+    let manifest = bundle.manifest();
+    assert_eq!((manifest.max_tokens, manifest.windows), (100, Windows::Mean { overlap: 16, most: 8 }));
 }

@@ -114,3 +114,29 @@ fn what_loses_most_stays_in_half_precision_where_nothing_else_helps() {
     }
     assert!(answers.iter().all(|bits| *bits == answers[0]));
 }
+
+#[test]
+fn word_pieces_that_are_missed_are_not_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let mut model = spoiled();
+    // with its characters as pieces, any other may be left out
+    let alone = "piec0123456789".chars().flat_map(|c| [c.to_string(), format!("##{c}")]).collect::<Vec<_>>();
+    let mut pieces: Vec<String> = model.tokenizer.pieces().map(String::from).collect();
+    let rest = pieces.len() - alone.len();
+    pieces.splice(rest.., alone);
+    model.tokenizer.vocab = pieces.join("\n") + "\n";
+    model.save(&path("base")).unwrap();
+    write_data(&model, &path("train.csv"), 1, 160);
+    write_data(&model, &path("dev.csv"), 2, 120);
+    std::fs::create_dir(path("out")).unwrap();
+    std::fs::write(path("out/x.bundle"), "of an earlier run").unwrap();
+    let text = "output = \"out\"\n[data]\ntrain = \"train.csv\"\ndev = \"dev.csv\"\n[base]\ncheckpoint = \"base\"\n\
+                [task]\nmax_tokens = 16\n[train]\nepochs = 0\n[quantize]\nmax_drop = 10\n[pack]\nname = \"x\"\nvocabulary = 60\n";
+    match run(&Recipe::parse(text, &path("recipe.toml")).unwrap(), Until::Pack, &mut |_| ()).unwrap_err() {
+        RunError::Pruned { bundle, cost, .. } => assert!(cost > 10.0 && !bundle.exists(), "{cost}"),
+        error => panic!("{error}"),
+    }
+    // the report is of this run: the model as it was trained knows them
+    assert!(std::fs::read_to_string(path("out/report.md")).unwrap().contains("| 100.00"));
+}

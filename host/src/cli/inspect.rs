@@ -57,7 +57,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     for (label, count) in data.labels.names().iter().zip(data.class_counts()) {
         say!("{count:>8}  {label}");
     }
-    for warning in data.warnings().into_iter().chain(data.absent()) {
+    let quantities = data.quantities().filter(|_| args.task.is_none());
+    for warning in data.warnings().into_iter().chain(quantities).chain(data.absent()) {
         say!("warning: {warning}");
     }
     Ok(())

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-Example:
-  goldcrest pack runs/voice/student -o voice.bundle --name voice --golden messages.txt")]
+Examples:
+  goldcrest pack runs/voice/student -o voice.bundle --name voice --golden messages.txt
+  goldcrest pack runs/reviews/teacher -o reviews.bundle --max-tokens 256 --windows 16,8")]
 pub struct Args {
     /// A checkpoint folder
     checkpoint: PathBuf,
@@ -36,6 +37,9 @@ pub struct Args {
     /// Longest input in word pieces
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(3..=512))]
     max_tokens: u32,
+    /// Read longer texts in windows: the tokens that two share, and how many a text has [default: they are cut off]
+    #[arg(long, value_name = "OVERLAP,MOST", value_parser = windows, conflicts_with = "pair")]
+    windows: Option<Windows>,
     /// Messages for the device's self-test, one a line (a pair with a tab between)
     #[arg(long)]
     golden: Option<PathBuf>,
@@ -45,6 +49,14 @@ pub struct Args {
     /// Licence of the data
     #[arg(long, default_value = "unstated")]
     data_licence: String,
+}
+
+/// A value of clap.
+fn windows(text: &str) -> Result<Windows, String> {
+    let parsed = text.split_once(',').and_then(|(overlap, most)| {
+        Some(Windows::Mean { overlap: overlap.trim().parse().ok()?, most: most.trim().parse().ok()? })
+    });
+    parsed.ok_or_else(|| "it is two numbers, such as 16,8".to_owned())
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
@@ -64,7 +76,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         labels: config.labels(),
         tokenizer: checkpoint.tokenizer.settings(),
         max_tokens: args.max_tokens.min(config.max_position_embeddings as u32),
-        windows: Windows::Truncate,
+        windows: args.windows.unwrap_or(Windows::Truncate),
         decision: Default::default(),
         measured: Vec::new(),
         licence: Licence { base_model: args.base_licence.clone(), data: args.data_licence.clone() },

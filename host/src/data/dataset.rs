@@ -348,13 +348,17 @@ impl Dataset {
         if !missing.is_empty() {
             warnings.push(Warning::Missing { labels: missing });
         }
-        let numbers = self.labels.names().iter().all(|name| name.parse::<i64>().is_ok());
-        if self.task == Task::SingleLabel && numbers && self.labels.len() > QUANTITIES {
-            warnings.push(Warning::Quantities { labels: self.labels.len() });
-        } else if self.labels.len() * 2 > self.len() {
+        if self.labels.len() * 2 > self.len() {
             warnings.push(Warning::ManyLabels { labels: self.labels.len(), rows: self.len() });
         }
         warnings
+    }
+
+    /// Labels that may be quantities, where nobody said that they are labels.
+    pub fn quantities(&self) -> Option<Warning> {
+        let (labels, names) = (self.labels.len(), self.labels.names());
+        let numbers = self.task == Task::SingleLabel && names.iter().all(|name| name.parse::<i64>().is_ok());
+        (numbers && labels > QUANTITIES).then_some(Warning::Quantities { labels })
     }
 
     /// Labels without a row.

@@ -56,7 +56,7 @@ pub enum DataError {
     EmptyLabel { at: Place },
     #[error(
         "{at}: `{found}` is not a finite number, and the task is regression; {}",
-        if is_decimal_comma(found) { "write the decimal comma as a point" } else if found.parse::<f32>().is_ok() { "remove the row" } else { "if it is a class, --task single-label (`kind` in a recipe) says so" }
+        if is_decimal_comma(found) { "write the decimal comma as a point" } else if found.parse::<f64>().is_ok_and(f64::is_finite) { "f32 has none so large" } else if found.parse::<f64>().is_ok() { "remove the row" } else { "if it is a class, --task single-label (`kind` in a recipe) says so" }
     )]
     Number { at: Place, found: String },
     #[error(

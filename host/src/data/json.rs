@@ -9,9 +9,17 @@ pub(super) fn read(source: &Source, content: &str) -> Result<Rows, DataError> {
     let mut keys: Option<Keys> = None;
     let array = content.trim_start().starts_with('[');
     for (number, object) in if array { of_array(source, content)? } else { of_lines(source, content)? } {
+        // its own keys, for a first look
+        let own: Vec<String> = match keys {
+            Some(_) => Vec::new(),
+            None => {
+                object.iter().filter(|(_, value)| !value.is_object()).map(|(key, _)| key.clone()).collect()
+            }
+        };
+        let object = flat(object);
         let keys = match &keys {
             Some(keys) => keys,
-            None => keys.insert(Keys::choose(source, &object, number)?),
+            None => keys.insert(Keys::choose(source, &own, &object, number)?),
         };
         let get = |key: &str| {
             object.get(key).ok_or_else(|| DataError::MissingColumn {
@@ -69,7 +77,7 @@ type Objects = Vec<(u32, Map<String, Value>)>;
 fn of_lines(source: &Source, content: &str) -> Result<Objects, DataError> {
     let lines = (1..).zip(content.lines()).filter(|(_, line)| !line.trim().is_empty());
     let object = |(number, line)| match serde_json::from_str(line) {
-        Ok(object) => Ok((number, flat(object))),
+        Ok(object) => Ok((number, object)),
         Err(error) => Err(DataError::Json { at: at(source, number), problem: error.to_string() }),
     };
     lines.map(object).collect()
@@ -87,7 +95,7 @@ fn of_array(source: &Source, content: &str) -> Result<Objects, DataError> {
         let problem = |problem: String| DataError::Json { at: at(source, line), problem };
         let mut values = serde_json::Deserializer::from_str(rest).into_iter();
         match values.next() {
-            Some(Ok(object)) => objects.push((line, flat(object))),
+            Some(Ok(object)) => objects.push((line, object)),
             Some(Err(error)) => return Err(problem(error.to_string())),
             None => return Err(problem("the array is not closed".to_owned())),
         }
@@ -126,7 +134,13 @@ struct Keys {
 }
 
 impl Keys {
-    fn choose(source: &Source, first: &Map<String, Value>, line: u32) -> Result<Self, DataError> {
+    /// Of its `own` keys, or where these do not do of all, those of objects inside it as well.
+    fn choose(
+        source: &Source,
+        own: &[String],
+        first: &Map<String, Value>,
+        line: u32,
+    ) -> Result<Self, DataError> {
         let given = [("text", source.text.as_ref()), ("pair", source.pair.as_ref())];
         let labels =
             source.label.iter().flat_map(LabelColumns::columns).map(|column| ("label", Some(column)));
@@ -136,22 +150,26 @@ impl Keys {
                 return Err(DataError::Option { path: source.path.clone(), option, problem });
             }
         }
-        let names: Vec<&str> = first.keys().map(String::as_str).collect();
         let missing = |column: &Column| DataError::MissingColumn {
             at: at(source, line),
             column: column.to_string(),
             columns: first.keys().cloned().collect(),
         };
-        let binary = |index: &usize| {
-            first.get(names[*index]).and_then(scalar).is_some_and(|value| rows::binary(&value).is_some())
+        let among = |names: &[&str]| {
+            let binary = |index: &usize| {
+                first.get(names[*index]).and_then(scalar).is_some_and(|value| rows::binary(&value).is_some())
+            };
+            let columns = detect::columns(source, names, binary, missing)?;
+            let name = |index: usize| names[index].to_owned();
+            Ok(Keys {
+                text: name(columns.text),
+                pair: columns.pair.map(name),
+                label: columns.label.map(|index| name(*index)),
+            })
         };
-        let columns = detect::columns(source, &names, binary, missing)?;
-        let name = |index: usize| names[index].to_owned();
-        Ok(Keys {
-            text: name(columns.text),
-            pair: columns.pair.map(name),
-            label: columns.label.map(|index| name(*index)),
-        })
+        let own: Vec<&str> = own.iter().map(String::as_str).collect();
+        let all: Vec<&str> = first.keys().map(String::as_str).collect();
+        among(&own).or_else(|error| if own.len() < all.len() { among(&all) } else { Err(error) })
     }
 
     fn reading(&self) -> String {

@@ -45,8 +45,8 @@ pub struct Distill {
     pub replaced: f64,
     /// Texts made of two training texts, for each training text: 0.5. Not for pairs.
     pub spliced: f64,
-    /// Passes over all of these texts. When not given 1.5; of fewer than 40,000 texts as many as make 2,000 steps of 32 (625 of long texts' windows), of more than
-    /// 400,000 as many as make 20,000, but not less than a half; half as many in stages before the last.
+    /// Passes over all of these texts. When not given 1.5; of fewer than 40,000 texts as many as make 2,000 steps of 32, of more than
+    /// 400,000 as many as make 20,000, but not less than a half (of long texts a third of all that); half as many in stages before the last.
     pub epochs: Option<f64>,
     /// The highest learning rate: 2e-4.
     pub learning_rate: f64,
@@ -183,17 +183,18 @@ impl Distill {
 
     /// The options that a stage's student is trained with: those of `[train]` where `[distill]` has none of its own.
     /// Class weights, focal loss, agreement, moved words, label smoothing and layer decay are the teacher's alone.
-    /// `texts` is the number of texts to learn from, whether given or made, or of their `windows`.
+    /// `texts` is the number of texts to learn from, whether given or made, `long` ones or short.
     pub fn training(
         &self,
         stage: &Stage,
         last: bool,
         texts: usize,
-        windows: bool,
+        long: bool,
         train: &TrainOptions,
     ) -> TrainOptions {
-        let (texts, least) = (texts.max(1) as f64, if windows { 20_000.0 } else { 64_000.0 });
-        let usual = (least / texts).clamp(1.5, 30.0).min((640_000.0 / texts).max(0.5));
+        let (texts, [least, most]) =
+            (texts.max(1) as f64, if long { [20_000.0, 200_000.0] } else { [64_000.0, 640_000.0] });
+        let usual: f64 = (least / texts).clamp(1.5, 30.0).min((most / texts).max(0.5));
         let enough = usual * if last { 1.0 } else { 0.5 };
         TrainOptions {
             epochs: stage.epochs.or(self.epochs).or(Some(enough)),
@@ -237,5 +238,8 @@ mod tests {
         assert_eq!([250, 16_000, 160_000].map(|texts| epochs(texts, true)), [30.0, 4.0, 1.5].map(Some));
         assert_eq!([1_000_000, 2_500_000].map(|texts| epochs(texts, true)), [0.64, 0.5].map(Some));
         assert_eq!(epochs(160_000, false), Some(0.75));
+        let long =
+            Distill::default().training(&Stage::default(), true, 5_000, true, &TrainOptions::default());
+        assert_eq!(long.epochs, Some(4.0));
     }
 }

@@ -111,8 +111,9 @@ pub struct Comparison {
     pub largest_export_difference: Option<f64>,
     /// int8 bytes by fp32 bytes.
     pub size_ratio: Option<f64>,
-    /// Regression: the share of the fp32 model's variance over the examples that the int8 model does not explain.
-    pub unexplained: Option<f64>,
+    /// Regression: how much the int8 model's numbers differ from the fp32 model's, mean square, as a share of the variance of the gold
+    /// numbers, or of the fp32 model's where that is more. None where all gold numbers are the same.
+    pub apart: Option<f64>,
     /// By label id; empty for regression.
     pub per_class: Vec<ClassComparison>,
     /// Matrices of the int8 model that are in half precision instead, by name.
@@ -169,7 +170,7 @@ impl Comparison {
             largest_export_difference: inputs
                 .host
                 .map(|host| largest_difference(inputs.fp32.logits, host.logits)),
-            unexplained: (!classes).then(|| metrics::unexplained(inputs.fp32.logits, inputs.int8.logits, 1)),
+            apart: (!classes).then(|| answers.apart()).flatten(),
             size_ratio: fp32.bytes.zip(int8.bytes).map(|(fp32, int8)| int8 as f64 / fp32 as f64),
             per_class: answers.per_class(data, &fp32.metrics, &int8.metrics),
             wide: Vec::new(),
@@ -218,6 +219,21 @@ impl Answers<'_> {
         let only_fp32 = self.count(|gold, fp32, int8| fp32 == gold && int8 != gold);
         let only_int8 = self.count(|gold, fp32, int8| fp32 != gold && int8 == gold);
         McNemar { only_fp32, only_int8, p: mcnemar(only_fp32, only_int8) }
+    }
+
+    /// See [`Comparison::apart`].
+    fn apart(&self) -> Option<f64> {
+        let number =
+            |target: &Target| if let Target::Value(value) = target { f64::from(*value) } else { 0.0 };
+        let variance = |numbers: &mut dyn Iterator<Item = f64>| {
+            let numbers: Vec<f64> = numbers.collect();
+            let mean = numbers.iter().sum::<f64>() / numbers.len() as f64;
+            numbers.iter().map(|x| (x - mean).powi(2)).sum::<f64>()
+        };
+        let gold = variance(&mut self.gold.iter().map(|target| number(target)));
+        let spread = gold.max(variance(&mut self.fp32.iter().map(number)));
+        let apart: f64 = self.iter().map(|(_, fp32, int8)| (number(fp32) - number(int8)).powi(2)).sum();
+        (gold > 0.0).then(|| apart / spread).filter(|share| share.is_finite())
     }
 
     /// Of the difference in the metric, in points.

@@ -43,18 +43,19 @@ pub struct Refusal {
     pub max_drop: Option<f64>,
     /// The limit for classes.
     pub max_drop_per_class: Option<f64>,
-    /// Regression: the share of the fp32 model's variance that the int8 model does not explain, where it is too much.
-    pub unexplained: Option<f64>,
+    /// Regression: how far its numbers are from those of fp32 where that is too far, and what is allowed; see
+    /// [`Comparison::apart`].
+    pub apart: Option<(f64, f64)>,
     /// Classes that lost: all if the metric broke its limit, else those beyond theirs. Worst first.
     pub suffered: Vec<Suffered>,
 }
 
-/// The share of variance that int8 may leave unexplained of numbers: their correlation with gold alone does not see that all are
-/// halved.
-const UNEXPLAINED: f64 = 0.05;
+/// How much numbers may differ, as a share of their variance: correlation with gold alone does not see that all are halved.
+const APART: f64 = 0.05;
 
 impl Gate {
-    /// Accepts, or says why not. Where there is a limit of the metric, numbers have to be about those of the fp32 model, too.
+    /// Accepts, or says why not. Where there is a limit of the metric, numbers have to be about those of the fp32 model too: what they
+    /// differ by may be as large a share of their variance as the limit says, and 5 % in any case.
     ///
     /// # Errors
     /// [`Refusal`].
@@ -74,9 +75,9 @@ impl Gate {
                 int8: class.int8.f1 * 100.0,
             })
             .collect();
-        let limited = self.max_drop.is_some();
-        let unexplained = comparison.unexplained.filter(|share| limited && *share > UNEXPLAINED);
-        if !broken && suffered.is_empty() && unexplained.is_none() {
+        let allowed = self.max_drop.map(|drop| (drop / 100.0).max(APART));
+        let apart = comparison.apart.zip(allowed).filter(|(share, allowed)| share > allowed);
+        if !broken && suffered.is_empty() && apart.is_none() {
             return Ok(());
         }
         suffered.sort_by(|a, b| b.drop().total_cmp(&a.drop()));
@@ -88,7 +89,7 @@ impl Gate {
             int8: points(&comparison.int8.metrics),
             max_drop: self.max_drop.filter(|_| broken),
             max_drop_per_class: self.max_drop_per_class,
-            unexplained,
+            apart,
             suffered,
         })
     }
@@ -99,11 +100,11 @@ impl fmt::Display for Refusal {
         const SHOWN: usize = 10;
         let drop = self.fp32 - self.int8;
         write!(f, "refused: int8 has {} {:.2}, fp32 {:.2}", self.metric, self.int8, self.fp32)?;
-        if let Some(share) = self.unexplained {
-            let [share, most] = [share, UNEXPLAINED].map(|share| share * 100.0);
+        if let Some((share, most)) = self.apart {
+            let [share, most] = [share, most].map(|share| share * 100.0);
             write!(
                 f,
-                ", and of the variance of its numbers int8 leaves {share:.1} % unexplained where {most:.0} % are allowed"
+                ", and its numbers differ by {share:.1} % of their variance where {most:.0} % are allowed"
             )?;
         }
         match (self.max_drop, self.max_drop_per_class) {

@@ -141,8 +141,13 @@ fn every_task_is_compared() {
     assert!(comparison.delta.abs() < 1e-9);
     let gate = Gate { max_drop: Some(0.5), max_drop_per_class: None };
     let refusal = gate.check(&comparison).unwrap_err().to_string();
-    assert!(refusal.contains("leaves 175.0 % unexplained where 5 % are allowed"), "{refusal}");
+    assert!(refusal.contains("differ by 175.0 % of their variance where 5 % are allowed"), "{refusal}");
     assert_eq!(Gate::default().check(&comparison), Ok(()));
+    assert_eq!(Gate { max_drop: Some(180.0), max_drop_per_class: None }.check(&comparison), Ok(()));
+    // just within, and where nothing can be said
+    assert_eq!(gate.check(&compare(&numbers, &[1.0, 2.0, 3.0], &[1.1, 2.1, 3.2])), Ok(()));
+    let same = dataset(Task::Regression, &[], [2.0, 2.0].map(Target::Value).to_vec());
+    assert_eq!(compare(&same, &[1.0, 2.0], &[5.0, 2.0]).apart, None);
 }
 
 #[test]

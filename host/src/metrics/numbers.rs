@@ -53,7 +53,11 @@ pub fn unexplained(exact: &[f32], other: &[f32], labels: usize) -> f64 {
         apart += exact.iter().zip(&other).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
         variance += exact.iter().map(|a| (a - mean).powi(2)).sum::<f64>();
     }
-    if apart == 0.0 { 0.0 } else { apart / variance.max(f64::MIN_POSITIVE) }
+    match apart == 0.0 {
+        true => 0.0,
+        // what tells no text apart explains nothing
+        false => (apart / variance.max(f64::MIN_POSITIVE)).min(1e6),
+    }
 }
 
 fn pearson(a: &[f64], b: &[f64]) -> f64 {

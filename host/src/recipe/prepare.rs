@@ -11,6 +11,7 @@ use crate::bert::{Checkpoint, Classifier, ProblemType, TokenizerFiles};
 use crate::data::{self, Dataset, Example, Task};
 use crate::metrics::Metric;
 use crate::train::{self, Criterion, Encoded};
+use goldcrest_edge::bundle::limits;
 use std::collections::HashSet;
 
 /// What the steps of a run work on.
@@ -22,13 +23,22 @@ pub(super) struct Prepared {
     pub criterion: Criterion,
     /// Longest input in word pieces.
     pub max_tokens: usize,
+    /// Whether the texts that are learned from are long, on average: a step takes as long as ten of short ones.
+    pub long: bool,
     /// How what is longer is read, where it is not cut off.
     pub windows: Option<TextWindows>,
 }
 
+/// Bytes of the self-test's messages: what a bundle has room for, but for their logits.
+const GOLDEN_TEXTS: usize = limits::GOLDEN_BYTES as usize / 2;
+
 /// Many texts are too long: one in so many; and so many that cutting them off loses more than reading all of them takes.
 const MANY: usize = 20;
 const MOST: usize = 5;
+/// Words of a text that is long.
+const LONG: usize = 80;
+/// Windows of fewer tokens say little.
+const NARROW: usize = 64;
 
 impl Prepared {
     pub fn read(recipe: &Recipe, watch: &mut dyn FnMut(Progress)) -> Result<Self, RunError> {
@@ -61,14 +71,20 @@ impl Prepared {
         if let Some(windows) = windows {
             let base = base::load(&recipe.base.checkpoint)?;
             let texts = train.len();
-            train = windowed(&train, &base.tokenizer, max_tokens, windows)?;
+            let cut_off;
+            (train, cut_off) = windowed(&train, &base.tokenizer, max_tokens, windows)?;
             let TextWindows { overlap, most } = windows;
+            let cut_off = match cut_off {
+                0 => String::new(),
+                some => format!("; {some} are longer than {most} of them and are cut off"),
+            };
             note(format!(
-                "{texts} texts are learned from as {} windows of {max_tokens} tokens (task.windows = {{ overlap = {overlap}, most = {most} }})",
+                "{texts} texts are learned from as {} windows of {max_tokens} tokens (task.windows = {{ overlap = {overlap}, most = {most} }}){cut_off}",
                 train.len()
             ));
         }
-        Ok(Self { train, dev, test, out_of_scope, criterion, max_tokens, windows })
+        let long = mean_length(&train) > LONG;
+        Ok(Self { train, dev, test, out_of_scope, criterion, max_tokens, long, windows })
     }
 
     /// Texts for the bundle's self-test: the recipe's own file, else evenly spread dev texts.
@@ -81,14 +97,23 @@ impl Prepared {
                 _ => (line.to_string(), None),
             };
             let golden: Vec<_> = text.lines().take(n).map(line).collect();
+            if text.lines().take(n).map(str::len).sum::<usize>() > GOLDEN_TEXTS {
+                let problem = format!(
+                    "{n} messages (pack.golden) have more than {GOLDEN_TEXTS} bytes: give shorter ones"
+                );
+                return Err(RunError::Golden { path: path.clone(), problem });
+            }
             if self.dev.is_paired() && golden.iter().any(|(_, pair)| pair.is_none()) {
                 let problem = "every line needs two texts with a tab between them".to_string();
                 return Err(RunError::Golden { path: path.clone(), problem });
             }
             return Ok(golden);
         }
-        let stride = (self.dev.len() / n.max(1)).max(1);
-        let texts = self.dev.examples.iter().step_by(stride).take(n);
+        // of very long texts only those that there is room for
+        let most = GOLDEN_TEXTS / n.max(1);
+        let bytes = |e: &Example| e.text.len() + e.pair.as_ref().map_or(0, String::len);
+        let short: Vec<&Example> = self.dev.examples.iter().filter(|e| bytes(e) <= most).collect();
+        let texts = short.iter().step_by((short.len() / n.max(1)).max(1)).take(n);
         Ok(texts.map(|e| (e.text.clone(), e.pair.clone())).collect())
     }
 }
@@ -140,7 +165,7 @@ impl Prepared {
         if train.truncated > 0 {
             let (cut, all) = (train.truncated, train.tokens.len());
             let whole = if cut * MANY > all && !self.train.is_paired() {
-                "; task.windows has them read whole"
+                "; task.windows reads more of them"
             } else {
                 ""
             };
@@ -163,6 +188,13 @@ impl Prepared {
     }
 }
 
+/// Words a text.
+fn mean_length(data: &Dataset) -> usize {
+    let words = |text: &str| text.split_whitespace().count();
+    let of = |e: &Example| words(&e.text) + e.pair.as_deref().map_or(0, words);
+    data.examples.iter().map(of).sum::<usize>() / data.len().max(1)
+}
+
 /// How long inputs may be, and how what is longer is read: as the recipe says, else by the texts.
 fn lengths(recipe: &Recipe, train: &Dataset) -> Result<(usize, Option<TextWindows>), RunError> {
     let windows = recipe.task.windows;
@@ -181,7 +213,7 @@ fn lengths(recipe: &Recipe, train: &Dataset) -> Result<(usize, Option<TextWindow
     Ok(match windows {
         Some(windows) => (usual, Some(windows)),
         None if longer(usual)? * MANY <= train.len() => (usual, None),
-        None if train.is_paired() || more < usual * 2 => (more, None),
+        None if train.is_paired() || more < NARROW => (more, None),
         None if longer(more)? * MOST <= train.len() => (more, None),
         None => (more, Some(WINDOWS)),
     })

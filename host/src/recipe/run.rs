@@ -364,9 +364,9 @@ fn train_teachers(recipe: &Recipe, prepared: &Prepared, watch: Watch) -> Result<
         }
         let options = TrainOptions {
             seed: recipe.train.seed + number as u64,
-            epochs: Some(recipe.train.epochs(prepared.train.len(), prepared.windows.is_some())),
+            epochs: Some(recipe.train.epochs(prepared.train.len(), prepared.long)),
             learning_rate: Some(recipe.train.learning_rate(&checkpoint.config)),
-            adversarial: Some(recipe.train.adversarial(prepared.train.len(), prepared.windows.is_some())),
+            adversarial: Some(recipe.train.adversarial(prepared.train.len(), prepared.long)),
             ..recipe.train.clone()
         };
         let folder = recipe.output.join(folder);

@@ -201,7 +201,8 @@ impl Pooler {
 #[serde(deny_unknown_fields, default)]
 pub struct Quantize {
     /// Points (hundredths) of the metric that int8 may lose. When not given 0.5, or for accuracy what one row of dev is where that is
-    /// more; of a model that learned to be rounded, or never does, also what chance shows on so few rows, but not more than 1.
+    /// more; of a model that learned to be rounded, or never does, also what chance shows on so few rows, but not more than 1. Numbers
+    /// may differ by as many hundredths of their variance, and by 5 in any case.
     pub max_drop: Option<f64>,
     /// Points of F1 that each class may lose; no limit when not given.
     pub max_drop_per_class: Option<f64>,

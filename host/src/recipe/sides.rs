@@ -34,7 +34,9 @@ impl Sides {
         {
             note(format!("{}: {}", file.path.display(), file.reading));
         }
-        train.warnings().iter().for_each(|w| note(w.to_string()));
+        let undecided = recipe.task.kind.is_none() && recipe.task.labels.is_none();
+        let quantities = train.quantities().filter(|_| undecided);
+        train.warnings().iter().chain(&quantities).for_each(|w| note(w.to_string()));
         let mut apart = |data: &mut Dataset, held_out: &Dataset, what: &'static str| {
             let found = data::remove_overlap(data, held_out, recipe.data.remove_overlap);
             found.iter().for_each(|warning| note(warning.to_string()));

@@ -4,6 +4,7 @@ use super::ask::ask;
 use super::pairs::Compares;
 use super::run::{Progress, RunError, Watch};
 use super::step::{fingerprint, fit, hex, json, once};
+use super::windows::windowed_texts;
 use super::{Head, Recipe, base, prepare::Prepared};
 use crate::bert::{Checkpoint, Classifier};
 use crate::data::Task;
@@ -40,7 +41,7 @@ pub(super) fn distil(
         let folder = recipe.output.join(folder);
         let before = students.last().map_or(course.start(), |(folder, _)| folder).to_path_buf();
         let last = number == stages.len();
-        let options = distill.training(stage, last, course.count, prepared.windows.is_some(), &recipe.train);
+        let options = distill.training(stage, last, course.count, prepared.long, &recipe.train);
         // files count by what is in them, which the other parts hold, not by how their paths are written
         let shared = json(&Distill {
             stages: vec![],
@@ -78,6 +79,8 @@ struct Course<'a> {
     count: usize,
     /// Of the texts: one teacher more does not make the others be asked again.
     texts: String,
+    /// Texts made of two, for each text.
+    spliced: f64,
     /// Texts that came without labels, until they are in the set.
     unlabelled: Vec<(String, Option<String>)>,
     transfer: Option<TransferSet>,
@@ -91,23 +94,29 @@ impl<'a> Course<'a> {
         compares: Option<&'a Compares>,
         prepared: &'a Prepared,
     ) -> Result<Self, RunError> {
+        let paired = prepared.train.is_paired();
+        // two windows of a text are too long for one
+        let spliced = if paired || prepared.windows.is_some() { 0.0 } else { distill.spliced };
         let mut parts = vec!["transfer".to_string(), prepared.digest(), prepared.max_tokens.to_string()];
         // the first one chooses the words that replace others
         parts.push(base::digest(&teachers[0])?);
         // made-up texts are drawn with the seed
-        parts.push(format!("{} {} {}", distill.replaced, distill.spliced, distill.seed(&recipe.train)));
+        parts.push(format!("{} {spliced} {}", distill.replaced, distill.seed(&recipe.train)));
         // its texts are kept out of the set
         parts.extend(prepared.test.as_ref().map(|test| hex(&test.digest())));
         if !prepared.out_of_scope.is_empty() {
             parts.push(json(&prepared.out_of_scope));
         }
-        let paired = prepared.train.is_paired();
         let mut unlabelled = Vec::new();
         for path in &distill.unlabelled {
             unlabelled.extend(recipe.data.unlabelled(path, paired)?);
         }
         if let Some(compares) = compares {
             unlabelled.extend(compares.unlabelled()?);
+        }
+        if let Some(windows) = prepared.windows {
+            let files = base::load(&teachers[0])?.tokenizer;
+            unlabelled = windowed_texts(unlabelled, &files, prepared.max_tokens, windows)?;
         }
         // the texts, not the files: which column is read is said elsewhere
         parts.push(digest_of_texts(&unlabelled));
@@ -116,11 +125,21 @@ impl<'a> Course<'a> {
         for teacher in &teachers[1..] {
             parts.push(base::digest(teacher)?);
         }
-        let spliced = if paired { 0.0 } else { distill.spliced };
         let made = prepared.train.len() as f64 * (distill.replaced + spliced);
         let count = prepared.train.len() + unlabelled.len() + made as usize;
         let print = of(&parts);
-        Ok(Self { recipe, distill, teachers, prepared, print, count, texts, unlabelled, transfer: None })
+        Ok(Self {
+            recipe,
+            distill,
+            teachers,
+            prepared,
+            print,
+            count,
+            texts,
+            spliced,
+            unlabelled,
+            transfer: None,
+        })
     }
 
     /// The model that the first stage cuts.
@@ -133,7 +152,7 @@ impl<'a> Course<'a> {
         if self.transfer.is_none() {
             let augment = Augment {
                 replaced: self.distill.replaced,
-                spliced: self.distill.spliced,
+                spliced: self.spliced,
                 seed: self.distill.seed(&self.recipe.train),
             };
             let teacher = base::load(&self.teachers[0])?;

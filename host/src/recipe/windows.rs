@@ -2,12 +2,13 @@
 
 use super::TextWindows;
 use crate::bert::TokenizerFiles;
-use crate::data::Dataset;
+use crate::data::{Dataset, Example, Labels, Target, Task};
 use crate::train::Error;
 use goldcrest_edge::tokenizer::{Encoding, Tokenizer};
 use std::ops::Range;
 
-/// The same examples, of a text longer than `max_tokens` one for each of its windows, with the text's label.
+/// The same examples, of a text longer than `max_tokens` one for each of its windows, with the text's label; and how many texts are
+/// longer than their windows and cut off.
 ///
 /// A window is a part of the text, so that a student with another vocabulary reads it too: it ends between two words where the
 /// device's may end within one, and can be a few pieces shorter.
@@ -19,7 +20,7 @@ pub(super) fn windowed(
     files: &TokenizerFiles,
     max_tokens: usize,
     windows: TextWindows,
-) -> Result<Dataset, Error> {
+) -> Result<(Dataset, usize), Error> {
     let tokenizer = Tokenizer::new(files.vocab.as_bytes(), files.settings())?;
     let room = max_tokens.saturating_sub(2);
     let mut encoding = Box::<Encoding>::default();
@@ -27,21 +28,36 @@ pub(super) fn windowed(
         tokenizer.encode(text, None, max_tokens, &mut encoding)?;
         Ok(encoding.pieces())
     };
-    let mut examples = Vec::with_capacity(data.len());
+    let (mut examples, mut cut_off) = (Vec::with_capacity(data.len()), 0);
     for example in &data.examples {
         if pieces(&example.text)? <= room {
             examples.push(example.clone());
             continue;
         }
         let units = units(&example.text, room, &mut pieces)?;
-        let parts = cut(&units, room, windows.overlap as usize).into_iter().take(windows.most as usize);
-        examples.extend(parts.map(|part| {
+        let parts = cut(&units, room, windows.overlap as usize);
+        cut_off += usize::from(parts.len() > windows.most as usize);
+        examples.extend(parts.into_iter().take(windows.most as usize).map(|part| {
             let mut window = example.clone();
             window.text = example.text[part].to_owned();
             window
         }));
     }
-    Ok(Dataset { examples, ..data.subset([]) })
+    Ok((Dataset { examples, ..data.subset([]) }, cut_off))
+}
+
+/// Windows of texts without labels; of those that come in pairs there are none.
+pub(super) fn windowed_texts(
+    texts: Vec<(String, Option<String>)>,
+    files: &TokenizerFiles,
+    max_tokens: usize,
+    windows: TextWindows,
+) -> Result<Vec<(String, Option<String>)>, Error> {
+    let example = |(text, pair)| Example { text, pair, target: Target::Value(0.0), file: 0, line: 0 };
+    let examples = texts.into_iter().map(example).collect();
+    let data = Dataset { task: Task::Regression, labels: Labels::default(), examples, files: Vec::new() };
+    let (data, _) = windowed(&data, files, max_tokens, windows)?;
+    Ok(data.examples.into_iter().map(|example| (example.text, example.pair)).collect())
 }
 
 /// A part of a text that is not cut, and how many pieces it has at most.
@@ -98,7 +114,6 @@ fn cut(units: &[Unit], room: usize, overlap: usize) -> Vec<Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Example, Labels, Target, Task};
     use proptest::prelude::*;
 
     fn files() -> TokenizerFiles {
@@ -118,7 +133,8 @@ mod tests {
         let example = Example { text: text.to_owned(), pair: None, target: target.clone(), file: 0, line: 7 };
         let labels = Labels::sorted(["a", "b"]);
         let data = Dataset { task: Task::SingleLabel, labels, examples: vec![example], files: Vec::new() };
-        let data = windowed(&data, &files(), max_tokens, TextWindows { overlap, most }).unwrap();
+        let (data, cut_off) = windowed(&data, &files(), max_tokens, TextWindows { overlap, most }).unwrap();
+        assert!(cut_off == 0 || data.len() == most as usize);
         assert!(data.examples.iter().all(|example| example.target == target && example.line == 7));
         data.examples.into_iter().map(|example| example.text).collect()
     }

@@ -126,12 +126,12 @@ impl Default for TrainOptions {
 
 impl TrainOptions {
     /// Passes over so many examples: as given, or 3; of few examples as many as make 1,500 steps, but not more than 30; of very many
-    /// as many as make 10,000, but not less than 1. Of long texts' windows as many as make 400 steps: each takes ten times as long.
-    pub fn epochs(&self, examples: usize, windows: bool) -> f64 {
+    /// as many as make 10,000, but not less than 1. Of `long` texts 400 and 3,000 steps: each takes as long as ten of short ones.
+    pub fn epochs(&self, examples: usize, long: bool) -> f64 {
         let per_epoch = self.steps_per_epoch(examples) as f64;
-        let least = if windows { 400.0 } else { 1500.0 };
-        let usual = (least / per_epoch).clamp(3.0, 30.0);
-        self.epochs.unwrap_or(usual.min((10_000.0 / per_epoch).max(1.0)))
+        let [least, most] = if long { [400.0, 3_000.0] } else { [1_500.0, 10_000.0] };
+        let usual: f64 = (least / per_epoch).clamp(3.0, 30.0);
+        self.epochs.unwrap_or(usual.min((most / per_epoch).max(1.0)))
     }
 
     /// Steps of one pass over so many examples.
@@ -146,9 +146,9 @@ impl TrainOptions {
     }
 
     /// How far word vectors are moved: as given, or 0.5 where there are 2,000 to 20,000 examples. Of fewer nothing is gained, and
-    /// of more, or of windows, it takes long.
-    pub fn adversarial(&self, examples: usize, windows: bool) -> f64 {
-        let usual = (2_000..=20_000).contains(&examples) && !windows;
+    /// of more, or of `long` ones, it takes long.
+    pub fn adversarial(&self, examples: usize, long: bool) -> f64 {
+        let usual = (2_000..=20_000).contains(&examples) && !long;
         self.adversarial.unwrap_or(if usual { 0.5 } else { 0.0 })
     }
 
@@ -186,6 +186,9 @@ mod tests {
         };
         assert_eq!((rate(3, 384), rate(12, 768), rate(2, 128)), (2e-4, 2.5e-5, 3e-4));
         assert_eq!([1999, 2000, 20_000, 20_001].map(|n| options.adversarial(n, false)), [0.0, 0.5, 0.5, 0.0]);
+        // long texts take longer
+        let epochs = [100, 4800, 1_000_000].map(|examples| options.epochs(examples, true));
+        assert_eq!((epochs, options.adversarial(4800, true)), ([30.0, 3.0, 1.0], 0.0));
         let given = TrainOptions { epochs: Some(0.5), adversarial: Some(0.0), ..options };
         assert_eq!((given.epochs(10, false), given.adversarial(10, false)), (0.5, 0.0));
     }

@@ -221,16 +221,13 @@ fn labels_that_may_be_something_else_are_told_of() {
     let warnings = |rows: &dyn Fn(usize) -> String| {
         let rows: String = (0..60).map(|i| format!("message {i},{}\n", rows(i))).collect();
         let data = read("a.csv", format!("text,label\n{rows}")).unwrap();
-        data.warnings().iter().map(ToString::to_string).collect::<Vec<_>>()
+        data.warnings().iter().chain(&data.quantities()).map(ToString::to_string).collect::<Vec<_>>()
     };
     let prices = warnings(&|i| (i % 30 * 100).to_string());
     assert_eq!(prices.len(), 1, "{prices:?}");
     assert!(prices[0].starts_with("30 different whole numbers are labels; --task regression"), "{prices:?}");
     // also where each row has its own
-    assert_eq!(
-        warnings(&|i| i.to_string())[0].split(';').next(),
-        Some("60 different whole numbers are labels")
-    );
+    assert!(warnings(&|i| i.to_string())[1].starts_with("60 different whole numbers are labels"));
     assert_eq!(warnings(&|i| (i % 5).to_string()), [""; 0]);
     let missing = warnings(&|i| ["good", "bad", "NaN"][i % 3].to_owned());
     assert_eq!(missing, ["`NaN` are labels like any other: are these rows without one?"]);
@@ -251,4 +248,8 @@ fn objects_inside_objects_are_columns() {
     let data = read("a.jsonl", line("one", "a") + &line("two", "b")).unwrap();
     assert_eq!(data.files[0].reading, "jsonl, text `data.text`, label `data.more.label`");
     assert_eq!(data.examples[1].text, "two");
+    // where its own keys do, others do not matter
+    let beside = "{\"text\":\"one\",\"label\":\"a\",\"meta\":{\"v1\":\"x\",\"v2\":\"y\",\"text\":\"z\"}}\n";
+    let data = read("a.jsonl", beside.to_owned() + &beside.replace("\"a\"", "\"b\"")).unwrap();
+    assert_eq!(data.files[0].reading, "jsonl, text `text`, label `label`");
 }
