@@ -21,7 +21,9 @@ except ImportError as missing:
     sys.exit(77)
 
 # int8: a value on the edge between two integers may go either way, which random weights carry on unweakened
-TOLERANCE = {"fp32": 1e-5, "int8": 5e-2}
+TOLERANCE = {"fp32": 1e-5, "int8": 1e-1}
+# which happens in some texts, not in most
+USUAL = 1e-5
 
 
 def label(logits, tolerance):
@@ -54,12 +56,15 @@ def check(path):
     wanted = np.array([text["logits"] for text in texts], np.float32)
     differences = []
     for found in (alone, run(session, texts)):
-        differences.append(float(np.abs(found - wanted).max()))
+        of_texts = np.abs(found - wanted).max(axis=1)
+        usual = float(np.median(of_texts))
+        assert usual < USUAL, f"{path.name}: logits usually differ by {usual}"
+        differences.append(float(of_texts.max()))
         assert differences[-1] < tolerance, f"{path.name}: logits differ by {differences[-1]}"
         for text, a, b in zip(texts, found, wanted):
             labels = label(a, tolerance), label(b, tolerance)
             assert None in labels or labels[0] == labels[1], f"{path.name}: labels differ for {text['ids']}"
-    print(f"{path.name}: {len(texts)} texts, difference {differences[0]:.1e} alone, {differences[1]:.1e} in a batch")
+    print(f"{path.name}: {len(texts)} texts, difference {differences[0]:.1e} alone, {differences[1]:.1e} in a batch, {usual:.1e} usually")
 
 
 for argument in sys.argv[1:]:
