@@ -100,17 +100,47 @@ fn windows_that_nobody_asked_for_are_the_bundles_too() {
     std::fs::write(path("data.csv"), format!("text,label\n{}", lines.collect::<String>())).unwrap();
     let recipe = "output = \"run\"\n[data]\ntrain = \"data.csv\"\n[base]\ncheckpoint = \"base\"\n[train]\nepochs = 0.1\n\
          [quantize]\nmax_drop = 100\naware = \"never\"\n[pack]\nname = \"x\"\n";
-    let recipe = Recipe::parse(recipe, &path("recipe.toml")).unwrap();
-    let mut notes = String::new();
-    let mut watch = |progress: Progress| {
-        if let Progress::Note(note) = progress {
-            notes += note;
-        }
-    };
-    let bundle = run(&recipe, Until::Pack, &mut watch).unwrap().bundle.unwrap();
+    let (notes, bundle) = packed(recipe, &path("recipe.toml"));
     assert!(notes.contains("are longer than 8 of them and are cut off"), "{notes}");
     let bytes = std::fs::read(bundle).unwrap();
     let bundle = Bundle::read(&bytes).unwrap();
     let manifest = bundle.manifest();
     assert_eq!((manifest.max_tokens, manifest.windows), (100, Windows::Mean { overlap: 16, most: 8 }));
+}
+
+/// What a run said, and its bundle.
+fn packed(text: &str, path: &std::path::Path) -> (String, std::path::PathBuf) {
+    let mut notes = String::new();
+    let mut watch = |progress: Progress| {
+        if let Progress::Note(note) = progress {
+            notes = format!("{notes}{note}\n");
+        }
+    };
+    let bundle = run(&Recipe::parse(text, path).unwrap(), Until::Pack, &mut watch).unwrap().bundle.unwrap();
+    (notes, bundle)
+}
+
+#[test]
+fn windows_of_texts_that_are_measured_on_are_not_learned_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let mut base = checkpoint_with_pieces(&Shape { positions: 100, ..SHAPES[2] }, 7);
+    base.tensors.retain(|name, _| !name.starts_with("classifier."));
+    base.save(&path("base")).unwrap();
+    let rows = |from: usize| -> String {
+        (from..from + 20)
+            .map(|i| format!("{}piece{i},{}\n", format!("piece{} ", 9 + i).repeat(150), i % 2))
+            .collect()
+    };
+    std::fs::write(path("train.csv"), format!("text,label\n{}", rows(100))).unwrap();
+    std::fs::write(path("dev.csv"), format!("text,label\n{}", rows(200))).unwrap();
+    std::fs::write(path("more.csv"), format!("text,label\n{}{}", rows(200), rows(300))).unwrap();
+    let text = "output = \"run\"\n[data]\ntrain = \"train.csv\"\ndev = \"dev.csv\"\n[base]\ncheckpoint = \"base\"\n[train]\nepochs = 0.1\n\
+         [distill]\nlayers = 1\nepochs = 0.1\nreplaced = 0\nunlabelled = [\"more.csv\"]\n[quantize]\nmax_drop = 100\naware = \"never\"\n\
+         [pack]\nname = \"x\"\ngolden = 20\n";
+    let (notes, bundle) = packed(text, &path("recipe.toml"));
+    // two windows of each, and none of dev, nor two joined
+    assert!(notes.contains("80 texts to learn from: 40 with labels, 40 without"), "{notes}");
+    let bytes = std::fs::read(&bundle).unwrap();
+    assert_eq!(Bundle::read(&bytes).unwrap().golden().unwrap().len(), 20);
 }

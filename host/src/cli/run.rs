@@ -62,7 +62,8 @@ struct Texts {
     /// single-label, multi-label or regression; detected when not given
     #[arg(long, value_parser = task)]
     task: Option<Task>,
-    /// Longest input in word pieces, 3 to 512; when not given 128, or 256 where many texts are longer
+    /// Longest input in word pieces, 3 to 512; when not given 128, or 256 where many texts are longer, and where very
+    /// many are longer still, windows of that
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(3..=512))]
     max_tokens: Option<u16>,
     #[command(flatten)]

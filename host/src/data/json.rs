@@ -134,7 +134,7 @@ struct Keys {
 }
 
 impl Keys {
-    /// Of its `own` keys, or where these do not do of all, those of objects inside it as well.
+    /// Of all keys, or where several would do, of its `own` alone, without those of objects inside it.
     fn choose(
         source: &Source,
         own: &[String],
@@ -169,7 +169,10 @@ impl Keys {
         };
         let own: Vec<&str> = own.iter().map(String::as_str).collect();
         let all: Vec<&str> = first.keys().map(String::as_str).collect();
-        among(&own).or_else(|error| if own.len() < all.len() { among(&all) } else { Err(error) })
+        match among(&all) {
+            Err(DataError::Ambiguous { .. }) if own.len() < all.len() => among(&own).or_else(|_| among(&all)),
+            found => found,
+        }
     }
 
     fn reading(&self) -> String {

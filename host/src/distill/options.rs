@@ -43,7 +43,7 @@ pub struct Distill {
     pub unlabelled: Vec<PathBuf>,
     /// Texts with some words replaced by words of similar meaning, for each training text: 1.
     pub replaced: f64,
-    /// Texts made of two training texts, for each training text: 0.5. Not for pairs.
+    /// Texts made of two training texts, for each training text: 0.5. Not for pairs, nor where texts are read in windows.
     pub spliced: f64,
     /// Passes over all of these texts. When not given 1.5; of fewer than 40,000 texts as many as make 2,000 steps of 32, of more than
     /// 400,000 as many as make 20,000, but not less than a half (of long texts a third of all that); half as many in stages before the last.
@@ -238,8 +238,9 @@ mod tests {
         assert_eq!([250, 16_000, 160_000].map(|texts| epochs(texts, true)), [30.0, 4.0, 1.5].map(Some));
         assert_eq!([1_000_000, 2_500_000].map(|texts| epochs(texts, true)), [0.64, 0.5].map(Some));
         assert_eq!(epochs(160_000, false), Some(0.75));
-        let long =
-            Distill::default().training(&Stage::default(), true, 5_000, true, &TrainOptions::default());
-        assert_eq!(long.epochs, Some(4.0));
+        let long = [5_000, 400_000].map(|texts| {
+            Distill::default().training(&Stage::default(), true, texts, true, &TrainOptions::default()).epochs
+        });
+        assert_eq!(long, [4.0, 0.5].map(Some));
     }
 }

@@ -104,7 +104,7 @@ impl fmt::Display for Refusal {
             let [share, most] = [share, most].map(|share| share * 100.0);
             write!(
                 f,
-                ", and its numbers differ by {share:.1} % of their variance where {most:.0} % are allowed"
+                ", and its numbers differ by {share:.2} % of their variance where {most} % are allowed"
             )?;
         }
         match (self.max_drop, self.max_drop_per_class) {

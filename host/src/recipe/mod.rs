@@ -7,6 +7,8 @@ mod ask;
 mod aware;
 mod base;
 mod for_data;
+mod golden;
+mod lengths;
 mod name;
 mod pack;
 mod pairs;

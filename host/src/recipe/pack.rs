@@ -115,6 +115,13 @@ pub(super) fn pack(
     watch(Progress::Step { name: "pack", reused: false });
     manifest.measured = measured(&comparison, data);
     let golden = prepared.golden(recipe)?;
+    let wanted = recipe.pack.golden.min(prepared.dev.len());
+    if recipe.pack.golden_messages.is_none() && golden.len() < wanted {
+        let count = golden.len();
+        watch(Progress::Note(&format!(
+            "{count} of {wanted} messages of the self-test (pack.golden): there is no room for more dev texts as long"
+        )));
+    }
     save(&bundle, &export::pack(&manifest, export::int8(&quantized), vocabulary, &golden)?)?;
     let _ = std::fs::remove_file(&candidate);
     Ok((bundle, comparison))

@@ -1,7 +1,7 @@
 //! What the steps of a run work on.
 
+use super::lengths::{are_long, lengths};
 use super::run::{Progress, RunError, Watch};
-use super::schema::{MAX_TOKENS, WINDOWS};
 use super::sides::Sides;
 use super::step::{hex, json};
 use super::unknown::unknown;
@@ -11,7 +11,6 @@ use crate::bert::{Checkpoint, Classifier, ProblemType, TokenizerFiles};
 use crate::data::{self, Dataset, Example, Task};
 use crate::metrics::Metric;
 use crate::train::{self, Criterion, Encoded};
-use goldcrest_edge::bundle::limits;
 use std::collections::HashSet;
 
 /// What the steps of a run work on.
@@ -29,16 +28,8 @@ pub(super) struct Prepared {
     pub windows: Option<TextWindows>,
 }
 
-/// Bytes of the self-test's messages: what a bundle has room for, but for their logits.
-const GOLDEN_TEXTS: usize = limits::GOLDEN_BYTES as usize / 2;
-
-/// Many texts are too long: one in so many; and so many that cutting them off loses more than reading all of them takes.
+/// Texts of which more than one in so many are cut off.
 const MANY: usize = 20;
-const MOST: usize = 5;
-/// Words of a text that is long.
-const LONG: usize = 80;
-/// Windows of fewer tokens say little.
-const NARROW: usize = 64;
 
 impl Prepared {
     pub fn read(recipe: &Recipe, watch: &mut dyn FnMut(Progress)) -> Result<Self, RunError> {
@@ -67,9 +58,9 @@ impl Prepared {
             return Err(RunError::Metric { metric, task: train.task });
         }
         let criterion = Criterion { metric, thresholds: recipe.decision.thresholds };
-        let (max_tokens, windows) = lengths(recipe, &train)?;
+        let base = base::load(&recipe.base.checkpoint)?;
+        let (max_tokens, windows) = lengths(recipe, &base, &train)?;
         if let Some(windows) = windows {
-            let base = base::load(&recipe.base.checkpoint)?;
             let texts = train.len();
             let cut_off;
             (train, cut_off) = windowed(&train, &base.tokenizer, max_tokens, windows)?;
@@ -83,42 +74,10 @@ impl Prepared {
                 train.len()
             ));
         }
-        let long = mean_length(&train) > LONG;
+        let long = are_long(&train, &base, max_tokens)?;
         Ok(Self { train, dev, test, out_of_scope, criterion, max_tokens, long, windows })
     }
 
-    /// Texts for the bundle's self-test: the recipe's own file, else evenly spread dev texts.
-    pub fn golden(&self, recipe: &Recipe) -> Result<Vec<(String, Option<String>)>, RunError> {
-        let n = recipe.pack.golden;
-        if let Some(path) = &recipe.pack.golden_messages {
-            let text = std::fs::read_to_string(path).map_err(RunError::io(path))?;
-            let line = |line: &str| match line.split_once('\t') {
-                Some((a, b)) if self.dev.is_paired() => (a.to_string(), Some(b.to_string())),
-                _ => (line.to_string(), None),
-            };
-            let golden: Vec<_> = text.lines().take(n).map(line).collect();
-            if text.lines().take(n).map(str::len).sum::<usize>() > GOLDEN_TEXTS {
-                let problem = format!(
-                    "{n} messages (pack.golden) have more than {GOLDEN_TEXTS} bytes: give shorter ones"
-                );
-                return Err(RunError::Golden { path: path.clone(), problem });
-            }
-            if self.dev.is_paired() && golden.iter().any(|(_, pair)| pair.is_none()) {
-                let problem = "every line needs two texts with a tab between them".to_string();
-                return Err(RunError::Golden { path: path.clone(), problem });
-            }
-            return Ok(golden);
-        }
-        // of very long texts only those that there is room for
-        let most = GOLDEN_TEXTS / n.max(1);
-        let bytes = |e: &Example| e.text.len() + e.pair.as_ref().map_or(0, String::len);
-        let short: Vec<&Example> = self.dev.examples.iter().filter(|e| bytes(e) <= most).collect();
-        let texts = short.iter().step_by((short.len() / n.max(1)).max(1)).take(n);
-        Ok(texts.map(|e| (e.text.clone(), e.pair.clone())).collect())
-    }
-}
-
-impl Prepared {
     /// Labels and problem type of the data, for a checkpoint that starts to learn it. A head for other labels goes, and of texts
     /// that stand alone no pairs are compared.
     pub(super) fn set_head(&self, checkpoint: &mut Checkpoint) {
@@ -186,35 +145,4 @@ impl Prepared {
             }
         }
     }
-}
-
-/// Words a text.
-fn mean_length(data: &Dataset) -> usize {
-    let words = |text: &str| text.split_whitespace().count();
-    let of = |e: &Example| words(&e.text) + e.pair.as_deref().map_or(0, words);
-    data.examples.iter().map(of).sum::<usize>() / data.len().max(1)
-}
-
-/// How long inputs may be, and how what is longer is read: as the recipe says, else by the texts.
-fn lengths(recipe: &Recipe, train: &Dataset) -> Result<(usize, Option<TextWindows>), RunError> {
-    let windows = recipe.task.windows;
-    if windows.is_some() && train.is_paired() {
-        let problem = "go over one text, and the rows have two".to_owned();
-        return Err(RunError::Unsuitable { key: "task.windows", problem });
-    }
-    if let Some(given) = recipe.task.max_tokens {
-        return Ok((given, windows));
-    }
-    let base = base::load(&recipe.base.checkpoint)?;
-    let [usual, more] = MAX_TOKENS.map(|tokens| tokens.min(base.config.max_position_embeddings));
-    let longer = |tokens| -> Result<usize, RunError> {
-        Ok(Encoded::new(train.clone(), &base.tokenizer, tokens)?.truncated)
-    };
-    Ok(match windows {
-        Some(windows) => (usual, Some(windows)),
-        None if longer(usual)? * MANY <= train.len() => (usual, None),
-        None if train.is_paired() || more < NARROW => (more, None),
-        None if longer(more)? * MOST <= train.len() => (more, None),
-        None => (more, Some(WINDOWS)),
-    })
 }

@@ -111,7 +111,7 @@ pub struct TaskOptions {
     pub max_tokens: Option<usize>,
     /// Longer texts are read in overlapping windows whose logits are averaged, such as `{ overlap = 16, most = 8 }`: tokens that
     /// two windows share, and how many windows a text has; it is also learned from as so many texts. When not given so, where
-    /// `max_tokens` is not given either and more than a fifth of the training texts are longer than 256; else they are cut off. Not for
+    /// `max_tokens` is not given either and more than a fifth of the training texts are longer than 256, or than the base has positions; else they are cut off. Not for
     /// pairs.
     pub windows: Option<TextWindows>,
     /// What chooses checkpoints and what `max_drop` is about. `accuracy`, `macro-f1` or `pearson`, by the task.

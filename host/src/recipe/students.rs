@@ -7,7 +7,7 @@ use super::step::{fingerprint, fit, hex, json, once};
 use super::windows::windowed_texts;
 use super::{Head, Recipe, base, prepare::Prepared};
 use crate::bert::{Checkpoint, Classifier};
-use crate::data::Task;
+use crate::data::{self, Task};
 use crate::distill::{
     Augment, Distill, FromTeacher, HiddenTeacher, Layers, Stage, TransferSet, best_layers, chosen_layers,
     cut_layers, cut_widths, factorise_embeddings, importance, piece_counts, prune_vocabulary,
@@ -115,6 +115,9 @@ impl<'a> Course<'a> {
             unlabelled.extend(compares.unlabelled()?);
         }
         if let Some(windows) = prepared.windows {
+            // of a window nobody sees that it is of a text that is measured on
+            let apart = prepared.apart();
+            unlabelled.retain(|(text, pair)| !apart.contains(&data::either_way(text, pair.as_deref())));
             let files = base::load(&teachers[0])?.tokenizer;
             unlabelled = windowed_texts(unlabelled, &files, prepared.max_tokens, windows)?;
         }

@@ -189,6 +189,7 @@ mod tests {
         // long texts take longer
         let epochs = [100, 4800, 1_000_000].map(|examples| options.epochs(examples, true));
         assert_eq!((epochs, options.adversarial(4800, true)), ([30.0, 3.0, 1.0], 0.0));
+        assert_eq!(options.epochs(64_000, true), 1.5);
         let given = TrainOptions { epochs: Some(0.5), adversarial: Some(0.0), ..options };
         assert_eq!((given.epochs(10, false), given.adversarial(10, false)), (0.5, 0.0));
     }

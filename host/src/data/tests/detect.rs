@@ -248,7 +248,20 @@ fn objects_inside_objects_are_columns() {
     let data = read("a.jsonl", line("one", "a") + &line("two", "b")).unwrap();
     assert_eq!(data.files[0].reading, "jsonl, text `data.text`, label `data.more.label`");
     assert_eq!(data.examples[1].text, "two");
-    // where its own keys do, others do not matter
+    for (object, reading) in [
+        (
+            "{\"text\":T,\"source\":\"s\",\"annotation\":{\"label\":L}}",
+            "jsonl, text `text`, label `annotation.label`",
+        ),
+        ("{\"label\":L,\"source\":\"s\",\"data\":{\"text\":T}}", "jsonl, text `data.text`, label `label`"),
+        ("{\"key\":\"k\",\"label\":L,\"data\":{\"text\":T}}", "jsonl, text `data.text`, label `label`"),
+    ] {
+        let line =
+            |i: usize| object.replace('T', &format!("\"text {i}\"")).replace('L', ["\"a\"", "\"b\""][i % 2]);
+        let data = read("a.jsonl", (0..4).map(|i| line(i) + "\n").collect::<String>()).unwrap();
+        assert_eq!(data.files[0].reading, reading);
+    }
+    // where several would do its own are meant
     let beside = "{\"text\":\"one\",\"label\":\"a\",\"meta\":{\"v1\":\"x\",\"v2\":\"y\",\"text\":\"z\"}}\n";
     let data = read("a.jsonl", beside.to_owned() + &beside.replace("\"a\"", "\"b\"")).unwrap();
     assert_eq!(data.files[0].reading, "jsonl, text `text`, label `label`");

@@ -1,0 +1,58 @@
+//! The messages of a bundle's self-test.
+
+use super::Recipe;
+use super::prepare::Prepared;
+use super::run::RunError;
+use goldcrest_edge::bundle::limits;
+
+impl Prepared {
+    /// Texts for the bundle's self-test: the recipe's own file, else evenly spread dev texts, of very long ones as many as there is
+    /// room for.
+    pub fn golden(&self, recipe: &Recipe) -> Result<Vec<(String, Option<String>)>, RunError> {
+        let Some(path) = &recipe.pack.golden_messages else {
+            return Ok(self.golden_of_dev(recipe.pack.golden));
+        };
+        let text = std::fs::read_to_string(path).map_err(RunError::io(path))?;
+        let line = |line: &str| match line.split_once('\t') {
+            Some((a, b)) if self.dev.is_paired() => (a.to_string(), Some(b.to_string())),
+            _ => (line.to_string(), None),
+        };
+        let golden: Vec<_> = text.lines().take(recipe.pack.golden).map(line).collect();
+        let refused = |problem| Err(RunError::Golden { path: path.clone(), problem });
+        if self.dev.is_paired() && golden.iter().any(|(_, pair)| pair.is_none()) {
+            return refused("every line needs two texts with a tab between them".to_string());
+        }
+        let (count, bytes, room) = (golden.len(), text.len(), self.room(golden.len()));
+        if golden.iter().map(bytes_of).sum::<usize>() > room {
+            return refused(format!(
+                "{count} messages of {bytes} bytes; with their logits a bundle has room for {room}: give shorter or fewer ones"
+            ));
+        }
+        Ok(golden)
+    }
+
+    fn golden_of_dev(&self, most: usize) -> Vec<(String, Option<String>)> {
+        let rows = self.dev.len();
+        let (count, mut room) = (most.min(rows), self.room(most.min(rows)));
+        let texts = self.dev.examples.iter().step_by((rows / count.max(1)).max(1)).take(count);
+        let texts = texts.map(|example| (example.text.clone(), example.pair.clone()));
+        texts
+            .filter(|text| {
+                let left = room.checked_sub(bytes_of(text));
+                room = left.unwrap_or(room);
+                left.is_some()
+            })
+            .collect()
+    }
+
+    /// Bytes that a bundle has for so many messages, beside their logits.
+    fn room(&self, messages: usize) -> usize {
+        // a logit takes five bytes at most; lengths
+        let beside = self.train.labels.len().max(1) * 5 + 16;
+        (limits::GOLDEN_BYTES as usize).saturating_sub(messages * beside)
+    }
+}
+
+fn bytes_of((text, pair): &(String, Option<String>)) -> usize {
+    text.len() + pair.as_ref().map_or(0, String::len)
+}

@@ -1,0 +1,49 @@
+//! How long inputs are, where a recipe leaves it open.
+
+use super::run::RunError;
+use super::schema::{MAX_TOKENS, WINDOWS};
+use super::{Recipe, TextWindows};
+use crate::bert::Checkpoint;
+use crate::data::Dataset;
+use crate::train::{self, Encoded};
+
+/// Many texts are too long: one in so many; and so many that cutting them off loses more than reading all of them takes.
+const MANY: usize = 20;
+const MOST: usize = 5;
+/// Windows of fewer tokens say little.
+const NARROW: usize = 64;
+/// Tokens that are read of long texts, on average.
+const LONG: usize = 100;
+
+/// How long inputs may be, and how what is longer is read: as the recipe says, else by the texts.
+pub(super) fn lengths(
+    recipe: &Recipe,
+    base: &Checkpoint,
+    train: &Dataset,
+) -> Result<(usize, Option<TextWindows>), RunError> {
+    let windows = recipe.task.windows;
+    if windows.is_some() && train.is_paired() {
+        let problem = "go over one text, and the rows have two".to_owned();
+        return Err(RunError::Unsuitable { key: "task.windows", problem });
+    }
+    if let Some(given) = recipe.task.max_tokens {
+        return Ok((given, windows));
+    }
+    let [usual, more] = MAX_TOKENS.map(|tokens| tokens.min(base.config.max_position_embeddings));
+    let longer = |tokens| -> Result<usize, RunError> {
+        Ok(Encoded::new(train.clone(), &base.tokenizer, tokens)?.truncated)
+    };
+    Ok(match windows {
+        Some(windows) => (usual, Some(windows)),
+        None if longer(usual)? * MANY <= train.len() => (usual, None),
+        None if train.is_paired() || more < NARROW => (more, None),
+        None if longer(more)? * MOST <= train.len() => (more, None),
+        None => (more, Some(WINDOWS)),
+    })
+}
+
+/// Whether what is read of the texts is long, on average: a step then takes several times as long as one of short texts.
+pub(super) fn are_long(data: &Dataset, base: &Checkpoint, max_tokens: usize) -> Result<bool, train::Error> {
+    let tokens = Encoded::new(data.clone(), &base.tokenizer, max_tokens)?.tokens;
+    Ok(tokens.iter().map(|text| text.ids.len()).sum::<usize>() > LONG * tokens.len())
+}
