@@ -4,7 +4,7 @@ use super::lengths::{are_long, lengths};
 use super::run::{Progress, RunError, Watch};
 use super::sides::Sides;
 use super::step::{hex, json};
-use super::unknown::unknown;
+use super::unknown::{foreign, unknown};
 use super::windows::windowed;
 use super::{Files, Recipe, TextWindows, base};
 use crate::bert::{Checkpoint, Classifier, ProblemType, TokenizerFiles};
@@ -119,6 +119,8 @@ impl Prepared {
         let train = Encoded::new(self.train.clone(), model.tokenizer(), max_tokens)?;
         let dev = self.to_measure(&self.dev, model.tokenizer())?;
         if let Some(problem) = unknown(&train, model.tokenizer())? {
+            watch(Progress::Note(&problem));
+        } else if let Some(problem) = foreign(&train, model.tokenizer()) {
             watch(Progress::Note(&problem));
         }
         if train.truncated > 0 {
