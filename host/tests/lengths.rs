@@ -7,14 +7,19 @@ use goldcrest::train::Event;
 use goldcrest_edge::bundle::{Bundle, Windows};
 use support::{SHAPES, Shape, checkpoint_with_pieces};
 
+/// An encoder without a head.
+fn save_base(folder: &std::path::Path, positions: usize) {
+    let mut base = checkpoint_with_pieces(&Shape { positions, ..SHAPES[2] }, 7);
+    base.tensors.retain(|name, _| !name.starts_with("classifier."));
+    base.save(folder).unwrap();
+}
+
 #[test]
 fn inputs_are_longer_where_many_texts_are() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     for (name, positions) in [("base", 300), ("short", 100)] {
-        let mut base = checkpoint_with_pieces(&Shape { positions, ..SHAPES[2] }, 7);
-        base.tensors.retain(|name, _| !name.starts_with("classifier."));
-        base.save(&path(name)).unwrap();
+        save_base(&path(name), positions);
     }
     // how long the training texts that are cut off were allowed to be, and how many windows are learned from
     let read = |checkpoint: &str, long: usize, task: &str| {
@@ -91,9 +96,7 @@ fn a_text_in_windows_is_measured_as_the_device_reads_it() {
 fn windows_that_nobody_asked_for_are_the_bundles_too() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    let mut base = checkpoint_with_pieces(&Shape { positions: 100, ..SHAPES[2] }, 7);
-    base.tensors.retain(|name, _| !name.starts_with("classifier."));
-    base.save(&path("base")).unwrap();
+    save_base(&path("base"), 100);
     let line =
         |i: usize| format!("{}piece{},{}\n", "piece9 ".repeat(150 + 600 * (i % 10 / 9)), 35 + i % 2, i % 2);
     let lines = (0..40).map(|i| format!("piece{} {}", 50 + i, line(i)));
@@ -124,9 +127,7 @@ fn packed(text: &str, path: &std::path::Path) -> (String, std::path::PathBuf) {
 fn windows_of_texts_that_are_measured_on_are_not_learned_from() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    let mut base = checkpoint_with_pieces(&Shape { positions: 100, ..SHAPES[2] }, 7);
-    base.tensors.retain(|name, _| !name.starts_with("classifier."));
-    base.save(&path("base")).unwrap();
+    save_base(&path("base"), 100);
     let rows = |from: usize| -> String {
         (from..from + 20)
             .map(|i| format!("{}piece{i},{}\n", format!("piece{} ", 9 + i).repeat(150), i % 2))

@@ -180,9 +180,7 @@ impl Comparison {
             host,
         })
     }
-}
 
-impl Comparison {
     /// Points of the metric that the fp32 model lost since it was trained.
     pub fn export_cost(&self) -> Option<f64> {
         let points = |measured: &Measured| measured.metrics.get(self.metric).map(|value| value * 100.0);
@@ -225,13 +223,8 @@ impl Answers<'_> {
     fn apart(&self) -> Option<f64> {
         let number =
             |target: &Target| if let Target::Value(value) = target { f64::from(*value) } else { 0.0 };
-        let variance = |numbers: &mut dyn Iterator<Item = f64>| {
-            let numbers: Vec<f64> = numbers.collect();
-            let mean = numbers.iter().sum::<f64>() / numbers.len() as f64;
-            numbers.iter().map(|x| (x - mean).powi(2)).sum::<f64>()
-        };
-        let gold = variance(&mut self.gold.iter().map(|target| number(target)));
-        let spread = gold.max(variance(&mut self.fp32.iter().map(number)));
+        let gold = metrics::spread(self.gold.iter().map(|target| number(target)));
+        let spread = gold.max(metrics::spread(self.fp32.iter().map(number)));
         let apart: f64 = self.iter().map(|(_, fp32, int8)| (number(fp32) - number(int8)).powi(2)).sum();
         (gold > 0.0).then(|| apart / spread).filter(|share| share.is_finite())
     }

@@ -325,19 +325,24 @@ mod tests {
         assert_eq!(between(&[(0.5, true), (next, true)], next), next);
     }
 
-    #[test]
-    fn where_no_answer_is_good_enough_none_is_given() {
+    /// Twenty texts of two classes.
+    fn data(class: fn(u32) -> u32) -> Dataset {
         use crate::data::{Example, Labels};
         let example = |i: u32| {
-            let target = Target::Class(u32::from(i.is_multiple_of(5)));
+            let target = Target::Class(class(i));
             Example { text: format!("text {i}"), pair: None, target, file: 0, line: 1 }
         };
-        let data = Dataset {
+        Dataset {
             task: Task::SingleLabel,
             labels: Labels::ordered(vec!["a".into(), "b".into()]).unwrap(),
             examples: (0..20).map(example).collect(),
             files: vec![],
-        };
+        }
+    }
+
+    #[test]
+    fn where_no_answer_is_good_enough_none_is_given() {
+        let data = data(|i| u32::from(i.is_multiple_of(5)));
         // every probability is 1 in f32
         let logits = [40.0, -40.0].repeat(20);
         let options = DecisionOptions { temperature: false, max_error: Some(0.05), ..Default::default() };
@@ -349,17 +354,7 @@ mod tests {
 
     #[test]
     fn energy_decides_where_it_tells_more_apart() {
-        use crate::data::{Example, Labels};
-        let example = |i: u32| {
-            let target = Target::Class(i % 2);
-            Example { text: format!("text {i}"), pair: None, target, file: 0, line: 1 }
-        };
-        let data = Dataset {
-            task: Task::SingleLabel,
-            labels: Labels::ordered(vec!["a".into(), "b".into()]).unwrap(),
-            examples: (0..20).map(example).collect(),
-            files: vec![],
-        };
+        let data = data(|i| i % 2);
         // in scope one logit is high; out of scope both are low, and one a little less: as probable, and of less energy
         let in_scope: Vec<f32> =
             (0..20).flat_map(|i| if i % 2 == 0 { [6.0, 3.0] } else { [3.0, 6.0] }).collect();

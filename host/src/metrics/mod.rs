@@ -16,7 +16,7 @@ use crate::data::{Dataset, Target, Task};
 pub(crate) use calibration::lowest;
 pub use calibration::{Calibration, calibration, temperature};
 pub use classes::{ClassScores, MultiLabel, SingleLabel};
-pub use numbers::{Regression, unexplained};
+pub use numbers::{Regression, spread, unexplained};
 pub use thresholds::thresholds;
 
 /// Probability at and above which a label of a multi-label task is given, unless thresholds are.

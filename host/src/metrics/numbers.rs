@@ -42,21 +42,25 @@ impl Regression {
     }
 }
 
+/// Squared distances from the mean, added up.
+pub fn spread(numbers: impl Iterator<Item = f64> + Clone) -> f64 {
+    let mean = numbers.clone().sum::<f64>() / numbers.clone().count().max(1) as f64;
+    numbers.map(|x| (x - mean).powi(2)).sum()
+}
+
 /// The share of the variance of `exact` over the texts, [texts, labels], that `other` does not explain.
 pub fn unexplained(exact: &[f32], other: &[f32], labels: usize) -> f64 {
-    let texts = (exact.len() / labels).max(1) as f64;
-    let (mut apart, mut variance) = (0.0, 0.0);
+    let (mut apart, mut all) = (0.0, 0.0);
     for label in 0..labels {
         let of = |x: &[f32]| x.iter().skip(label).step_by(labels).map(|x| f64::from(*x)).collect::<Vec<_>>();
         let (exact, other) = (of(exact), of(other));
-        let mean = exact.iter().sum::<f64>() / texts;
         apart += exact.iter().zip(&other).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
-        variance += exact.iter().map(|a| (a - mean).powi(2)).sum::<f64>();
+        all += spread(exact.iter().copied());
     }
     match apart == 0.0 {
         true => 0.0,
         // what tells no text apart explains nothing
-        false => (apart / variance.max(f64::MIN_POSITIVE)).min(1e6),
+        false => (apart / all.max(f64::MIN_POSITIVE)).min(1e6),
     }
 }
 

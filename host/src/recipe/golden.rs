@@ -22,8 +22,9 @@ impl Prepared {
         if self.dev.is_paired() && golden.iter().any(|(_, pair)| pair.is_none()) {
             return refused("every line needs two texts with a tab between them".to_string());
         }
-        let (count, bytes, room) = (golden.len(), text.len(), self.room(golden.len()));
-        if golden.iter().map(bytes_of).sum::<usize>() > room {
+        let (count, room) = (golden.len(), self.room(golden.len()));
+        let bytes: usize = golden.iter().map(bytes_of).sum();
+        if bytes > room {
             return refused(format!(
                 "{count} messages of {bytes} bytes; with their logits a bundle has room for {room}: give shorter or fewer ones"
             ));

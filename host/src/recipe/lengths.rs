@@ -7,8 +7,8 @@ use crate::bert::Checkpoint;
 use crate::data::Dataset;
 use crate::train::{self, Encoded};
 
-/// Many texts are too long: one in so many; and so many that cutting them off loses more than reading all of them takes.
-const MANY: usize = 20;
+/// Many texts are too long: more than one in so many; and so many that cutting them off loses more than reading all of them takes.
+pub(super) const MANY: usize = 20;
 const MOST: usize = 5;
 /// Windows of fewer tokens say little.
 const NARROW: usize = 64;
@@ -30,14 +30,15 @@ pub(super) fn lengths(
         return Ok((given, windows));
     }
     let [usual, more] = MAX_TOKENS.map(|tokens| tokens.min(base.config.max_position_embeddings));
-    let longer = |tokens| -> Result<usize, RunError> {
-        Ok(Encoded::new(train.clone(), &base.tokenizer, tokens)?.truncated)
+    let read = Encoded::new(train.clone(), &base.tokenizer, more)?;
+    let longer = match usual < more {
+        true => read.tokens.iter().filter(|text| text.ids.len() > usual).count(),
+        false => read.truncated,
     };
     Ok(match windows {
         Some(windows) => (usual, Some(windows)),
-        None if longer(usual)? * MANY <= train.len() => (usual, None),
-        None if train.is_paired() || more < NARROW => (more, None),
-        None if longer(more)? * MOST <= train.len() => (more, None),
+        None if longer * MANY <= train.len() => (usual, None),
+        None if train.is_paired() || more < NARROW || read.truncated * MOST <= train.len() => (more, None),
         None => (more, Some(WINDOWS)),
     })
 }

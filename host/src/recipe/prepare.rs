@@ -1,6 +1,6 @@
 //! What the steps of a run work on.
 
-use super::lengths::{are_long, lengths};
+use super::lengths::{MANY, are_long, lengths};
 use super::run::{Progress, RunError, Watch};
 use super::sides::Sides;
 use super::step::{hex, json};
@@ -27,9 +27,6 @@ pub(super) struct Prepared {
     /// How what is longer is read, where it is not cut off.
     pub windows: Option<TextWindows>,
 }
-
-/// Texts of which more than one in so many are cut off.
-const MANY: usize = 20;
 
 impl Prepared {
     pub fn read(recipe: &Recipe, watch: &mut dyn FnMut(Progress)) -> Result<Self, RunError> {

@@ -5,7 +5,7 @@ use super::pack::{manifest, pack};
 use super::pairs::{Compares, learn_to_compare, without_comparison};
 use super::step::{fingerprint, fit, json, once};
 use super::wider::pack_wider;
-use super::{Aware, Head, Recipe, base, prepare::Prepared, students::distil};
+use super::{Aware, Recipe, base, prepare::Prepared, students::distil};
 use crate::bert::{Checkpoint, Classifier};
 use crate::data::Task;
 use crate::distill::{Distill, Plan, chosen_layers};
@@ -396,10 +396,9 @@ fn train_teachers(recipe: &Recipe, prepared: &Prepared, watch: Watch) -> Result<
             let new_head = !checkpoint.tensors.contains_key("classifier.weight");
             let mut model = Classifier::new(checkpoint, options.seed)?;
             let (train, dev) = prepared.encode(&model, watch)?;
-            // numbers may be of any size, which a head has to start from
-            let numbers = train.data.task == Task::Regression;
-            let starts = recipe.base.head == Head::Prototypes || numbers;
-            if new_head && starts && train::set_head(&mut model, &train)? && !numbers {
+            let task = train.data.task;
+            let set = new_head && recipe.base.sets_head(task) && train::set_head(&mut model, &train)?;
+            if set && task != Task::Regression {
                 watch(Progress::Note(
                     "the head starts from what the encoder knows of the training texts (base.head)",
                 ));

@@ -6,7 +6,7 @@ use super::name::bundle_name;
 use crate::bert::Checkpoint;
 use crate::data::{self, Column, DataError, Format, LabelColumns, Source, Task};
 use crate::distill::Distill;
-use crate::evaluate::{Comparison, DecisionOptions};
+use crate::evaluate::DecisionOptions;
 use crate::metrics::Metric;
 use crate::quantize::Bits;
 use crate::train::TrainOptions;
@@ -152,6 +152,13 @@ pub struct Base {
     pub compare: Compare,
 }
 
+impl Base {
+    /// Whether a new head is [set](crate::train::set_head): one for numbers always, for they may be of any size.
+    pub(super) fn sets_head(&self, task: Task) -> bool {
+        self.head == Head::Prototypes || task == Task::Regression
+    }
+}
+
 /// Whether a base learns to compare before it is fine-tuned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -288,17 +295,6 @@ impl Quantize {
     /// Whether matrices may stay in half precision: the last resort, after training on.
     pub fn widens(&self) -> bool {
         self.wider && self.aware != Aware::Never
-    }
-
-    /// Points that int8 may lose: as the recipe says, or half a point, or of accuracy one row. `rounded` models have learned to be
-    /// so, and of them a drop has to be more than chance: on 300 rows two say nothing, and would cost a bundle twice as slow.
-    pub(super) fn max_drop(&self, found: &Comparison, rounded: bool) -> f64 {
-        // a drop beyond it is seen by chance once in twenty times: of a normal distribution's 95 % interval both ends are 1.96
-        // deviations away, one end of its 90 % interval 1.645
-        let by_chance = (found.interval.high - found.interval.low) / 2.0 * (1.645 / 1.96);
-        let one_row = if found.metric == Metric::Accuracy { 100.0 / found.rows.max(1) as f64 } else { 0.0 };
-        let by_chance = if rounded || self.aware == Aware::Never { by_chance.min(1.0) } else { 0.0 };
-        self.max_drop.unwrap_or(one_row.max(by_chance).max(0.5))
     }
 
     /// Bits of the word embeddings: as the recipe says, or as planned.

@@ -5,9 +5,9 @@ use super::pairs::Compares;
 use super::run::{Progress, RunError, Watch};
 use super::step::{fingerprint, fit, hex, json, once};
 use super::windows::windowed_texts;
-use super::{Head, Recipe, base, prepare::Prepared};
+use super::{Recipe, base, prepare::Prepared};
 use crate::bert::{Checkpoint, Classifier};
-use crate::data::{self, Task};
+use crate::data;
 use crate::distill::{
     Augment, Distill, FromTeacher, HiddenTeacher, Layers, Stage, TransferSet, best_layers, chosen_layers,
     cut_layers, cut_widths, factorise_embeddings, importance, piece_counts, prune_vocabulary,
@@ -262,7 +262,7 @@ fn with_head(
     }
     let mut started = Classifier::new(model, seed)?;
     let train = Encoded::new(prepared.train.clone(), started.tokenizer(), prepared.max_tokens)?;
-    if recipe.base.head == Head::Prototypes || train.data.task == Task::Regression {
+    if recipe.base.sets_head(train.data.task) {
         train::set_head(&mut started, &train)?;
     }
     Ok(started.checkpoint())

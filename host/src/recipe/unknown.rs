@@ -46,7 +46,7 @@ pub(super) fn unknown(texts: &Encoded, files: &TokenizerFiles) -> Result<Option<
     )))
 }
 
-/// What is said where words fall into so many pieces that the base may not know their language. Of ten English sets words fall
+/// What is said where words fall into so many pieces that the base may not know their language. Of eleven English sets words fall
 /// into 1.02 to 1.29 pieces of `models/base`, French ones into 1.7, Dutch and German ones into 2.1 and 2.3.
 pub(super) fn foreign(texts: &Encoded, files: &TokenizerFiles) -> Option<String> {
     const MANY: f64 = 1.5;
