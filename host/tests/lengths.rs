@@ -2,6 +2,8 @@
 
 mod support;
 
+use goldcrest::bert::{Checkpoint, Reads, TextWindows};
+use goldcrest::export;
 use goldcrest::recipe::{Progress, Recipe, Until, run};
 use goldcrest::train::Event;
 use goldcrest_edge::bundle::{Bundle, Windows};
@@ -103,12 +105,17 @@ fn windows_that_nobody_asked_for_are_the_bundles_too() {
     std::fs::write(path("data.csv"), format!("text,label\n{}", lines.collect::<String>())).unwrap();
     let recipe = "output = \"run\"\n[data]\ntrain = \"data.csv\"\n[base]\ncheckpoint = \"base\"\n[train]\nepochs = 0.1\n\
          [quantize]\nmax_drop = 100\naware = \"never\"\n[pack]\nname = \"x\"\n";
-    let (notes, bundle) = packed(recipe, &path("recipe.toml"));
+    let (notes, file) = packed(recipe, &path("recipe.toml"));
     assert!(notes.contains("are longer than 8 of them and are cut off"), "{notes}");
-    let bytes = std::fs::read(bundle).unwrap();
+    let bytes = std::fs::read(&file).unwrap();
     let bundle = Bundle::read(&bytes).unwrap();
     let manifest = bundle.manifest();
     assert_eq!((manifest.max_tokens, manifest.windows), (100, Windows::Mean { overlap: 16, most: 8 }));
+    // and the checkpoint's, so that it is packed and asked in the same way later
+    let windows = Some(TextWindows { overlap: 16, most: 8 });
+    let reads = Some(Reads { max_tokens: 100, pairs: false, windows });
+    assert_eq!(Checkpoint::load(&path("run/teacher")).unwrap().config.reads, reads);
+    assert_eq!(export::checkpoint(&file).unwrap().config.reads, reads);
 }
 
 /// What a run said, and its bundle.

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use goldcrest_tests::{
-    TinyRun, binary, bundles, messages, records, report, root, run, run_ok, tiny_recipe, tiny_run,
-    voice_commands,
+    Record, TinyRun, binary, bundles, compare, messages, records, report, root, run, run_ok, tiny_recipe,
+    tiny_run, voice_commands,
 };
 use sha2::{Digest, Sha256};
 
@@ -76,6 +76,37 @@ fn labelled_texts_alone_are_enough() {
         other.stderr
     );
     assert!(bundle.is_file());
+}
+
+#[test]
+fn a_checkpoint_is_asked_and_packed_as_it_was_trained() {
+    let (folder, recipe) = tiny_recipe("as_trained");
+    let text = fs::read_to_string(&recipe).unwrap().replace("\"always\"", "\"never\"");
+    let windows = "max_tokens = 16\nwindows = { overlap = 2, most = 3 }";
+    fs::write(&recipe, text.replace("max_tokens = 48", windows)).unwrap();
+    run_ok(&mut goldcrest_run(&recipe), b"", 5 * MINUTE);
+    let student = folder.join("out/student-2");
+    let of = |bundle: &Path| {
+        let answers = run_ok(classify(bundle).arg("--logits"), &messages(), MINUTE);
+        records(&answers)
+    };
+
+    let host = |arguments: &[&str]| {
+        let mut command = Command::new(binary("goldcrest"));
+        run_ok(command.args(arguments).arg(&student), &messages(), MINUTE)
+    };
+
+    let device = of(&folder.join("out/tiny.fp32.bundle"));
+    let read_in_windows =
+        |record: &Record| record.answer.as_ref().is_ok_and(|a| a.rest["tokens"].as_u64() > Some(16));
+    assert!(device.iter().any(read_in_windows));
+    let difference = compare(&device, &records(&host(&["predict", "--logits"]))).unwrap();
+    assert!(difference.logits > 0 && difference.largest < 1e-4, "{difference:?}");
+
+    let again = folder.join("again.bundle");
+    host(&["pack", "--embedding-bits", "4", "-o", again.to_str().unwrap()]);
+    let difference = compare(&of(&folder.join("out/tiny.bundle")), &of(&again)).unwrap();
+    assert!(difference.logits > 0 && difference.bits == 0, "{difference:?}");
 }
 
 #[test]

@@ -57,9 +57,35 @@ pub struct Config {
     /// How a student differs from the plain form it is stored in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goldcrest: Option<StudentShape>,
+    /// How it was trained to read texts: no key of Transformers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reads: Option<Reads>,
     /// Everything else.
     #[serde(flatten)]
     pub extra: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What a model takes in at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reads {
+    /// Longest input in word pieces, special tokens included.
+    pub max_tokens: usize,
+    /// Two texts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pairs: bool,
+    /// How a longer text is read; cut off where it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub windows: Option<TextWindows>,
+}
+
+/// Overlapping windows in which a text longer than one input is read; their logits are averaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TextWindows {
+    /// Tokens that a window shares with the one before.
+    pub overlap: u32,
+    /// Windows of one text; what lies behind them is cut off.
+    pub most: u32,
 }
 
 /// `problem_type` of `BertForSequenceClassification`.

@@ -6,7 +6,7 @@ use goldcrest::metrics::{Metric, measure, thresholds};
 use goldcrest::quantize::{Bits, Quantized};
 use goldcrest::train::{Encoded, predict};
 use goldcrest::{export, quantize};
-use goldcrest_edge::tokenizer::capacity;
+use goldcrest_edge::tokenizer::capacity::MAX_TOKENS;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -72,10 +72,10 @@ fn sensitivity(checkpoint: Checkpoint, data: &Source, quantized: &Quantized) -> 
     };
     let data = Dataset::read_to_measure(std::slice::from_ref(data), Some(task), labels)?;
     let metric = Metric::of(data.task);
-    let max_tokens = checkpoint.config.max_position_embeddings.min(capacity::MAX_TOKENS);
-    let texts = Encoded::new(data, &checkpoint.tokenizer, max_tokens)?;
+    let reads = super::reads(&checkpoint.config, None, false, None, MAX_TOKENS);
+    let texts = Encoded::as_read(data, &checkpoint.tokenizer, reads)?;
     let mut model = Classifier::new(checkpoint, 0)?;
-    let exact = predict(&model, &texts, &mut |_| ())?.logits;
+    let exact = texts.of_examples(predict(&model, &texts, &mut |_| ())?.logits);
     // of several labels each has the threshold that a bundle would get
     let thresholds = (task == Task::MultiLabel).then(|| thresholds(&texts.data, &exact));
     let points = |logits: &[f32]| -> anyhow::Result<f64> {

@@ -21,8 +21,9 @@ mod shrink;
 mod sweep;
 
 use clap::{Parser, Subcommand};
-use goldcrest::bert::Checkpoint;
+use goldcrest::bert::{Checkpoint, Config, Reads, TextWindows};
 use goldcrest::recipe::Until;
+use goldcrest_edge::tokenizer::capacity::MAX_TOKENS;
 use goldcrest_edge::told_once;
 use std::io::Read;
 use std::path::Path;
@@ -163,6 +164,25 @@ fn load_checkpoint(folder: &Path) -> anyhow::Result<Checkpoint> {
         anyhow::bail!("{shown} is no checkpoint: it has no config.json");
     }
     Ok(Checkpoint::load(folder)?)
+}
+
+/// How a checkpoint is to read texts: as the arguments say, else as it was trained, else inputs of `usual` word pieces.
+fn reads(
+    config: &Config,
+    max_tokens: Option<u32>,
+    pairs: bool,
+    windows: Option<TextWindows>,
+    usual: usize,
+) -> Reads {
+    let trained = config.reads;
+    let max_tokens = max_tokens.map(|tokens| tokens as usize).or(trained.map(|reads| reads.max_tokens));
+    // a base that compares pairs says so before it is trained
+    let pairs = pairs || trained.map_or(config.compares_pairs, |reads| reads.pairs);
+    Reads {
+        max_tokens: max_tokens.unwrap_or(usual).min(config.max_position_embeddings).min(MAX_TOKENS),
+        pairs,
+        windows: windows.or(trained.and_then(|reads| reads.windows)).filter(|_| !pairs),
+    }
 }
 
 /// A value of clap: points that may be lost.

@@ -1,15 +1,14 @@
 use anyhow::{Context, bail};
-use goldcrest::bert::ProblemType;
+use goldcrest::bert::TextWindows;
 use goldcrest::{export, quantize};
-use goldcrest_edge::bundle::{Licence, Manifest, Windows};
-use goldcrest_edge::decision::Task;
+use goldcrest_edge::bundle::{Licence, Manifest};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   goldcrest pack runs/voice/student -o voice.bundle --name voice --golden messages.txt
-  goldcrest pack runs/reviews/teacher -o reviews.bundle --max-tokens 256 --windows 16,8")]
+  goldcrest pack my-checkpoint -o reviews.bundle --max-tokens 256 --windows 16,8")]
 pub struct Args {
     /// A checkpoint folder
     checkpoint: PathBuf,
@@ -25,7 +24,7 @@ pub struct Args {
     /// Keep full precision
     #[arg(long)]
     fp32: bool,
-    /// The model compares two texts
+    /// The model compares two texts; one that goldcrest trained says so itself
     #[arg(long)]
     pair: bool,
     /// Bits of the word embeddings' integers, 8 or 4
@@ -34,12 +33,13 @@ pub struct Args {
     /// Keep the matrices whose names end so in half precision; `goldcrest quantize --sensitivity` says which lose most
     #[arg(long, value_name = "NAME", conflicts_with = "fp32")]
     half: Vec<String>,
-    /// Longest input in word pieces
-    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(3..=512))]
-    max_tokens: u32,
-    /// Read longer texts in windows: the tokens that two share, and how many a text has [default: they are cut off]
+    /// Longest input in word pieces [default: as it was trained, else 128]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(3..=512))]
+    max_tokens: Option<u32>,
+    /// Read longer texts in windows: the tokens that two share, and how many a text has [default: as it was trained, else they are
+    /// cut off]
     #[arg(long, value_name = "OVERLAP,MOST", value_parser = windows, conflicts_with = "pair")]
-    windows: Option<Windows>,
+    windows: Option<TextWindows>,
     /// Messages for the device's self-test, one a line (a pair with a tab between)
     #[arg(long)]
     golden: Option<PathBuf>,
@@ -52,35 +52,23 @@ pub struct Args {
 }
 
 /// A value of clap.
-fn windows(text: &str) -> Result<Windows, String> {
+fn windows(text: &str) -> Result<TextWindows, String> {
     let parsed = text.split_once(',').and_then(|(overlap, most)| {
-        Some(Windows::Mean { overlap: overlap.trim().parse().ok()?, most: most.trim().parse().ok()? })
+        Some(TextWindows { overlap: overlap.trim().parse().ok()?, most: most.trim().parse().ok()? })
     });
     parsed.ok_or_else(|| "it is two numbers, such as 16,8".to_owned())
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut checkpoint = super::load_checkpoint(&args.checkpoint)?;
-    checkpoint.cut_positions(args.max_tokens as usize);
-    let config = &checkpoint.config;
+    let reads = super::reads(&checkpoint.config, args.max_tokens, args.pair, args.windows, 128);
+    checkpoint.cut_positions(reads.max_tokens);
     let stem = args.output.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     let manifest = Manifest {
         name: args.name.clone().unwrap_or(stem),
         version: args.model_version.clone(),
-        task: match config.problem() {
-            ProblemType::MultiLabelClassification => Task::MultiLabel,
-            ProblemType::Regression => Task::Regression,
-            ProblemType::SingleLabelClassification => Task::SingleLabel,
-        },
-        pair: args.pair || config.compares_pairs,
-        labels: config.labels(),
-        tokenizer: checkpoint.tokenizer.settings(),
-        max_tokens: args.max_tokens.min(config.max_position_embeddings as u32),
-        windows: args.windows.unwrap_or(Windows::Truncate),
-        decision: Default::default(),
-        measured: Vec::new(),
         licence: Licence { base_model: args.base_licence.clone(), data: args.data_licence.clone() },
-        created_by: concat!("goldcrest ", env!("CARGO_PKG_VERSION")).into(),
+        ..export::manifest(&checkpoint, reads)
     };
     let golden = match &args.golden {
         Some(path) => std::fs::read_to_string(path).with_context(|| path.display().to_string())?,

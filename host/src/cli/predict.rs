@@ -1,6 +1,6 @@
 use anyhow::Context;
-use goldcrest::bert::{Batch, Classifier, Mode, ProblemType, Tape, Tokens};
-use goldcrest_edge::tokenizer::{Encoding, Tokenizer};
+use goldcrest::bert::{Batch, Classifier, Mode, ProblemType, Tape};
+use goldcrest::train::{Reader, mean_of_windows};
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
 
@@ -13,10 +13,10 @@ pub struct Args {
     checkpoint: PathBuf,
     /// Texts, one a line; stdin when none is given
     files: Vec<PathBuf>,
-    /// Longest input in word pieces
-    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(3..=512))]
-    max_tokens: u32,
-    /// Two texts a line with a tab between; where the checkpoint says that it compares pairs, always
+    /// Longest input in word pieces [default: as it was trained, else 512]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(3..=512))]
+    max_tokens: Option<u32>,
+    /// Two texts a line with a tab between; where the checkpoint says that it reads pairs, always
     #[arg(long)]
     pairs: bool,
     /// Add the logits, each as the 8 hex digits of its f32
@@ -34,12 +34,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         args.checkpoint.display()
     );
     let model = Classifier::new(checkpoint, 0)?;
-    // one that started from a base that compares pairs says so
-    let pairs = args.pairs || model.config().compares_pairs;
+    let reads = super::reads(model.config(), args.max_tokens, args.pairs, None, 512);
+    let pairs = reads.pairs;
     let (labels, problem) = (model.config().labels(), model.config().problem());
-    let tokenizer = Tokenizer::new(model.tokenizer().vocab.as_bytes(), model.tokenizer().settings())?;
-    let max_tokens = (args.max_tokens as usize).min(model.config().max_position_embeddings);
-    let mut encoding = Box::<Encoding>::default();
+    let mut reader = Reader::new(model.tokenizer(), reads)?;
     let mut tape = Tape::default();
     let mut out = std::io::stdout().lock();
     let mut n = 0u64;
@@ -57,13 +55,19 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             }
             _ => (line, None),
         };
-        tokenizer.encode(text, pair, max_tokens, &mut encoding)?;
-        let tokens = Tokens { ids: encoding.ids().to_vec(), type_ids: encoding.type_ids().to_vec() };
-        let batch = Batch::new([&tokens].into_iter(), model.config().pad_token_id as u32);
-        let logits = &model.forward(&batch, Mode::Evaluate, &mut tape)?.logits;
-        let mut record = answer(logits, &labels, problem);
+        let (inputs, _) = reader.read(text, pair)?;
+        let mut said = Vec::with_capacity(inputs.len());
+        for input in &inputs {
+            let batch = Batch::new([input].into_iter(), model.config().pad_token_id as u32);
+            said.push(model.forward(&batch, Mode::Evaluate, &mut tape)?.logits.clone());
+        }
+        let logits = mean_of_windows(said.iter().map(Vec::as_slice));
+        let mut record = answer(&logits, &labels, problem);
         record["n"] = n.into();
-        record["tokens"] = tokens.ids.len().into();
+        // as the device counts them: pieces that two windows share once
+        let shared = 2 + reads.windows.map_or(0, |windows| windows.overlap as usize);
+        let all: usize = inputs.iter().map(|input| input.ids.len()).sum();
+        record["tokens"] = (all - shared * (inputs.len() - 1)).into();
         if args.logits {
             record["logits"] = logits.iter().map(|x| format!("{:08x}", x.to_bits())).collect();
         }

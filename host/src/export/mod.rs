@@ -5,10 +5,12 @@
 
 mod bert;
 mod builder;
+mod manifest;
 mod pack;
 mod proto;
 mod read;
 
+pub use manifest::manifest;
 pub(crate) use pack::with_manifest;
 pub use pack::{PackError, pack};
 pub use read::{ReadError, checkpoint};

@@ -205,6 +205,7 @@ fn config(
             Task::Regression => ProblemType::Regression,
         },
     );
+    config.reads = Some(super::manifest::reads(manifest));
     Ok(config)
 }
 

@@ -25,7 +25,7 @@ pub fn sensitivity(
     model.round(Some(Rounding { embeddings, only: Some(name.into()) }));
     let answers = predict(model, texts, &mut |_| ());
     model.round(None);
-    let logits = answers?.logits;
+    let logits = texts.of_examples(answers?.logits);
     let moved = exact.iter().zip(&logits).map(|(a, b)| f64::from((a - b).abs())).sum::<f64>();
     Ok(Sensitivity { logits, moved: moved / exact.len().max(1) as f64 })
 }

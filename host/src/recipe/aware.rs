@@ -44,13 +44,13 @@ pub(super) fn quantization_aware(
         &prepared.digest(),
         &json(&(&options, weights)),
         &json(&prepared.criterion),
-        &format!("{embeddings:?} {}", prepared.max_tokens),
+        &format!("{embeddings:?} {}", prepared.reads.max_tokens),
     ]);
     once("quantization-aware training", &output, &print, watch, |watch| {
         let mut checkpoint = Checkpoint::load(folder)?;
         checkpoint.config.set_dropout(0.0);
         let mut model = Classifier::new(checkpoint, 0)?;
-        let train = Encoded::new(prepared.train.clone(), model.tokenizer(), prepared.max_tokens)?;
+        let train = Encoded::new(prepared.train.clone(), model.tokenizer(), prepared.reads.max_tokens)?;
         let dev = prepared.to_measure(&prepared.dev, model.tokenizer())?;
         let answers = train::predict(&model, &train, &mut |_| ())?;
         model.round(Some(Rounding { embeddings, only: None }));

@@ -1,9 +1,9 @@
 //! How long inputs are, where a recipe leaves it open.
 
+use super::Recipe;
 use super::run::RunError;
 use super::schema::{MAX_TOKENS, WINDOWS};
-use super::{Recipe, TextWindows};
-use crate::bert::Checkpoint;
+use crate::bert::{Checkpoint, TextWindows};
 use crate::data::Dataset;
 use crate::train::{self, Encoded};
 

@@ -28,7 +28,6 @@ pub use for_data::ForData;
 pub use run::{Finished, Progress, RunError, Stages, Until, check, run, run_every_stage};
 pub use schema::{
     Aware, Base, Compare, DataFiles, Files, Head, Pack, Pooler, Quantize, Recipe, RecipeError, TaskOptions,
-    TextWindows,
 };
 pub use shrink::{Shrink, shrink};
 

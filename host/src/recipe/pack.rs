@@ -2,7 +2,7 @@
 
 use super::run::{Progress, RunError, Watch};
 use super::step::{json, save};
-use super::{Aware, Quantize, Recipe, TextWindows, prepare::Prepared};
+use super::{Aware, Quantize, Recipe, prepare::Prepared};
 use crate::bert::{Checkpoint, Classifier};
 use crate::data::Dataset;
 use crate::distill::{piece_counts, prune_vocabulary};
@@ -13,7 +13,7 @@ use crate::export;
 use crate::metrics::Metric;
 use crate::quantize::{self, Bits};
 use crate::train::{self, Encoded};
-use goldcrest_edge::bundle::{Licence, Manifest, Measured, Windows};
+use goldcrest_edge::bundle::{Licence, Manifest, Measured};
 use std::path::{Path, PathBuf};
 
 /// Quantizes `folder`, exports, packs both precisions, compares them through the device's code, and lets the gate decide.
@@ -149,14 +149,14 @@ fn as_packed(
     watch: Watch,
 ) -> Result<Checkpoint, RunError> {
     if let Some(budget) = recipe.pack.vocabulary {
-        let texts = Encoded::new(prepared.train.clone(), &checkpoint.tokenizer, prepared.max_tokens)?;
+        let texts = Encoded::new(prepared.train.clone(), &checkpoint.tokenizer, prepared.reads.max_tokens)?;
         let before = checkpoint.config.vocab_size;
         let counts = piece_counts(&texts, before, texts.tokens.len(), 0.0);
         let pruned = prune_vocabulary(&checkpoint, &counts, budget);
         watch(Progress::Note(&pruned.describe(before)));
         checkpoint = pruned.checkpoint;
     }
-    checkpoint.cut_positions(prepared.max_tokens);
+    checkpoint.cut_positions(prepared.reads.max_tokens);
     Ok(checkpoint)
 }
 
@@ -179,18 +179,7 @@ pub(super) fn manifest(recipe: &Recipe, checkpoint: &Checkpoint, prepared: &Prep
     Manifest {
         name: pack.name.clone(),
         version: pack.version.clone(),
-        task: prepared.edge_task(),
-        pair: prepared.dev.is_paired(),
-        labels: checkpoint.config.labels(),
-        tokenizer: checkpoint.tokenizer.settings(),
-        max_tokens: prepared.max_tokens as u32,
-        windows: match prepared.windows {
-            Some(TextWindows { overlap, most }) => Windows::Mean { overlap, most },
-            None => Windows::Truncate,
-        },
-        decision: Default::default(),
-        measured: Vec::new(),
         licence: Licence { base_model: pack.base_licence.clone(), data: pack.data_licence.clone() },
-        created_by: concat!("goldcrest ", env!("CARGO_PKG_VERSION")).into(),
+        ..export::manifest(checkpoint, prepared.reads)
     }
 }

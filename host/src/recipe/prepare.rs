@@ -6,8 +6,8 @@ use super::sides::Sides;
 use super::step::{hex, json};
 use super::unknown::{foreign, unknown};
 use super::windows::windowed;
-use super::{Files, Recipe, TextWindows, base};
-use crate::bert::{Checkpoint, Classifier, ProblemType, TokenizerFiles};
+use super::{Files, Recipe, base};
+use crate::bert::{Checkpoint, Classifier, ProblemType, Reads, TextWindows, TokenizerFiles};
 use crate::data::{self, Dataset, Example, Task};
 use crate::metrics::Metric;
 use crate::train::{self, Criterion, Encoded};
@@ -20,12 +20,10 @@ pub(super) struct Prepared {
     pub test: Option<Dataset>,
     pub out_of_scope: Vec<(String, Option<String>)>,
     pub criterion: Criterion,
-    /// Longest input in word pieces.
-    pub max_tokens: usize,
+    /// How the device will read texts.
+    pub reads: Reads,
     /// Whether the texts that are learned from are long, on average: a step takes as long as ten of short ones.
     pub long: bool,
-    /// How what is longer is read, where it is not cut off.
-    pub windows: Option<TextWindows>,
 }
 
 impl Prepared {
@@ -72,10 +70,11 @@ impl Prepared {
             ));
         }
         let long = are_long(&train, &base, max_tokens)?;
-        Ok(Self { train, dev, test, out_of_scope, criterion, max_tokens, long, windows })
+        let reads = Reads { max_tokens, pairs: train.is_paired(), windows };
+        Ok(Self { train, dev, test, out_of_scope, criterion, reads, long })
     }
 
-    /// Labels and problem type of the data, for a checkpoint that starts to learn it. A head for other labels goes, and of texts
+    /// Labels and problem type of the data and how texts are read, for a checkpoint that starts to learn it. A head for other labels goes, and of texts
     /// that stand alone no pairs are compared.
     pub(super) fn set_head(&self, checkpoint: &mut Checkpoint) {
         let (labels, problem) = match self.train.task {
@@ -88,6 +87,7 @@ impl Prepared {
         }
         checkpoint.config.set_labels(&labels, problem);
         checkpoint.config.compares_pairs &= self.train.is_paired();
+        checkpoint.config.reads = Some(self.reads);
     }
 
     /// [`Example::texts`] of all that is measured on.
@@ -98,21 +98,13 @@ impl Prepared {
         held_out.map(Example::texts).chain(out_of_scope).collect()
     }
 
-    pub(super) fn edge_task(&self) -> goldcrest_edge::decision::Task {
-        match self.train.task {
-            Task::SingleLabel => goldcrest_edge::decision::Task::SingleLabel,
-            Task::MultiLabel => goldcrest_edge::decision::Task::MultiLabel,
-            Task::Regression => goldcrest_edge::decision::Task::Regression,
-        }
-    }
-
     pub(super) fn digest(&self) -> String {
-        let windows = self.windows.map_or(String::new(), |windows| json(&windows));
+        let windows = self.reads.windows.map_or(String::new(), |windows| json(&windows));
         hex(&self.train.digest()) + &hex(&self.dev.digest()) + &windows
     }
 
     pub(super) fn encode(&self, model: &Classifier, watch: Watch) -> Result<(Encoded, Encoded), RunError> {
-        let max_tokens = self.max_tokens;
+        let max_tokens = self.reads.max_tokens;
         let train = Encoded::new(self.train.clone(), model.tokenizer(), max_tokens)?;
         let dev = self.to_measure(&self.dev, model.tokenizer())?;
         if let Some(problem) = unknown(&train, model.tokenizer())? {
@@ -137,11 +129,6 @@ impl Prepared {
 
     /// Texts as the device will read them: long ones in windows where the recipe says so.
     pub(super) fn to_measure(&self, data: &Dataset, files: &TokenizerFiles) -> Result<Encoded, train::Error> {
-        match self.windows {
-            None => Encoded::new(data.clone(), files, self.max_tokens),
-            Some(TextWindows { overlap, most }) => {
-                Encoded::in_windows(data.clone(), files, self.max_tokens, overlap as usize, most as usize)
-            }
-        }
+        Encoded::as_read(data.clone(), files, self.reads)
     }
 }

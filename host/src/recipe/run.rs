@@ -259,7 +259,7 @@ fn plan(recipe: &Recipe, distill: &Distill, teacher: &Path, prepared: &Prepared)
         return Ok(Plan { embedding_bits: vec![8; stages.len()], stages });
     };
     let from = base::load(distill.start.as_deref().unwrap_or(teacher))?.config;
-    size.plan(&from, prepared.max_tokens, recipe.quantize.embedding_bits).map_err(RunError::Size)
+    size.plan(&from, prepared.reads.max_tokens, recipe.quantize.embedding_bits).map_err(RunError::Size)
 }
 
 /// The base with the head's labels, after all that can be checked before hours of training.
@@ -310,7 +310,8 @@ fn check_what_follows(recipe: &Recipe, prepared: &Prepared, base: &Checkpoint) -
         }
         let first = &start.as_ref().unwrap_or(base).config;
         if let Some(size) = &distill.student {
-            size.plan(first, prepared.max_tokens, recipe.quantize.embedding_bits).map_err(RunError::Size)?;
+            size.plan(first, prepared.reads.max_tokens, recipe.quantize.embedding_bits)
+                .map_err(RunError::Size)?;
         } else {
             let mut left = first.num_hidden_layers;
             for layers in distill.stages().iter().filter_map(|stage| stage.layers.as_ref()) {
@@ -324,7 +325,7 @@ fn check_what_follows(recipe: &Recipe, prepared: &Prepared, base: &Checkpoint) -
 
 /// Errors where texts may be longer than a model has positions for.
 fn check_positions(prepared: &Prepared, path: &Path, model: &Checkpoint) -> Result<(), RunError> {
-    let (asked, positions) = (prepared.max_tokens, model.config.max_position_embeddings);
+    let (asked, positions) = (prepared.reads.max_tokens, model.config.max_position_embeddings);
     if asked <= positions {
         return Ok(());
     }
@@ -370,7 +371,7 @@ fn train_teachers(recipe: &Recipe, prepared: &Prepared, watch: Watch) -> Result<
             ..recipe.train.clone()
         };
         let folder = recipe.output.join(folder);
-        let max_tokens = prepared.max_tokens.to_string();
+        let max_tokens = prepared.reads.max_tokens.to_string();
         let starts = json(&(recipe.base.pooler, recipe.base.head));
         let print = fingerprint(&[
             "train",

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::name::bundle_name;
-use crate::bert::Checkpoint;
+use crate::bert::{Checkpoint, TextWindows};
 use crate::data::{self, Column, DataError, Format, LabelColumns, Source, Task};
 use crate::distill::Distill;
 use crate::evaluate::DecisionOptions;
@@ -116,16 +116,6 @@ pub struct TaskOptions {
     pub windows: Option<TextWindows>,
     /// What chooses checkpoints and what `max_drop` is about. `accuracy`, `macro-f1` or `pearson`, by the task.
     pub metric: Option<Metric>,
-}
-
-/// `task.windows`: how a text longer than `task.max_tokens` is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TextWindows {
-    /// Tokens that a window shares with the one before.
-    pub overlap: u32,
-    /// Windows of one text; what lies behind them is cut off.
-    pub most: u32,
 }
 
 /// `[base]`: the pretrained model.

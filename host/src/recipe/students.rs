@@ -96,8 +96,9 @@ impl<'a> Course<'a> {
     ) -> Result<Self, RunError> {
         let paired = prepared.train.is_paired();
         // two windows of a text are too long for one
-        let spliced = if paired || prepared.windows.is_some() { 0.0 } else { distill.spliced };
-        let mut parts = vec!["transfer".to_string(), prepared.digest(), prepared.max_tokens.to_string()];
+        let spliced = if paired || prepared.reads.windows.is_some() { 0.0 } else { distill.spliced };
+        let mut parts =
+            vec!["transfer".to_string(), prepared.digest(), prepared.reads.max_tokens.to_string()];
         // the first one chooses the words that replace others
         parts.push(base::digest(&teachers[0])?);
         // made-up texts are drawn with the seed
@@ -114,12 +115,12 @@ impl<'a> Course<'a> {
         if let Some(compares) = compares {
             unlabelled.extend(compares.unlabelled()?);
         }
-        if let Some(windows) = prepared.windows {
+        if let Some(windows) = prepared.reads.windows {
             // of a window nobody sees that it is of a text that is measured on
             let apart = prepared.apart();
             unlabelled.retain(|(text, pair)| !apart.contains(&data::either_way(text, pair.as_deref())));
             let files = base::load(&teachers[0])?.tokenizer;
-            unlabelled = windowed_texts(unlabelled, &files, prepared.max_tokens, windows)?;
+            unlabelled = windowed_texts(unlabelled, &files, prepared.reads.max_tokens, windows)?;
         }
         // the texts, not the files: which column is read is said elsewhere
         parts.push(digest_of_texts(&unlabelled));
@@ -179,7 +180,7 @@ impl<'a> Course<'a> {
         if let Some(answers) = Answers::load(&file) {
             return Ok(answers);
         }
-        let max_tokens = self.prepared.max_tokens;
+        let max_tokens = self.prepared.reads.max_tokens;
         let data = self.transfer(watch)?.data.clone();
         let checkpoint = base::load(folder)?;
         let texts = Encoded::new(data, &checkpoint.tokenizer, max_tokens)?;
@@ -202,7 +203,7 @@ impl<'a> Course<'a> {
         print: &str,
         watch: Watch,
     ) -> Result<Summary, RunError> {
-        let max_tokens = self.prepared.max_tokens;
+        let max_tokens = self.prepared.reads.max_tokens;
         let mut others = Vec::new();
         for teacher in &self.teachers[1..] {
             others.push(self.answers(teacher, watch)?);
@@ -261,7 +262,7 @@ fn with_head(
         model.pass_through_pooler();
     }
     let mut started = Classifier::new(model, seed)?;
-    let train = Encoded::new(prepared.train.clone(), started.tokenizer(), prepared.max_tokens)?;
+    let train = Encoded::new(prepared.train.clone(), started.tokenizer(), prepared.reads.max_tokens)?;
     if recipe.base.sets_head(train.data.task) {
         train::set_head(&mut started, &train)?;
     }

@@ -1,7 +1,6 @@
 //! Long texts as a model that reads in windows is to learn them.
 
-use super::TextWindows;
-use crate::bert::TokenizerFiles;
+use crate::bert::{TextWindows, TokenizerFiles};
 use crate::data::{Dataset, Example, Labels, Target, Task};
 use crate::train::Error;
 use goldcrest_edge::tokenizer::{Encoding, Tokenizer};

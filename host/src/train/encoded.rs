@@ -1,5 +1,5 @@
 use super::Error;
-use crate::bert::{Batch, TokenizerFiles, Tokens};
+use crate::bert::{Batch, Reads, TokenizerFiles, Tokens};
 use crate::data::Dataset;
 use goldcrest_edge::tokenizer::{Encoding, Tokenizer};
 
@@ -17,21 +17,29 @@ pub struct Encoded {
 }
 
 impl Encoded {
-    /// Tokenizes with a checkpoint's vocabulary; at most `max_tokens` ids a text.
+    /// Tokenizes with a checkpoint's vocabulary; at most `max_tokens` ids a text, the rest cut off.
     ///
     /// # Errors
     /// When the vocabulary does not make a tokenizer.
     pub fn new(data: Dataset, files: &TokenizerFiles, max_tokens: usize) -> Result<Self, Error> {
-        let tokenizer = Tokenizer::new(files.vocab.as_bytes(), files.settings())?;
-        let mut encoding = Box::<Encoding>::default();
-        let mut truncated = 0;
-        let tokens = data.examples.iter().map(|example| {
-            tokenizer.encode(&example.text, example.pair.as_deref(), max_tokens, &mut encoding)?;
-            truncated += usize::from(encoding.truncated());
-            Ok(tokens(&encoding))
-        });
-        let tokens = tokens.collect::<Result<_, Error>>()?;
-        Ok(Self { data, tokens, windows: None, truncated })
+        let reads = Reads { max_tokens, pairs: data.is_paired(), windows: None };
+        Self::as_read(data, files, reads)
+    }
+
+    /// Tokenizes as a device does that reads so.
+    ///
+    /// # Errors
+    /// When the vocabulary does not make a tokenizer, or windows so short cannot overlap so much.
+    pub fn as_read(data: Dataset, files: &TokenizerFiles, reads: Reads) -> Result<Self, Error> {
+        let mut reader = Reader::new(files, reads)?;
+        let (mut tokens, mut counts, mut truncated) = (Vec::new(), Vec::with_capacity(data.len()), 0);
+        for example in &data.examples {
+            let (inputs, cut_off) = reader.read(&example.text, example.pair.as_deref())?;
+            counts.push(inputs.len() as u32);
+            truncated += usize::from(cut_off);
+            tokens.extend(inputs);
+        }
+        Ok(Self { data, tokens, windows: reads.windows.map(|_| counts), truncated })
     }
 
     /// Some of the texts, by row; none of them in windows.
@@ -40,58 +48,71 @@ impl Encoded {
         Self { data: self.data.subset(rows.iter().copied()), tokens, windows: None, truncated: 0 }
     }
 
-    /// Tokenizes single texts as a device does that reads long ones in `most` windows at most (one at least), of which each begins with the last
-    /// `overlap` pieces of the one before.
-    ///
-    /// # Errors
-    /// When the vocabulary does not make a tokenizer, or windows so short cannot overlap so much.
-    pub fn in_windows(
-        data: Dataset,
-        files: &TokenizerFiles,
-        max_tokens: usize,
-        overlap: usize,
-        most: usize,
-    ) -> Result<Self, Error> {
-        let tokenizer = Tokenizer::new(files.vocab.as_bytes(), files.settings())?;
-        let (most, mut encoding) = (most.max(1), Box::<Encoding>::default());
-        let (mut all, mut counts, mut truncated) = (Vec::new(), Vec::with_capacity(data.len()), 0);
-        for example in &data.examples {
-            let mut found = 0;
-            let take = |window: &Encoding| {
-                found += 1;
-                if found <= most {
-                    all.push(tokens(window));
-                }
-            };
-            let mut windows = tokenizer.windows(max_tokens, overlap, &mut encoding, take)?;
-            windows.push(&example.text);
-            windows.finish();
-            truncated += usize::from(found > most);
-            counts.push(found.min(most) as u32);
-        }
-        Ok(Self { data, tokens: all, windows: Some(counts), truncated })
-    }
-
     /// What is said of the examples, [examples, labels], from what is said of [`tokens`](Self::tokens), [tokens, labels]: the mean
     /// of a text's windows, added in their order as on the device.
     pub fn of_examples(&self, logits: Vec<f32>) -> Vec<f32> {
         let Some(counts) = &self.windows else { return logits };
         let labels = logits.len() / self.tokens.len().max(1);
         let mut windows = logits.chunks_exact(labels.max(1));
-        let mean = |count: &u32| {
-            let mut mean = windows.next().unwrap_or_default().to_vec();
-            for window in windows.by_ref().take(*count as usize - 1) {
-                mean.iter_mut().zip(window).for_each(|(sum, logit)| *sum += logit);
-            }
-            mean.iter_mut().for_each(|sum| *sum /= *count as f32);
-            mean
-        };
-        counts.iter().flat_map(mean).collect()
+        counts.iter().flat_map(|count| mean_of_windows(windows.by_ref().take(*count as usize))).collect()
     }
 
     /// A batch of some rows, padded.
     pub fn batch(&self, rows: &[u32], pad_id: u32) -> Batch {
         Batch::new(rows.iter().map(|row| &self.tokens[*row as usize]), pad_id)
+    }
+}
+
+/// The mean of what is said of a text's windows, added in their order as on the device.
+pub fn mean_of_windows<'a>(mut windows: impl Iterator<Item = &'a [f32]>) -> Vec<f32> {
+    let mut mean = windows.next().unwrap_or_default().to_vec();
+    let mut count = 1.0;
+    for window in windows {
+        mean.iter_mut().zip(window).for_each(|(sum, logit)| *sum += logit);
+        count += 1.0;
+    }
+    mean.iter_mut().for_each(|sum| *sum /= count);
+    mean
+}
+
+/// Turns texts into inputs as a device does.
+pub struct Reader<'a> {
+    tokenizer: Tokenizer<&'a [u8]>,
+    encoding: Box<Encoding>,
+    reads: Reads,
+}
+
+impl<'a> Reader<'a> {
+    /// With a checkpoint's vocabulary.
+    ///
+    /// # Errors
+    /// When it does not make a tokenizer.
+    pub fn new(files: &'a TokenizerFiles, reads: Reads) -> Result<Self, Error> {
+        let tokenizer = Tokenizer::new(files.vocab.as_bytes(), files.settings())?;
+        Ok(Self { tokenizer, encoding: Box::default(), reads })
+    }
+
+    /// The ids of a text or a pair, or of each window of a text; and whether something was cut off.
+    ///
+    /// # Errors
+    /// When inputs so short cannot be.
+    pub fn read(&mut self, text: &str, pair: Option<&str>) -> Result<(Vec<Tokens>, bool), Error> {
+        let Self { tokenizer, encoding, reads } = self;
+        let Some(windows) = reads.windows.filter(|_| pair.is_none()) else {
+            tokenizer.encode(text, pair, reads.max_tokens, encoding)?;
+            return Ok((vec![tokens(encoding)], encoding.truncated()));
+        };
+        let (most, mut found, mut inputs) = (windows.most.max(1) as usize, 0, Vec::new());
+        let take = |window: &Encoding| {
+            found += 1;
+            if found <= most {
+                inputs.push(tokens(window));
+            }
+        };
+        let mut windows = tokenizer.windows(reads.max_tokens, windows.overlap as usize, encoding, take)?;
+        windows.push(text);
+        windows.finish();
+        Ok((inputs, found > most))
     }
 }
 

@@ -20,7 +20,7 @@ mod unit;
 
 pub use adamw::AdamW;
 pub use answers::{Answers, predict, sentence_vectors};
-pub use encoded::Encoded;
+pub use encoded::{Encoded, Reader, mean_of_windows};
 pub use error::Error;
 pub use head::set_head;
 pub use job::{Criterion, Event, Job, Summary, forget, train};

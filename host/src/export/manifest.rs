@@ -1,0 +1,42 @@
+use crate::bert::{Checkpoint, ProblemType, Reads, TextWindows};
+use goldcrest_edge::bundle::{Licence, Manifest, Windows};
+use goldcrest_edge::decision::Task;
+
+/// The manifest of a checkpoint that reads texts so: what it says itself. Name, version, licences, decision and figures are still
+/// to be filled in.
+pub fn manifest(checkpoint: &Checkpoint, reads: Reads) -> Manifest {
+    let config = &checkpoint.config;
+    Manifest {
+        name: String::new(),
+        version: String::new(),
+        task: match config.problem() {
+            ProblemType::SingleLabelClassification => Task::SingleLabel,
+            ProblemType::MultiLabelClassification => Task::MultiLabel,
+            ProblemType::Regression => Task::Regression,
+        },
+        pair: reads.pairs,
+        labels: config.labels(),
+        tokenizer: checkpoint.tokenizer.settings(),
+        max_tokens: reads.max_tokens as u32,
+        windows: match reads.windows {
+            Some(TextWindows { overlap, most }) => Windows::Mean { overlap, most },
+            None => Windows::Truncate,
+        },
+        decision: Default::default(),
+        measured: Vec::new(),
+        licence: Licence { base_model: String::new(), data: String::new() },
+        created_by: concat!("goldcrest ", env!("CARGO_PKG_VERSION")).into(),
+    }
+}
+
+/// How a bundle's model reads texts.
+pub(super) fn reads(manifest: &Manifest) -> Reads {
+    Reads {
+        max_tokens: manifest.max_tokens as usize,
+        pairs: manifest.pair,
+        windows: match manifest.windows {
+            Windows::Mean { overlap, most } => Some(TextWindows { overlap, most }),
+            Windows::Truncate => None,
+        },
+    }
+}
