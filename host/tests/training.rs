@@ -8,7 +8,7 @@ use goldcrest::data::{Dataset, Example, Labels, Target, Task};
 use goldcrest::distill::{Distill, FromTeacher, HiddenTeacher, cut_layers};
 use goldcrest::metrics::Metric;
 use goldcrest::train::{
-    Criterion, Encoded, Error, Event, Job, Objective, Summary, Supervised, TrainOptions, Unit, forget,
+    Criterion, Encoded, Error, Event, Job, Objective, Summary, Supervised, TargetScale, TrainOptions, forget,
     predict, set_head, train,
 };
 
@@ -58,8 +58,8 @@ impl Objective for Interrupted<'_> {
         if self.1.get() == 0 { Err(Error::Empty) } else { self.0.loss(e, rows, b, o) }
     }
 
-    fn unit(&self) -> Unit {
-        self.0.unit()
+    fn target_scale(&self) -> TargetScale {
+        self.0.target_scale()
     }
 }
 

@@ -62,12 +62,24 @@ pub struct Checkpoint {
 pub const POSITION_EMBEDDINGS: &str = "bert.embeddings.position_embeddings.weight";
 /// Name of the word embedding table.
 pub const WORD_EMBEDDINGS: &str = "bert.embeddings.word_embeddings.weight";
+/// Name of the classifier's matrix.
+pub const CLASSIFIER: &str = "classifier.weight";
 /// Name of the matrix that widens factorised word embeddings.
 pub const PROJECTION: &str = "bert.embeddings.word_embeddings_projection.weight";
 /// Holds the factors of factorised word embeddings; `model.safetensors` holds their product.
 const FACTORS_FILE: &str = "embedding_factors.safetensors";
 
 impl Checkpoint {
+    /// Whether it has a classifier.
+    pub fn has_head(&self) -> bool {
+        self.tensors.contains_key(CLASSIFIER)
+    }
+
+    /// Leaves the classifier out.
+    pub fn drop_head(&mut self) {
+        self.tensors.retain(|name, _| !name.starts_with("classifier."));
+    }
+
     /// Whether the pooler's weights have been worn down: they deviate from 0 by less than half of what Transformers starts
     /// them with, 0.02. (That of all-MiniLM-L6-v2: 0.009.)
     pub fn pooler_is_worn(&self) -> bool {
@@ -131,7 +143,7 @@ impl Checkpoint {
         let p = config.pooler_size();
         add("bert.pooler.dense.weight".into(), &[p, h]);
         add("bert.pooler.dense.bias".into(), &[p]);
-        add("classifier.weight".into(), &[config.num_labels(), p]);
+        add(CLASSIFIER.into(), &[config.num_labels(), p]);
         add("classifier.bias".into(), &[config.num_labels()]);
         out
     }
@@ -293,7 +305,7 @@ fn plain_shape(config: &Config, name: &str, native: &[usize]) -> Vec<usize> {
         vec![h, f]
     } else if name.starts_with("bert.pooler.") {
         if name.ends_with("bias") { vec![h] } else { vec![h, h] }
-    } else if name == "classifier.weight" {
+    } else if name == CLASSIFIER {
         vec![native[0], h]
     } else {
         native.to_vec()

@@ -15,7 +15,7 @@ mod tape;
 mod tokenizer_files;
 
 pub use batch::{Batch, Tokens};
-pub use checkpoint::{Array, Checkpoint, POSITION_EMBEDDINGS, PROJECTION, WORD_EMBEDDINGS};
+pub use checkpoint::{Array, CLASSIFIER, Checkpoint, POSITION_EMBEDDINGS, PROJECTION, WORD_EMBEDDINGS};
 pub use config::{Config, LayerShape, ProblemType, Reads, StudentShape, TextWindows};
 pub use error::Error;
 pub use gradients::Gradients;

@@ -79,7 +79,7 @@ fn checkpoint(checkpoint: &Checkpoint) -> anyhow::Result<()> {
         let (heads, size, wide) = (layer.heads, layer.head_size, layer.intermediate);
         say!("layer {i}: {heads} heads of {size}, feed-forward {wide}");
     }
-    let head = checkpoint.tensors.contains_key("classifier.weight");
+    let head = checkpoint.has_head();
     match config.problem_type {
         Some(problem) if head => say!("{problem:?}: {}", config.labels().join(", ")),
         _ if head => say!("labels: {}", config.labels().join(", ")),

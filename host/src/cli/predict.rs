@@ -29,7 +29,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     super::use_threads(None);
     let checkpoint = super::load_checkpoint(&args.checkpoint)?;
     anyhow::ensure!(
-        checkpoint.tensors.contains_key("classifier.weight"),
+        checkpoint.has_head(),
         "{} has no classifier: train one first (goldcrest run)",
         args.checkpoint.display()
     );

@@ -1,7 +1,9 @@
 //! A student cut out of a larger model: fewer layers, heads, feed-forward columns, and embeddings of lower rank.
 
 use super::{Importance, Layers};
-use crate::bert::{Array, Checkpoint, Error, LayerShape, PROJECTION, StudentShape, WORD_EMBEDDINGS};
+use crate::bert::{
+    Array, CLASSIFIER, Checkpoint, Error, LayerShape, PROJECTION, StudentShape, WORD_EMBEDDINGS,
+};
 use crate::data::SplitMix;
 
 /// The layers that a student is made of, of a model that has `all`.
@@ -90,7 +92,7 @@ pub fn cut_widths(
         };
         edit("bert.pooler.dense.weight", &|w| rows(w, &kept));
         edit("bert.pooler.dense.bias", &|b| columns(b, &kept));
-        edit("classifier.weight", &|w| columns(w, &kept));
+        edit(CLASSIFIER, &|w| columns(w, &kept));
         shape.pooler = Some(kept.len());
     }
     student.config.goldcrest = Some(shape);

@@ -1,4 +1,4 @@
-use crate::bert::{Classifier, Error, Gradients, Mode, OutputGradient, Tape};
+use crate::bert::{CLASSIFIER, Classifier, Error, Gradients, Mode, OutputGradient, Tape};
 use crate::data::{SplitMix, Task};
 use crate::train::Encoded;
 
@@ -44,7 +44,7 @@ pub fn importance(model: &Classifier, texts: &Encoded, rows: usize, seed: u64) -
     order.truncate(rows);
     order.sort_by_key(|row| texts.tokens[*row as usize].ids.len());
     let (mut tape, mut gradients) = (Tape::default(), Gradients::new(model.weights()));
-    let head = "classifier.weight";
+    let head = CLASSIFIER;
     for rows in order.chunks(BATCH) {
         let batch = texts.batch(rows, model.config().pad_token_id as u32);
         let output = model.forward(&batch, Mode::Differentiate, &mut tape)?;

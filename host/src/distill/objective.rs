@@ -2,7 +2,7 @@ use super::Distill;
 use crate::bert::ops::{Loss, Matrix, multiply, unit_rows};
 use crate::bert::{Batch, Classifier, Output, OutputGradient, Pooling, Tape};
 use crate::data::Task;
-use crate::train::{Answers, Encoded, Error, Objective, Supervised, Unit};
+use crate::train::{Answers, Encoded, Error, Objective, Supervised, TargetScale};
 use std::cell::RefCell;
 
 /// Learning from a teacher: its softened outputs, a share of gold labels, its \[CLS\] vectors, its hidden states, and the
@@ -208,8 +208,8 @@ impl Objective for FromTeacher<'_> {
         let o = self.options;
         let width = output.logits.len() / rows.len();
         let mut teacher = gather(&self.answers.logits, rows, width);
-        let unit = self.unit();
-        teacher.iter_mut().for_each(|logit| *logit = unit.of_number(*logit));
+        let scale = self.target_scale();
+        teacher.iter_mut().for_each(|logit| *logit = scale.of_number(*logit));
         let soft = soft_loss(encoded.data.task, teacher, o.temperature);
         let (loss, logits) = soft.value_and_gradient(&output.logits, rows.len());
         let mut sum = Sum { loss, gradient: OutputGradient { logits, ..Default::default() } };
@@ -240,7 +240,7 @@ impl Objective for FromTeacher<'_> {
         Ok((sum.loss, sum.gradient))
     }
 
-    fn unit(&self) -> Unit {
-        self.hard.unit()
+    fn target_scale(&self) -> TargetScale {
+        self.hard.target_scale()
     }
 }

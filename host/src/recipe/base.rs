@@ -1,6 +1,6 @@
 //! What a run starts from: a checkpoint folder, or a bundle.
 
-use super::run::RunError;
+use super::error::RunError;
 use super::step::hex;
 use crate::bert::Checkpoint;
 use crate::export;

@@ -1,8 +1,8 @@
 //! The messages of a bundle's self-test.
 
 use super::Recipe;
+use super::error::RunError;
 use super::prepare::Prepared;
-use super::run::RunError;
 use goldcrest_edge::bundle::limits;
 
 impl Prepared {

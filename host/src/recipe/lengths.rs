@@ -1,7 +1,7 @@
 //! How long inputs are, where a recipe leaves it open.
 
 use super::Recipe;
-use super::run::RunError;
+use super::error::RunError;
 use super::schema::{MAX_TOKENS, WINDOWS};
 use crate::bert::{Checkpoint, TextWindows};
 use crate::data::Dataset;

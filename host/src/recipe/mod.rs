@@ -3,29 +3,35 @@
 //! [`Recipe`] is the file: pure parsing and checking, nothing is opened but the recipe itself. [`run`](fn@run) makes
 //! everything it names.
 
-mod ask;
-mod aware;
 mod base;
+mod check;
+mod coverage;
+mod error;
 mod for_data;
 mod golden;
+mod half_precision;
 mod lengths;
 mod name;
 mod pack;
 mod pairs;
 mod prepare;
+mod progress;
+mod quantization_aware;
 mod run;
 mod schema;
 mod shrink;
-mod sides;
+mod splits;
 mod step;
 mod students;
-mod unknown;
+mod teacher_answers;
+mod teachers;
 mod validate;
-mod wider;
 mod windows;
 
+pub use error::RunError;
 pub use for_data::ForData;
-pub use run::{Finished, Progress, RunError, Stages, Until, check, run, run_every_stage};
+pub use progress::Progress;
+pub use run::{Finished, Stages, Until, check, run, run_every_stage};
 pub use schema::{
     Aware, Base, Compare, DataFiles, Files, Head, Pack, Pooler, Quantize, Recipe, RecipeError, TaskOptions,
 };

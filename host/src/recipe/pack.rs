@@ -1,6 +1,7 @@
 //! From a checkpoint to a checked bundle.
 
-use super::run::{Progress, RunError, Watch};
+use super::error::RunError;
+use super::progress::{Progress, Watch};
 use super::step::{json, save};
 use super::{Aware, Quantize, Recipe, prepare::Prepared};
 use crate::bert::{Checkpoint, Classifier};

@@ -1,6 +1,7 @@
 //! The step before fine-tuning on pairs: a sentence encoder learns to compare.
 
-use super::run::{Progress, RunError, Watch};
+use super::error::RunError;
+use super::progress::{Progress, Watch};
 use super::step::{fingerprint, fit, json, once, save};
 use super::{Compare, Recipe, base, prepare::Prepared};
 use crate::bert::{Checkpoint, Classifier, ProblemType};
@@ -39,7 +40,7 @@ pub(super) fn learn_to_compare(
     let Some(pooling) = base.sentence_pooling().filter(|_| recipe.base.compare == Compare::Auto) else {
         return Ok(None);
     };
-    if !prepared.train.is_paired() || base.tensors.contains_key("classifier.weight") {
+    if !prepared.train.is_paired() || base.has_head() {
         return Ok(None);
     }
     let can_already = base.config.compares_pairs;
@@ -113,7 +114,7 @@ pub(super) fn learn_to_compare(
 /// What learned to compare, without what it compared with.
 pub(super) fn without_comparison(folder: &Path) -> Result<Checkpoint, RunError> {
     let mut base = Checkpoint::load(folder)?;
-    base.tensors.retain(|name, _| !name.starts_with("classifier."));
+    base.drop_head();
     Ok(base)
 }
 

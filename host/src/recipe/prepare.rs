@@ -1,10 +1,11 @@
 //! What the steps of a run work on.
 
+use super::coverage::{foreign, unknown};
+use super::error::RunError;
 use super::lengths::{MANY, are_long, lengths};
-use super::run::{Progress, RunError, Watch};
-use super::sides::Sides;
+use super::progress::{Progress, Watch};
+use super::splits::Splits;
 use super::step::{hex, json};
-use super::unknown::{foreign, unknown};
 use super::windows::windowed;
 use super::{Files, Recipe, base};
 use crate::bert::{Checkpoint, Classifier, ProblemType, Reads, TextWindows, TokenizerFiles};
@@ -28,7 +29,7 @@ pub(super) struct Prepared {
 
 impl Prepared {
     pub fn read(recipe: &Recipe, watch: &mut dyn FnMut(Progress)) -> Result<Self, RunError> {
-        let Sides { mut train, dev, test } = Sides::read(recipe, watch)?;
+        let Splits { mut train, dev, test } = Splits::read(recipe, watch)?;
         if recipe.data.symmetric {
             train.add_swapped();
         }
@@ -83,7 +84,7 @@ impl Prepared {
             Task::Regression => (vec!["score".to_string()], ProblemType::Regression),
         };
         if checkpoint.config.labels() != labels {
-            checkpoint.tensors.retain(|name, _| !name.starts_with("classifier."));
+            checkpoint.drop_head();
         }
         checkpoint.config.set_labels(&labels, problem);
         checkpoint.config.compares_pairs &= self.train.is_paired();

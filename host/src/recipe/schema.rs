@@ -184,9 +184,7 @@ impl Pooler {
     /// Whether a checkpoint's pooler is replaced.
     pub(super) fn passes_through(self, checkpoint: &Checkpoint) -> bool {
         match self {
-            Pooler::Auto => {
-                !checkpoint.tensors.contains_key("classifier.weight") && checkpoint.pooler_is_worn()
-            }
+            Pooler::Auto => !checkpoint.has_head() && checkpoint.pooler_is_worn(),
             Pooler::Keep => false,
             Pooler::Pass => true,
         }

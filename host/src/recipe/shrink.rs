@@ -1,7 +1,8 @@
 //! A smaller base: what is fine-tuned where there is no room or no network for a large one.
 
 use super::base;
-use super::run::{Progress, RunError, Watch};
+use super::error::RunError;
+use super::progress::{Progress, Watch};
 use super::step::{fingerprint, hex, json};
 use crate::bert::{Checkpoint, Classifier, Pooling};
 use crate::data::{self, Dataset, Example, Labels, Source, Target, Task};
@@ -114,7 +115,7 @@ pub fn shrink(shrink: &Shrink, watch: Watch) -> Result<(), RunError> {
     watch(Progress::Note(&pruned.describe(student.config().vocab_size)));
     let mut base: Checkpoint = pruned.checkpoint;
     (base.config.hidden_dropout_prob, base.config.attention_probs_dropout_prob) = dropout;
-    base.tensors.retain(|name, _| !name.starts_with("classifier."));
+    base.drop_head();
     // what stays of the layers was not taught to compare
     base.config.compares_pairs = false;
     if shrink.pooling == Pooling::Mean {

@@ -1,6 +1,7 @@
 //! A training step: reused while what it is made from stays the same.
 
-use super::run::{Progress, RunError, Watch};
+use super::error::RunError;
+use super::progress::{Progress, Watch};
 use crate::bert::Classifier;
 use crate::train::{self, Criterion, Encoded, Job, Objective, Summary, TrainOptions};
 use serde::{Deserialize, Serialize};

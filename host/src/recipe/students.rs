@@ -1,9 +1,10 @@
 //! The stages of distillation: each a step that is reused while what it is made from stays the same.
 
-use super::ask::ask;
+use super::error::RunError;
 use super::pairs::Compares;
-use super::run::{Progress, RunError, Watch};
+use super::progress::{Progress, Watch};
 use super::step::{fingerprint, fit, hex, json, once};
+use super::teacher_answers::ask;
 use super::windows::windowed_texts;
 use super::{Recipe, base, prepare::Prepared};
 use crate::bert::{Checkpoint, Classifier};
@@ -219,7 +220,7 @@ impl<'a> Course<'a> {
 
         let mut model = base::load(before)?;
         prepared.set_head(&mut model);
-        if !model.tensors.contains_key("classifier.weight") {
+        if !model.has_head() {
             model = with_head(model, recipe, prepared, options.seed)?;
         }
         let (mut student, layers) = cut(&model, stage, set, &answers, max_tokens, watch)?;

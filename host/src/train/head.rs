@@ -1,7 +1,7 @@
-use super::against_rest::against_rest;
+use super::one_vs_rest::one_vs_rest;
 use super::prototypes::prototypes;
-use super::{Encoded, Error, Unit};
-use crate::bert::{Classifier, Mode, Tape};
+use super::{Encoded, Error, TargetScale};
+use crate::bert::{CLASSIFIER, Classifier, Mode, Tape};
 use crate::data::{Dataset, Target, Task};
 
 /// Texts that are looked at, of all classes together, and of each at most.
@@ -11,7 +11,7 @@ const PER_CLASS: usize = 64;
 const BATCH: usize = 64;
 /// How sure the head is at the start, of what it has reason to be: where it is as sure as it may be, few texts are soon told apart
 /// without that the encoder learns from them. (Measured with 1: 5 points less after training on 100 texts of TREC-6, docs/sizes.md.)
-pub(super) const SURE: f32 = 0.2;
+pub(super) const INITIAL_CONFIDENCE: f32 = 0.2;
 
 /// A linear layer: weight [labels, width], bias [labels].
 pub(super) struct Head {
@@ -41,16 +41,16 @@ pub fn set_head(model: &mut Classifier, train: &Encoded) -> Result<bool, Error> 
         }
         Task::MultiLabel => {
             let (vectors, targets) = vectors(model, train)?;
-            against_rest(&vectors, &targets, &shares(data, labels))
+            one_vs_rest(&vectors, &targets, &shares(data, labels))
         }
         Task::Regression => {
-            let unit = Unit::of(data);
-            let about = model.weights()["classifier.weight"].data.iter().map(|w| unit.difference(*w));
-            Some(Head { weight: about.collect(), bias: vec![unit.number(0.0)] })
+            let scale = TargetScale::of(data);
+            let about = model.weights()[CLASSIFIER].data.iter().map(|w| scale.difference(*w));
+            Some(Head { weight: about.collect(), bias: vec![scale.number(0.0)] })
         }
     };
     let Some(Head { weight, bias }) = head else { return Ok(false) };
-    for (name, values) in [("classifier.weight", weight), ("classifier.bias", bias)] {
+    for (name, values) in [(CLASSIFIER, weight), ("classifier.bias", bias)] {
         model.weights_mut().get_mut(name).expect("every classifier has a head").data = values;
     }
     Ok(true)

@@ -102,7 +102,7 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
         return Err(Error::Empty);
     }
     std::fs::create_dir_all(job.folder).map_err(Error::io(job.folder))?;
-    job.objective.unit().enter(job.model);
+    job.objective.target_scale().enter(job.model);
     let per_epoch = options.steps_per_epoch(lengths.len());
     let highest = options.learning_rate(job.model.config());
     let steps = match options.epochs(lengths.len(), false) {
@@ -301,8 +301,8 @@ fn measure(job: &Job, at: &mut Position, log: &mut Log, watch: &mut dyn FnMut(Ev
         return save_best(job);
     };
     let mut logits = dev.of_examples(predict(job.model, dev, &mut |_| ())?.logits);
-    let unit = job.objective.unit();
-    logits.iter_mut().for_each(|logit| *logit = unit.number(*logit));
+    let scale = job.objective.target_scale();
+    logits.iter_mut().for_each(|logit| *logit = scale.number(*logit));
     let fitted = criterion.thresholds && dev.data.task == Task::MultiLabel;
     let thresholds = fitted.then(|| metrics::thresholds(&dev.data, &logits));
     let metrics = metrics::measure(&dev.data, &logits, thresholds.as_deref())?;
@@ -324,7 +324,7 @@ fn measure(job: &Job, at: &mut Position, log: &mut Log, watch: &mut dyn FnMut(Ev
 }
 
 fn save_best(job: &Job) -> Result<(), Error> {
-    Ok(job.objective.unit().leave(job.model).save(&job.folder.join(BEST))?)
+    Ok(job.objective.target_scale().leave(job.model).save(&job.folder.join(BEST))?)
 }
 
 /// By how much the figures of equally good checkpoints differ on so few rows: one standard error of a share, or one row. Of more

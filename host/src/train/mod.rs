@@ -5,7 +5,6 @@
 
 mod adamw;
 mod adversarial;
-mod against_rest;
 mod answers;
 mod average;
 mod encoded;
@@ -13,10 +12,11 @@ mod error;
 mod head;
 mod job;
 mod objective;
+mod one_vs_rest;
 mod options;
 mod prototypes;
 mod state;
-mod unit;
+mod target_scale;
 
 pub use adamw::AdamW;
 pub use answers::{Answers, predict, sentence_vectors};
@@ -26,4 +26,4 @@ pub use head::set_head;
 pub use job::{Criterion, Event, Job, Summary, forget, train};
 pub use objective::{Objective, Supervised};
 pub use options::{ClassWeights, Schedule, TrainOptions, WeightRule};
-pub use unit::Unit;
+pub use target_scale::TargetScale;

@@ -1,4 +1,4 @@
-use super::{ClassWeights, Encoded, Error, TrainOptions, Unit, WeightRule};
+use super::{ClassWeights, Encoded, Error, TargetScale, TrainOptions, WeightRule};
 use crate::bert::ops::{Distribution, Loss};
 use crate::bert::{Batch, Output, OutputGradient};
 use crate::data::{Dataset, Target, Task};
@@ -23,8 +23,8 @@ pub trait Objective {
     }
 
     /// What the logits are in while they are learned.
-    fn unit(&self) -> Unit {
-        Unit::default()
+    fn target_scale(&self) -> TargetScale {
+        TargetScale::default()
     }
 }
 
@@ -35,7 +35,7 @@ pub struct Supervised {
     weights: Option<Vec<f64>>,
     focal: f64,
     agreement: f64,
-    unit: Unit,
+    target_scale: TargetScale,
 }
 
 impl Supervised {
@@ -69,7 +69,7 @@ impl Supervised {
             weights,
             focal: options.focal,
             agreement: options.agreement,
-            unit: Unit::of(data),
+            target_scale: TargetScale::of(data),
         })
     }
 
@@ -95,7 +95,7 @@ impl Supervised {
             }
             Task::Regression => Loss::SquaredError {
                 targets: targets
-                    .map(|t| self.unit.of_number(if let Target::Value(v) = t { *v } else { 0.0 }))
+                    .map(|t| self.target_scale.of_number(if let Target::Value(v) = t { *v } else { 0.0 }))
                     .collect(),
             },
         }
@@ -133,7 +133,7 @@ impl Objective for Supervised {
         if self.agreement > 0.0 { 2 } else { 1 }
     }
 
-    fn unit(&self) -> Unit {
-        self.unit
+    fn target_scale(&self) -> TargetScale {
+        self.target_scale
     }
 }

@@ -1,10 +1,10 @@
 //! A head for labels that exclude each other.
 
-use super::head::{Head, SURE, add, squares};
+use super::head::{Head, INITIAL_CONFIDENCE, add, squares};
 use crate::metrics::temperature;
 
 /// A class is as likely as a text's vector is near the mean of the class's texts (Snell et al., Prototypical Networks, arXiv
-/// 1703.05175, section 2.4: with squared distances that is a linear layer). How steeply is a fifth ([`SURE`]) of what suits the
+/// 1703.05175, section 2.4: with squared distances that is a linear layer). How steeply is a fifth ([`INITIAL_CONFIDENCE`]) of what suits the
 /// texts best, each left out of its own class's mean. A class without texts is less likely than any other.
 ///
 /// `vectors` is [texts, width]. `None` where all classes have one text alone or lie in one place.
@@ -19,7 +19,7 @@ pub(super) fn prototypes(vectors: &[f32], classes: &[u32], labels: usize) -> Opt
         add(&mut middle, vector);
     }
     middle.iter_mut().for_each(|x| *x /= classes.len() as f32);
-    let steep = SURE / left_out_temperature(vectors, classes, &sums, &counts)?;
+    let steep = INITIAL_CONFIDENCE / left_out_temperature(vectors, classes, &sums, &counts)?;
     let of_class = |(sum, count): (&[f32], &u32)| match count {
         0 => (vec![0.0; width], f32::INFINITY),
         count => {

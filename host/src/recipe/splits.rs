@@ -1,17 +1,18 @@
 //! What is learned from, what chooses and what measures, with no text in two of them.
 
-use super::run::{Progress, RunError, Watch};
+use super::error::RunError;
+use super::progress::{Progress, Watch};
 use super::{Files, Recipe};
 use crate::data::{self, DataError, Dataset, Labels, Task, Warning};
 
 /// The sides of the data.
-pub(super) struct Sides {
+pub(super) struct Splits {
     pub train: Dataset,
     pub dev: Dataset,
     pub test: Option<Dataset>,
 }
 
-impl Sides {
+impl Splits {
     /// Reads them. Texts of `test` stand in neither of the others, those of `dev` not in `train`, unless the recipe keeps them.
     pub fn read(recipe: &Recipe, watch: Watch) -> Result<Self, RunError> {
         let labels = recipe.task.labels.clone().map(Labels::ordered).transpose()?;

@@ -1,6 +1,7 @@
 //! What a model says about texts that it is to teach.
 
-use super::run::{Progress, RunError, Watch};
+use super::error::RunError;
+use super::progress::{Progress, Watch};
 use crate::bert::{Checkpoint, Classifier, Tokens};
 use crate::metrics::unexplained;
 use crate::train::{self, Answers, Encoded};

@@ -1,8 +1,9 @@
 //! The last resort where int8 loses too much, even after learning to be rounded: the matrices that lose most stay in half
 //! precision.
 
+use super::error::RunError;
 use super::pack::pack;
-use super::run::{Progress, RunError, Watch};
+use super::progress::{Progress, Watch};
 use super::{Recipe, prepare::Prepared};
 use crate::bert::{Checkpoint, Classifier};
 use crate::evaluate::Comparison;
@@ -15,7 +16,7 @@ const TEXTS: usize = 256;
 
 /// Packs with an eighth of the matrices in half precision, those that lose most, and with twice as many until the gate accepts.
 /// `folder` is the model before it learned to be rounded: with all of them so, only its embeddings are.
-pub(super) fn pack_wider(
+pub(super) fn pack_with_half_precision(
     recipe: &Recipe,
     folder: &Path,
     embeddings: Bits,

@@ -1,6 +1,6 @@
 //! Texts that a base cannot read.
 
-use super::run::RunError;
+use super::error::RunError;
 use super::schema::MAX_TOKENS;
 use crate::bert::TokenizerFiles;
 use crate::train::{self, Encoded};

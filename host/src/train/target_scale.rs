@@ -1,24 +1,24 @@
-use crate::bert::{Array, Checkpoint, Classifier};
+use crate::bert::{Array, CLASSIFIER, Checkpoint, Classifier};
 use crate::data::{Dataset, Target, Task};
 use std::collections::BTreeMap;
 
-/// What 1 and 0 stand for while numbers are learned: their deviation, and their mean. A head reaches thousands no sooner than
-/// thousandths otherwise: an update moves a weight by about the learning rate, whatever it is to say.
+/// Standardises the targets of a regression: training sees (y - mean) / deviation. An update moves a weight by about the learning
+/// rate, whatever the targets' unit, so without this a head would take very long to reach thousands.
 ///
-/// Checkpoints on disk say the numbers themselves. Of classes it changes nothing.
+/// Checkpoints on disk give numbers in the original unit. Classes are not affected.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Unit {
+pub struct TargetScale {
     mean: f32,
     deviation: f32,
 }
 
-impl Default for Unit {
+impl Default for TargetScale {
     fn default() -> Self {
         Self { mean: 0.0, deviation: 1.0 }
     }
 }
 
-impl Unit {
+impl TargetScale {
     /// Mean and deviation of a regression's numbers; 0 and 1 for other tasks.
     pub fn of(data: &Dataset) -> Self {
         let numbers = data.examples.iter().filter_map(|example| match example.target {
@@ -34,27 +34,27 @@ impl Unit {
         }
     }
 
-    /// A number in this unit.
+    /// A number on this scale.
     pub fn of_number(&self, number: f32) -> f32 {
         (number - self.mean) / self.deviation
     }
 
-    /// The number that a value in this unit stands for.
+    /// The number that a value on this scale stands for.
     pub fn number(&self, value: f32) -> f32 {
         value * self.deviation + self.mean
     }
 
-    /// The difference of two numbers whose values in this unit differ by so much.
+    /// The difference of two numbers whose values on this scale differ by so much.
     pub fn difference(&self, value: f32) -> f32 {
         value * self.deviation
     }
 
-    /// Makes a model that says numbers say them in this unit.
+    /// Makes a model that says numbers say them on this scale.
     pub(super) fn enter(&self, model: &mut Classifier) {
         self.scale_head(model.weights_mut(), |w| w / self.deviation, |b| self.of_number(b));
     }
 
-    /// A model that says them in this unit, saying the numbers.
+    /// A model that says them on this scale, saying the numbers.
     pub(super) fn leave(&self, model: &Classifier) -> Checkpoint {
         let mut checkpoint = model.checkpoint();
         self.scale_head(&mut checkpoint.tensors, |w| self.difference(w), |b| self.number(b));
@@ -73,7 +73,7 @@ impl Unit {
         let mut set = |name: &str, f: &dyn Fn(f32) -> f32| {
             tensors.get_mut(name).into_iter().flat_map(|array| &mut array.data).for_each(|x| *x = f(*x));
         };
-        set("classifier.weight", &weight);
+        set(CLASSIFIER, &weight);
         set("classifier.bias", &bias);
     }
 }

@@ -1,6 +1,7 @@
 //! Quantization-aware training: a model learns to be what it was before its values were rounded to integers.
 
-use super::run::{RunError, Watch};
+use super::error::RunError;
+use super::progress::Watch;
 use super::step::{fingerprint, fit, json, once};
 use super::{Recipe, base, prepare::Prepared};
 use crate::bert::{Checkpoint, Classifier, Rounding};

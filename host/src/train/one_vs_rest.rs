@@ -1,15 +1,15 @@
 //! A head for labels that do not exclude each other.
 
-use super::head::{Head, SURE, add, squares};
+use super::head::{Head, INITIAL_CONFIDENCE, add, squares};
 use crate::metrics::lowest;
 
 /// A label is as likely as it is frequent, and more so as a text's vector is nearer the mean of the texts with it than of
-/// those without (linear discriminant analysis with one variance for all directions). How steeply is a fifth ([`SURE`]) of what
+/// those without (linear discriminant analysis with one variance for all directions). How steeply is a fifth ([`INITIAL_CONFIDENCE`]) of what
 /// suits the texts best, each left out of the means.
 ///
 /// `vectors` is [texts, width], `targets` their labels, `shares` how frequent each label is anywhere. `None` where no label has two
 /// texts with it and two without, or distances say nothing about labels.
-pub(super) fn against_rest(vectors: &[f32], targets: &[&[u32]], shares: &[f32]) -> Option<Head> {
+pub(super) fn one_vs_rest(vectors: &[f32], targets: &[&[u32]], shares: &[f32]) -> Option<Head> {
     let width = vectors.len() / targets.len().max(1);
     let mut all = vec![0.0; width];
     let mut sums = vec![0.0; shares.len() * width];
@@ -21,12 +21,12 @@ pub(super) fn against_rest(vectors: &[f32], targets: &[&[u32]], shares: &[f32]) 
             add(&mut sums[*label as usize * width..][..width], vector);
         }
     }
-    let sides = Sides { vectors, targets, all, sums, counts, width };
-    let steep = SURE / sides.left_out_temperature()?;
+    let groups = Groups { vectors, targets, all, sums, counts, width };
+    let steep = INITIAL_CONFIDENCE / groups.left_out_temperature()?;
     let (mut weight, mut bias) = (Vec::new(), Vec::new());
     for (label, share) in shares.iter().enumerate() {
         let prior = (share / (1.0 - share)).ln();
-        match sides.means(label) {
+        match groups.means(label) {
             Some([with, without]) => {
                 weight.extend(with.iter().zip(&without).map(|(a, b)| steep * (a - b)));
                 bias.push(prior - 0.5 * steep * (squares(&with) - squares(&without)));
@@ -41,7 +41,7 @@ pub(super) fn against_rest(vectors: &[f32], targets: &[&[u32]], shares: &[f32]) 
 }
 
 /// Texts with and without each label.
-struct Sides<'a> {
+struct Groups<'a> {
     vectors: &'a [f32],
     targets: &'a [&'a [u32]],
     /// Of all vectors.
@@ -52,7 +52,7 @@ struct Sides<'a> {
     width: usize,
 }
 
-impl Sides<'_> {
+impl Groups<'_> {
     fn without(&self, label: usize) -> f32 {
         (self.targets.len() - self.counts[label] as usize) as f32
     }
@@ -121,18 +121,18 @@ impl Sides<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::against_rest;
+    use super::one_vs_rest;
 
     #[test]
     fn texts_that_are_all_told_apart_do_not_make_it_certain() {
         let vectors = [1.0, 0.1, 1.1, 0.0, 0.9, -0.1, -1.0, 0.1, -1.1, 0.0, -0.9, -0.1];
         let targets: Vec<&[u32]> = vec![&[0], &[0], &[0], &[], &[], &[]];
-        let head = against_rest(&vectors, &targets, &[0.5]).unwrap();
+        let head = one_vs_rest(&vectors, &targets, &[0.5]).unwrap();
         let logits = vectors.chunks(2).map(|x| head.weight[0] * x[0] + head.weight[1] * x[1] + head.bias[0]);
         for (logit, has) in logits.zip([true, true, true, false, false, false]) {
             assert!(logit.abs() < 2.0 && (logit > 0.1) == has && (logit < -0.1) != has, "{logit}");
         }
         // a text alone cannot be left out
-        assert!(against_rest(&vectors[4..8], &targets[2..4], &[0.5]).is_none());
+        assert!(one_vs_rest(&vectors[4..8], &targets[2..4], &[0.5]).is_none());
     }
 }
