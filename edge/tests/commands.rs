@@ -108,6 +108,8 @@ fn other_tasks_have_their_records() {
     assert_fails(&["--bundle", &bench.bundle(&multi), "--top", "2"], 2, "--top needs --format jsonl");
     let regression = Manifest { task: Task::Regression, labels: vec!["mood".into()], ..manifest() };
     assert_eq!(jsonl(&regression, b"good"), "{\"n\":1,\"score\":2,\"tokens\":3}\n");
+    let regression = bench.bundle(&regression);
+    assert_fails(&["--bundle", &regression, "--format", "jsonl", "--top", "2"], 2, "--top does not apply");
     let mut abstains = manifest();
     abstains.decision.abstention = Abstention::Probability(0.97);
     assert_eq!(
@@ -132,6 +134,8 @@ fn pairs_need_their_separator() {
     assert!(output.err.contains("classified: 1"), "{}", output.err);
     assert_fails(&["--bundle", &pairs], 2, "--text-pair TAB");
     assert_fails(&["--bundle", &single, "--text-pair", "TAB"], 2, "takes one text");
+    assert_fails(&["tokenize", "--bundle", &pairs], 2, "--text-pair TAB");
+    assert_fails(&["tokenize", "--bundle", &single, "--text-pair", "TAB"], 2, "takes one text");
     assert_fails(&["--bundle", &pairs, "--text-pair", "<->"], 2, "one character");
 }
 
@@ -168,6 +172,14 @@ fn files_are_read_in_their_order() {
     let output = run(&["--bundle", &moods, &one, "none.txt"], b"");
     assert_eq!((output.code, output.out.lines().count()), (1, 2), "{}", output.err);
     assert!(output.err.contains("none.txt: No such file"), "{}", output.err);
+    // the others are read all the same
+    let output = run(&["--bundle", &moods, "none.txt", &one, "gone.txt"], b"");
+    assert_eq!((output.code, output.out.lines().count()), (1, 2), "{}", output.err);
+    assert!(
+        output.err.contains("none.txt: No such file") && output.err.contains("gone.txt"),
+        "{}",
+        output.err
+    );
     let folder = bench.folder.path().to_str().unwrap();
     let output = run(&["--bundle", &moods, folder], b"");
     assert!(output.code == 1 && output.err.contains(folder), "{}", output.err);
@@ -186,6 +198,8 @@ fn wrong_usage_is_exit_code_2() {
     assert_fails(&["classify"], 2, "--bundle");
     let help = run(&["--help"], b"");
     assert!(help.code == 0 && help.out.contains("Examples:"), "{}", help.out);
+    let help = run(&["classify", "--help"], b"");
+    assert!(help.code == 0 && help.out.contains("put the new one beside it and `mv` it"), "{}", help.out);
 }
 
 #[test]
@@ -227,6 +241,11 @@ fn verify_says_what_is_wrong() {
         bytes[offset] ^= 1;
         bytes
     };
+    let untested = bench.put("untested.bundle", with_golden(&manifest(), &[]));
+    let output = run(&["verify", "--bundle", &untested], b"");
+    assert!(output.code == 0 && output.out.contains("but no answer was compared"), "{}", output.out);
+    assert!(run(&["verify", "--quiet", "--bundle", &untested], b"").err.contains("no golden messages"));
+
     verify(&whole[..whole.len() - 1], "truncated");
     verify(&altered(whole.len() / 2), "altered");
     verify(&altered(8), "format version 3");

@@ -197,7 +197,7 @@ fn a_full_disk_is_an_error() {
     assert_eq!(wait(&mut child).code(), Some(1));
     let mut errors = String::new();
     child.stderr.unwrap().read_to_string(&mut errors).unwrap();
-    assert!(errors.contains("cannot write: No space left"), "{errors}");
+    assert!(errors.contains("goldcrest-edge: stdout: cannot write: No space left"), "{errors}");
 }
 
 /// However long records are, so that some are cut in what is escaped.
@@ -219,7 +219,7 @@ fn what_cannot_be_written_is_noticed_within_a_record() {
         writer.join().unwrap();
         let mut errors = String::new();
         child.stderr.unwrap().read_to_string(&mut errors).unwrap();
-        assert!(errors.contains("cannot write: No space left"), "{first}: {errors}");
+        assert!(errors.contains("goldcrest-edge: stdout: cannot write: No space left"), "{first}: {errors}");
 
         let (mut child, writer, _folder) = run(Stdio::piped());
         let mut some = [0; 10];
@@ -286,8 +286,11 @@ fn a_bundle_that_is_written_to_ends_it() {
         std::fs::rename(&new, &bundle).unwrap();
         edge.send(b"good\n");
         assert_eq!(edge.receive()["n"], 2);
+        // and while a message is awaited whose beginning is here
+        edge.send(b"go");
+        thread::sleep(Duration::from_millis(50));
         old.set_len(1).unwrap();
-        edge.send(b"good\n");
+        edge.send(b"od\n");
         assert_eq!(edge.wait().code(), Some(1));
         let mut errors = String::new();
         edge.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
@@ -328,6 +331,30 @@ fn whole_records_after_a_signal(threads: usize) {
     }
     assert_eq!(edge.wait().code(), Some(0));
     writer.join().unwrap();
+    // what was read besides is not lost without a word
+    let mut errors = String::new();
+    edge.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    assert!(errors.contains("bytes of stdin were read and have no answer"), "{errors}");
+}
+
+/// A shell starts what runs in the background of a script so.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_that_is_ignored_stays_so() {
+    let (command, _folder) = command();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' INT; exec \"$0\" \"$@\""]).arg(command.get_program()).args(command.get_args());
+    let mut child =
+        shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
+    for _ in 0..2 {
+        stdin.write_all(b"good\n").unwrap();
+        assert!(output.next().unwrap().unwrap().contains("positive"));
+        kill("-INT", child.id());
+    }
+    drop(stdin);
+    assert_eq!(wait(&mut child).code(), Some(0));
 }
 
 /// A line of 100 MB: one record, the same as for its beginning, and no memory for its length.

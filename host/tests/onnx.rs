@@ -9,7 +9,9 @@ use goldcrest_edge::bundle::{Licence, Manifest, Windows};
 use goldcrest_edge::decision::Task;
 use goldcrest_edge::kernels::Isa;
 use goldcrest_edge::model::{Bytes, Error, Model, Options};
+use prost::Message;
 use support::{Naive, Random, SHAPES, Shape, checkpoint, difference, text};
+use tract_onnx::pb::{AttributeProto, ModelProto, NodeProto, attribute_proto};
 
 fn int8(shape: &Shape) -> Onnx {
     export::int8(&quantize(&checkpoint(shape, 7), Bits::Eight).unwrap())
@@ -273,6 +275,55 @@ fn what_the_kernels_do_not_take_runs_on_stock_operators() {
     let text = text(&mut Random(1), shape.vocabulary, 12);
     let naive = Naive { checkpoint: &checkpoint, int8: true, words_as_they_are: false };
     assert!(difference(&logits(&mut model, &text), &naive.logits(&text.0, &text.1)) < 5e-2);
+}
+
+#[test]
+fn what_computes_something_else_is_not_fused() {
+    let (graph, data) = int8(&SHAPES[0]).split();
+    let data = Bytes::from(data);
+    let fused = |edit: &dyn Fn(&mut ModelProto)| {
+        let mut model = ModelProto::decode(&*graph).unwrap();
+        edit(&mut model);
+        let loaded = Model::load(&model.encode_to_vec(), data.clone(), &Options::default());
+        loaded.is_ok_and(|model| model.describe().fused.is_some())
+    };
+    fn nodes(model: &mut ModelProto) -> &mut Vec<NodeProto> {
+        &mut model.graph.as_mut().unwrap().node
+    }
+    let rename = |model: &mut ModelProto, from: &str, to: &str| {
+        for input in nodes(model).iter_mut().flat_map(|node| &mut node.input).filter(|input| *input == from) {
+            *input = to.into();
+        }
+    };
+    let number = |name: &str, i| AttributeProto {
+        name: name.into(),
+        r#type: attribute_proto::AttributeType::Int as i32,
+        i,
+        ..Default::default()
+    };
+    assert!(fused(&|_| ()));
+    assert!(!fused(&|model| model.opset_import[0].version = 18));
+    assert!(!fused(&|model| rename(model, "attention_mask", "token_type_ids")), "no mask is read");
+    assert!(!fused(&|model| {
+        rename(model, "input_ids", "x");
+        rename(model, "token_type_ids", "input_ids");
+        rename(model, "x", "token_type_ids");
+    }));
+    assert!(!fused(&|model| {
+        let types = |node: &&mut NodeProto| node.op_type == "Gather" && node.input[1] == "token_type_ids";
+        nodes(model).iter_mut().find(types).unwrap().attribute.push(number("axis", 1));
+    }));
+    assert!(!fused(&|model| {
+        let shaped = |node: &&mut NodeProto| node.op_type == "Reshape";
+        nodes(model).iter_mut().find(shaped).unwrap().attribute.push(number("allowzero", 1));
+    }));
+    assert!(!fused(&|model| {
+        let norm = |node: &&mut NodeProto| node.op_type == "LayerNormalization";
+        let norm = nodes(model).iter_mut().rfind(norm).unwrap();
+        let normalized = norm.output[0].clone();
+        norm.output.push("mean".into());
+        rename(model, &normalized, "mean");
+    }));
 }
 
 #[test]

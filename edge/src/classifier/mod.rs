@@ -60,6 +60,16 @@ pub enum Error {
         /// Labels of the manifest.
         labels: usize,
     },
+    /// Bundle and model contradict each other: a text could have what the model has no row for.
+    #[error("the bundle asks for {asked} {what}, the model has {rows}")]
+    Rows {
+        /// Word pieces, token types or positions.
+        what: &'static str,
+        /// As the manifest or the vocabulary says.
+        asked: usize,
+        /// Rows of the model's table.
+        rows: usize,
+    },
     /// One text where the model compares two, or two where it takes one.
     #[error("{}", if *pair { "the model compares two texts" } else { "the model takes one text" })]
     Texts {
@@ -143,14 +153,20 @@ impl Classifier {
         release: &dyn Fn(&[u8]),
     ) -> Result<Self, Error> {
         let manifest = bundle.manifest().clone();
-        let tokenizer = Tokenizer::new(bytes.slice_ref(bundle.vocabulary()), manifest.tokenizer)?;
+        // a copy: a message may be long in coming, and what was mapped may be gone by then
+        let vocabulary = match mapped {
+            Some(_) => Bytes::copy_from_slice(bundle.vocabulary()),
+            None => bytes.slice_ref(bundle.vocabulary()),
+        };
+        let tokenizer = Tokenizer::new(vocabulary, manifest.tokenizer)?;
         let model_options = model::Options {
             fuse: options.fuse,
             max_tokens: manifest.max_tokens as usize,
             ..Default::default()
         };
         let external = bytes.slice_ref(bundle.external());
-        let model = Model::load_releasing(bundle.model(), external, &model_options, release)?;
+        let mut model = Model::load_releasing(bundle.model(), external, &model_options, release)?;
+        check_rows(&mut model, &manifest, tokenizer.vocab_size())?;
         let classes = model.classes();
         if classes != manifest.labels.len() {
             return Err(Error::Labels { logits: classes, labels: manifest.labels.len() });
@@ -192,6 +208,25 @@ impl Classifier {
     pub fn classify(&mut self, text: &str, pair: Option<&str>) -> Result<Outcome<'_>, Error> {
         let Ok(outcome) = self.classify_chunks(&mut feed(text, pair));
         outcome
+    }
+}
+
+/// Fails where a text could have an id that the model has no row for. Where the rows are not known, it is tried.
+fn check_rows(model: &mut Model, manifest: &Manifest, pieces: usize) -> Result<(), Error> {
+    let types = 1 + usize::from(manifest.pair);
+    let Some(rows) = model.tables() else {
+        let ids = [pieces.saturating_sub(1) as u32, 0, 0];
+        let mut logits = vec![0.0; model.classes()];
+        return Ok(model.run(&ids, &[0, types as u8 - 1, 0], &mut logits)?);
+    };
+    let asked = [
+        ("word pieces", pieces, rows.pieces),
+        ("token types", types, rows.types),
+        ("positions", manifest.max_tokens as usize, rows.positions),
+    ];
+    match asked.into_iter().find(|(_, asked, rows)| asked > rows) {
+        Some((what, asked, rows)) => Err(Error::Rows { what, asked, rows }),
+        None => Ok(()),
     }
 }
 

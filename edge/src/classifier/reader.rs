@@ -29,20 +29,22 @@ impl Reader {
         &self.tokenizer
     }
 
-    /// Lets `feed` give a message, and gives what the model shall read of it to `on_window`, which may come before
-    /// the message has ended, or is known to be wrong. A bundle that is not what it was is an error before anything is fed.
+    /// Reads one message from `feed` and passes each window that the model is to read to `on_window`, possibly before the message
+    /// has ended or turns out to be invalid. Fails instead where the bundle's file has changed, however long `feed` waited.
     pub fn read<E>(
         &mut self,
         feed: &mut dyn FnMut(&mut dyn Input) -> Result<(), E>,
         on_window: &mut dyn FnMut(&Encoding) -> Result<(), Error>,
     ) -> Read<E> {
-        if let Some(Err(error)) = self.mapped.as_ref().map(Mapped::check) {
-            return Ok(Err(error.into()));
-        }
+        let mapped = self.mapped.clone();
+        let mut on_window = |window: &Encoding| {
+            mapped.as_ref().map_or(Ok(()), Mapped::check)?;
+            on_window(window)
+        };
         match self.windows {
-            Windows::Truncate => self.read_whole(feed, on_window),
+            Windows::Truncate => self.read_whole(feed, &mut on_window),
             Windows::Mean { overlap, most } => {
-                self.read_windows(overlap as usize, most as usize, feed, on_window)
+                self.read_windows(overlap as usize, most as usize, feed, &mut on_window)
             }
         }
     }

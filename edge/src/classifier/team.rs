@@ -107,7 +107,7 @@ impl Text {
     }
 }
 
-/// Ends the process when a helper panics, which is a bug: the others would wait for it for ever.
+/// Ends the process when one of those who share a text panics, which is a bug: the others would wait for it for ever.
 struct AbortOnPanic;
 
 impl Drop for AbortOnPanic {
@@ -219,6 +219,7 @@ impl Team {
         for number in 1..parts {
             self.give_part(encoding, Part { number, of: parts });
         }
+        let _guard = AbortOnPanic;
         let result = self.model.run_part(Part { number: 0, of: parts }, &exchange, ids, types, logits);
         // the others have no logits, and fail as this one does
         for _ in 1..parts {

@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 use std::io::{Write, stdout};
 use std::time::{Duration, Instant};
 
-/// Measures one text at a time, model alone and from text to answer; and texts that wait for several threads.
+/// Measure latency, load time and peak memory
+///
+/// One text at a time, model alone and from text to answer; and texts that wait for several threads.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {

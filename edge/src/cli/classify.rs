@@ -1,6 +1,6 @@
 //! `goldcrest-edge classify`
-use super::source::{ModelArgs, parse_separator, run_lines};
-use super::{MOST_THREADS, Usage, say};
+use super::source::{ModelArgs, check_pair, parse_separator, run_lines};
+use super::{MOST_THREADS, Usage, say_errors};
 use anyhow::Result;
 use clap::ValueEnum;
 use goldcrest_edge::decision::Task;
@@ -8,6 +8,8 @@ use goldcrest_edge::stream::{self, Backlog, Format, Records};
 use std::io::{self, BufWriter};
 use std::path::PathBuf;
 
+/// Classify messages, one a line, from files or stdin (the default)
+///
 /// One record a message. A message is a line; an empty one counts; what follows the last line end counts
 /// unless it is empty. Records are flushed as soon as no more input is ready.
 ///
@@ -63,20 +65,14 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let classifier = args.model.load()?;
     let manifest = classifier.manifest();
-    match (manifest.pair, args.text_pair) {
-        (true, None) => {
-            let hint = "this model compares two texts: give --text-pair TAB, and two texts a line";
-            return Err(Usage(hint.into()).into());
-        }
-        (false, Some(_)) => {
-            return Err(Usage("this model takes one text: --text-pair does not apply".into()).into());
-        }
-        _ => {}
-    }
+    check_pair(manifest, args.text_pair)?;
     if manifest.task == Task::MultiLabel && format == Format::Text && args.top > 0 {
         let hint =
             "this model gives any number of labels: --top needs --format jsonl, or nothing tells them apart";
         return Err(Usage(hint.into()).into());
+    }
+    if manifest.task == Task::Regression && args.top > 0 {
+        return Err(Usage("this model gives a number: --top does not apply".into()).into());
     }
     let labels = manifest.labels.clone();
     let options = stream::Options { format, top: args.top, logits: args.logits, separator: args.text_pair };
@@ -91,8 +87,8 @@ pub fn run(args: &Args) -> Result<()> {
         run_lines(&args.files, &mut backlog)?;
         backlog.errors()
     };
-    if errors > 0 && !args.quiet {
-        say(format_args!("messages that could not be classified: {errors}"));
+    if !args.quiet {
+        say_errors(errors);
     }
     Ok(())
 }

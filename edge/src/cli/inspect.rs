@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::{Write, stdout};
 
-/// Shows the manifest, the sections with their sizes, what of the model is fused, and the memory it takes at most.
+/// Show what a bundle holds and which parts of its model are fused
+///
+/// The manifest, the sections with their sizes, what of the model is fused, and the memory it takes at most.
 /// How much tract's own operators take is not known: then none is stated.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -86,7 +88,9 @@ fn describe(bundle: &Bundle<'_>, golden: usize, classifier: &Classifier, threads
     });
     let peak = heap.zip(model.memory).map(|(heap, memory)| {
         let read_in_place = (bundle.size() as usize).saturating_sub(memory.copied);
-        PROGRAM + (threads - 1) * THREAD + heap + read_in_place
+        // of what lies within the protobuf there are two copies for a while
+        let loading = memory.loading + bundle.model().len();
+        PROGRAM + (threads - 1) * THREAD + heap + read_in_place + loading
     });
     json!({
         "name": name,

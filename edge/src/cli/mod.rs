@@ -14,7 +14,8 @@ use std::process::ExitCode;
 /// Classifies text, offline. Reads messages, one a line, and writes a record for each.
 ///
 /// Without a command it is `classify`; without --bundle it uses the model embedded in the binary.
-/// Exit codes: 0 done, 1 failed, 2 wrong usage. SIGTERM and SIGINT finish the message in hand, then exit with 0.
+/// Exit codes: 0 done, 1 failed, 2 wrong usage. SIGTERM and SIGINT finish the message in hand, then exit with 0; a second one ends the
+/// program at once.
 #[derive(Parser)]
 #[command(name = "goldcrest-edge", version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
 struct Cli {
@@ -26,15 +27,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Classify messages, one a line, from files or stdin (the default)
     Classify(classify::Args),
-    /// Print the token ids of each message as a JSON array
     Tokenize(tokenize::Args),
-    /// Measure latency, load time and peak memory
     Bench(bench::Args),
-    /// Show what a bundle holds and which parts of its model are fused
     Inspect(inspect::Args),
-    /// Check a bundle: whole, loadable, and its golden messages give their logits bit for bit
     Verify(verify::Args),
 }
 
@@ -77,6 +73,13 @@ pub fn main() -> ExitCode {
 /// A line of diagnostics. That nobody can read it, on a full disk say, changes no exit code.
 fn say(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "goldcrest-edge: {line}");
+}
+
+/// That some messages have an error in place of an answer.
+fn say_errors(count: u64) {
+    if count > 0 {
+        say(format_args!("messages that could not be read or classified: {count}"));
+    }
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

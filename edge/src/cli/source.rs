@@ -1,10 +1,10 @@
 //! Where bundles and messages come from.
-use super::Usage;
+use super::{Usage, say};
 use anyhow::{Context, Result};
 use clap::Args;
-use goldcrest_edge::bundle::{self, Bundle, Mapped};
+use goldcrest_edge::bundle::{self, Bundle, Manifest, Mapped};
 use goldcrest_edge::stream::{self, End, Interrupt, Lines, Sink};
-use goldcrest_edge::{Classifier, Options};
+use goldcrest_edge::{Classifier, Options, told_once};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -86,27 +86,60 @@ pub fn parse_separator(text: &str) -> Result<char, String> {
     }
 }
 
-/// Gives all lines of `files` (`-`, or none at all: stdin) to `sink`.
+/// Errors unless a model of pairs is given pairs, and one of texts texts.
+pub fn check_pair(manifest: &Manifest, separator: Option<char>) -> Result<(), Usage> {
+    match (manifest.pair, separator) {
+        (true, None) => {
+            Err(Usage("this model compares two texts: give --text-pair TAB, and two texts a line".into()))
+        }
+        (false, Some(_)) => Err(Usage("this model takes one text: --text-pair does not apply".into())),
+        _ => Ok(()),
+    }
+}
+
+/// Gives all lines of `files` (`-`, or none at all: stdin) to `sink`. A file that cannot be read keeps no other from being read.
 pub fn run_lines(files: &[PathBuf], sink: &mut impl Sink) -> Result<()> {
     let interrupt = Interrupt::on_signals()?;
     let mut lines = Lines::default();
     let stdin = [PathBuf::from("-")];
-    for path in if files.is_empty() { &stdin } else { files } {
+    let files = if files.is_empty() { &stdin } else { files };
+    let mut failed = Vec::new();
+    for path in files {
         let name = || if path == Path::new("-") { "stdin".into() } else { path.display().to_string() };
         let ended = if path == Path::new("-") {
             lines.run(&mut io::stdin().lock(), sink, &interrupt)
         } else {
             // a pipe with a name waits for whoever writes into it
-            let Some(file) = interrupt.wait(|| File::open(path)) else { break };
-            lines.run(&mut file.with_context(name)?, sink, &interrupt)
+            match interrupt.wait(|| File::open(path)) {
+                Some(Ok(mut file)) => lines.run(&mut file, sink, &interrupt),
+                Some(Err(error)) => {
+                    failed.push(anyhow::Error::from(error).context(name()));
+                    continue;
+                }
+                None => break,
+            }
         };
         match ended {
             Ok(End::Source) => {}
-            Ok(End::Interrupted) => break,
+            Ok(End::Interrupted { unanswered }) => {
+                if unanswered > 0 {
+                    say(format_args!(
+                        "ended by a signal: {unanswered} bytes of {} were read and have no answer",
+                        name()
+                    ));
+                }
+                break;
+            }
+            Err(error @ stream::Error::Read(_)) => failed.push(anyhow::Error::from(error).context(name())),
+            Err(error @ stream::Error::Write(_)) => return Err(error).context("stdout"),
             // not of the messages
-            Err(stream::Error::Bundle(error)) => return Err(error.into()),
-            Err(error) => return Err(error).with_context(name),
+            Err(error) => return Err(error.into()),
         }
     }
-    Ok(())
+    // the last one is reported where all errors are
+    let last = failed.pop();
+    for error in failed {
+        say(format_args!("{}", told_once(error.as_ref())));
+    }
+    last.map_or(Ok(()), Err)
 }

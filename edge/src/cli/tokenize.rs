@@ -1,8 +1,7 @@
 //! `goldcrest-edge tokenize`
-use super::Usage;
-use super::source::{BundleArgs, parse_separator, run_lines};
+use super::source::{BundleArgs, check_pair, parse_separator, run_lines};
+use super::{Usage, say_errors};
 use anyhow::{Context, Result};
-use bytes::Bytes;
 use goldcrest_edge::bundle::{self, Bundle};
 use goldcrest_edge::classifier::Input;
 use goldcrest_edge::stream::{Error, Failure, Format, Message, Sink, feed, write_error};
@@ -10,7 +9,9 @@ use goldcrest_edge::tokenizer::{Encoder, Encoding, Settings, Tokenizer, capacity
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
-/// Prints a JSON array of token ids a message, special tokens included.
+/// Print the token ids of each message as a JSON array
+///
+/// Special tokens included. Of a text that a model reads in several windows, those of the first.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -31,6 +32,9 @@ pub struct Args {
     /// Read two texts a line, with this character (or the word TAB) between them
     #[arg(long, value_name = "TAB", value_parser = parse_separator)]
     text_pair: Option<char>,
+    /// No diagnostics but errors
+    #[arg(long, short)]
+    quiet: bool,
     /// Files of messages; `-`, or none: stdin
     files: Vec<PathBuf>,
 }
@@ -45,14 +49,21 @@ pub fn run(args: &Args) -> Result<()> {
         Some(path) => {
             let cased = if args.cased { Settings::cased() } else { Settings::uncased() };
             let settings = Settings { special_tokens_in_text: args.special_tokens_in_text, ..cased };
-            (bundle::map(path)?.bytes().clone(), settings, capacity::MAX_TOKENS, path.display().to_string())
+            // a copy: the file may be written to while messages are awaited
+            let vocabulary = bundle::map(path)?.bytes().to_vec();
+            (vocabulary, settings, capacity::MAX_TOKENS, path.display().to_string())
         }
         None => {
             let opened = args.bundle.open()?;
             let bundle: Bundle<'_> = args.bundle.read(&opened)?;
             let manifest = bundle.manifest();
-            let vocabulary = opened.bytes().slice_ref(bundle.vocabulary());
-            (vocabulary, manifest.tokenizer, manifest.max_tokens as usize, args.bundle.name())
+            check_pair(manifest, args.text_pair)?;
+            (
+                bundle.vocabulary().to_vec(),
+                manifest.tokenizer,
+                manifest.max_tokens as usize,
+                args.bundle.name(),
+            )
         }
     };
     let max_tokens = args.max_tokens.unwrap_or(most);
@@ -63,15 +74,22 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let tokenizer = Tokenizer::new(vocabulary, settings).context(name)?;
     let out = BufWriter::with_capacity(64 << 10, io::stdout().lock());
-    let mut ids = Ids { tokenizer, encoding: Encoding::new(), max_tokens, separator: args.text_pair, out };
-    run_lines(&args.files, &mut ids)
+    let separator = args.text_pair;
+    let mut ids = Ids { tokenizer, encoding: Encoding::new(), max_tokens, separator, errors: 0, out };
+    run_lines(&args.files, &mut ids)?;
+    if !args.quiet {
+        say_errors(ids.errors);
+    }
+    Ok(())
 }
 
 struct Ids<W> {
-    tokenizer: Tokenizer<Bytes>,
+    tokenizer: Tokenizer<Vec<u8>>,
     encoding: Encoding,
     max_tokens: usize,
     separator: Option<char>,
+    /// Messages that could not be read.
+    errors: u64,
     out: W,
 }
 
@@ -80,7 +98,10 @@ impl<W: Write> Sink for Ids<W> {
         let written = match self.encode(message) {
             Ok(()) => write_ids(&mut self.out, self.encoding.ids()),
             Err(Failure::Stream(error)) => return Err(error),
-            Err(reason) => write_error(&mut self.out, Format::Jsonl, number, reason),
+            Err(reason) => {
+                self.errors += 1;
+                write_error(&mut self.out, Format::Jsonl, number, reason)
+            }
         };
         written.map_err(Error::Write)
     }

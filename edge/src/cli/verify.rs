@@ -6,6 +6,8 @@ use goldcrest_edge::bundle::Bundle;
 use goldcrest_edge::{Classifier, Options};
 use std::io::{Write, stdout};
 
+/// Check a bundle: whole, loadable, and its golden messages give their logits bit for bit
+///
 /// Exits with 0, or with 1 and the reason.
 #[derive(clap::Args)]
 #[command(
@@ -27,17 +29,16 @@ pub fn run(args: &Args) -> Result<()> {
     let mut classifier =
         Classifier::from_mapped(&bundle, &opened, &Options::default()).with_context(|| args.bundle.name())?;
     classifier.self_test(&golden).with_context(|| args.bundle.name())?;
-    if golden.is_empty() && !args.quiet {
+    if golden.is_empty() {
         say(format_args!("{} holds no golden messages: no answer was compared", args.bundle.name()));
     }
     if !args.quiet {
         let (manifest, count) = (bundle.manifest(), golden.len());
-        writeln!(
-            stdout(),
-            "{} {}: whole, and {count} of {count} golden messages give their logits bit for bit",
-            manifest.name,
-            manifest.version,
-        )?;
+        let compared = match count {
+            0 => "but no answer was compared".to_owned(),
+            _ => format!("and {count} of {count} golden messages give their logits bit for bit"),
+        };
+        writeln!(stdout(), "{} {}: whole, {compared}", manifest.name, manifest.version)?;
     }
     Ok(())
 }

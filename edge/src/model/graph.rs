@@ -7,6 +7,7 @@ use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
 use super::onnx;
+use super::stock::Feed;
 
 /// What was looked for, or why it is not there.
 pub(super) type Found<T> = Result<T, String>;
@@ -21,10 +22,11 @@ pub(super) struct Graph<'a> {
 
 impl<'a> Graph<'a> {
     pub fn new(proto: &'a GraphProto, external: &'a Bytes) -> Graph<'a> {
-        let outputs = |node: &'a NodeProto| node.output.iter().map(move |o| (o.as_str(), node));
+        // further outputs, as LayerNormalization has them, are nothing that is looked for
+        let output = |node: &'a NodeProto| node.output.first().map(|o| (o.as_str(), node));
         Graph {
             proto,
-            makers: proto.node.iter().flat_map(outputs).collect(),
+            makers: proto.node.iter().filter_map(output).collect(),
             constants: proto.initializer.iter().map(|t| (t.name.as_str(), t)).collect(),
             external,
         }
@@ -43,10 +45,12 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// Fails unless `value` is an input of the graph.
-    pub fn is_input(&self, value: &str) -> Found<()> {
+    /// Fails unless `value` is the input of the graph that is fed so.
+    pub fn is_input(&self, value: &str, feed: Feed) -> Found<()> {
         let input = self.proto.input.iter().any(|i| i.name == value) && !self.constants.contains_key(value);
-        expect(input, || format!("`{value}` is no input of the graph"))
+        expect(input, || format!("`{value}` is no input of the graph"))?;
+        let right = Feed::of(value, 0, self.proto.input.len()).is_ok_and(|found| found == feed);
+        expect(right, || format!("input `{value}` stands where {feed:?} do"))
     }
 
     /// Whether `value` comes from a node of this type.
@@ -60,6 +64,11 @@ impl<'a> Graph<'a> {
         let standard = node.domain.is_empty() || node.domain == "ai.onnx";
         expect(standard && node.op_type == op_type, || {
             format!("`{}` is {}, not {op_type}", node.name, node.op_type)
+        })?;
+        let unknown = node.attribute.iter().find(|a| !is_known(op_type, a));
+        expect(unknown.is_none(), || {
+            let attribute = unknown.map_or("", |a| &a.name);
+            format!("{op_type} `{}` has an attribute `{attribute}` that is not provided for", node.name)
         })?;
         Ok(node)
     }
@@ -149,14 +158,31 @@ impl<'a> Graph<'a> {
     /// The bytes of a constant of this type, shared with the section they lie in.
     pub fn shared(&self, name: &str, data_type: DataType) -> Found<Bytes> {
         let bytes = self.bytes(name, data_type)?;
-        Ok(match onnx::is_external(self.constant(name)?) {
+        Ok(match self.is_external(name) {
             true => self.external.slice_ref(bytes),
             false => Bytes::copy_from_slice(bytes),
         })
     }
 
+    /// Whether a constant lies outside the protobuf.
+    pub fn is_external(&self, name: &str) -> bool {
+        self.constant(name).is_ok_and(onnx::is_external)
+    }
+
     fn constant(&self, name: &str) -> Found<&'a TensorProto> {
         self.constants.get(name).copied().ok_or_else(|| format!("`{name}` is no constant"))
+    }
+}
+
+/// Whether an attribute is read where such a node is looked for, or says what holds without it (opset 17).
+fn is_known(op_type: &str, attribute: &AttributeProto) -> bool {
+    match (op_type, &attribute.name[..]) {
+        ("Gather" | "Softmax" | "LayerNormalization" | "Concat", "axis") => true,
+        ("ReduceMax", "axes" | "keepdims") | ("Cast", "to") | ("Transpose", "perm") => true,
+        ("LayerNormalization", "epsilon") => true,
+        ("LayerNormalization", "stash_type") => attribute.i == 1,
+        ("Reshape", "allowzero") => attribute.i == 0,
+        _ => false,
     }
 }
 

@@ -24,8 +24,9 @@ use crate::kernels::{Isa, Kernels};
 use bert::Bert;
 pub use error::Error;
 use fused::Fused;
-use graph::Graph;
+use graph::{Graph, expect};
 pub use onnx::EXTERNAL_LOCATION;
+use prost::Message;
 pub use split::{Exchange, Part};
 use stock::Stock;
 
@@ -76,8 +77,21 @@ pub struct Memory {
     pub weights: usize,
     /// The bundle's weights that these are a copy of.
     pub copied: usize,
+    /// What is held besides while it is loaded, at most.
+    pub loading: usize,
     /// Working memory of each model that [shares](Model::share) the weights.
     pub scratch: usize,
+}
+
+/// Rows of the tables in which a model looks up what it is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tables {
+    /// Word pieces.
+    pub pieces: usize,
+    /// Token types.
+    pub types: usize,
+    /// Positions.
+    pub positions: usize,
 }
 
 impl fmt::Display for Description {
@@ -162,6 +176,14 @@ impl Model {
         }
     }
 
+    /// Rows of its tables; of a model on stock operators nobody knows.
+    pub fn tables(&self) -> Option<Tables> {
+        match &self.path {
+            Path::Fused(fused) => Some(fused.bert().tables()),
+            Path::Stock { .. } => None,
+        }
+    }
+
     /// Logits a text gets.
     pub fn classes(&self) -> usize {
         match &self.path {
@@ -188,8 +210,9 @@ impl Model {
                 let text = format!(
                     "embeddings, {layers} encoder layers, pooler and classifier ({precision}, {isa})"
                 );
-                let (weights, copied, scratch) = (bert.bytes(), bert.copied(), fused.scratch_bytes());
-                let memory = Memory { weights, copied, scratch };
+                let (weights, scratch) = (bert.bytes(), fused.scratch_bytes());
+                let (copied, loading) = (bert.copied(), bert.loading());
+                let memory = Memory { weights, copied, loading, scratch };
                 Description { fused: Some(text), stock: None, memory: Some(memory) }
             }
             Path::Stock { stock, reason } => {
@@ -228,7 +251,7 @@ impl Model {
         self.check(ids, types, logits)?;
         match &mut self.path {
             Path::Fused(fused) => fused.run_part(part, exchange, ids, types, logits),
-            Path::Stock { stock, .. } => stock.run(ids, types, logits),
+            Path::Stock { .. } => unreachable!("it gives no exchange"),
         }
     }
 
@@ -268,6 +291,9 @@ impl Model {
     }
 }
 
+/// What the operators that are looked for mean.
+const OPSET: i64 = 17;
+
 /// The packed classifier, or why the graph is not one.
 fn fuse(
     proto: &tract_onnx::pb::ModelProto,
@@ -275,7 +301,14 @@ fn fuse(
     kernels: Kernels,
     release: &dyn Fn(&[u8]),
 ) -> Result<Bert, String> {
+    let opset = proto.opset_import.iter().find(|set| set.domain.is_empty() || set.domain == "ai.onnx");
+    let opset = opset.map_or(0, |set| set.version);
+    expect(opset == OPSET, || format!("opset {opset}, not {OPSET}"))?;
     let graph = proto.graph.as_ref().ok_or("no graph")?;
     let graph = Graph::new(graph, external);
-    Bert::pack(kernels, recognise::recognise(&graph)?, release).map_err(|e| e.to_string())
+    let parts = recognise::recognise(&graph)?;
+    // layers may share weights, and each is packed by itself
+    let (room, file) = (Bert::room(kernels, &parts), proto.encoded_len() + external.len());
+    expect(room / 4 <= file, || format!("{room} bytes of packed weights in a model of {file}"))?;
+    Bert::pack(kernels, parts, release).map_err(|e| e.to_string())
 }

@@ -87,8 +87,10 @@ pub(super) fn external_range(tensor: &TensorProto, size: usize) -> Result<std::o
             return Err(bad(tensor, format!("stored in `{found}`, only `{EXTERNAL_LOCATION}` is read")));
         }
     }
-    let number = |key: &str| field(key).and_then(|v| v.parse::<usize>().ok());
-    let (offset, length) = (number("offset"), number("length"));
+    // both may be left out: from the beginning, to the end
+    let number = |key: &str, usual: usize| field(key).map_or(Some(usual), |v| v.parse::<usize>().ok());
+    let offset = number("offset", 0);
+    let length = number("length", size.saturating_sub(offset.unwrap_or(0)));
     let range = offset.zip(length).and_then(|(o, n)| Some(o..o.checked_add(n)?));
     match range {
         Some(r) if r.end <= size => Ok(r),

@@ -1,5 +1,6 @@
 //! Finds a BERT classifier in an ONNX graph: from the logits back to the inputs, by operators and constants, whatever
-//! the names. What is looked for is what `goldcrest export` writes in int8.
+//! the names but those of the inputs. What is looked for is the int8 graph that goldcrest packs into bundles; `goldcrest export --int8`
+//! writes the same with uint8 weights, for other runtimes.
 //!
 //! This happens on the protobuf, before tract's costly translation; a graph that differs anywhere runs on stock
 //! operators instead.
@@ -10,6 +11,7 @@ use tract_onnx::pb::tensor_proto::DataType;
 use crate::kernels::AttentionScratch;
 
 use super::graph::{Found, Graph, attribute, expect, inputs};
+use super::stock::Feed;
 
 /// A linear layer: weights [inputs, outputs] in place, the rest copied.
 pub(super) struct LinearParts<'a> {
@@ -36,6 +38,8 @@ pub(super) struct EmbeddingParts<'a> {
     pub packed: bool,
     /// f32 [vocabulary].
     pub word_scales: Bytes,
+    /// Bytes of both that are a copy.
+    pub copied: usize,
     pub width: usize,
     /// From the table's width to the hidden size, for factorised embeddings.
     pub projection: Option<LinearParts<'a>>,
@@ -179,7 +183,7 @@ impl<'a> Graph<'a> {
         let [one, mask] = self.inputs(absent, "Sub")?;
         expect(self.scalar(one) == Ok(1.0), || format!("`{absent}` is no inverted mask"))?;
         let [mask, _axes] = self.inputs(self.cast(mask, DataType::Float)?, "Unsqueeze")?;
-        self.is_input(mask)
+        self.is_input(mask, Feed::Mask)
     }
 
     /// The embeddings that make `x`, or `None` where a layer does.
@@ -202,15 +206,20 @@ impl<'a> Graph<'a> {
         let projection = projection.map(|p| p.sized(width, hidden)).transpose()?;
         expect(projection.is_some() || width == hidden, || format!("`{table}` is not {hidden} wide"))?;
 
-        let [type_table, type_ids] = self.inputs(types, "Gather")?;
-        self.is_input(type_ids)?;
+        let [type_table, type_ids] = self.rows(types)?;
+        self.is_input(type_ids, Feed::Types)?;
         let (type_count, type_width) = self.matrix(type_table)?;
         let positions = self.positions(positions, ids, hidden)?;
         expect(type_width == hidden, || format!("`{type_table}` is not {hidden} wide"))?;
+        let words = self.shared(table, if packed { DataType::Uint8 } else { DataType::Int8 })?;
+        let word_scales = self.shared(scales, DataType::Float)?;
+        let copied =
+            [(table, &words), (scales, &word_scales)].into_iter().filter(|(name, _)| !self.is_external(name));
         Ok(Some(EmbeddingParts {
-            words: self.shared(table, if packed { DataType::Uint8 } else { DataType::Int8 })?,
+            copied: copied.map(|(_, bytes)| bytes.len()).sum(),
+            words,
             packed,
-            word_scales: self.shared(scales, DataType::Float)?,
+            word_scales,
             width,
             projection,
             types: self.floats(type_table, type_count * hidden)?,
@@ -226,11 +235,19 @@ impl<'a> Graph<'a> {
             Ok(row) => (row, false),
             Err(_) => (self.unpacked(row)?, true),
         };
-        let [table, ids] = self.inputs(row, "Gather")?;
-        let [scales, same] = self.inputs(scale, "Gather")?;
+        let [table, ids] = self.rows(row)?;
+        let [scales, same] = self.rows(scale)?;
         expect(ids == same, || format!("`{value}` looks up two things"))?;
-        self.is_input(ids)?;
+        self.is_input(ids, Feed::Ids)?;
         Ok(Lookup { table, packed, scales, ids })
+    }
+
+    /// `table[ids]`: both.
+    fn rows(&self, value: &str) -> Found<[&'a str; 2]> {
+        let node = self.maker(value, "Gather")?;
+        let rows = attribute(node, "axis").is_none_or(|a| a.i == 0);
+        expect(rows, || format!("Gather `{value}` is not of rows"))?;
+        inputs(node)
     }
 
     /// Rows of bytes whose low halves, then high halves, less 8 make `value`.

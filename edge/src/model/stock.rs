@@ -14,11 +14,14 @@ use super::{Error, onnx};
 
 /// What a graph input is fed with.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Feed {
+pub(super) enum Feed {
     Ids,
     Mask,
     Types,
 }
+
+/// Loading takes longer than the square of the nodes; BERT of 24 layers has 2,000 to 4,000.
+const MOST_NODES: usize = 8000;
 
 /// A classifier as tract loaded, optimised and planned it. A copy shares the plan.
 #[derive(Clone)]
@@ -31,6 +34,10 @@ pub(super) struct Stock {
 impl Stock {
     /// Loads a decoded model whose external tensors lie in `external`.
     pub(super) fn load(mut model: ModelProto, external: &[u8]) -> Result<Stock, Error> {
+        let nodes = model.graph.as_ref().map_or(0, |graph| graph.node.len());
+        if nodes > MOST_NODES {
+            return Err(Error::Unsupported(format!("the graph has {nodes} nodes, more than {MOST_NODES}")));
+        }
         onnx::inline_external(&mut model, external)?;
         guarded("loading", || Self::build(model))
     }
@@ -53,7 +60,7 @@ impl Stock {
             if !datum_type.is_integer() {
                 return Err(Error::Unsupported(format!("input `{name}` holds {datum_type:?}, not integers")));
             }
-            let feed = feed(&name, ix, inputs.len())?;
+            let feed = Feed::of(&name, ix, inputs.len())?;
             if feeds.iter().any(|&(other, _)| other == feed) {
                 return Err(Error::Unsupported(format!(
                     "input `{name}` seems to be the same as another one"
@@ -64,7 +71,14 @@ impl Stock {
             graph.set_input_fact(ix, fact).map_err(tract)?;
         }
         let graph = graph.into_optimized().map_err(tract)?;
-        let shape = &graph.output_fact(0).map_err(tract)?.shape;
+        let output = graph.output_fact(0).map_err(tract)?;
+        if output.datum_type != f32::datum_type() {
+            return Err(Error::Unsupported(format!(
+                "the first output holds {:?}; export a model whose logits are f32",
+                output.datum_type
+            )));
+        }
+        let shape = &output.shape;
         let classes = shape.volume().to_usize().ok().filter(|_| shape.rank() <= 2).ok_or_else(|| {
             Error::Unsupported(format!(
                 "the first output has shape {shape:?}, a classifier's logits are [batch, labels]"
@@ -102,23 +116,25 @@ impl Stock {
     }
 }
 
-/// What the input of this name is for. Exporters agree on the names; a lone input is the ids.
-fn feed(name: &str, ix: usize, inputs: usize) -> Result<Feed, Error> {
-    let lower = name.to_lowercase();
-    if lower.contains("position") {
-        Err(Error::Unsupported(format!(
-            "input `{name}` is not given here; export a model that counts positions itself"
-        )))
-    } else if lower.contains("mask") {
-        Ok(Feed::Mask)
-    } else if lower.contains("type") || lower.contains("segment") {
-        Ok(Feed::Types)
-    } else if lower.contains("ids") || (ix == 0 && inputs == 1) {
-        Ok(Feed::Ids)
-    } else {
-        Err(Error::Unsupported(format!(
-            "input `{name}` is neither input_ids, attention_mask nor token_type_ids"
-        )))
+impl Feed {
+    /// What the input of this name is for. Exporters agree on the names; a lone input is the ids.
+    pub(super) fn of(name: &str, ix: usize, inputs: usize) -> Result<Feed, Error> {
+        let lower = name.to_lowercase();
+        if lower.contains("position") {
+            Err(Error::Unsupported(format!(
+                "input `{name}` is not given here; export a model that counts positions itself"
+            )))
+        } else if lower.contains("mask") {
+            Ok(Feed::Mask)
+        } else if lower.contains("type") || lower.contains("segment") {
+            Ok(Feed::Types)
+        } else if lower.contains("ids") || (ix == 0 && inputs == 1) {
+            Ok(Feed::Ids)
+        } else {
+            Err(Error::Unsupported(format!(
+                "input `{name}` is neither input_ids, attention_mask nor token_type_ids"
+            )))
+        }
     }
 }
 
@@ -139,12 +155,12 @@ mod tests {
 
     #[test]
     fn inputs_are_known_by_their_names() {
-        let known = |name| feed(name, 0, 3).ok();
+        let known = |name| Feed::of(name, 0, 3).ok();
         assert_eq!(known("input_ids"), Some(Feed::Ids));
         assert_eq!(known("attention_mask"), Some(Feed::Mask));
         assert_eq!(known("token_type_ids"), Some(Feed::Types));
         assert_eq!(known("segment_ids"), Some(Feed::Types));
         assert_eq!((known("position_ids"), known("tokens")), (None, None));
-        assert_eq!(feed("tokens", 0, 1).ok(), Some(Feed::Ids));
+        assert_eq!(Feed::of("tokens", 0, 1).ok(), Some(Feed::Ids));
     }
 }

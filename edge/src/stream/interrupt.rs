@@ -16,10 +16,12 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Listens to SIGTERM and SIGINT. Ending while waiting for input is exit code 0.
+    /// Listens to SIGTERM and SIGINT, but for one that the program was started to ignore, as a shell starts what runs in the
+    /// background. Ending while waiting for input is exit code 0.
     pub fn on_signals() -> io::Result<Self> {
         let interrupt = Interrupt::default();
-        for signal in [SIGTERM, SIGINT] {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        for signal in [SIGTERM, SIGINT].into_iter().filter(|signal| !is_ignored(&status, *signal)) {
             flag::register_conditional_shutdown(signal, 0, interrupt.waiting.clone())?;
             flag::register_conditional_shutdown(signal, 1, interrupt.requested.clone())?;
             flag::register(signal, interrupt.requested.clone())?;
@@ -44,5 +46,23 @@ impl Interrupt {
         let result = (!self.requested()).then(read);
         self.waiting.store(false, Ordering::SeqCst);
         result
+    }
+}
+
+/// Whether a process ignores a signal, as its `/proc/PID/status` tells (proc_pid_status(5), SigIgn).
+fn is_ignored(status: &str, signal: i32) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask >> (signal - 1) & 1 == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ignored_signals_are_told_apart() {
+        let status = "Name:\tsh\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000001006\n";
+        assert!(is_ignored(status, SIGINT) && !is_ignored(status, SIGTERM) && !is_ignored("", SIGINT));
     }
 }

@@ -18,7 +18,10 @@ pub enum End {
     /// The source has no more.
     Source,
     /// [`Interrupt::requested`].
-    Interrupted,
+    Interrupted {
+        /// Bytes that were read and that no message was made of.
+        unanswered: usize,
+    },
 }
 
 /// Cuts sources into lines. Only `\n` ends a line; the last one may lack it; an empty one is a message.
@@ -29,11 +32,6 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Messages so far, over all sources.
-    pub fn number(&self) -> u64 {
-        self.number
-    }
-
     /// Gives all lines of `source` to `sink`. Flushes the sink before it reads, since that may have to wait.
     pub fn run(
         &mut self,
@@ -46,7 +44,7 @@ impl Lines {
             match self.next(source, sink, interrupt) {
                 Ok(true) => {}
                 Ok(false) => break End::Source,
-                Err(Error::Interrupted) => break End::Interrupted,
+                Err(Error::Interrupted) => break End::Interrupted { unanswered: self.input.unread().len() },
                 Err(error) => return Err(error),
             }
         };
@@ -151,7 +149,8 @@ mod tests {
         let interrupt = Interrupt::default();
         let mut sink = Collect { interrupt: Some(interrupt.clone()), ..Collect::default() };
         let end = Lines::default().run(&mut &b"one\ntwo\n"[..], &mut sink, &interrupt).unwrap();
-        assert_eq!((end, sink.messages), (End::Interrupted, vec![(1, Ok("one".to_owned()))]));
+        let one = vec![(1, Ok("one".to_owned()))];
+        assert_eq!((end, sink.messages), (End::Interrupted { unanswered: 4 }, one));
     }
 
     #[test]

@@ -65,40 +65,21 @@ impl core::fmt::Debug for Encoding {
 /// Where the pieces of a text go, one by one.
 pub(super) trait Sink {
     fn piece(&mut self, id: u32);
-    /// The pieces of a word, as opposed to a special token written in the text, are complete.
-    fn end_of_word(&mut self) {}
 }
 
 /// Collects one text or two, however long, in the buffer of one [`Encoding`], and truncates "longest first".
 ///
 /// The first text is kept from the front. How much of it stays is known only when the second one is: that
 /// grows from the back, reversed, and overwrites the tail of the first where it must.
-///
-/// `tokenizers` 0.23 reads a text only up to the word that completes `max_tokens` pieces, and judges by those
-/// which text is longer. So does this, though it goes on to count.
 pub(super) struct Assembly<'a> {
     out: &'a mut Encoding,
     max_tokens: usize,
-    /// The first text, once the second comes in.
-    first: Option<Length>,
-    /// The text that comes in.
-    current: Length,
-    /// Pieces kept of it.
+    /// Pieces of the first text, once the second comes in.
+    first: Option<usize>,
+    /// Pieces of the text that comes in.
+    current: usize,
+    /// Those that are kept of it.
     room: usize,
-}
-
-/// Pieces of one text.
-#[derive(Clone, Copy, Default)]
-struct Length {
-    all: usize,
-    /// Those up to the word that completes `max_tokens`, once it is there.
-    judged: Option<usize>,
-}
-
-impl Length {
-    fn judged(self) -> usize {
-        self.judged.unwrap_or(self.all)
-    }
 }
 
 impl<'a> Assembly<'a> {
@@ -107,7 +88,7 @@ impl<'a> Assembly<'a> {
     pub(super) fn new(out: &'a mut Encoding, max_tokens: usize) -> Self {
         out.len = 0;
         out.framing = 0;
-        Self { out, max_tokens, first: None, current: Length::default(), room: max_tokens - 2 }
+        Self { out, max_tokens, first: None, current: 0, room: max_tokens - 2 }
     }
 
     pub(super) fn is_pair(&self) -> bool {
@@ -118,17 +99,17 @@ impl<'a> Assembly<'a> {
     pub(super) fn begin_second(&mut self) {
         let budget = self.max_tokens - 3;
         let first = core::mem::take(&mut self.current);
-        self.room = budget - first.all.min(budget / 2);
+        self.room = budget - first.min(budget / 2);
         self.first = Some(first);
     }
 
     pub(super) fn finish(&mut self, special: SpecialTokens) {
         let Self { ref mut out, max_tokens, first, current, .. } = *self;
         let (a, b) = match first {
-            None => (current.all.min(max_tokens - 2), 0),
-            Some(first) => longest_first(first.judged(), current.judged(), max_tokens - 3),
+            None => (current.min(max_tokens - 2), 0),
+            Some(first) => longest_first(first, current, max_tokens - 3),
         };
-        out.pieces = first.unwrap_or_default().all + current.all;
+        out.pieces = first.unwrap_or_default() + current;
         out.framing = if first.is_some() { 3 } else { 2 };
         out.len = a + b + out.framing;
         out.ids.copy_within(..a, 1);
@@ -147,19 +128,12 @@ impl<'a> Assembly<'a> {
 impl Sink for Assembly<'_> {
     #[inline]
     fn piece(&mut self, id: u32) {
-        let at = self.current.all;
+        let at = self.current;
         if at < self.room {
             let at = if self.first.is_none() { at } else { self.max_tokens - 1 - at };
             self.out.ids[at] = id;
         }
-        self.current.all += 1;
-    }
-
-    #[inline]
-    fn end_of_word(&mut self) {
-        if self.current.all >= self.max_tokens && self.current.judged.is_none() {
-            self.current.judged = Some(self.current.all);
-        }
+        self.current += 1;
     }
 }
 

@@ -144,8 +144,8 @@ impl<V: AsRef<[u8]>> Tokenizer<V> {
 
     /// Encodes one text of any length as windows of at most `max_tokens` ids, each beginning with the last
     /// `stride` pieces of the one before: what `Encoding::truncate` of `tokenizers` makes of the whole text, the
-    /// encoding and its overflowing ones in that order. (Its `encode` with truncation set loses most of
-    /// those since 0.23: it stops reading early.) Each goes to `on_window`; `out` is scratch.
+    /// encoding and its overflowing ones in that order. (`encode` of 0.23.2 with truncation set loses most of
+    /// those: it stops reading early.) Each goes to `on_window`; `out` is scratch.
     pub fn windows<'a, F: FnMut(&Encoding)>(
         &'a self,
         max_tokens: usize,

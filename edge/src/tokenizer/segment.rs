@@ -99,7 +99,6 @@ impl<'v> Segmenter<'v> {
                 Kind::Alone => {
                     self.end_word(sink);
                     sink.piece(self.vocabulary.ascii(byte));
-                    sink.end_of_word();
                     at += 1;
                 }
                 Kind::InWord => {

@@ -63,7 +63,6 @@ impl Word {
             } else {
                 self.split(vocabulary, sink);
             }
-            sink.end_of_word();
             self.len = 0;
             self.chars = 0;
             self.too_long = false;

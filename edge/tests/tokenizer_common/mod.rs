@@ -10,7 +10,9 @@ use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::template::TemplateProcessing;
-use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy};
+use tokenizers::utils::truncation::{
+    TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings,
+};
 use tokenizers::{AddedToken, DecoderWrapper, EncodeInput, TokenizerImpl};
 
 pub type HuggingFace =
@@ -52,6 +54,23 @@ pub fn truncate(oracle: &mut HuggingFace, max_length: usize, stride: usize) {
     let direction = TruncationDirection::Right;
     let strategy = TruncationStrategy::LongestFirst;
     oracle.with_truncation(Some(TruncationParams { direction, max_length, strategy, stride })).unwrap();
+}
+
+/// A pair, truncated longest first by the lengths that its texts have, and whether it had to be. (`encode` of 0.23.2 reads a text only up to the word that
+/// completes `max_length` pieces, and judges by those; the versions before and after it do not.)
+pub fn pair(oracle: &HuggingFace, a: &str, b: &str, max_length: usize) -> (tokenizers::Encoding, bool) {
+    assert!(oracle.get_truncation().is_none());
+    let alone = |text: &str| oracle.encode(text, false).unwrap();
+    let (a, mut b) = (alone(a), alone(b));
+    b.set_type_ids(vec![1; b.len()]);
+    let (direction, strategy) = (TruncationDirection::Right, TruncationStrategy::LongestFirst);
+    let params = TruncationParams { direction, max_length: max_length - 3, strategy, stride: 0 };
+    let truncated = a.len() + b.len() > params.max_length;
+    let (mut a, mut b) = truncate_encodings(a, Some(b), &params).unwrap();
+    // each of the first text's would be joined with each of the second's
+    a.take_overflowing();
+    b.iter_mut().for_each(|b| drop(b.take_overflowing()));
+    (oracle.post_process(a, b, true).unwrap(), truncated)
 }
 
 /// Ids of every piece of a text, without special tokens and whatever its length, by windows that do not overlap.

@@ -9,6 +9,11 @@ pub enum PackError {
     /// The parts do not make a bundle.
     #[error(transparent)]
     Write(#[from] bundle::WriteError),
+    /// Golden texts of a model that stock operators run: their bits differ between processors.
+    #[error(
+        "a self-test would fail on other processors: the device's fused operators do not take this model ({0}); pack it without golden messages"
+    )]
+    Stock(String),
     /// The device's code does not take it.
     #[error("the packed bundle does not run: {0}")]
     Classifier(#[from] classifier::Error),
@@ -28,6 +33,9 @@ pub fn pack(
     let (graph, weights) = onnx.split();
     let write = |golden: &[Golden]| bundle::write(manifest, &graph, &weights, vocabulary.as_bytes(), golden);
     let mut classifier = Classifier::new(Bytes::from(write(&[])?), &Options::default())?;
+    if let (Some(reason), false) = (classifier.model().describe().stock, golden.is_empty()) {
+        return Err(PackError::Stock(reason));
+    }
     let golden = golden.iter().map(|(text, pair)| {
         let outcome = classifier.classify(text, pair.as_deref())?;
         let logits = outcome.logits.iter().map(|logit| logit.to_bits()).collect();

@@ -13,10 +13,10 @@ use bytes::Bytes;
 
 use crate::kernels::{Activations, AttentionInput, Epilogue, Kernels, Norm, Rows};
 
-use super::Error;
 use super::dense::Dense;
 use super::graph::floats;
 use super::recognise::NormParts;
+use super::{Error, Tables};
 use scratch::Block;
 pub(super) use scratch::Scratch;
 
@@ -36,6 +36,8 @@ pub(super) struct Bert {
 struct Embeddings {
     /// Int8 [vocabulary, width], or two integers a byte, and f32 [vocabulary], where the bundle holds them.
     words: Bytes,
+    /// Bytes of words and their scales that are a copy.
+    copied: usize,
     packed: bool,
     word_scales: Bytes,
     width: usize,
@@ -128,8 +130,20 @@ impl Bert {
     /// Bytes of packed weights and the position table on the heap; the word table stays where it is.
     pub fn bytes(&self) -> usize {
         let matrices = self.dense().map(Dense::bytes).sum::<usize>();
-        let tables = 4 * self.embeddings.types.len() + self.embeddings.positions.len();
-        matrices + self.layers.len() * 16 * self.hidden + tables
+        let tables =
+            4 * self.embeddings.types.len() + self.embeddings.positions.len() + self.embeddings.copied;
+        matrices + (2 * self.layers.len() + 1) * 8 * self.hidden + tables
+    }
+
+    /// Bytes that are held besides while it is packed: the matrix that is read, and a copy of those that are joined.
+    pub fn loading(&self) -> usize {
+        2 * self.dense().map(Dense::copied).max().unwrap_or(0)
+    }
+
+    /// Rows of its tables.
+    pub fn tables(&self) -> Tables {
+        let types = self.embeddings.types.len() / self.hidden;
+        Tables { pieces: self.vocabulary(), types, positions: self.positions() }
     }
 
     /// Bytes of the bundle's weights that it has a copy of.
@@ -153,11 +167,10 @@ impl Bert {
 
     /// Fails unless every id has a row in its table.
     pub fn check(&self, ids: &[u32], types: &[u8]) -> Result<(), Error> {
-        let vocabulary = self.vocabulary();
+        let Tables { pieces: vocabulary, types: rows, .. } = self.tables();
         if let Some(&id) = ids.iter().find(|&&id| id as usize >= vocabulary) {
             return Err(Error::TokenId { id, vocabulary });
         }
-        let rows = self.embeddings.types.len() / self.hidden;
         match types.iter().find(|&&id| usize::from(id) >= rows) {
             Some(&id) => Err(Error::TypeId { id, types: rows }),
             None => Ok(()),
