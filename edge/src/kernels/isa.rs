@@ -109,6 +109,8 @@ fn detected(isa: Isa) -> bool {
 fn detected(isa: Isa) -> bool {
     match isa {
         Isa::Portable => true,
+        // tiles load lanes in the order of little-endian
+        _ if cfg!(target_endian = "big") => false,
         Isa::Neon => has!(is_aarch64_feature_detected: "neon"),
         Isa::NeonDot => has!(is_aarch64_feature_detected: "neon", "dotprod"),
         Isa::NeonI8mm => has!(is_aarch64_feature_detected: "neon", "i8mm"),

@@ -195,7 +195,7 @@ pub(super) trait Dot: Lanes {
     ///
     /// # Safety
     /// Between [`Dot::begin`] and [`Dot::end`]. `x` holds `R` rows of `stride` bytes with `steps * STEP` activations each, `panel` `steps * STEP * COLUMNS`
-    /// weights on a 64-byte boundary, `start` COLUMNS values, `acc` room for `R * COLUMNS`.
+    /// weights, on any boundary, `start` COLUMNS values, `acc` room for `R * COLUMNS`.
     unsafe fn tile<const R: usize>(
         x: *const u8,
         stride: usize,

@@ -232,8 +232,7 @@ pub(super) unsafe fn linear<D: Dot>(
             } else {
                 (tile * least + tile.min(higher), least + usize::from(tile < higher))
             };
-            // SAFETY: rows up to `row + height` exist; `weights` is one whole panel of an aligned buffer whose panels
-            // are multiples of a line or start at zero; `start` is padded to whole panels; `acc` has room for any tile.
+            // SAFETY: rows up to `row + height` exist; `weights` is one whole panel; `start` is padded to whole panels; `acc` has room for any tile.
             unsafe {
                 let x = x.data().as_ptr().add(row * stride);
                 let (w, start) = (weights.as_ptr().cast(), layer.start.as_ptr().add(first));
