@@ -46,7 +46,7 @@ pub enum OpenError {
     },
 }
 
-/// A file's bytes in memory, whose pages the system has read and may forget: a mapped file, or a part of the program's own.
+/// Bytes in pages that the system may drop and read again: a mapped file, or a part of the program itself.
 ///
 /// The file must not be written to while it is mapped: replace a bundle by renaming ([`super::save`] does),
 /// never in place. [`Mapped::check`] tells, unless it happens at that very moment.

@@ -101,8 +101,7 @@ impl<'a> Bundle<'a> {
         Self::read_trusted(bytes)
     }
 
-    /// As [`read`](Self::read), but takes the digest that is written in the bytes for theirs: for a bundle that is part
-    /// of the program, which is as whole as the program.
+    /// As [`read`](Self::read), but trusts the stored digest instead of computing it: for a bundle that is part of the program.
     pub fn read_trusted(bytes: &'a [u8]) -> Result<Self, Error> {
         let header = Header::read(bytes)?;
         let sections = header.sections(bytes)?;

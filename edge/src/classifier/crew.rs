@@ -9,7 +9,8 @@ use std::convert::Infallible;
 
 /// A [`Classifier`] on several threads. It reads a few messages ahead and answers them in order, with the same bits.
 ///
-/// One whose reading may fail with `E`: a failure is an answer too, in its place. Allocates nothing after it was made.
+/// `E` is the error of reading a message; such an error takes the place of that message's answer. Allocates nothing after it was
+/// made.
 pub struct Crew<E = Infallible> {
     manifest: Manifest,
     reader: Reader,

@@ -50,9 +50,9 @@ fn place<const GROUP: usize, const STRIP: usize>(depth: usize, input: usize, out
     strip + input / GROUP * STRIP * GROUP + output % STRIP * GROUP + input % GROUP
 }
 
-/// A matrix of bytes `[GROUP, BLOCK]`, transposed, but still in pieces of a register. Shuffling its first half with its second
-/// turns the bits of every byte's place in it by one; after as many shuffles as a row's number has bits, row and column
-/// have changed places.
+/// Transposes a matrix of bytes `[GROUP, BLOCK]`; the result, `[BLOCK, GROUP]` row by row, is returned in as many registers.
+/// Interleaving the first half of the rows with the second rotates the bits of every byte's index by one; after log2(GROUP)
+/// rounds row and column have changed places.
 #[inline(always)]
 fn turn<const GROUP: usize>(mut rows: [[u8; BLOCK]; GROUP]) -> [[u8; BLOCK]; GROUP] {
     const { assert!(GROUP.is_power_of_two()) };

@@ -45,8 +45,8 @@ pub struct Distill {
     pub replaced: f64,
     /// Texts made of two training texts, for each training text: 0.5. Not for pairs, nor where texts are read in windows.
     pub spliced: f64,
-    /// Passes over all of these texts. When not given 1.5; of fewer than 40,000 texts as many as make 2,000 steps of 32, of more than
-    /// 400,000 as many as make 20,000, but not less than a half (of long texts a third of all that); half as many in stages before the last.
+    /// Epochs over all of these texts. Default: 1.5; with fewer than 40,000 texts as many as make 2,000 steps of 32, with more than
+    /// 400,000 as many as make 20,000 but at least half an epoch. Of long texts a third of those steps; half in stages before the last.
     pub epochs: Option<f64>,
     /// The highest learning rate: 2e-4.
     pub learning_rate: f64,

@@ -111,8 +111,8 @@ pub struct Comparison {
     pub largest_export_difference: Option<f64>,
     /// int8 bytes by fp32 bytes.
     pub size_ratio: Option<f64>,
-    /// Regression: how much the int8 model's numbers differ from the fp32 model's, mean square, as a share of the variance of the gold
-    /// numbers, or of the fp32 model's where that is more. None where all gold numbers are the same.
+    /// Regression: mean squared difference of int8's and fp32's numbers, divided by the variance of the gold numbers or of fp32's,
+    /// whichever is greater. `None` if all gold numbers are equal.
     pub apart: Option<f64>,
     /// By label id; empty for regression.
     pub per_class: Vec<ClassComparison>,

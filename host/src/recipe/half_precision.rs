@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 const TEXTS: usize = 256;
 
 /// Packs with an eighth of the matrices in half precision, those that lose most, and with twice as many until the gate accepts.
-/// `folder` is the model before it learned to be rounded: with all of them so, only its embeddings are.
+/// `folder` holds the model before quantization-aware training. If all matrices stay in half precision, only the embeddings are rounded.
 pub(super) fn pack_with_half_precision(
     recipe: &Recipe,
     folder: &Path,

@@ -1,4 +1,4 @@
-//! Quantization-aware training: a model learns to be what it was before its values were rounded to integers.
+//! Quantization-aware training: with all values rounded as on the device, a model learns to give the answers it gave before.
 
 use super::error::RunError;
 use super::progress::Watch;

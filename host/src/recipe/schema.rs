@@ -109,10 +109,10 @@ pub struct TaskOptions {
     /// Longest input in word pieces, special tokens included. When not given 128, or 256 where more than a twentieth of the training
     /// texts are longer.
     pub max_tokens: Option<usize>,
-    /// Longer texts are read in overlapping windows whose logits are averaged, such as `{ overlap = 16, most = 8 }`: tokens that
-    /// two windows share, and how many windows a text has; it is also learned from as so many texts. When not given so, where
-    /// `max_tokens` is not given either and more than a fifth of the training texts are longer than 256, or than the base has positions; else they are cut off. Not for
-    /// pairs.
+    /// Longer texts are read in overlapping windows whose logits are averaged. `{ overlap = 16, most = 8 }`: tokens that two
+    /// neighbouring windows share, and the most windows of a text. In training each window is a text of its own. Default: such
+    /// windows where `max_tokens` is not given either and more than a fifth of the training texts are longer than 256, or than the
+    /// base has positions; otherwise longer texts are cut off. Not for pairs.
     pub windows: Option<TextWindows>,
     /// What chooses checkpoints and what `max_drop` is about. `accuracy`, `macro-f1` or `pearson`, by the task.
     pub metric: Option<Metric>,
@@ -195,9 +195,9 @@ impl Pooler {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Quantize {
-    /// Points (hundredths) of the metric that int8 may lose. When not given 0.5, or for accuracy what one row of dev is where that is
-    /// more; of a model that learned to be rounded, or never does, also what chance shows on so few rows, but not more than 1. Numbers
-    /// may differ by as many hundredths of their variance, and by 5 in any case.
+    /// Points (hundredths of the metric) that int8 may lose. Default: 0.5, or for accuracy one dev row where that is more; after
+    /// quantization-aware training, or with `aware = "never"`, also what chance explains on so few rows, at most 1. Of a regression
+    /// int8's numbers may differ from fp32's by as many hundredths of the variance, and always by 5.
     pub max_drop: Option<f64>,
     /// Points of F1 that each class may lose; no limit when not given.
     pub max_drop_per_class: Option<f64>,
@@ -241,7 +241,7 @@ pub struct Pack {
     /// Licence of the data, likewise.
     #[serde(default = "unstated")]
     pub data_licence: String,
-    /// Messages whose logits the board checks before it activates the bundle: 16.
+    /// Golden messages: `goldcrest-edge verify` computes their logits on the board and compares them bit for bit. Default: 16.
     #[serde(default = "default_golden")]
     pub golden: usize,
     /// Word pieces of the bundle: the single characters and those that the training texts need most; all when not given. No bundle is

@@ -9,8 +9,8 @@ const TEXTS: usize = 4096;
 const PER_CLASS: usize = 64;
 /// Texts a batch.
 const BATCH: usize = 64;
-/// How sure the head is at the start, of what it has reason to be: where it is as sure as it may be, few texts are soon told apart
-/// without that the encoder learns from them. (Measured with 1: 5 points less after training on 100 texts of TREC-6, docs/sizes.md.)
+/// Scale of the initial head, as a share of the scale that fits the texts best. At 1 the head alone soon separates few texts, and the
+/// encoder learns little from them. (Measured with 1: 5 points less after training on 100 texts of TREC-6, docs/sizes.md.)
 pub(super) const INITIAL_CONFIDENCE: f32 = 0.2;
 
 /// A linear layer: weight [labels, width], bias [labels].

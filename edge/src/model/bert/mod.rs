@@ -182,8 +182,8 @@ impl Bert {
         self.run_part(ids, types, 0..ids.len(), scratch, logits, |_, _, _| {});
     }
 
-    /// As [`run`](Bert::run) for the tokens of `own` alone; who has the first one writes the logits. Before each layer
-    /// `gather` gets the layer, the width of a row, and keys and values, those of `own` in place, and brings the others'.
+    /// As [`run`](Bert::run), for the tokens of `own` alone; whoever owns token 0 writes the logits. Before each layer's attention
+    /// `gather(layer, width, keys_and_values)` is called with the rows of `own` filled in, and has to fill in all others.
     pub fn run_part(
         &self,
         ids: &[u32],
