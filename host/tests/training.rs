@@ -77,6 +77,16 @@ fn run_from(
     options: &TrainOptions,
     folder: &Path,
 ) -> Result<(Summary, Classifier), Error> {
+    run_watched(checkpoint, objective, options, folder, &mut |_| ())
+}
+
+fn run_watched(
+    checkpoint: Checkpoint,
+    objective: Option<&dyn Objective>,
+    options: &TrainOptions,
+    folder: &Path,
+    watch: &mut dyn FnMut(Event),
+) -> Result<(Summary, Classifier), Error> {
     let mut model = Classifier::new(checkpoint, 1)?;
     let (train_data, dev) = (data(96, 0), data(40, 1000));
     let supervised = Supervised::new(&train_data, options)?;
@@ -91,7 +101,7 @@ fn run_from(
         folder,
         fingerprint: "test",
     };
-    let summary = train(&mut job, &mut |_: Event| ())?;
+    let summary = train(&mut job, watch)?;
     Ok((summary, model))
 }
 
@@ -114,6 +124,30 @@ fn learns_and_repeats_itself() {
     forget(a.path()).unwrap();
     assert!(!a.path().join("state.safetensors").exists() && !a.path().join("best").exists());
     forget(a.path()).unwrap();
+}
+
+#[test]
+fn a_run_that_is_asked_to_stop_loses_no_step() {
+    let (whole, cut) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    // never saved but for that
+    let options = TrainOptions { save_every: 1e9, ..options() };
+    run(None, &options, whole.path()).unwrap();
+    let mut ask = |event: Event| {
+        if let Event::Step { step: 7, stop, .. } = event {
+            stop.set(true);
+        }
+    };
+    let stopped = run_watched(checkpoint(), None, &options, cut.path(), &mut ask);
+    assert!(matches!(stopped, Err(Error::Interrupted { step: 7, .. })));
+    let mut began = None;
+    let mut watch = |event: Event| {
+        if let Event::Started { done, .. } = event {
+            began = Some(done);
+        }
+    };
+    run_watched(checkpoint(), None, &options, cut.path(), &mut watch).unwrap();
+    assert_eq!(began, Some(7));
+    assert_eq!(weights(whole.path()), weights(cut.path()));
 }
 
 #[test]

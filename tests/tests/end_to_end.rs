@@ -1,6 +1,7 @@
 //! From a CSV to labels, with the two binaries as a user calls them, and what must survive on the way.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -197,6 +198,18 @@ fn a_killed_run_continues_to_the_same_weights() {
         killed += usize::from(child.wait().unwrap().signal() == Some(9) && state.exists());
     }
     report(&format!("killed {killed} times after a training state was saved"));
+    // a signal to end leaves the step at hand saved, and says so
+    let mut child = goldcrest_run(&recipe).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    thread::sleep(Duration::from_millis(100));
+    assert!(Command::new("kill").arg("-INT").arg(child.id().to_string()).status().unwrap().success());
+    let mut errors = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    match child.wait().unwrap().code() {
+        Some(130) if errors.contains("the same command continues") => {
+            report("interrupted while it was trained")
+        }
+        code => report(&format!("interrupted elsewhere: {code:?}")),
+    }
     assert!(killed > 0, "no kill met a saved training state");
     run_ok(&mut goldcrest_run(&recipe), b"", 5 * MINUTE);
     let got = digests(&folder);

@@ -13,6 +13,7 @@ mod compare;
 mod data_args;
 mod export;
 mod inspect;
+mod interrupt;
 mod pack;
 mod predict;
 mod progress;
@@ -22,7 +23,8 @@ mod sweep;
 
 use clap::{Parser, Subcommand};
 use goldcrest::bert::{Checkpoint, Config, Reads, TextWindows};
-use goldcrest::recipe::Until;
+use goldcrest::recipe::{RunError, Until};
+use goldcrest::train;
 use goldcrest_edge::tokenizer::capacity::MAX_TOKENS;
 use goldcrest_edge::told_once;
 use std::io::Read;
@@ -32,7 +34,7 @@ use std::process::ExitCode;
 /// From labelled texts to one small file that classifies text on a board: fine-tune, distil, quantize, export, pack,
 /// prove.
 ///
-/// Exit codes: 0 done, 1 failed, 2 wrong usage.
+/// Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted: the same command continues.
 #[derive(Parser)]
 #[command(name = "goldcrest", version, after_help = EXAMPLES)]
 struct Cli {
@@ -106,9 +108,20 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("goldcrest: {}", told_once(error.as_ref()));
-            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+            ExitCode::from(match () {
+                () if error.is::<Usage>() => 2,
+                () if is_interrupted(&error) => INTERRUPTED,
+                () => 1,
+            })
         }
     }
+}
+
+/// The exit code after a signal, as shells have it: 128 and SIGINT.
+const INTERRUPTED: u8 = 130;
+
+fn is_interrupted(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(RunError::Train(train::Error::Interrupted { .. })))
 }
 
 /// Whoever reads our output has seen enough, as in `goldcrest predict … | head`.

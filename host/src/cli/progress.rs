@@ -1,3 +1,4 @@
+use super::interrupt::Interrupt;
 use goldcrest::recipe::Progress;
 use goldcrest::train::Event;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -11,15 +12,25 @@ pub struct Display {
     loss: f32,
     /// Of the training at hand.
     steps: u64,
+    interrupt: Interrupt,
 }
 
 impl Display {
-    pub fn new(quiet: bool) -> Self {
+    pub fn new(quiet: bool) -> std::io::Result<Self> {
         let terminal = std::io::stderr().is_terminal() && !quiet;
-        Self { quiet, terminal, bar: ProgressBar::hidden(), loss: f32::NAN, steps: 0 }
+        let (bar, interrupt) = (ProgressBar::hidden(), Interrupt::on_signals()?);
+        Ok(Self { quiet, terminal, bar, loss: f32::NAN, steps: 0, interrupt })
     }
 
     pub fn show(&mut self, progress: Progress) {
+        let training = matches!(progress, Progress::Training(_));
+        self.interrupt.training(training);
+        if !training && self.interrupt.requested() {
+            // it came when the last step of a training was over
+            self.finish();
+            eprintln!("goldcrest: interrupted; the same command continues");
+            std::process::exit(super::INTERRUPTED.into());
+        }
         match progress {
             Progress::Step { name, reused } => {
                 self.finish();
@@ -42,7 +53,8 @@ impl Display {
                 self.steps = steps;
                 self.start(steps, done, "steps");
             }
-            Progress::Training(Event::Step { step, loss }) => {
+            Progress::Training(Event::Step { step, loss, stop }) => {
+                stop.set(self.interrupt.requested());
                 self.loss = if self.loss.is_nan() { loss } else { 0.98 * self.loss + 0.02 * loss };
                 self.bar.set_position(step);
                 self.bar.set_message(format!("loss {:.4}", self.loss));

@@ -73,7 +73,7 @@ struct Texts {
 pub fn run(args: &Args, until: Until) -> anyhow::Result<()> {
     let recipe = recipe(args, until)?;
     super::use_threads(recipe.train.threads);
-    let mut display = Display::new(args.quiet);
+    let mut display = Display::new(args.quiet)?;
     let finished = goldcrest::recipe::run(&recipe, until, &mut |p| display.show(p))?;
     if args.json { show_json(&finished) } else { show_text(&recipe, &finished) }
 }

@@ -44,7 +44,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
     let recipes = args.recipes.iter().map(|path| Recipe::load(path)).collect::<Result<Vec<_>, _>>()?;
     super::use_threads(recipes[0].train.threads);
-    let mut display = Display::new(args.quiet);
+    let mut display = Display::new(args.quiet)?;
     let mut rows: Vec<Row> = Vec::new();
     let mut series = Vec::new();
     for (recipe, path) in recipes.iter().zip(&args.recipes) {

@@ -30,6 +30,14 @@ pub enum Error {
         /// The loss.
         loss: f32,
     },
+    /// The watcher asked for it.
+    #[error("interrupted after step {step} of {steps}; the same command continues there")]
+    Interrupted {
+        /// Updates made.
+        step: u64,
+        /// Of so many.
+        steps: u64,
+    },
     /// Class weights that name no label.
     #[error("train.class_weights names {0:?}, which is no label of the data")]
     ClassWeight(String),

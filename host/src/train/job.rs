@@ -7,6 +7,7 @@ use crate::bert::{Classifier, Gradients, Mode, Tape};
 use crate::data::{Task, batches};
 use crate::metrics::{self, Metric, Metrics};
 use serde::{Deserialize, Serialize};
+use std::cell::Cell;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -55,6 +56,8 @@ pub enum Event<'a> {
         step: u64,
         /// Its loss.
         loss: f32,
+        /// Set, training saves its state and ends with [`Error::Interrupted`].
+        stop: &'a Cell<bool>,
     },
     /// The dev set was measured.
     Evaluated {
@@ -129,6 +132,7 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
     let least = Duration::try_from_secs_f64(options.save_every).unwrap_or(Duration::MAX);
     let (mut saved, mut save_every) = (Instant::now(), least);
     let mut epoch: Option<(u64, Vec<Vec<u32>>)> = None;
+    let interrupted = Cell::new(false);
     let stop = |at: &Position| at.step >= steps || options.patience.is_some_and(|p| at.since_best >= p);
 
     // what training starts from counts too: a student that learns once more never gets worse
@@ -148,7 +152,7 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
         at.loss_sum += f64::from(loss);
         at.loss_count += 1;
         at.seconds = before + began.elapsed().as_secs_f64();
-        watch(Event::Step { step: at.step, loss });
+        watch(Event::Step { step: at.step, loss, stop: &interrupted });
         if at.step % LOG_EVERY == 0 {
             let rate = highest * schedule(options, at.step - 1, steps);
             log.write(serde_json::json!({
@@ -160,9 +164,12 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
         if at.step % eval_every == 0 || at.step == steps {
             evaluate(job, &mut memory, &mut at, &mut log, watch)?;
         }
-        if saved.elapsed() > save_every && !stop(&at) {
+        if (saved.elapsed() > save_every || interrupted.get()) && !stop(&at) {
             let start = Instant::now();
             state::save(&state_file, job.model, &memory, &at)?;
+            if interrupted.get() {
+                return Err(Error::Interrupted { step: at.step, steps });
+            }
             (saved, save_every) = (Instant::now(), least.max(start.elapsed() * SAVE_SHARE));
         }
     }
