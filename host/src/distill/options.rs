@@ -45,8 +45,8 @@ pub struct Distill {
     pub replaced: f64,
     /// Texts made of two training texts, for each training text: 0.5. Not for pairs, nor where texts are read in windows.
     pub spliced: f64,
-    /// Epochs over all of these texts. Default: 1.5; with fewer than 40,000 texts as many as make 2,000 steps of 32, with more than
-    /// 400,000 as many as make 20,000 but at least half an epoch. Of long texts a third of those steps; half in stages before the last.
+    /// Epochs over all of these texts. Default: 1.5, but at least 64,000 texts are read (in 30 epochs at most), and no more than 640,000
+    /// (in half an epoch at least). Of long texts 20,000 and 200,000; half in stages before the last.
     pub epochs: Option<f64>,
     /// The highest learning rate: 2e-4.
     pub learning_rate: f64,

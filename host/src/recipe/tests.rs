@@ -243,3 +243,29 @@ fn of_few_rows_a_drop_has_to_be_more_than_chance_before_a_bundle_grows() {
     let said = Quantize { max_drop: Some(0.1), ..default() };
     assert_eq!(limit(300, 2, true, said), 0.1);
 }
+
+/// The tables of `docs/recipes.md` name every key, each once, and no other; its example is a recipe.
+#[test]
+fn the_reference_names_every_key() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/recipes.md");
+    let text = std::fs::read_to_string(file).unwrap();
+    let example = text.split("```").nth(1).and_then(|block| block.strip_prefix("toml\n")).unwrap();
+    // the name of a data file's bundle is its own; an example without one would not be a recipe
+    parse(&example.replace("data_licence", "name = \"x\"\ndata_licence")).unwrap();
+
+    let quoted = |text: &str| text.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    for section in text.split("\n## ").skip(1) {
+        let heading = section.lines().next().unwrap();
+        let rows = section.lines().filter(|line| line.starts_with("| `"));
+        let mut documented: Vec<String> =
+            rows.flat_map(|row| quoted(row.split('|').nth(1).unwrap())).collect();
+        let Some(table) = quoted(heading).pop() else { continue };
+        // what is accepted stands in the message about what is not
+        let error = parse(&format!("{table}\nzzz = 1\n")).unwrap_err().to_string();
+        let (_, accepted) = error.split_once("expected one of").unwrap_or_else(|| panic!("{table}: {error}"));
+        let mut accepted = quoted(accepted);
+        accepted.sort();
+        documented.sort();
+        assert_eq!(documented, accepted, "{table}");
+    }
+}

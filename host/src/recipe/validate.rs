@@ -271,7 +271,7 @@ impl Pack {
         ensure(
             name,
             "pack.name",
-            "has to be letters, digits, `-`, `_` and `.`, and to start with one of the first three",
+            "has to be letters, digits, `-`, `_` and `.`, and to start with a letter, a digit or `_`",
         )?;
         // MAJOR.MINOR.PATCH, then what a pre-release or build adds
         let core = self.version.split(['-', '+']).next().unwrap_or_default();

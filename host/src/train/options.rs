@@ -34,7 +34,8 @@ pub enum ClassWeights {
 pub enum WeightRule {
     /// All 1.
     None,
-    /// Inverse to how often a class occurs; 1 on average over the examples.
+    /// Inverse to how often a class occurs; 1 on average over the examples. Of several labels: what has one counts as much as all
+    /// that lack it, but no less than they do.
     Balanced,
 }
 
@@ -47,7 +48,7 @@ pub struct TrainOptions {
     pub epochs: Option<f64>,
     /// Examples a step: 32.
     pub batch_size: usize,
-    /// Steps' worth of batches summed before the weights move: 1.
+    /// Batches whose gradients are averaged before the weights move: 1.
     pub accumulate: usize,
     /// The highest. When not given see [`learning_rate`](TrainOptions::learning_rate).
     pub learning_rate: Option<f64>,
