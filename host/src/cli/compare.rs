@@ -1,6 +1,7 @@
 use super::data_args::DataArgs;
 use goldcrest::data::{Dataset, Labels, Task};
 use goldcrest::evaluate::{Comparison, Gate, Inputs, run_bundle};
+use goldcrest::metrics::Metric;
 use goldcrest_edge::bundle::{Bundle, map};
 use std::path::{Path, PathBuf};
 
@@ -19,6 +20,9 @@ pub struct Args {
     /// Fail when int8 loses more points of F1 in any class
     #[arg(long, value_parser = super::points)]
     max_drop_per_class: Option<f64>,
+    /// The main figure, such as macro-f1 [default: that which the int8 bundle was measured by]
+    #[arg(long, value_parser = metric)]
+    metric: Option<Metric>,
     /// Print Markdown
     #[arg(long, conflicts_with = "json")]
     markdown: bool,
@@ -47,7 +51,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let (fp32, int8) = (measure(&args.fp32)?, measure(&args.int8)?);
     let comparison = Comparison::new(&Inputs {
         data: &data,
-        metric: None,
+        metric: args.metric.or_else(|| metric(&manifest.measured.first()?.metric).ok()),
         fp32: fp32.outputs(),
         int8: int8.outputs(),
         host: None,
@@ -58,6 +62,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let shown = show(args, &comparison);
     verdict?;
     shown
+}
+
+/// A value of clap.
+fn metric(text: &str) -> Result<Metric, String> {
+    serde_json::from_value(text.into()).map_err(|_| "it is no figure, such as accuracy or macro-f1".into())
 }
 
 fn show(args: &Args, comparison: &Comparison) -> anyhow::Result<()> {

@@ -348,10 +348,33 @@ impl Dataset {
         if !missing.is_empty() {
             warnings.push(Warning::Missing { labels: missing });
         }
+        warnings.extend(self.made_of_others());
+        for file in &self.files {
+            let separator = file.resolved.label_separator.clone();
+            let several =
+                |example: &Example| matches!(&example.target, Target::Classes(labels) if labels.len() > 1);
+            if let Some(separator) = separator.filter(|_| !self.examples.iter().any(several)) {
+                warnings.push(Warning::NoSeparator { separator, path: file.path.clone() });
+                break;
+            }
+        }
         if self.labels.len() * 2 > self.len() {
             warnings.push(Warning::ManyLabels { labels: self.labels.len(), rows: self.len() });
         }
         warnings
+    }
+
+    /// Labels that are several others, with a sign between them.
+    fn made_of_others(&self) -> Option<Warning> {
+        let names = self.labels.names();
+        let parts = |name: &String| -> Option<Vec<String>> {
+            let parts: Vec<String> =
+                name.split([',', ';', '|', '/']).map(|part| part.trim().to_owned()).collect();
+            (parts.len() > 1 && parts.iter().all(|part| names.contains(part))).then_some(parts)
+        };
+        let mut made = names.iter().filter_map(|name| Some((name.clone(), parts(name)?)));
+        let (label, parts) = made.next()?;
+        Some(Warning::Parts { count: 1 + made.count(), label, parts })
     }
 
     /// Labels that may be quantities, where nobody said that they are labels.

@@ -63,6 +63,12 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
         column(columns.text),
         columns.pair.map(|pair| format!(", pair {}", column(pair))).unwrap_or_default(),
         labels_shown(&columns.label.map(|index| column(*index))),
+    ) + &detect::unused(
+        (0..names.len())
+            .filter(|i| {
+                *i != columns.text && Some(*i) != columns.pair && !columns.label.columns().contains(i)
+            })
+            .map(column),
     );
     // for other files of its kind: their columns may stand in another order
     let position = |index: usize| match names[index].trim() {
@@ -288,7 +294,12 @@ fn has_header(source: &Source, records: &[Record]) -> Result<bool, DataError> {
                     false if source.unlabelled => ("no known column name in the first row", "text"),
                     false => ("no known column name in the first row", "text label"),
                 };
-            let problem = format!("{problem}: {}", fields.join(", "));
+            let hint = if option == "text label" {
+                "; where it is data, give positions: --text 1 --label 2"
+            } else {
+                ""
+            };
+            let problem = format!("{problem}: {}{hint}", fields.join(", "));
             Err(DataError::Ambiguous { path: source.path.clone(), problem, option })
         }
     }

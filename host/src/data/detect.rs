@@ -22,9 +22,42 @@ const LABEL: [&str; 7] = ["label", "labels", "score", "intent", "class", "catego
 
 /// Names that mean them where none of those is there. After these, names that end with one of the words above, as `comment_text`
 /// and `reviewText` do; of a label also those that begin with `is`.
-const TEXT_ELSE: [&str; 11] =
-    ["content", "comment", "tweet", "body", "post", "sms", "headline", "title", "excerpt", "essay", "utt"];
-const LABEL_ELSE: [&str; 6] = ["target", "emotion", "topic", "type", "tag", "rating"];
+const TEXT_ELSE: [&str; 16] = [
+    "content",
+    "comment",
+    "tweet",
+    "body",
+    "post",
+    "sms",
+    "excerpt",
+    "essay",
+    "utt",
+    "description",
+    "nachricht",
+    "beschreibung",
+    "kommentar",
+    "texto",
+    "texte",
+    "mensaje",
+];
+const LABEL_ELSE: [&str; 14] = [
+    "target",
+    "emotion",
+    "topic",
+    "type",
+    "tag",
+    "tags",
+    "rating",
+    "stars",
+    "kategorie",
+    "klasse",
+    "thema",
+    "categoria",
+    "categoría",
+    "catégorie",
+];
+/// Names of texts that are there beside others.
+const TITLE: [&str; 2] = ["title", "headline"];
 
 /// Names of columns that are neither.
 const ID: [&str; 4] = ["id", "idx", "index", "qid"];
@@ -141,7 +174,7 @@ fn pairs(names: &[&str]) -> Vec<(usize, usize)> {
 /// Whether a first row is a header, by its names: one that hardly means anything else, or two that might.
 pub(super) fn is_header<'a>(fields: impl Iterator<Item = &'a str> + Clone) -> bool {
     let else_known = |name: &str| {
-        TEXT_ELSE.iter().chain(&LABEL_ELSE).chain(&ID).any(|known| same(name, known))
+        TEXT_ELSE.iter().chain(&LABEL_ELSE).chain(&TITLE).chain(&ID).any(|known| same(name, known))
             || text_by_words(name)
             || label_by_words(name)
     };
@@ -170,7 +203,7 @@ pub(super) fn columns(
     let find = |column: &Column| {
         let index = match column {
             Column::Position(position) => position.checked_sub(1).filter(|&index| index < names.len()),
-            Column::Name(name) => names.iter().position(|other| other.trim() == name.trim()),
+            Column::Name(name) => by_name(names, name),
         };
         index.ok_or_else(|| missing(column))
     };
@@ -206,6 +239,31 @@ pub(super) fn columns(
         (None, None) => texts(source, names, label.columns())?,
     };
     Ok(Columns { text, pair, label: if source.unlabelled { LabelColumns::One(text) } else { label } })
+}
+
+/// The column of that name, or the only one whose name is that but for its case.
+pub(super) fn by_name<N: AsRef<str>>(names: &[N], name: &str) -> Option<usize> {
+    let name = name.trim();
+    let exact = names.iter().position(|other| other.as_ref().trim() == name);
+    exact.or_else(|| {
+        let small = name.to_lowercase();
+        let mut alike = (0..names.len()).filter(|i| names[*i].as_ref().trim().to_lowercase() == small);
+        alike.next().filter(|_| alike.next().is_none())
+    })
+}
+
+/// What is said of columns that are not read; nothing where there are none.
+pub(super) fn unused(names: impl Iterator<Item = String>) -> String {
+    const SHOWN: usize = 6;
+    let names: Vec<String> = names.collect();
+    let more = names.len().saturating_sub(SHOWN);
+    match &names[..names.len() - more] {
+        [] => String::new(),
+        shown => {
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("; not used: {}{more}", shown.join(", "))
+        }
+    }
 }
 
 /// The columns of a table of two without known names, and whether the first row names them, by the rows alone: labels are
@@ -269,7 +327,7 @@ fn texts(source: &Source, names: &[&str], labels: &[usize]) -> Result<(usize, Op
     let in_pair = |index: &usize| pairs.iter().any(|(a, b)| a == index || b == index);
     let free = |index: &usize| !labels.contains(index) && !in_pair(index);
     let mut singles: Vec<usize> =
-        known_first(names, [&TEXT, &TEXT_ELSE], text_by_words).into_iter().filter(free).collect();
+        known_first(names, [&TEXT, &TEXT_ELSE, &TITLE], text_by_words).into_iter().filter(free).collect();
     if singles.is_empty() && pairs.is_empty() {
         singles.extend(labels.first().and_then(|label| the_other(names, *label)));
     }
@@ -286,7 +344,7 @@ fn texts(source: &Source, names: &[&str], labels: &[usize]) -> Result<(usize, Op
 
 /// The columns that could be the label, by their names alone.
 fn labels(names: &[&str]) -> Vec<usize> {
-    let labels = known_first(names, [&LABEL, &LABEL_ELSE], label_by_words);
+    let labels = known_first(names, [&LABEL, &LABEL_ELSE, &[]], label_by_words);
     match (known(names, &TEXT).as_slice(), pairs(names).as_slice()) {
         _ if !labels.is_empty() => labels,
         (&[text], _) if names.len() == 2 => the_other(names, text).into_iter().collect(),
@@ -318,7 +376,7 @@ fn is_id(name: &str) -> bool {
 }
 
 /// The indices of the names that are in the first list that has any of them, or else that `by_words` says are.
-fn known_first(names: &[&str], lists: [&[&str]; 2], by_words: impl Fn(&str) -> bool) -> Vec<usize> {
+fn known_first(names: &[&str], lists: [&[&str]; 3], by_words: impl Fn(&str) -> bool) -> Vec<usize> {
     let by_words = || (0..names.len()).filter(|index| by_words(names[*index])).collect();
     let found = lists.into_iter().map(|list| known(names, list)).find(|found| !found.is_empty());
     found.unwrap_or_else(by_words)

@@ -3,18 +3,37 @@ use std::path::Path;
 
 use super::{DataError, Place};
 
-/// A file's text, without a byte order mark.
+/// A file's text, without a byte order mark: UTF-8, or UTF-16 that says so by its mark.
 pub(super) fn read(path: &Path) -> Result<String, DataError> {
     let bytes = fs::read(path).map_err(|source| DataError::Read { path: path.to_owned(), source })?;
     decode(bytes, path)
 }
 
+/// What other files than texts begin with, and what to do with one.
+const OTHERS: [(&[u8], &str); 3] = [
+    (
+        b"PK\x03\x04",
+        "it is a zip archive, as workbooks of Excel and LibreOffice are: save the sheet as CSV (UTF-8)",
+    ),
+    (b"\x1f\x8b", "it is compressed: unpack it with `gunzip`"),
+    (b"PAR1", "it is Parquet: convert it to CSV or JSON Lines"),
+];
+
 fn decode(mut bytes: Vec<u8>, path: &Path) -> Result<String, DataError> {
+    if let Some((_, hint)) = OTHERS.iter().find(|(start, _)| bytes.starts_with(start)) {
+        return Err(DataError::Encoding { at: place(path, &bytes, 0), byte: 0, hint: (*hint).to_owned() });
+    }
+    if let Some(text) = marked_utf16(&bytes) {
+        return text.map_err(|byte| {
+            let hint = "the file is UTF-16, and there half a character".to_owned();
+            DataError::Encoding { at: place(path, &bytes, byte), byte, hint }
+        });
+    }
     let mark = if bytes.starts_with(&[0xef, 0xbb, 0xbf]) { 3 } else { 0 };
     bytes.drain(..mark);
     // UTF-16 without a mark is valid UTF-8 as long as it is ASCII, with a NUL at every other byte
-    if let Some(byte) = utf16(&bytes) {
-        let hint = "it looks like UTF-16; convert it with `iconv -f UTF-16 -t UTF-8`".to_owned();
+    if let Some(byte) = unmarked_utf16(&bytes) {
+        let hint = "it looks like UTF-16; convert it with `iconv -f UTF-16LE -t UTF-8`".to_owned();
         return Err(DataError::Encoding { at: place(path, &bytes, byte), byte: mark + byte, hint });
     }
     String::from_utf8(bytes).map_err(|error| {
@@ -37,11 +56,27 @@ fn place(path: &Path, bytes: &[u8], byte: usize) -> Place {
     Place { path: path.to_owned(), line: lines as u32 + 1 }
 }
 
-/// The first byte that shows UTF-16: its mark, or a NUL when a third of the beginning is NUL.
-fn utf16(bytes: &[u8]) -> Option<usize> {
-    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Some(0);
+/// UTF-16 behind its byte order mark, as Excel saves "Unicode text": the text, or where it is none.
+fn marked_utf16(bytes: &[u8]) -> Option<Result<String, usize>> {
+    let unit: fn([u8; 2]) -> u16 = match bytes {
+        [0xff, 0xfe, ..] => u16::from_le_bytes,
+        [0xfe, 0xff, ..] => u16::from_be_bytes,
+        _ => return None,
+    };
+    let (units, rest) = bytes[2..].as_chunks();
+    let mut text = String::with_capacity(units.len());
+    for c in char::decode_utf16(units.iter().copied().map(unit)) {
+        match c {
+            Ok(c) => text.push(c),
+            // those before it took two bytes, or four
+            Err(_) => return Some(Err(2 + 2 * text.encode_utf16().count())),
+        }
     }
+    Some(if rest.is_empty() { Ok(text) } else { Err(bytes.len() - 1) })
+}
+
+/// The first NUL where a third of the beginning is NUL.
+fn unmarked_utf16(bytes: &[u8]) -> Option<usize> {
     let start = &bytes[..bytes.len().min(1024)];
     let nuls = start.iter().filter(|&&b| b == 0).count();
     (nuls * 3 > start.len()).then(|| start.iter().position(|&b| b == 0).unwrap_or(0))

@@ -48,8 +48,8 @@ pub enum DataError {
     NoPrefix { at: Place },
     #[error("{at}: `{found}` in column `{column}`, which says whether a label holds: 1 or 0, true or false")]
     NotBinary { at: Place, column: String, found: String },
-    #[error("{at}: the text is empty; remove the row or fill it in")]
-    EmptyText { at: Place },
+    #[error("{at}: the text is empty{}; remove such rows or fill them in", and_more(*.more))]
+    EmptyText { at: Place, more: usize },
     #[error(
         "{at}: the label is empty; fill it in, or remove the row; where classes may be several or none in a row, --label-separator (`label_separator` in a recipe) says what is between them"
     )]
@@ -143,6 +143,10 @@ pub enum Warning {
     Missing { labels: Vec<String> },
     /// Single labels that are all whole numbers, and many.
     Quantities { labels: usize },
+    /// Labels that are made of others.
+    Parts { count: usize, label: String, parts: Vec<String> },
+    /// What separates labels is in none of them.
+    NoSeparator { separator: String, path: PathBuf },
     /// Labels of the task without a row.
     Absent { labels: Vec<String>, path: PathBuf },
 }
@@ -172,6 +176,16 @@ impl fmt::Display for Warning {
             Warning::Missing { labels } => {
                 write!(f, "{} are labels like any other: are these rows without one?", quoted(labels))
             }
+            Warning::Parts { count, label, parts } => {
+                let parts = quoted(parts);
+                write!(
+                    f,
+                    "{count} labels are made of others, such as `{label}` of {parts}: has a row several? (--label-separator)"
+                )
+            }
+            Warning::NoSeparator { separator, path } => {
+                write!(f, "{}: no row has `{separator}` between labels (label_separator)", path.display())
+            }
             Warning::Quantities { labels } => {
                 write!(
                     f,
@@ -182,5 +196,14 @@ impl fmt::Display for Warning {
                 write!(f, "{}: no row of {}", path.display(), quoted(labels))
             }
         }
+    }
+}
+
+/// How many rows are like the one that is named.
+fn and_more(rows: usize) -> String {
+    match rows {
+        0 => String::new(),
+        1 => ", and that of 1 more row".to_owned(),
+        rows => format!(", and those of {rows} more rows"),
     }
 }

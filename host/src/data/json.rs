@@ -131,6 +131,8 @@ struct Keys {
     text: String,
     pair: Option<String>,
     label: LabelColumns<String>,
+    /// Those of the first object that are none of these.
+    unused: Vec<String>,
 }
 
 impl Keys {
@@ -161,7 +163,16 @@ impl Keys {
             };
             let columns = detect::columns(source, names, binary, missing)?;
             let name = |index: usize| names[index].to_owned();
+            let used = |name: &&String| {
+                let index = names.iter().position(|other| other == name);
+                let used = [Some(columns.text), columns.pair]
+                    .into_iter()
+                    .flatten()
+                    .chain(columns.label.columns().iter().copied());
+                index.is_some_and(|index| used.into_iter().any(|used| used == index))
+            };
             Ok(Keys {
+                unused: first.keys().filter(|name| !used(name)).cloned().collect(),
                 text: name(columns.text),
                 pair: columns.pair.map(name),
                 label: columns.label.map(|index| name(*index)),
@@ -178,7 +189,8 @@ impl Keys {
     fn reading(&self) -> String {
         let pair = self.pair.as_ref().map(|pair| format!(", pair `{pair}`")).unwrap_or_default();
         let labels = labels_shown(&self.label.map(|label| format!("`{label}`")));
-        format!("jsonl, text `{}`{pair}, {labels}", self.text)
+        let unused = detect::unused(self.unused.iter().map(|key| format!("`{key}`")));
+        format!("jsonl, text `{}`{pair}, {labels}{unused}", self.text)
     }
 }
 

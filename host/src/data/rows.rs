@@ -49,10 +49,12 @@ pub(super) fn read(source: &Source) -> Result<Rows, DataError> {
         Format::FastText => fasttext(source, &content)?,
         Format::Csv | Format::Tsv | Format::Auto => delimited::read(source, &content, format)?,
     };
+    let without_text = |row: &&Row| is_blank(&row.text) || row.pair.as_deref().is_some_and(is_blank);
+    let mut empty = rows.rows.iter().filter(without_text).map(|row| row.line);
+    if let Some(line) = empty.next() {
+        return Err(DataError::EmptyText { at: at(source, line), more: empty.count() });
+    }
     for row in &mut rows.rows {
-        if is_blank(&row.text) || row.pair.as_deref().is_some_and(is_blank) {
-            return Err(DataError::EmptyText { at: at(source, row.line) });
-        }
         if let (Cell::One(label), Some(separator)) = (&row.label, &source.label_separator) {
             let names = label.split(separator.as_str()).filter(|name| !is_blank(name)).map(str::to_owned);
             row.label = Cell::Many(names.collect());

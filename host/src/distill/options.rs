@@ -48,8 +48,8 @@ pub struct Distill {
     /// Epochs over all of these texts. Default: 1.5, but at least 64,000 texts are read (in 30 epochs at most), and no more than 640,000
     /// (in half an epoch at least). Of long texts 20,000 and 200,000; half in stages before the last.
     pub epochs: Option<f64>,
-    /// The highest learning rate: 2e-4.
-    pub learning_rate: f64,
+    /// The highest learning rate. Default: that of `[train]` for a model of that size.
+    pub learning_rate: Option<f64>,
     /// Softens both distributions: 2.
     pub temperature: f64,
     /// Share of the loss on the gold labels, the rest on the teacher's: 0.1.
@@ -91,7 +91,7 @@ impl Default for Distill {
             replaced: 1.0,
             spliced: 0.5,
             epochs: None,
-            learning_rate: 2e-4,
+            learning_rate: None,
             temperature: 2.0,
             alpha_hard: 0.1,
             cls_weight: None,
@@ -198,7 +198,7 @@ impl Distill {
         let enough = usual * if last { 1.0 } else { 0.5 };
         TrainOptions {
             epochs: stage.epochs.or(self.epochs).or(Some(enough)),
-            learning_rate: stage.learning_rate.or(Some(self.learning_rate)),
+            learning_rate: stage.learning_rate.or(self.learning_rate),
             batch_size: self.batch_size.unwrap_or(train.batch_size),
             eval_every: stage.eval_every.or(self.eval_every).or(train.eval_every),
             patience: self.patience.or(train.patience),

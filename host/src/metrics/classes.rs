@@ -160,7 +160,8 @@ impl MultiLabel {
         (rows > 0).then(|| MultiLabel {
             rows,
             micro_f1: all.f1(),
-            macro_f1: macro_f1(&counts),
+            // all of them, as scikit-learn has it where several may be right
+            macro_f1: ratio(counts.iter().map(|class| class.f1()).sum(), counts.len() as f64),
             weighted_f1: weighted_f1(&counts),
             subset_accuracy: whole as f64 / rows as f64,
             per_class: counts.into_iter().map(Counts::scores).collect(),

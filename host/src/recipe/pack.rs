@@ -11,7 +11,6 @@ use crate::evaluate::{
     BundleRun, Comparison, Gate, Inputs, Outputs, describe_decision, fit_decision, run_bundle, run_texts,
 };
 use crate::export;
-use crate::metrics::Metric;
 use crate::quantize::{self, Bits};
 use crate::train::{self, Encoded};
 use goldcrest_edge::bundle::{Licence, Manifest, Measured};
@@ -130,15 +129,22 @@ pub(super) fn pack(
 }
 
 impl Quantize {
-    /// Points that int8 may lose: as the recipe says, or half a point, or of accuracy one row. `rounded` models have learned to be
-    /// so, and of them a drop has to be more than chance: on 300 rows two say nothing, and would cost a bundle twice as slow.
+    /// Points that int8 may lose: as the recipe says, or half a point, or what one row more that is wrong comes to. `rounded`
+    /// models have learned to be so, and of them a drop has to be more than chance: on 300 rows two say nothing, and would cost a
+    /// bundle twice as slow.
     pub(super) fn max_drop(&self, found: &Comparison, rounded: bool) -> f64 {
+        let last = rounded || self.aware == Aware::Never;
         // a drop beyond it is seen by chance once in twenty times: of a normal distribution's 95 % interval both ends are 1.96
         // deviations away, one end of its 90 % interval 1.645
         let by_chance = (found.interval.high - found.interval.low) / 2.0 * (1.645 / 1.96);
-        let one_row = if found.metric == Metric::Accuracy { 100.0 / found.rows.max(1) as f64 } else { 0.0 };
-        let by_chance = if rounded || self.aware == Aware::Never { by_chance.min(1.0) } else { 0.0 };
-        self.max_drop.unwrap_or(one_row.max(by_chance).max(0.5))
+        let by_chance = if last { by_chance.min(1.0) } else { 0.0 };
+        // of a class of three rows one is many points of macro-F1
+        let rows = if last { 2 } else { 1 };
+        let of_rows = match &found.mcnemar {
+            Some(test) if test.only_fp32 <= rows => -found.delta,
+            _ => 0.0,
+        };
+        self.max_drop.unwrap_or(of_rows.max(by_chance).max(0.5))
     }
 }
 

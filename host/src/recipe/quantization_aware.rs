@@ -2,13 +2,16 @@
 
 use super::error::RunError;
 use super::progress::Watch;
-use super::step::{fingerprint, fit, json, once};
+use super::step::{fingerprint, fit, json, once, restore_dropout};
 use super::{Recipe, base, prepare::Prepared};
 use crate::bert::{Checkpoint, Classifier, Rounding};
 use crate::distill::FromTeacher;
 use crate::quantize::Bits;
 use crate::train::{self, ClassWeights, Encoded, Supervised, TrainOptions, WeightRule};
 use std::path::{Path, PathBuf};
+
+/// In fewer steps a model does not learn to be rounded.
+const LEAST_STEPS: usize = 100;
 
 /// Trains the model of `folder` with every value rounded as on the device, on its own answers before that and on the gold
 /// labels; the best checkpoint by the rounded model's dev figure is kept.
@@ -23,9 +26,15 @@ pub(super) fn quantization_aware(
     let teaching = recipe.distill.clone().unwrap_or_default();
     let weights =
         (teaching.alpha_hard, teaching.temperature, teaching.cls_weight(), teaching.relation_weight);
+    let config = Checkpoint::load(folder)?.config;
+    let usual_rate = || (TrainOptions::default().learning_rate(&config) / 4.0).min(5e-5);
+    let usual_epochs = || {
+        let enough = (LEAST_STEPS * recipe.train.batch_size) as f64 / prepared.train.len().max(1) as f64;
+        enough.clamp(1.0, 30.0)
+    };
     let options = TrainOptions {
-        epochs: Some(recipe.quantize.epochs),
-        learning_rate: Some(recipe.quantize.learning_rate),
+        epochs: Some(recipe.quantize.epochs.unwrap_or_else(usual_epochs)),
+        learning_rate: Some(recipe.quantize.learning_rate.unwrap_or_else(usual_rate)),
         layer_decay: 1.0,
         label_smoothing: 0.0,
         focal: 0.0,
@@ -49,6 +58,7 @@ pub(super) fn quantization_aware(
     ]);
     once("quantization-aware training", &output, &print, watch, |watch| {
         let mut checkpoint = Checkpoint::load(folder)?;
+        let before = checkpoint.config.clone();
         checkpoint.config.set_dropout(0.0);
         let mut model = Classifier::new(checkpoint, 0)?;
         let train = Encoded::new(prepared.train.clone(), model.tokenizer(), prepared.reads.max_tokens)?;
@@ -62,7 +72,18 @@ pub(super) fn quantization_aware(
             options: &teaching,
             teacher: None,
         };
-        fit(&mut model, [&train, &dev], prepared.criterion, &options, &objective, &output, &print, watch)
+        let summary = fit(
+            &mut model,
+            [&train, &dev],
+            prepared.criterion,
+            &options,
+            &objective,
+            &output,
+            &print,
+            watch,
+        )?;
+        restore_dropout(&output, &before)?;
+        Ok(summary)
     })?;
     Ok(output)
 }

@@ -207,10 +207,10 @@ pub struct Quantize {
     /// Whether the matrices that lose most stay in half precision where that did not help either; not where it is `never` done:
     /// true.
     pub wider: bool,
-    /// Passes over the training texts for learning to be rounded: 1.
-    pub epochs: f64,
-    /// The highest learning rate for that: 5e-5.
-    pub learning_rate: f64,
+    /// Epochs of quantization-aware training over the training texts. Default: 1, or as many as make 100 steps (30 at most).
+    pub epochs: Option<f64>,
+    /// The highest learning rate for that. Default: a quarter of that of `[train]` for a model of that size, 5e-5 at most.
+    pub learning_rate: Option<f64>,
     /// Bits of the word embeddings' integers, 8 or 4: 8, or what `distill.student` chooses.
     pub embedding_bits: Option<u8>,
 }
@@ -298,8 +298,8 @@ impl Default for Quantize {
             max_drop_per_class: None,
             aware: Aware::IfNeeded,
             wider: true,
-            epochs: 1.0,
-            learning_rate: 5e-5,
+            epochs: None,
+            learning_rate: None,
             embedding_bits: None,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::error::RunError;
 use super::progress::{Progress, Watch};
-use crate::bert::Classifier;
+use crate::bert::{Checkpoint, Classifier, Config};
 use crate::train::{self, Criterion, Encoded, Job, Objective, Summary, TrainOptions};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -21,9 +21,13 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
+/// Another number where the same inputs come to another model: what an earlier version of the program made is made again.
+const PROGRAM: &str = "2";
+
 /// SHA-256 of everything a step is made from.
 pub(super) fn fingerprint(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
+    hash.update(PROGRAM);
     for part in parts {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
@@ -77,4 +81,14 @@ pub(super) fn json(value: &impl Serialize) -> String {
 
 pub(super) fn save(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
     goldcrest_edge::bundle::save(path, bytes).map_err(RunError::io(path))
+}
+
+/// A model that was trained without dropout is fine-tuned with that it had before, by whoever starts from it.
+pub(super) fn restore_dropout(folder: &Path, before: &Config) -> Result<(), RunError> {
+    let mut checkpoint = Checkpoint::load(folder)?;
+    let config = &mut checkpoint.config;
+    config.hidden_dropout_prob = before.hidden_dropout_prob;
+    config.attention_probs_dropout_prob = before.attention_probs_dropout_prob;
+    config.classifier_dropout = before.classifier_dropout;
+    Ok(checkpoint.save(folder)?)
 }

@@ -3,7 +3,7 @@
 use super::error::RunError;
 use super::pairs::Compares;
 use super::progress::{Progress, Watch};
-use super::step::{fingerprint, fit, hex, json, once};
+use super::step::{fingerprint, fit, hex, json, once, restore_dropout};
 use super::teacher_answers::ask;
 use super::windows::windowed_texts;
 use super::{Recipe, base, prepare::Prepared};
@@ -224,6 +224,7 @@ impl<'a> Course<'a> {
             model = with_head(model, recipe, prepared, options.seed)?;
         }
         let (mut student, layers) = cut(&model, stage, set, &answers, max_tokens, watch)?;
+        let uncut = student.config.clone();
         student.config.set_dropout(self.distill.dropout);
         let mut student = Classifier::new(student, options.seed)?;
         watch(Progress::Note(&format!("the student has {}", describe(&student))));
@@ -248,7 +249,10 @@ impl<'a> Course<'a> {
             options: self.distill,
             teacher: teacher.map(|teacher| HiddenTeacher::new(teacher, layers)),
         };
-        fit(&mut student, [&texts, &dev], prepared.criterion, options, &objective, folder, print, watch)
+        let summary =
+            fit(&mut student, [&texts, &dev], prepared.criterion, options, &objective, folder, print, watch)?;
+        restore_dropout(folder, &uncut)?;
+        Ok(summary)
     }
 }
 

@@ -96,7 +96,7 @@ fn a_full_recipe_is_read() {
     let distill = recipe.distill.as_ref().unwrap();
     assert_eq!(distill.layers, Some(Layers::These(vec![0, 2, 5])));
     let training = distill.training(&distill.stages()[0], true, 64_000, false, &recipe.train);
-    assert_eq!((training.epochs, training.learning_rate, training.seed), (Some(1.5), Some(2e-4), 9));
+    assert_eq!((training.epochs, training.learning_rate, training.seed), (Some(1.5), None, 9));
     assert_eq!(
         (training.patience, training.schedule, training.dropout),
         (Some(3), Schedule::Cosine, Some(0.0))

@@ -209,7 +209,7 @@ impl Distill {
         number(self.replaced, |x| (0.0..=1000.0).contains(&x), "distill.replaced", "0 to 1000")?;
         number(self.spliced, |x| (0.0..=1000.0).contains(&x), "distill.spliced", "0 to 1000")?;
         self.epochs.iter().try_for_each(|&epochs| positive(epochs, "distill.epochs"))?;
-        positive(self.learning_rate, "distill.learning_rate")?;
+        self.learning_rate.iter().try_for_each(|&rate| positive(rate, "distill.learning_rate"))?;
         positive(self.temperature, "distill.temperature")?;
         share(self.alpha_hard, "distill.alpha_hard")?;
         not_negative(self.cls_weight(), "distill.cls_weight")?;
@@ -250,8 +250,8 @@ impl Stage {
 impl Quantize {
     pub(super) fn check(&self) -> Checked {
         self.max_drop.iter().try_for_each(|&drop| not_negative(drop, "quantize.max_drop"))?;
-        positive(self.epochs, "quantize.epochs")?;
-        positive(self.learning_rate, "quantize.learning_rate")?;
+        self.epochs.iter().try_for_each(|&epochs| positive(epochs, "quantize.epochs"))?;
+        self.learning_rate.iter().try_for_each(|&rate| positive(rate, "quantize.learning_rate"))?;
         self.max_drop_per_class
             .iter()
             .try_for_each(|&drop| not_negative(drop, "quantize.max_drop_per_class"))?;

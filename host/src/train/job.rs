@@ -112,7 +112,7 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
         0.0 => 0,
         epochs => ((epochs * per_epoch as f64).round() as u64).max(1),
     };
-    let eval_every = options.eval_every(lengths.len(), steps);
+    let eval_every = options.eval_every(lengths.len(), job.dev.map_or(0, |(dev, _)| dev.tokens.len()), steps);
 
     let state_file = job.folder.join(STATE);
     let mut memory = Memory::new(job.model, options);

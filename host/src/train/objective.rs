@@ -50,8 +50,8 @@ impl Supervised {
                 let counts = data.class_counts();
                 let (rows, classes) = (data.len() as f64, counts.len() as f64);
                 let weight = |n: &usize| match (data.task, (*n as f64).max(1.0)) {
-                    // as much as all that lack it
-                    (Task::MultiLabel, n) => ((rows - n) / n).max(1.0),
+                    // between 1 and as much as all that lack it, which one row of many would be too much
+                    (Task::MultiLabel, n) => ((rows - n) / n).max(1.0).sqrt(),
                     (_, n) => rows / (classes * n),
                 };
                 Some(counts.iter().map(weight).collect())

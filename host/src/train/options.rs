@@ -34,8 +34,8 @@ pub enum ClassWeights {
 pub enum WeightRule {
     /// All 1.
     None,
-    /// Inverse to how often a class occurs; 1 on average over the examples. Of several labels: what has one counts as much as all
-    /// that lack it, but no less than they do.
+    /// Inverse to how often a class occurs; 1 on average over the examples. Of several labels the root of how many
+    /// lack it for each that has it, at least 1.
     Balanced,
 }
 
@@ -140,9 +140,12 @@ impl TrainOptions {
         examples.div_ceil(self.batch_size).div_ceil(self.accumulate).max(1) as u64
     }
 
-    /// Steps between evaluations: as given, or once a pass, or more often where that were fewer than five times.
-    pub fn eval_every(&self, examples: usize, steps: u64) -> u64 {
+    /// Steps between evaluations on `dev` texts: as given, or once an epoch, or more often where that were fewer than five times.
+    /// Three times where measuring takes longer than training: a text that is measured takes a third of one that is learned from.
+    pub fn eval_every(&self, examples: usize, dev: usize, steps: u64) -> u64 {
         let usual = self.steps_per_epoch(examples).min(steps.div_ceil(5));
+        let as_long = dev.div_ceil(3 * self.batch_size * self.accumulate) as u64;
+        let usual = usual.max(as_long.min(steps.div_ceil(3)));
         self.eval_every.map_or(usual, |given| given as u64).clamp(1, steps.max(1))
     }
 
@@ -176,8 +179,13 @@ mod tests {
         let epochs = [100, 1000, 4800, 1_000_000].map(|examples| options.epochs(examples, false));
         assert_eq!(epochs, [30.0, 30.0, 10.0, 1.0]);
         assert_eq!((options.epochs(64_000, false), options.epochs(160_000, false)), (3.0, 2.0));
-        assert_eq!((options.eval_every(4800, 1500), options.eval_every(64_000, 6000)), (150, 1200));
-        assert_eq!((options.eval_every(9, 0), options.eval_every(9, 3)), (1, 1));
+        assert_eq!(
+            (options.eval_every(4800, 500, 1500), options.eval_every(64_000, 7000, 6000)),
+            (150, 1200)
+        );
+        assert_eq!((options.eval_every(9, 1, 0), options.eval_every(9, 1, 3)), (1, 1));
+        // dev is thirty times as large
+        assert_eq!((options.eval_every(100, 3000, 120), options.eval_every(100, 30_000, 120)), (32, 40));
         let rate = |layers: usize, width: usize| {
             let config = serde_json::json!({
                 "vocab_size": 100, "hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": width / 32,

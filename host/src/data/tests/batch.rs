@@ -15,7 +15,7 @@ fn random_numbers_never_change() {
 }
 const GOLDEN_RANDOM: [u64; 2] = [5196188657185181188, 5005007431957806747];
 const GOLDEN_HASH: u64 = 7589315763817276494;
-const GOLDEN_BATCHES: [&[u32]; 3] = [&[4, 7], &[2, 5, 8, 1], &[0, 3, 6, 9]];
+const GOLDEN_BATCHES: [&[u32]; 3] = [&[1, 4, 7], &[2, 5, 8], &[0, 3, 6, 9]];
 
 #[test]
 fn batches_pad_little() {
@@ -37,7 +37,12 @@ proptest! {
         let batches = batches(&lengths, batch, seed, epoch);
         let size = batch.max(1);
         prop_assert_eq!(batches.len(), lengths.len().div_ceil(size));
-        prop_assert!(batches.iter().filter(|batch| batch.len() < size).count() <= 1);
+        // no text weighs much more than another (pools of 100 batches may differ)
+        let sizes = || batches.iter().map(Vec::len);
+        prop_assert!(sizes().all(|found| found <= size));
+        if lengths.len() <= 100 * size {
+            prop_assert!(sizes().max().unwrap_or(0) - sizes().min().unwrap_or(0) <= 1);
+        }
         let mut seen: Vec<u32> = batches.concat();
         seen.sort_unstable();
         prop_assert_eq!(seen, (0..lengths.len() as u32).collect::<Vec<_>>());

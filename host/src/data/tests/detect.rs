@@ -7,30 +7,33 @@ fn columns_by_what_is_left_or_by_other_names() {
     for (content, columns) in [
         ("utt,label\na,x\nb,y\n", "text `utt`, label `label`"),
         ("mood,text\nx,a\ny,b\n", "text `text`, label `mood`"),
-        ("id,tweet,target\n1,a,x\n2,b,y\n", "text `tweet`, label `target`"),
+        ("id,tweet,target\n1,a,x\n2,b,y\n", "text `tweet`, label `target`; not used: `id`"),
         ("text;label\na,b;x\nc;y\n", "text `text`, label `label`"),
         ("text;foo\n\"a;b\";x\nc;y\n", "text `text`, label `foo`"),
         ("\"text\"|\"label\"\na|x\nc|y\n", "text `text`, label `label`"),
         ("q1,q2,dup\na,b,x\nc,d,y\n", "text `q1`, pair `q2`, label `dup`"),
         (
             "id,qid1,qid2,Question1,Question2,is_duplicate\n1,1,2,a,b,x\n2,3,4,c,d,y\n",
-            "text `Question1`, pair `Question2`, label `is_duplicate`",
+            "text `Question1`, pair `Question2`, label `is_duplicate`; not used: `id`, `qid1`, `qid2`",
         ),
         (
             "pair_ID,sentence_A,sentence_B,judgment\n1,a,b,x\n2,c,d,y\n",
-            "text `sentence_A`, pair `sentence_B`, label `judgment`",
+            "text `sentence_A`, pair `sentence_B`, label `judgment`; not used: `pair_ID`",
         ),
         ("question,answer,label\na,b,x\nc,d,y\n", "text `question`, pair `answer`, label `label`"),
         ("text,class_id\na,x\nb,y\n", "text `text`, label `class_id`"),
         ("text_a,text_b,class_id\na,b,x\nc,d,y\n", "text `text_a`, pair `text_b`, label `class_id`"),
         ("a,b,score\na,b,1\nc,d,2\n", "text `a`, pair `b`, label `score`"),
         // names of several words
-        ("id,comment_text,is_spam\n1,a,0\n2,b,1\n", "text `comment_text`, label `is_spam`"),
-        ("asin,reviewText,overall sentiment\n1,a,0\n2,b,1\n", "text `reviewText`, label `overall sentiment`"),
-        ("text,coarse,gold_label\na,0,x\nb,1,y\n", "text `text`, label `gold_label`"),
+        ("id,comment_text,is_spam\n1,a,0\n2,b,1\n", "text `comment_text`, label `is_spam`; not used: `id`"),
+        (
+            "asin,reviewText,overall sentiment\n1,a,0\n2,b,1\n",
+            "text `reviewText`, label `overall sentiment`; not used: `asin`",
+        ),
+        ("text,coarse,gold_label\na,0,x\nb,1,y\n", "text `text`, label `gold_label`; not used: `coarse`"),
         (
             "source1,source2,sentence1,sentence2,score\nx,y,a,b,1\nx,y,c,d,2\n",
-            "text `sentence1`, pair `sentence2`, label `score`",
+            "text `sentence1`, pair `sentence2`, label `score`; not used: `source1`, `source2`",
         ),
     ] {
         assert_eq!(reading(content).unwrap(), csv(columns), "{content}");
@@ -141,11 +144,11 @@ fn in_a_wider_table_the_values_of_said_columns_tell_whether_the_first_row_names_
     };
     let reading = |content: &str| said(content).unwrap().files[0].reading.clone();
     let numbers = rows(&|i| format!("{i}.5"));
-    assert_eq!(reading(&numbers), "tsv, no header, quoted, text 3, label 2");
+    assert_eq!(reading(&numbers), "tsv, no header, quoted, text 3, label 2; not used: 1");
     let headed = format!("nr\twert\tsatz\n{numbers}");
-    assert_eq!(reading(&headed), "tsv, header, quoted, text `satz`, label `wert`");
+    assert_eq!(reading(&headed), "tsv, header, quoted, text `satz`, label `wert`; not used: `nr`");
     let classes = rows(&|i| ["good", "bad"][i % 2].to_owned());
-    assert_eq!(reading(&classes), "tsv, no header, quoted, text 3, label 2");
+    assert_eq!(reading(&classes), "tsv, no header, quoted, text 3, label 2; not used: 1");
     assert!(message(said(&format!("0\trare\tonly this one\n{classes}"))).contains("--header"));
     // three columns are not a label and a text with a tab in it
     let error = message(read("a.txt", &numbers));
@@ -246,15 +249,21 @@ fn objects_inside_objects_are_columns() {
         format!("{{\"id\":1,\"data\":{{\"text\":\"{text}\",\"more\":{{\"label\":\"{label}\"}}}}}}\n")
     };
     let data = read("a.jsonl", line("one", "a") + &line("two", "b")).unwrap();
-    assert_eq!(data.files[0].reading, "jsonl, text `data.text`, label `data.more.label`");
+    assert_eq!(data.files[0].reading, "jsonl, text `data.text`, label `data.more.label`; not used: `id`");
     assert_eq!(data.examples[1].text, "two");
     for (object, reading) in [
         (
             "{\"text\":T,\"source\":\"s\",\"annotation\":{\"label\":L}}",
-            "jsonl, text `text`, label `annotation.label`",
+            "jsonl, text `text`, label `annotation.label`; not used: `source`",
         ),
-        ("{\"label\":L,\"source\":\"s\",\"data\":{\"text\":T}}", "jsonl, text `data.text`, label `label`"),
-        ("{\"key\":\"k\",\"label\":L,\"data\":{\"text\":T}}", "jsonl, text `data.text`, label `label`"),
+        (
+            "{\"label\":L,\"source\":\"s\",\"data\":{\"text\":T}}",
+            "jsonl, text `data.text`, label `label`; not used: `source`",
+        ),
+        (
+            "{\"key\":\"k\",\"label\":L,\"data\":{\"text\":T}}",
+            "jsonl, text `data.text`, label `label`; not used: `key`",
+        ),
     ] {
         let line =
             |i: usize| object.replace('T', &format!("\"text {i}\"")).replace('L', ["\"a\"", "\"b\""][i % 2]);
@@ -264,5 +273,6 @@ fn objects_inside_objects_are_columns() {
     // where several would do its own are meant
     let beside = "{\"text\":\"one\",\"label\":\"a\",\"meta\":{\"v1\":\"x\",\"v2\":\"y\",\"text\":\"z\"}}\n";
     let data = read("a.jsonl", beside.to_owned() + &beside.replace("\"a\"", "\"b\"")).unwrap();
-    assert_eq!(data.files[0].reading, "jsonl, text `text`, label `label`");
+    let unused = "not used: `meta.v1`, `meta.v2`, `meta.text`";
+    assert_eq!(data.files[0].reading, format!("jsonl, text `text`, label `label`; {unused}"));
 }

@@ -15,7 +15,7 @@ fn a_column_for_each_label() {
     assert_eq!(targets, [vec![0, 2], vec![], vec![0]].map(Target::Classes));
     assert_eq!(
         data.files[0].reading,
-        "csv, header, quoted, text `comment_text`, labels `toxic`, `threat`, `insult`"
+        "csv, header, quoted, text `comment_text`, labels `toxic`, `threat`, `insult`; not used: `id`"
     );
     let objects = "{\"text\":\"a\",\"x\":1,\"y\":false}\n{\"text\":\"b\",\"x\":0,\"y\":true}\n";
     let json = Source { label: each(&["x", "y"]), ..folder.file("a.jsonl", objects) };

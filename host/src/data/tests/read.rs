@@ -108,13 +108,23 @@ fn errors_name_file_line_and_remedy() {
         ),
         (
             "a.csv",
-            b"\xff\xfet\0e\0x\0",
-            "a.csv:1: byte 0 of the file is not valid UTF-8: it looks like UTF-16; convert it with `iconv -f UTF-16 -t UTF-8`",
+            b"\xff\xfet\0e\0x",
+            "a.csv:1: byte 6 of the file is not valid UTF-8: the file is UTF-16, and there half a character",
+        ),
+        (
+            "a.csv",
+            b"PK\x03\x04\x14\0",
+            "a.csv:1: byte 0 of the file is not valid UTF-8: it is a zip archive, as workbooks of Excel and LibreOffice are: save the sheet as CSV (UTF-8)",
+        ),
+        (
+            "a.csv",
+            b"text,label\na,x\n ,x\nb,y\n,y\n",
+            "a.csv:3: the text is empty, and that of 1 more row; remove such rows or fill them in",
         ),
         (
             "a.csv",
             b"t\0e\0x\0t\0,\0",
-            "a.csv:1: byte 1 of the file is not valid UTF-8: it looks like UTF-16; convert it with `iconv -f UTF-16 -t UTF-8`",
+            "a.csv:1: byte 1 of the file is not valid UTF-8: it looks like UTF-16; convert it with `iconv -f UTF-16LE -t UTF-8`",
         ),
         (
             "a.csv",
@@ -131,7 +141,7 @@ fn errors_name_file_line_and_remedy() {
             b"text,label\n\"a\" b,x\n",
             "a.csv:2: text follows the quote that closes the field opened here; where `\"` is an ordinary character, give --quoting false (`quoting` in a recipe)",
         ),
-        ("a.csv", b"text,label\na,x\n  ,y\n", "a.csv:3: the text is empty; remove the row or fill it in"),
+        ("a.csv", b"text,label\na,x\n  ,y\n", "a.csv:3: the text is empty; remove such rows or fill them in"),
         (
             "a.csv",
             b"text,label\na,x\nb, \n",
@@ -175,7 +185,7 @@ fn errors_name_file_line_and_remedy() {
         (
             "a.csv",
             b"hello,x\nthere,y\n",
-            "a.csv: no known column name in the first row: `hello`, `x`; decide it with --text and --label (`text`, `label` under [data] in a recipe)",
+            "a.csv: no known column name in the first row: `hello`, `x`; where it is data, give positions: --text 1 --label 2; decide it with --text and --label (`text`, `label` under [data] in a recipe)",
         ),
         ("a.csv", b"text,label\n", "a.csv: no rows"),
         ("a.csv", b"", "a.csv: no rows"),
@@ -236,6 +246,50 @@ fn errors_name_file_line_and_remedy() {
     for (name, content, expected) in cases {
         assert_eq!(message(read(name, content)), *expected);
     }
+}
+
+#[test]
+fn what_excel_calls_unicode_text_is_read() {
+    let table = "text\tlabel\ndas ist schön 🦜\tja\nnein danke\tnein\n";
+    for to_bytes in [u16::to_le_bytes, u16::to_be_bytes] {
+        let bytes: Vec<u8> =
+            "\u{feff}".encode_utf16().chain(table.encode_utf16()).flat_map(to_bytes).collect();
+        let data = read("a.txt", bytes).unwrap();
+        assert_eq!((data.len(), data.examples[0].text.as_str()), (2, "das ist schön 🦜"));
+    }
+}
+
+#[test]
+fn names_that_are_said_need_not_have_their_case() {
+    let folder = Folder::new();
+    let named = |header: &str| {
+        let mut source = folder.file("a.csv", &format!("{header}\na,b,x\nc,d,y\n"));
+        (source.text, source.label) = (Some("nachricht".into()), Some("art".into()));
+        Dataset::read(&[source], None, None)
+    };
+    let reading = named("Nachricht,Nr,Art").unwrap().files[0].reading.clone();
+    assert_eq!(reading, "csv, header, quoted, text `Nachricht`, label `Art`; not used: `Nr`");
+    assert_eq!(named("NACHRICHT,nachricht,Art").unwrap().examples[0].text, "b");
+    assert!(message(named("NACHRICHT,Nachricht,Art")).contains("nachricht"), "two could be meant");
+}
+
+#[test]
+fn labels_that_may_be_several_are_told() {
+    let rows = "text,kind\na,Bill\nb,Late\nc,\"Bill, Late\"\nd,Bill\n";
+    let folder = Folder::new();
+    let warnings = |separator: Option<&str>| {
+        let label_separator = separator.map(str::to_owned);
+        let source = Source { label_separator, label: Some("kind".into()), ..folder.file("a.csv", rows) };
+        let data = Dataset::read(&[source], None, None).unwrap();
+        data.warnings().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    assert!(
+        warnings(None).contains("1 labels are made of others, such as `Bill, Late`"),
+        "{}",
+        warnings(None)
+    );
+    assert!(!warnings(Some(",")).contains("made of others") && !warnings(Some(",")).contains("no row has"));
+    assert!(warnings(Some("|")).contains("no row has `|` between labels"));
 }
 
 #[test]
