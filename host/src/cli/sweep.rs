@@ -48,7 +48,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut rows: Vec<Row> = Vec::new();
     let mut series = Vec::new();
     for (recipe, path) in recipes.iter().zip(&args.recipes) {
-        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        // `goldcrest run messages.csv` calls all of them so
+        let name = match path.file_stem().unwrap_or_default().to_string_lossy() {
+            stem if stem == "recipe" => recipe.pack.name.clone().into(),
+            stem => stem,
+        };
         let first = rows.len();
         for seed in 0..args.seeds {
             let recipe = recipe.with_seed(seed);

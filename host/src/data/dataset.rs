@@ -337,11 +337,13 @@ impl Dataset {
             warnings.push(Warning::Conflicts { count, first: self.place(first), again: self.place(again) });
         }
         let mut small = HashMap::<String, &String>::new();
-        for name in self.labels.names() {
-            if let Some(other) = small.insert(name.to_lowercase(), name) {
-                warnings.push(Warning::SameButForCase { labels: [other.clone(), name.clone()] });
-                break;
-            }
+        let same_but_for_case = self.labels.names().iter().filter_map(|name| {
+            let other = *small.entry(name.to_lowercase()).or_insert(name);
+            (other != name).then(|| [other.clone(), name.clone()])
+        });
+        let mut same_but_for_case = same_but_for_case.collect::<Vec<_>>().into_iter();
+        if let Some(labels) = same_but_for_case.next() {
+            warnings.push(Warning::SameButForCase { labels, more: same_but_for_case.len() });
         }
         let missing: Vec<String> =
             self.labels.names().iter().filter(|name| is_missing(name)).cloned().collect();

@@ -137,8 +137,8 @@ pub enum Warning {
     Overlap { count: usize, row: Place, held_out: Place, removed: bool },
     /// More than half as many labels as rows.
     ManyLabels { labels: usize, rows: usize },
-    /// Two labels that differ in small and capital letters alone.
-    SameButForCase { labels: [String; 2] },
+    /// Two labels that differ in small and capital letters alone, and how many more do so.
+    SameButForCase { labels: [String; 2], more: usize },
     /// Labels that may say that there is none.
     Missing { labels: Vec<String> },
     /// Single labels that are all whole numbers, and many.
@@ -170,8 +170,9 @@ impl fmt::Display for Warning {
             Warning::ManyLabels { labels, rows } => {
                 write!(f, "{labels} different labels in {rows} rows: are text and label swapped?")
             }
-            Warning::SameButForCase { labels: [one, other] } => {
-                write!(f, "`{one}` and `{other}` are two labels: is one of them a slip?")
+            Warning::SameButForCase { labels: [one, other], more } => {
+                let more = if *more > 0 { format!(", and {more} more are such") } else { String::new() };
+                write!(f, "`{one}` and `{other}` are two labels{more}: is one of them a slip?")
             }
             Warning::Missing { labels } => {
                 write!(f, "{} are labels like any other: are these rows without one?", quoted(labels))

@@ -63,6 +63,7 @@ impl Comparison {
             "{}: int8 - fp32 is {:+.2} points, 95 % interval {:+.2} to {:+.2} (paired bootstrap)",
             self.metric, self.delta, self.interval.low, self.interval.high
         )];
+        notes.extend(self.accuracy_by_chance());
         if let Some(agreeing) = self.agreeing {
             let share = 100.0 * agreeing as f64 / self.rows as f64;
             notes.push(format!("same answer for {agreeing} of {} ({share:.2} %)", self.rows));
@@ -83,6 +84,21 @@ impl Comparison {
         notes.extend(self.fitted.iter().flat_map(super::Fitted::notes));
         notes.push(format!("data sha256 {}", self.data_digest));
         notes
+    }
+
+    /// What so many rows tell of the accuracy, and what it comes to without any text being read.
+    fn accuracy_by_chance(&self) -> Option<String> {
+        let Metrics::SingleLabel(_) = self.int8.metrics else { return None };
+        let accuracy = self.int8.metrics.get(Metric::Accuracy)?;
+        let [low, high] = wilson(accuracy, self.rows as f64).map(|share| share * 100.0);
+        let most = self.per_class.iter().max_by_key(|class| class.fp32.support)?;
+        let always = 100.0 * most.fp32.support as f64 / self.rows.max(1) as f64;
+        let nothing =
+            if accuracy * 100.0 <= always { ": this model has learned no more than that" } else { "" };
+        Some(format!(
+            "int8 on other rows: accuracy {low:.2} to {high:.2} (95 % interval, Wilson); always `{}` is right for {always:.2} %{nothing}",
+            most.label
+        ))
     }
 
     fn classes(&self) -> Option<Table> {
@@ -160,5 +176,28 @@ impl Show {
             Show::Plain => format!("{:+.4}", int8 - fp32),
             Show::Ratio(_) => format!("x {:.2}", int8 / fp32),
         }
+    }
+}
+
+/// The 95 % score interval of a share that was seen in so many rows (Wilson, 1927).
+fn wilson(share: f64, rows: f64) -> [f64; 2] {
+    const Z: f64 = 1.96;
+    let square = Z * Z / rows;
+    let middle = (share + square / 2.0) / (1.0 + square);
+    let half = Z / (1.0 + square) * (share * (1.0 - share) / rows + square / rows / 4.0).sqrt();
+    [middle - half, middle + half]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wilson;
+
+    #[test]
+    fn an_interval_by_hand() {
+        // 8 of 10: 0.4902 to 0.9433 (statsmodels, proportion_confint, wilson)
+        let [low, high] = wilson(0.8, 10.0);
+        assert!((low - 0.4902).abs() < 1e-3 && (high - 0.9433).abs() < 1e-3, "{low} {high}");
+        let [low, high] = wilson(1.0, 1.0);
+        assert!((low - 0.2065).abs() < 1e-3 && (high - 1.0).abs() < 1e-9, "{low} {high}");
     }
 }

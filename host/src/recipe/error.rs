@@ -33,6 +33,8 @@ pub enum RunError {
         "{bundle} is not made: pack.vocabulary leaves out word pieces that cost {cost:.2} points of {metric} on dev, more than quantize.max_drop allows ({max_drop:.2}): keep more"
     )]
     Pruned { bundle: PathBuf, cost: f64, metric: Metric, max_drop: f64 },
+    #[error("another run works in {}: wait for it, or name another folder", folder.display())]
+    Busy { folder: PathBuf },
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
     #[error(

@@ -72,7 +72,9 @@ fn text(order: &ForData) -> std::io::Result<String> {
     fn quoted(value: impl serde::Serialize) -> Option<String> {
         toml::Value::try_from(value).ok().map(|value| value.to_string())
     }
-    let path = |path: &Path| match std::path::absolute(path)?.to_str() {
+    // one file has one name, however it was reached
+    let whole = |path: &Path| std::fs::canonicalize(path).or_else(|_| std::path::absolute(path));
+    let path = |path: &Path| match whole(path)?.to_str() {
         Some(path) => Ok(quoted(path)),
         None => Err(std::io::Error::other("TOML cannot hold a name that is not UTF-8")),
     };

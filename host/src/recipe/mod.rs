@@ -11,6 +11,7 @@ mod for_data;
 mod golden;
 mod half_precision;
 mod lengths;
+mod lock;
 mod name;
 mod pack;
 mod pairs;

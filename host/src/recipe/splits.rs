@@ -70,11 +70,22 @@ impl Splits {
         if let Some(Warning::Absent { labels, .. }) = train.absent() {
             note(format!("labels without a row to learn from: {}", labels.join(", ")));
         }
-        let unmeasured = dev.class_counts().iter().filter(|count| **count == 0).count();
-        if unmeasured > 0 {
-            let all = dev.labels.len();
+        let counts = dev.class_counts();
+        let unmeasured = dev.labels.names().iter().zip(&counts).filter(|(_, count)| **count == 0);
+        let unmeasured: Vec<&str> = unmeasured.map(|(name, _)| name.as_str()).collect();
+        if !unmeasured.is_empty() {
+            const SHOWN: usize = 6;
+            let (shown, all) = (unmeasured[..unmeasured.len().min(SHOWN)].join(", "), dev.labels.len());
+            let more = if unmeasured.len() > SHOWN { ", …" } else { "" };
             note(format!(
-                "{unmeasured} of {all} labels have no row to choose on: how well they do decides nothing"
+                "{} of {all} labels have no row to choose on, and no figure tells how well they do: {shown}{more}",
+                unmeasured.len()
+            ));
+        }
+        if let Some(most) = recipe.decision.max_error.filter(|most| most * (dev.len() as f64) < 2.0) {
+            note(format!(
+                "decision.max_error = {most} is fitted on {} rows, too few to show so few errors: hold out more",
+                dev.len()
             ));
         }
         let numbers = || dev.examples.iter().map(|example| &example.target);

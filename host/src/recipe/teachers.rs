@@ -2,6 +2,7 @@
 
 use super::check::load_base;
 use super::error::RunError;
+use super::lock::Lock;
 use super::pairs::{Compares, learn_to_compare, without_comparison};
 use super::progress::{Progress, Watch};
 use super::step::{fingerprint, fit, json, once};
@@ -17,6 +18,8 @@ pub(super) struct Teachers {
     pub summaries: Vec<Summary>,
     /// What they started from, where that compares pairs.
     pub compares: Option<Compares>,
+    /// Nobody else works in the folder.
+    _lock: Lock,
 }
 
 /// Fine-tunes the base, as often as there are teachers, each time with another seed. Of pairs it learns to compare first.
@@ -26,6 +29,7 @@ pub(super) fn train_teachers(
     watch: Watch,
 ) -> Result<Teachers, RunError> {
     let mut checkpoint = load_base(recipe, prepared)?;
+    let _lock = Lock::on(&recipe.output)?;
     let compares = learn_to_compare(recipe, &checkpoint, prepared, watch)?;
     let mut digest = base::digest(&recipe.base.checkpoint)?;
     let learned = compares.as_ref().and_then(|compares| compares.learned.as_deref());
@@ -51,7 +55,7 @@ pub(super) fn train_teachers(
         summaries.push(train_teacher(recipe, prepared, &start, seed, &name, &folder, watch)?);
         folders.push(folder);
     }
-    Ok(Teachers { folders, summaries, compares })
+    Ok(Teachers { folders, summaries, compares, _lock })
 }
 
 /// What all teachers start from.

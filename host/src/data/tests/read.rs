@@ -263,7 +263,7 @@ fn what_excel_calls_unicode_text_is_read() {
 fn names_that_are_said_need_not_have_their_case() {
     let folder = Folder::new();
     let named = |header: &str| {
-        let mut source = folder.file("a.csv", &format!("{header}\na,b,x\nc,d,y\n"));
+        let mut source = folder.file("a.csv", format!("{header}\na,b,x\nc,d,y\n"));
         (source.text, source.label) = (Some("nachricht".into()), Some("art".into()));
         Dataset::read(&[source], None, None)
     };
