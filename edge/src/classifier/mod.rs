@@ -215,9 +215,11 @@ impl Classifier {
 fn check_rows(model: &mut Model, manifest: &Manifest, pieces: usize) -> Result<(), Error> {
     let types = 1 + usize::from(manifest.pair);
     let Some(rows) = model.tables() else {
-        let ids = [pieces.saturating_sub(1) as u32, 0, 0];
+        let length = manifest.max_tokens as usize;
+        let (mut ids, mut type_ids) = (vec![0; length], vec![0; length]);
+        (ids[0], type_ids[length - 1]) = (pieces.saturating_sub(1) as u32, types as u8 - 1);
         let mut logits = vec![0.0; model.classes()];
-        return Ok(model.run(&ids, &[0, types as u8 - 1, 0], &mut logits)?);
+        return Ok(model.run(&ids, &type_ids, &mut logits)?);
     };
     let asked = [
         ("word pieces", pieces, rows.pieces),

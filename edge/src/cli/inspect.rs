@@ -84,7 +84,11 @@ fn describe(bundle: &Bundle<'_>, golden: usize, classifier: &Classifier, threads
             1 => 0,
             _ => classifier.model().exchange(threads).map_or(0, |exchange| exchange.bytes()),
         };
-        memory.weights + threads * memory.scratch + shared + classifier.tokenizer().index_bytes()
+        memory.weights
+            + threads * memory.scratch
+            + shared
+            + classifier.tokenizer().index_bytes()
+            + bundle.vocabulary().len()
     });
     let peak = heap.zip(model.memory).map(|(heap, memory)| {
         let read_in_place = (bundle.size() as usize).saturating_sub(memory.copied);

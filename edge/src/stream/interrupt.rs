@@ -20,8 +20,7 @@ impl Interrupt {
     /// background. Ending while waiting for input is exit code 0.
     pub fn on_signals() -> io::Result<Self> {
         let interrupt = Interrupt::default();
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        for signal in [SIGTERM, SIGINT].into_iter().filter(|signal| !is_ignored(&status, *signal)) {
+        for signal in [SIGTERM, SIGINT].into_iter().filter(|signal| !ignores(*signal)) {
             flag::register_conditional_shutdown(signal, 0, interrupt.waiting.clone())?;
             flag::register_conditional_shutdown(signal, 1, interrupt.requested.clone())?;
             flag::register(signal, interrupt.requested.clone())?;
@@ -47,6 +46,11 @@ impl Interrupt {
         self.waiting.store(false, Ordering::SeqCst);
         result
     }
+}
+
+/// Whether this process was started to ignore a signal; `false` where the system does not say so.
+pub fn ignores(signal: i32) -> bool {
+    is_ignored(&std::fs::read_to_string("/proc/self/status").unwrap_or_default(), signal)
 }
 
 /// Whether a process ignores a signal, as its `/proc/PID/status` tells (proc_pid_status(5), SigIgn).

@@ -1,4 +1,5 @@
 //! A polite end of a long run: what was learned up to the step at hand is saved first.
+use goldcrest_edge::stream::ignores;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::io;
@@ -17,8 +18,8 @@ impl Interrupt {
     /// Listens to SIGINT and SIGTERM.
     pub fn on_signals() -> io::Result<Self> {
         let interrupt = Interrupt { requested: Arc::default(), elsewhere: Arc::new(AtomicBool::new(true)) };
-        for signal in [SIGINT, SIGTERM] {
-            let code = 128 + signal;
+        let code = super::INTERRUPTED.into();
+        for signal in [SIGINT, SIGTERM].into_iter().filter(|signal| !ignores(*signal)) {
             flag::register_conditional_shutdown(signal, code, interrupt.elsewhere.clone())?;
             flag::register_conditional_shutdown(signal, code, interrupt.requested.clone())?;
             flag::register(signal, interrupt.requested.clone())?;

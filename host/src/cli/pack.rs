@@ -62,6 +62,9 @@ fn windows(text: &str) -> Result<TextWindows, String> {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut checkpoint = super::load_checkpoint(&args.checkpoint)?;
     let reads = super::reads(&checkpoint.config, args.max_tokens, args.pair, args.windows, 128);
+    if args.windows.is_some() && reads.pairs {
+        return Err(super::Usage("this checkpoint reads pairs: --windows does not apply".into()).into());
+    }
     checkpoint.cut_positions(reads.max_tokens);
     let stem = args.output.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     let manifest = Manifest {

@@ -25,8 +25,8 @@ impl Display {
     pub fn show(&mut self, progress: Progress) {
         let training = matches!(progress, Progress::Training(_));
         self.interrupt.training(training);
-        if !training && self.interrupt.requested() {
-            // it came when the last step of a training was over
+        if matches!(progress, Progress::Step { .. }) && self.interrupt.requested() {
+            // it came when the last step of a training was over, and what that came to is saved
             self.finish();
             eprintln!("goldcrest: interrupted; the same command continues");
             std::process::exit(super::INTERRUPTED.into());

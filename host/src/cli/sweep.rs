@@ -1,7 +1,8 @@
 use super::progress::Display;
 use anyhow::Context;
 use goldcrest::evaluate::{Comparison, Point, size_plot};
-use goldcrest::recipe::{Recipe, run_every_stage};
+use goldcrest::recipe::{Recipe, RunError, run_every_stage};
+use goldcrest::train;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -60,6 +61,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
                 Ok(stages) => stages,
                 Err(error) => vec![(String::new(), Err(error))],
             };
+            // is no student's failure
+            if let Some(at) = stages.iter().position(|(_, outcome)| interrupted(outcome)) {
+                let (_, outcome) = stages.into_iter().nth(at).expect("found there");
+                return outcome.map(drop).map_err(Into::into);
+            }
             for (i, (stage, outcome)) in stages.into_iter().enumerate() {
                 if rows.len() <= first + i {
                     let name = format!("{name} {stage}").trim_end().to_string();
@@ -90,6 +96,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let failed = rows.iter().filter(|row| !row.errors.is_empty()).count();
     anyhow::ensure!(failed == 0, "{failed} of {} students failed", rows.len());
     Ok(())
+}
+
+fn interrupted<T>(outcome: &Result<T, RunError>) -> bool {
+    matches!(outcome, Err(RunError::Train(train::Error::Interrupted { .. })))
 }
 
 impl Row {

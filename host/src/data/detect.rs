@@ -327,7 +327,10 @@ fn texts(source: &Source, names: &[&str], labels: &[usize]) -> Result<(usize, Op
     let in_pair = |index: &usize| pairs.iter().any(|(a, b)| a == index || b == index);
     let free = |index: &usize| !labels.contains(index) && !in_pair(index);
     let mut singles: Vec<usize> =
-        known_first(names, [&TEXT, &TEXT_ELSE, &TITLE], text_by_words).into_iter().filter(free).collect();
+        known_first(names, [&TEXT, &TEXT_ELSE], text_by_words).into_iter().filter(free).collect();
+    if singles.is_empty() {
+        singles.extend(known(names, &TITLE).into_iter().filter(free));
+    }
     if singles.is_empty() && pairs.is_empty() {
         singles.extend(labels.first().and_then(|label| the_other(names, *label)));
     }
@@ -344,7 +347,7 @@ fn texts(source: &Source, names: &[&str], labels: &[usize]) -> Result<(usize, Op
 
 /// The columns that could be the label, by their names alone.
 fn labels(names: &[&str]) -> Vec<usize> {
-    let labels = known_first(names, [&LABEL, &LABEL_ELSE, &[]], label_by_words);
+    let labels = known_first(names, [&LABEL, &LABEL_ELSE], label_by_words);
     match (known(names, &TEXT).as_slice(), pairs(names).as_slice()) {
         _ if !labels.is_empty() => labels,
         (&[text], _) if names.len() == 2 => the_other(names, text).into_iter().collect(),
@@ -376,7 +379,7 @@ fn is_id(name: &str) -> bool {
 }
 
 /// The indices of the names that are in the first list that has any of them, or else that `by_words` says are.
-fn known_first(names: &[&str], lists: [&[&str]; 3], by_words: impl Fn(&str) -> bool) -> Vec<usize> {
+fn known_first(names: &[&str], lists: [&[&str]; 2], by_words: impl Fn(&str) -> bool) -> Vec<usize> {
     let by_words = || (0..names.len()).filter(|index| by_words(names[*index])).collect();
     let found = lists.into_iter().map(|list| known(names, list)).find(|found| !found.is_empty());
     found.unwrap_or_else(by_words)

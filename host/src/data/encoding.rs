@@ -10,31 +10,34 @@ pub(super) fn read(path: &Path) -> Result<String, DataError> {
 }
 
 /// What other files than texts begin with, and what to do with one.
-const OTHERS: [(&[u8], &str); 3] = [
+const OTHERS: [(&[u8], &str); 5] = [
     (
         b"PK\x03\x04",
         "it is a zip archive, as workbooks of Excel and LibreOffice are: save the sheet as CSV (UTF-8)",
     ),
     (b"\x1f\x8b", "it is compressed: unpack it with `gunzip`"),
     (b"PAR1", "it is Parquet: convert it to CSV or JSON Lines"),
+    (b"\xff\xfe\0\0", "it is UTF-32: convert it with `iconv -f UTF-32 -t UTF-8`"),
+    (b"\0\0\xfe\xff", "it is UTF-32: convert it with `iconv -f UTF-32 -t UTF-8`"),
 ];
 
 fn decode(mut bytes: Vec<u8>, path: &Path) -> Result<String, DataError> {
     if let Some((_, hint)) = OTHERS.iter().find(|(start, _)| bytes.starts_with(start)) {
-        return Err(DataError::Encoding { at: place(path, &bytes, 0), byte: 0, hint: (*hint).to_owned() });
+        return Err(DataError::NoText { path: path.to_owned(), hint: (*hint).to_owned() });
     }
     if let Some(text) = marked_utf16(&bytes) {
         return text.map_err(|byte| {
-            let hint = "the file is UTF-16, and there half a character".to_owned();
-            DataError::Encoding { at: place(path, &bytes, byte), byte, hint }
+            let hint = format!("it begins as UTF-16, and at byte {byte} there is half a character");
+            DataError::NoText { path: path.to_owned(), hint }
         });
     }
     let mark = if bytes.starts_with(&[0xef, 0xbb, 0xbf]) { 3 } else { 0 };
     bytes.drain(..mark);
     // UTF-16 without a mark is valid UTF-8 as long as it is ASCII, with a NUL at every other byte
     if let Some(byte) = unmarked_utf16(&bytes) {
-        let hint = "it looks like UTF-16; convert it with `iconv -f UTF-16LE -t UTF-8`".to_owned();
-        return Err(DataError::Encoding { at: place(path, &bytes, byte), byte: mark + byte, hint });
+        let order = if byte % 2 == 0 { "BE" } else { "LE" };
+        let hint = format!("it looks like UTF-16: convert it with `iconv -f UTF-16{order} -t UTF-8`");
+        return Err(DataError::NoText { path: path.to_owned(), hint });
     }
     String::from_utf8(bytes).map_err(|error| {
         let byte = error.utf8_error().valid_up_to();

@@ -24,6 +24,8 @@ impl fmt::Display for Place {
 pub enum DataError {
     #[error("cannot read {path}: {source}")]
     Read { path: PathBuf, source: std::io::Error },
+    #[error("{path} is no text in UTF-8: {hint}")]
+    NoText { path: PathBuf, hint: String },
     #[error("{at}: byte {byte} of the file is not valid UTF-8: {hint}")]
     Encoding { at: Place, byte: usize, hint: String },
     #[error("{path}: {problem}; decide it with {}", options(option))]

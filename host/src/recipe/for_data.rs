@@ -72,8 +72,12 @@ fn text(order: &ForData) -> std::io::Result<String> {
     fn quoted(value: impl serde::Serialize) -> Option<String> {
         toml::Value::try_from(value).ok().map(|value| value.to_string())
     }
-    // one file has one name, however it was reached
-    let whole = |path: &Path| std::fs::canonicalize(path).or_else(|_| std::path::absolute(path));
+    // one file has one name, however its folder was reached; a link keeps its own, by whose end it is known what it is
+    let whole = |path: &Path| -> std::io::Result<PathBuf> {
+        let path = std::path::absolute(path)?;
+        let folder = path.parent().and_then(|folder| std::fs::canonicalize(folder).ok());
+        Ok(folder.zip(path.file_name()).map_or(path.clone(), |(folder, name)| folder.join(name)))
+    };
     let path = |path: &Path| match whole(path)?.to_str() {
         Some(path) => Ok(quoted(path)),
         None => Err(std::io::Error::other("TOML cannot hold a name that is not UTF-8")),

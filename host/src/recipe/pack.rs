@@ -11,6 +11,7 @@ use crate::evaluate::{
     BundleRun, Comparison, Gate, Inputs, Outputs, describe_decision, fit_decision, run_bundle, run_texts,
 };
 use crate::export;
+use crate::metrics::Metric;
 use crate::quantize::{self, Bits};
 use crate::train::{self, Encoded};
 use goldcrest_edge::bundle::{Licence, Manifest, Measured};
@@ -138,12 +139,11 @@ impl Quantize {
         // deviations away, one end of its 90 % interval 1.645
         let by_chance = (found.interval.high - found.interval.low) / 2.0 * (1.645 / 1.96);
         let by_chance = if last { by_chance.min(1.0) } else { 0.0 };
-        // of a class of three rows one is many points of macro-F1
+        let one_row = if found.metric == Metric::Accuracy { 100.0 / found.rows.max(1) as f64 } else { 0.0 };
+        // of a class of three rows one is many points of macro-F1: where no more than that answers otherwise, it is allowed
         let rows = if last { 2 } else { 1 };
-        let of_rows = match &found.mcnemar {
-            Some(test) if test.only_fp32 <= rows => -found.delta,
-            _ => 0.0,
-        };
+        let few = found.agreeing.is_some_and(|agreeing| found.rows as u64 - agreeing <= rows);
+        let of_rows = if few { -found.delta } else { one_row };
         self.max_drop.unwrap_or(of_rows.max(by_chance).max(0.5))
     }
 }

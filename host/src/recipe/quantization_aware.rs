@@ -29,7 +29,8 @@ pub(super) fn quantization_aware(
     let config = Checkpoint::load(folder)?.config;
     let usual_rate = || (TrainOptions::default().learning_rate(&config) / 4.0).min(5e-5);
     let usual_epochs = || {
-        let enough = (LEAST_STEPS * recipe.train.batch_size) as f64 / prepared.train.len().max(1) as f64;
+        let step = recipe.train.batch_size * recipe.train.accumulate;
+        let enough = (LEAST_STEPS * step) as f64 / prepared.train.len().max(1) as f64;
         enough.clamp(1.0, 30.0)
     };
     let options = TrainOptions {

@@ -195,8 +195,9 @@ impl Pooler {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Quantize {
-    /// Points (hundredths of the metric) that int8 may lose. Default: 0.5, or for accuracy one dev row where that is more; after
-    /// quantization-aware training, or with `aware = "never"`, also what chance explains on so few rows, at most 1. Of a regression
+    /// Points (hundredths of the metric) that int8 may lose. Default: 0.5, or for accuracy one dev row where that is more, or
+    /// whatever one row with another answer comes to (two after quantization-aware training, or with `aware = "never"`); then also
+    /// what chance explains on so few rows, at most 1. Of a regression
     /// int8's numbers may differ from fp32's by as many hundredths of the variance, and always by 5.
     pub max_drop: Option<f64>,
     /// Points of F1 that each class may lose; no limit when not given.

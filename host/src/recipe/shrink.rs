@@ -2,6 +2,7 @@
 
 use super::base;
 use super::error::RunError;
+use super::lock::Lock;
 use super::progress::{Progress, Watch};
 use super::step::{fingerprint, hex, json};
 use crate::bert::{Checkpoint, Classifier, Pooling};
@@ -97,6 +98,7 @@ pub fn shrink(shrink: &Shrink, watch: Watch) -> Result<(), RunError> {
     let mut student = Classifier::new(cut, 0)?;
     let whole = Classifier::new(teacher, 0)?;
     let folder = shrink.output.join(TRAINING);
+    let _lock = Lock::on(&folder)?;
     let print = fingerprint(&parts.iter().map(String::as_str).collect::<Vec<_>>());
     let objective = Imitation(HiddenTeacher::new(&whole, layers).pooling(shrink.pooling));
     let mut job = Job {

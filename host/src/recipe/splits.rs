@@ -77,8 +77,12 @@ impl Splits {
             const SHOWN: usize = 6;
             let (shown, all) = (unmeasured[..unmeasured.len().min(SHOWN)].join(", "), dev.labels.len());
             let more = if unmeasured.len() > SHOWN { ", …" } else { "" };
+            let so = match dev.task {
+                Task::MultiLabel => "count as an F1 of 0",
+                _ => "no figure tells how well they do",
+            };
             note(format!(
-                "{} of {all} labels have no row to choose on, and no figure tells how well they do: {shown}{more}",
+                "{} of {all} labels have no row to choose on, and {so}: {shown}{more}",
                 unmeasured.len()
             ));
         }

@@ -37,12 +37,10 @@ proptest! {
         let batches = batches(&lengths, batch, seed, epoch);
         let size = batch.max(1);
         prop_assert_eq!(batches.len(), lengths.len().div_ceil(size));
-        // no text weighs much more than another (pools of 100 batches may differ)
+        // no text weighs much more than another
         let sizes = || batches.iter().map(Vec::len);
         prop_assert!(sizes().all(|found| found <= size));
-        if lengths.len() <= 100 * size {
-            prop_assert!(sizes().max().unwrap_or(0) - sizes().min().unwrap_or(0) <= 1);
-        }
+        prop_assert!(sizes().max().unwrap_or(0) - sizes().min().unwrap_or(0) <= 1);
         let mut seen: Vec<u32> = batches.concat();
         seen.sort_unstable();
         prop_assert_eq!(seen, (0..lengths.len() as u32).collect::<Vec<_>>());

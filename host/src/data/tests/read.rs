@@ -109,12 +109,12 @@ fn errors_name_file_line_and_remedy() {
         (
             "a.csv",
             b"\xff\xfet\0e\0x",
-            "a.csv:1: byte 6 of the file is not valid UTF-8: the file is UTF-16, and there half a character",
+            "a.csv is no text in UTF-8: it begins as UTF-16, and at byte 6 there is half a character",
         ),
         (
             "a.csv",
             b"PK\x03\x04\x14\0",
-            "a.csv:1: byte 0 of the file is not valid UTF-8: it is a zip archive, as workbooks of Excel and LibreOffice are: save the sheet as CSV (UTF-8)",
+            "a.csv is no text in UTF-8: it is a zip archive, as workbooks of Excel and LibreOffice are: save the sheet as CSV (UTF-8)",
         ),
         (
             "a.csv",
@@ -124,7 +124,7 @@ fn errors_name_file_line_and_remedy() {
         (
             "a.csv",
             b"t\0e\0x\0t\0,\0",
-            "a.csv:1: byte 1 of the file is not valid UTF-8: it looks like UTF-16; convert it with `iconv -f UTF-16LE -t UTF-8`",
+            "a.csv is no text in UTF-8: it looks like UTF-16: convert it with `iconv -f UTF-16LE -t UTF-8`",
         ),
         (
             "a.csv",
