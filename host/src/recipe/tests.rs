@@ -213,7 +213,7 @@ fn another_seed_has_a_folder_of_its_own() {
 
 #[test]
 fn of_few_rows_a_drop_has_to_be_more_than_chance_before_a_bundle_grows() {
-    let limit = |rows: usize, lost: usize, rounded: bool, quantize: Quantize| {
+    let limit_of = |metric: Option<Metric>, rows: usize, lost: usize, rounded: bool, quantize: Quantize| {
         let example = |i: usize| Example {
             text: i.to_string(),
             pair: None,
@@ -228,10 +228,15 @@ fn of_few_rows_a_drop_has_to_be_more_than_chance_before_a_bundle_grows() {
         let fp32: Vec<f32> = (0..rows).flat_map(right).collect();
         let int8: Vec<f32> = (0..rows).flat_map(|i| right(if i < lost { i + 1 } else { i })).collect();
         let of = |logits| Outputs { logits, thresholds: None, bytes: None, latency: None };
-        let inputs = Inputs { data: &data, metric: None, fp32: of(&fp32), int8: of(&int8), host: None };
+        let inputs = Inputs { data: &data, metric, fp32: of(&fp32), int8: of(&int8), host: None };
         quantize.max_drop(&Comparison::new(&inputs).unwrap(), rounded)
     };
+    let limit = |rows, lost, rounded, quantize| limit_of(None, rows, lost, rounded, quantize);
     let default = Quantize::default;
+    // of other figures one row comes to something else, and more than one row is no excuse
+    let macro_f1 = |lost| limit_of(Some(Metric::MacroF1), 20, lost, false, default());
+    assert!((macro_f1(1) - 5.01).abs() < 0.02, "{}", macro_f1(1));
+    assert_eq!(macro_f1(2), 0.5);
     assert_eq!(limit(300, 2, false, default()), 0.5);
     // two of 300: a deviation of 0.47 points
     assert!((limit(300, 2, true, default()) - 0.77).abs() < 0.1);

@@ -30,6 +30,8 @@ fn columns_by_what_is_left_or_by_other_names() {
             "asin,reviewText,overall sentiment\n1,a,0\n2,b,1\n",
             "text `reviewText`, label `overall sentiment`; not used: `asin`",
         ),
+        ("title,review_text,rating\na,b,x\nc,d,y\n", "text `review_text`, label `rating`; not used: `title`"),
+        ("title,category\na,x\nc,y\n", "text `title`, label `category`"),
         ("text,coarse,gold_label\na,0,x\nb,1,y\n", "text `text`, label `gold_label`; not used: `coarse`"),
         (
             "source1,source2,sentence1,sentence2,score\nx,y,a,b,1\nx,y,c,d,2\n",
