@@ -92,7 +92,10 @@ fn recipe(args: &Args, until: Until) -> anyhow::Result<Recipe> {
     }
     let base = texts.base.clone().unwrap_or_else(|| "models/base".into());
     if !base.exists() {
-        bail!("{}: no such checkpoint; --base names one", base.display());
+        bail!(
+            "{}: no such file or folder here; --base names a checkpoint's folder or a bundle, such as models/base of the repository (scripts/fetch-base.sh fetches a larger one)",
+            base.display()
+        );
     }
     if until == Until::Distill && texts.student.is_none() {
         return Err(super::Usage(
