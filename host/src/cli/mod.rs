@@ -110,7 +110,7 @@ pub fn main() -> ExitCode {
             eprintln!("goldcrest: {}", told_once(error.as_ref()));
             ExitCode::from(match () {
                 () if error.is::<Usage>() => 2,
-                () if is_interrupted(&error) => INTERRUPTED,
+                () if error.downcast_ref().is_some_and(is_interrupted) => INTERRUPTED,
                 () => 1,
             })
         }
@@ -120,8 +120,8 @@ pub fn main() -> ExitCode {
 /// The exit code after a signal, as shells have it: 128 and SIGINT.
 const INTERRUPTED: u8 = 130;
 
-fn is_interrupted(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(RunError::Train(train::Error::Interrupted { .. })))
+fn is_interrupted(error: &RunError) -> bool {
+    matches!(error, RunError::Train(train::Error::Interrupted { .. }))
 }
 
 /// Whoever reads our output has seen enough, as in `goldcrest predict … | head`.

@@ -1,8 +1,7 @@
 use super::progress::Display;
 use anyhow::Context;
 use goldcrest::evaluate::{Comparison, Point, size_plot};
-use goldcrest::recipe::{Recipe, RunError, run_every_stage};
-use goldcrest::train;
+use goldcrest::recipe::{Recipe, run_every_stage};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -61,11 +60,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
                 Ok(stages) => stages,
                 Err(error) => vec![(String::new(), Err(error))],
             };
-            // is no student's failure
-            if let Some(at) = stages.iter().position(|(_, outcome)| interrupted(outcome)) {
-                let (_, outcome) = stages.into_iter().nth(at).expect("found there");
-                return outcome.map(drop).map_err(Into::into);
-            }
             for (i, (stage, outcome)) in stages.into_iter().enumerate() {
                 if rows.len() <= first + i {
                     let name = format!("{name} {stage}").trim_end().to_string();
@@ -73,6 +67,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
                 }
                 match outcome {
                     Ok(comparison) => rows[first + i].runs.push(comparison),
+                    // is no student's failure
+                    Err(error) if super::is_interrupted(&error) => return Err(error.into()),
                     Err(error) => rows[first + i].errors.push(error.to_string()),
                 }
             }
@@ -96,10 +92,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let failed = rows.iter().filter(|row| !row.errors.is_empty()).count();
     anyhow::ensure!(failed == 0, "{failed} of {} students failed", rows.len());
     Ok(())
-}
-
-fn interrupted<T>(outcome: &Result<T, RunError>) -> bool {
-    matches!(outcome, Err(RunError::Train(train::Error::Interrupted { .. })))
 }
 
 impl Row {

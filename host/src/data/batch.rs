@@ -3,8 +3,8 @@ use super::SplitMix;
 /// Batches whose lengths are sorted together: large enough that a batch pads little, small enough that epochs differ.
 const POOL: usize = 100;
 
-/// The batches of an epoch: indices into `lengths` (token counts), every index once, at most `batch` of them at a time and as many
-/// in all batches, but for one. A rest would be the longest texts, few of them and each with the weight of many.
+/// The batches of an epoch: indices into `lengths` (token counts), every index once, at most `batch` of them at a time, in
+/// batches whose sizes differ by one at most. A small rest would be the longest texts, each with the weight of many.
 ///
 /// Examples are shuffled, sorted by length within pools of 100 batches, and the batches shuffled; so a batch holds
 /// similar lengths. A pure function of its arguments: a resumed run computes it again and skips what is done.
@@ -17,17 +17,16 @@ pub fn batches(lengths: &[usize], batch: usize, seed: u64, epoch: u64) -> Vec<Ve
     random.shuffle(&mut order);
     let count = lengths.len().div_ceil(batch);
     let (least, larger) = (lengths.len() / count.max(1), lengths.len() % count.max(1));
-    let mut rest = &mut order[..];
+    let sizes: Vec<usize> = (0..count).map(|number| least + usize::from(number < larger)).collect();
     let mut batches: Vec<Vec<u32>> = Vec::with_capacity(count);
-    while !rest.is_empty() {
-        let sizes = (batches.len()..count).take(POOL).map(|number| least + usize::from(number < larger));
-        let (pool, after) = rest.split_at_mut(sizes.clone().sum());
+    let mut rest = &mut order[..];
+    for sizes in sizes.chunks(POOL) {
+        let (pool, after) = rest.split_at_mut(sizes.iter().sum());
         pool.sort_by_key(|&index| lengths[index as usize]);
-        let mut pool = &*pool;
-        for size in sizes.collect::<Vec<_>>() {
-            let (batch, others) = pool.split_at(size);
-            batches.push(batch.to_vec());
-            pool = others;
+        let mut from = 0;
+        for size in sizes {
+            batches.push(pool[from..from + size].to_vec());
+            from += size;
         }
         rest = after;
     }

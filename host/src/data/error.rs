@@ -183,7 +183,7 @@ impl fmt::Display for Warning {
                 let parts = quoted(parts);
                 write!(
                     f,
-                    "{count} labels are made of others, such as `{label}` of {parts}: has a row several? (--label-separator)"
+                    "labels made of others: {count}, such as `{label}` of {parts}: has a row several? (--label-separator)"
                 )
             }
             Warning::NoSeparator { separator, path } => {

@@ -18,6 +18,7 @@ mod source;
 mod split;
 mod task;
 mod unlabelled;
+mod warnings;
 
 pub use batch::batches;
 pub(crate) use dataset::either_way;

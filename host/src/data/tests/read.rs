@@ -283,11 +283,7 @@ fn labels_that_may_be_several_are_told() {
         let data = Dataset::read(&[source], None, None).unwrap();
         data.warnings().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     };
-    assert!(
-        warnings(None).contains("1 labels are made of others, such as `Bill, Late`"),
-        "{}",
-        warnings(None)
-    );
+    assert!(warnings(None).contains("labels made of others: 1, such as `Bill, Late`"), "{}", warnings(None));
     assert!(!warnings(Some(",")).contains("made of others") && !warnings(Some(",")).contains("no row has"));
     assert!(warnings(Some("|")).contains("no row has `|` between labels"));
 }

@@ -1,0 +1,103 @@
+//! What is suspicious about a dataset.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use super::{Dataset, Example, Target, Task, Warning};
+
+/// More different whole numbers than this may be quantities.
+const QUANTITIES: usize = 20;
+
+/// Whether a label may say that there is none.
+fn is_missing(label: &str) -> bool {
+    ["nan", "none", "null", "n/a", "na", "<na>"].contains(&label.trim().to_lowercase().as_str())
+}
+
+impl Dataset {
+    /// What is suspicious within this dataset: repeated rows, one text with several labels, hardly fewer labels than rows.
+    pub fn warnings(&self) -> Vec<Warning> {
+        let mut first_of: HashMap<String, &Example> = HashMap::with_capacity(self.len());
+        let mut same: Option<(usize, &Example, &Example)> = None;
+        let mut other: Option<(usize, &Example, &Example)> = None;
+        for example in &self.examples {
+            match first_of.entry(example.key()) {
+                Entry::Vacant(entry) => drop(entry.insert(example)),
+                Entry::Occupied(entry) => {
+                    let first = *entry.get();
+                    let found = if first.target == example.target { &mut same } else { &mut other };
+                    found.get_or_insert((0, first, example)).0 += 1;
+                }
+            }
+        }
+        let mut warnings = Vec::new();
+        if let Some((count, first, again)) = same {
+            warnings.push(Warning::Duplicates { count, first: self.place(first), again: self.place(again) });
+        }
+        if let Some((count, first, again)) = other {
+            warnings.push(Warning::Conflicts { count, first: self.place(first), again: self.place(again) });
+        }
+        let mut small = HashMap::<String, &String>::new();
+        let same_but_for_case = self.labels.names().iter().filter_map(|name| {
+            let other = *small.entry(name.to_lowercase()).or_insert(name);
+            (other != name).then(|| [other.clone(), name.clone()])
+        });
+        let mut same_but_for_case = same_but_for_case.collect::<Vec<_>>().into_iter();
+        if let Some(labels) = same_but_for_case.next() {
+            warnings.push(Warning::SameButForCase { labels, more: same_but_for_case.len() });
+        }
+        let missing: Vec<String> =
+            self.labels.names().iter().filter(|name| is_missing(name)).cloned().collect();
+        if !missing.is_empty() {
+            warnings.push(Warning::Missing { labels: missing });
+        }
+        warnings.extend(self.made_of_others());
+        for file in &self.files {
+            let separator = file.resolved.label_separator.clone();
+            let several =
+                |example: &Example| matches!(&example.target, Target::Classes(labels) if labels.len() > 1);
+            if let Some(separator) = separator.filter(|_| !self.examples.iter().any(several)) {
+                warnings.push(Warning::NoSeparator { separator, path: file.path.clone() });
+                break;
+            }
+        }
+        if self.labels.len() * 2 > self.len() {
+            warnings.push(Warning::ManyLabels { labels: self.labels.len(), rows: self.len() });
+        }
+        warnings
+    }
+
+    /// Labels that are several others, with a sign between them.
+    fn made_of_others(&self) -> Option<Warning> {
+        let names = self.labels.names();
+        let parts = |name: &String| -> Option<Vec<String>> {
+            let parts: Vec<String> =
+                name.split([',', ';', '|', '/']).map(|part| part.trim().to_owned()).collect();
+            (parts.len() > 1 && parts.iter().all(|part| names.contains(part))).then_some(parts)
+        };
+        let mut made = names.iter().filter_map(|name| Some((name.clone(), parts(name)?)));
+        let (label, parts) = made.next()?;
+        Some(Warning::Parts { count: 1 + made.count(), label, parts })
+    }
+
+    /// Labels that may be quantities, where nobody said that they are labels.
+    pub fn quantities(&self) -> Option<Warning> {
+        let (labels, names) = (self.labels.len(), self.labels.names());
+        let numbers = self.task == Task::SingleLabel && names.iter().all(|name| name.parse::<i64>().is_ok());
+        (numbers && labels > QUANTITIES).then_some(Warning::Quantities { labels })
+    }
+
+    /// Labels without a row.
+    pub fn absent(&self) -> Option<Warning> {
+        let counts = self.class_counts();
+        let absent: Vec<String> = self
+            .labels
+            .names()
+            .iter()
+            .zip(counts)
+            .filter(|(_, count)| *count == 0)
+            .map(|(name, _)| name.clone())
+            .collect();
+        let path = self.files.first().map(|file| file.path.clone()).unwrap_or_default();
+        (!absent.is_empty()).then_some(Warning::Absent { labels: absent, path })
+    }
+}
