@@ -29,7 +29,11 @@ step_format() {
     fi
 }
 
-step_clippy() { cargo clippy --release --workspace --all-targets --quiet -- -D warnings; }
+step_clippy() {
+    cargo clippy --release --workspace --all-targets --quiet -- -D warnings
+    # what needs no operating system: tokenizer, kernels, decision, bundle
+    cargo clippy --release --package goldcrest-edge --lib --no-default-features --quiet -- -D warnings
+}
 
 step_cross() { scripts/cross-build.sh musl --quiet; }
 

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use goldcrest::bert::ops::Loss;
-use goldcrest::bert::{
-    Batch, Checkpoint, Classifier, Gradients, Mode, OutputGradient, ProblemType, Tape, Tokens,
-};
+use goldcrest::bert::{Batch, Checkpoint, Classifier, Gradients, Mode, OutputGradient, Tape, Tokens};
+use goldcrest::data::Task;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -36,24 +35,22 @@ fn load(case: &Path) -> Checkpoint {
     checkpoint
 }
 
-fn recorded_loss(problem: ProblemType, labels: &serde_json::Value) -> Loss {
+fn recorded_loss(task: Task, labels: &serde_json::Value) -> Loss {
     let floats = |v: &serde_json::Value| -> Vec<f32> {
         let rows = v.as_array().unwrap().iter();
         rows.flat_map(|r| r.as_array().cloned().unwrap_or_else(|| vec![r.clone()]))
             .map(|x| x.as_f64().unwrap() as f32)
             .collect()
     };
-    match problem {
-        ProblemType::SingleLabelClassification => Loss::CrossEntropy {
+    match task {
+        Task::SingleLabel => Loss::CrossEntropy {
             classes: floats(labels).into_iter().map(|x| x as u32).collect(),
             smoothing: 0.0,
             weights: None,
             focal: 0.0,
         },
-        ProblemType::MultiLabelClassification => {
-            Loss::Binary { targets: floats(labels), weights: None, focal: 0.0 }
-        }
-        ProblemType::Regression => Loss::SquaredError { targets: floats(labels) },
+        Task::MultiLabel => Loss::Binary { targets: floats(labels), weights: None, focal: 0.0 },
+        Task::Regression => Loss::SquaredError { targets: floats(labels) },
     }
 }
 
@@ -71,7 +68,7 @@ fn equals_transformers() {
         let text = std::fs::read_to_string(case.join("io.json")).unwrap();
         let recorded: Recorded = serde_json::from_str(&text).unwrap();
         let checkpoint = load(&case);
-        let problem = checkpoint.config.problem_type.unwrap();
+        let task = checkpoint.config.problem_type.unwrap();
         let model = Classifier::new(checkpoint, 0).unwrap();
 
         let rows = recorded.input_ids.iter().zip(&recorded.token_type_ids).zip(&recorded.attention_mask);
@@ -90,7 +87,7 @@ fn equals_transformers() {
             }
         }
 
-        let loss = recorded_loss(problem, &recorded.labels);
+        let loss = recorded_loss(task, &recorded.labels);
         let (value, logits) = loss.value_and_gradient(&tape.output().logits, batch.texts());
         assert!(
             (value - recorded.loss).abs() < 1e-5 * (1.0 + value),

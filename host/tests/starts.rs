@@ -2,7 +2,7 @@
 
 mod support;
 
-use goldcrest::bert::{Batch, Checkpoint, Classifier, Mode, ProblemType, Tape, Tokens};
+use goldcrest::bert::{Batch, Checkpoint, Classifier, Mode, Tape, Tokens};
 use goldcrest::data::{Dataset, Example, Labels, Target, Task};
 use goldcrest::recipe::{Progress, Recipe, RunError, Until, run};
 use goldcrest::train::{Encoded, predict, set_head};
@@ -80,7 +80,7 @@ fn a_head_of_prototypes_finds_the_nearest_mean() {
     base.pass_through_pooler();
     // no text has the last of them
     let labels = ["a", "b", "c", "d"].map(String::from);
-    base.config.set_labels(&labels, ProblemType::SingleLabelClassification);
+    base.config.set_labels(&labels, Task::SingleLabel);
     // the third has one text, which is in nobody else's mean
     let classes = [0, 1, 0, 1, 0, 1, 2, 0, 1, 1];
     let example = |(i, class): (usize, &u32)| Example {
@@ -132,7 +132,7 @@ fn a_head_of_labels_that_do_not_exclude_each_other_is_as_sure_as_their_texts_all
     let mut base = base(0.02);
     base.pass_through_pooler();
     let names = ["a", "b", "none has it", "all but one have it"].map(String::from);
-    base.config.set_labels(&names, ProblemType::MultiLabelClassification);
+    base.config.set_labels(&names, Task::MultiLabel);
     let labels = Labels::ordered(names.to_vec()).unwrap();
     let sets: Vec<Vec<u32>> = (0..24)
         .map(|i| {
@@ -204,7 +204,7 @@ fn a_head_of_labels_that_do_not_exclude_each_other_is_as_sure_as_their_texts_all
 #[test]
 fn a_regression_starts_at_the_mean_and_as_far_from_it_as_the_numbers_are() {
     let mut base = base(0.02);
-    base.config.set_labels(&["score".to_string()], ProblemType::Regression);
+    base.config.set_labels(&["score".to_string()], Task::Regression);
     let numbers = [1.0, 2.5, 4.0];
     let example = |(i, value): (usize, &f32)| Example {
         text: format!("piece{}", 5 + i),

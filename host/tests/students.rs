@@ -1,8 +1,6 @@
 //! Students cut out of a model compute what they are cut for.
 
-use goldcrest::bert::{
-    Batch, Checkpoint, Classifier, Config, Mode, Pooling, ProblemType, Tape, TokenizerFiles, Tokens,
-};
+use goldcrest::bert::{Batch, Checkpoint, Classifier, Config, Mode, Pooling, Tape, TokenizerFiles, Tokens};
 use goldcrest::data::{Dataset, Example, Labels, Source, Target, Task, unlabelled};
 use goldcrest::distill::{
     Augment, Layers, TransferSet, cut_layers, cut_widths, factorise_embeddings, importance,
@@ -21,7 +19,7 @@ fn model() -> Checkpoint {
         "vocab_size": 14, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 24,
     }))
     .unwrap();
-    config.set_labels(&["no".into(), "yes".into()], ProblemType::SingleLabelClassification);
+    config.set_labels(&["no".into(), "yes".into()], Task::SingleLabel);
     let tokenizer =
         TokenizerFiles { vocab, lowercase: true, strip_accents: None, chinese_chars: true, max_length: 16 };
     Classifier::new(Checkpoint { config, tensors: Default::default(), tokenizer }, 5).unwrap().checkpoint()

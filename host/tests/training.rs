@@ -21,7 +21,7 @@ fn checkpoint() -> Checkpoint {
         "vocab_size": 12, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
     }))
     .unwrap();
-    config.set_labels(&["no".into(), "yes".into()], goldcrest::bert::ProblemType::SingleLabelClassification);
+    config.set_labels(&["no".into(), "yes".into()], Task::SingleLabel);
     let tokenizer =
         TokenizerFiles { vocab, lowercase: true, strip_accents: None, chinese_chars: true, max_length: 16 };
     Checkpoint { config, tensors: Default::default(), tokenizer }
@@ -187,7 +187,7 @@ fn numbers_of_any_size_are_learned_alike() {
     let errors = [1e-4f32, 1.0, 1e5].map(|size| {
         let mut checkpoint = checkpoint();
         checkpoint.config.set_dropout(0.0);
-        checkpoint.config.set_labels(&["score".into()], goldcrest::bert::ProblemType::Regression);
+        checkpoint.config.set_labels(&["score".into()], Task::Regression);
         let encode = |data| Encoded::new(data, &checkpoint.tokenizer, 16).unwrap();
         let (train_data, dev) = (encode(numbers(96, 0, size)), encode(numbers(40, 1000, size)));
         let options = TrainOptions { epochs: Some(30.0), save_every: 0.0, ..options() };

@@ -2,7 +2,7 @@
 
 mod support;
 
-use goldcrest::bert::{Checkpoint, Classifier, ProblemType};
+use goldcrest::bert::{Checkpoint, Classifier};
 use goldcrest::data::{Dataset, Labels, Source, Task};
 use goldcrest::recipe::{Files, Recipe, RunError, Until, run};
 use goldcrest::train::{Encoded, predict};
@@ -20,10 +20,9 @@ const SPOILED: [&str; 2] =
 fn spoiled() -> Checkpoint {
     let shape = &SHAPES[2];
     let mut model = checkpoint_with_pieces(shape, 7);
-    model.config.set_labels(
-        &(0..shape.labels).map(|i| format!("label{i}")).collect::<Vec<_>>(),
-        ProblemType::SingleLabelClassification,
-    );
+    model
+        .config
+        .set_labels(&(0..shape.labels).map(|i| format!("label{i}")).collect::<Vec<_>>(), Task::SingleLabel);
     for matrix in SPOILED {
         let layer = matrix.strip_suffix("intermediate.dense.weight").unwrap();
         for part in ["weight", "bias"] {

@@ -99,7 +99,7 @@ pub fn check_pair(manifest: &Manifest, separator: Option<char>) -> Result<(), Us
 
 /// Gives all lines of `files` (`-`, or none at all: stdin) to `sink`. A file that cannot be read keeps no other from being read.
 pub fn run_lines(files: &[PathBuf], sink: &mut impl Sink) -> Result<()> {
-    let interrupt = Interrupt::on_signals()?;
+    let interrupt = Interrupt::on_signals(0, 1)?;
     let mut lines = Lines::default();
     let stdin = [PathBuf::from("-")];
     let files = if files.is_empty() { &stdin } else { files };

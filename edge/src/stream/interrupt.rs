@@ -1,13 +1,13 @@
-//! A polite end: the message in hand is finished, its record written, and then the program stops.
+//! A polite end: what is in hand, a message or a step of training, is finished, and then the program stops.
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether the stream was asked to end.
+/// Whether the program was asked to end.
 ///
-/// While the loop waits for input nothing is in hand and all records are out, so the signal may end the
+/// While a stream waits for input nothing is in hand and all records are out, so the signal may end the
 /// process on the spot; a read that blocks need not be woken. A second signal always ends it.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt {
@@ -17,18 +17,21 @@ pub struct Interrupt {
 
 impl Interrupt {
     /// Listens to SIGTERM and SIGINT, but for one that the program was started to ignore, as a shell starts what runs in the
-    /// background. Ending while waiting for input is exit code 0.
-    pub fn on_signals() -> io::Result<Self> {
+    /// background. A signal that comes while nothing is in hand ends the process with the exit code `idle`, a second one with
+    /// `again`.
+    pub fn on_signals(idle: i32, again: i32) -> io::Result<Self> {
         let interrupt = Interrupt::default();
-        for signal in [SIGTERM, SIGINT].into_iter().filter(|signal| !ignores(*signal)) {
-            flag::register_conditional_shutdown(signal, 0, interrupt.waiting.clone())?;
-            flag::register_conditional_shutdown(signal, 1, interrupt.requested.clone())?;
+        // where the system does not say so, none is
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        for signal in [SIGTERM, SIGINT].into_iter().filter(|signal| !is_ignored(&status, *signal)) {
+            flag::register_conditional_shutdown(signal, idle, interrupt.waiting.clone())?;
+            flag::register_conditional_shutdown(signal, again, interrupt.requested.clone())?;
             flag::register(signal, interrupt.requested.clone())?;
         }
         Ok(interrupt)
     }
 
-    /// Asks the stream to end, as a signal does.
+    /// Asks it to end, as a signal does.
     pub fn request(&self) {
         self.requested.store(true, Ordering::SeqCst);
     }
@@ -41,16 +44,16 @@ impl Interrupt {
     /// Waits for input by `read`, unless the end was asked for: then `None`.
     pub fn wait<T>(&self, read: impl FnOnce() -> T) -> Option<T> {
         // a signal before this line is seen by the check, one after it ends the process
-        self.waiting.store(true, Ordering::SeqCst);
+        self.nothing_in_hand(true);
         let result = (!self.requested()).then(read);
-        self.waiting.store(false, Ordering::SeqCst);
+        self.nothing_in_hand(false);
         result
     }
-}
 
-/// Whether this process was started to ignore a signal; `false` where the system does not say so.
-pub fn ignores(signal: i32) -> bool {
-    is_ignored(&std::fs::read_to_string("/proc/self/status").unwrap_or_default(), signal)
+    /// Says whether a signal may end the process on the spot. At first it may not.
+    pub fn nothing_in_hand(&self, so: bool) {
+        self.waiting.store(so, Ordering::SeqCst);
+    }
 }
 
 /// Whether a process ignores a signal, as its `/proc/PID/status` tells (proc_pid_status(5), SigIgn).

@@ -9,7 +9,7 @@ mod message;
 mod record;
 mod records;
 
-pub use interrupt::{Interrupt, ignores};
+pub use interrupt::Interrupt;
 pub use lines::{End, Lines, Sink};
 pub use message::{Chunk, Error, Message};
 pub use record::{Format, write_error};

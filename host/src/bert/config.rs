@@ -1,4 +1,5 @@
 use super::Error;
+use goldcrest_edge::decision::Task;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -49,8 +50,8 @@ pub struct Config {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub label2id: BTreeMap<String, usize>,
     /// Which loss the head was trained with.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub problem_type: Option<ProblemType>,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "problem_type")]
+    pub problem_type: Option<Task>,
     /// Whether it was taught how alike two texts are that it reads together: no key of Transformers.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub compares_pairs: bool,
@@ -88,16 +89,25 @@ pub struct TextWindows {
     pub most: u32,
 }
 
-/// `problem_type` of `BertForSequenceClassification`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ProblemType {
-    /// Cross entropy over the classes.
-    SingleLabelClassification,
-    /// Binary cross entropy per class.
-    MultiLabelClassification,
-    /// Mean squared error.
-    Regression,
+/// The names that Transformers has for tasks.
+mod problem_type {
+    use super::Task;
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::{Serialize, Serializer};
+
+    const NAMES: [&str; 3] = ["single_label_classification", "multi_label_classification", "regression"];
+    const TASKS: [Task; 3] = [Task::SingleLabel, Task::MultiLabel, Task::Regression];
+
+    pub fn serialize<S: Serializer>(task: &Option<Task>, to: S) -> Result<S::Ok, S::Error> {
+        let known = NAMES.into_iter().zip(TASKS).find(|(_, known)| Some(*known) == *task);
+        known.map(|(name, _)| name).serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Task>, D::Error> {
+        let Some(name) = Option::<String>::deserialize(from)? else { return Ok(None) };
+        let known = NAMES.into_iter().zip(TASKS).find(|(known, _)| *known == name);
+        known.map(|(_, task)| Some(task)).ok_or_else(|| D::Error::unknown_variant(&name, &NAMES))
+    }
 }
 
 /// The native shape of a student (the `goldcrest` key of `config.json`).
@@ -193,20 +203,20 @@ impl Config {
             .collect()
     }
 
-    /// Sets label names and problem type.
-    pub fn set_labels(&mut self, labels: &[String], problem: ProblemType) {
+    /// Sets label names and task.
+    pub fn set_labels(&mut self, labels: &[String], task: Task) {
         self.id2label = labels.iter().cloned().enumerate().collect();
         self.label2id = labels.iter().cloned().enumerate().map(|(i, l)| (l, i)).collect();
-        self.problem_type = Some(problem);
+        self.problem_type = Some(task);
         self.extra.insert("architectures".into(), serde_json::json!(["BertForSequenceClassification"]));
         self.extra.entry("model_type").or_insert_with(|| "bert".into());
     }
 
     /// What the logits stand for; where it does not say, as Transformers takes it: one is a number, several are classes.
-    pub fn problem(&self) -> ProblemType {
+    pub fn task(&self) -> Task {
         self.problem_type.unwrap_or(match self.num_labels() {
-            1 => ProblemType::Regression,
-            _ => ProblemType::SingleLabelClassification,
+            1 => Task::Regression,
+            _ => Task::SingleLabel,
         })
     }
 

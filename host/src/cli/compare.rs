@@ -37,16 +37,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let bytes = map(&args.int8)?.bytes().clone();
     let bundle = Bundle::read(&bytes).map_err(|e| anyhow::anyhow!("{}: {e}", args.int8.display()))?;
     let manifest = bundle.manifest();
-    let (task, labels) = match manifest.task {
-        goldcrest_edge::decision::Task::SingleLabel => (Task::SingleLabel, Some(manifest.labels.clone())),
-        goldcrest_edge::decision::Task::MultiLabel => (Task::MultiLabel, Some(manifest.labels.clone())),
-        goldcrest_edge::decision::Task::Regression => (Task::Regression, None),
-    };
+    let labels = (manifest.task != Task::Regression).then(|| manifest.labels.clone());
     let data = Dataset::read_to_measure(
         &[args.data.source()],
-        Some(task),
+        Some(manifest.task),
         labels.map(Labels::ordered).transpose()?,
     )?;
+    for file in &data.files {
+        eprintln!("{}: {}", file.path.display(), file.reading);
+    }
     let measure = |path: &Path| run_bundle(path, &data, &mut || ());
     let (fp32, int8) = (measure(&args.fp32)?, measure(&args.int8)?);
     let comparison = Comparison::new(&Inputs {

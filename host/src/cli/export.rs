@@ -1,6 +1,6 @@
 use super::data_args::Reading;
 use anyhow::Context;
-use goldcrest::bert::{Checkpoint, Classifier, ProblemType};
+use goldcrest::bert::{Checkpoint, Classifier};
 use goldcrest::data::{Dataset, Labels, Source, Task};
 use goldcrest::metrics::{Metric, measure, thresholds};
 use goldcrest::quantize::{Bits, Quantized};
@@ -65,11 +65,7 @@ pub fn quantize(args: &QuantizeArgs) -> anyhow::Result<()> {
 /// For each matrix the metric with that matrix and its inputs rounded alone, and by how much the logits move on average.
 fn sensitivity(checkpoint: Checkpoint, data: &Source, quantized: &Quantized) -> anyhow::Result<()> {
     let labels = Some(Labels::ordered(checkpoint.config.labels())?);
-    let task = match checkpoint.config.problem() {
-        ProblemType::Regression => Task::Regression,
-        ProblemType::MultiLabelClassification => Task::MultiLabel,
-        ProblemType::SingleLabelClassification => Task::SingleLabel,
-    };
+    let task = checkpoint.config.task();
     let data = Dataset::read_to_measure(std::slice::from_ref(data), Some(task), labels)?;
     let metric = Metric::of(data.task);
     let reads = super::reads(&checkpoint.config, None, false, None, MAX_TOKENS);

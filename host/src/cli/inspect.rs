@@ -81,7 +81,7 @@ fn checkpoint(checkpoint: &Checkpoint) -> anyhow::Result<()> {
     }
     let head = checkpoint.has_head();
     match config.problem_type {
-        Some(problem) if head => say!("{problem:?}: {}", config.labels().join(", ")),
+        Some(task) if head => say!("{task}: {}", config.labels().join(", ")),
         _ if head => say!("labels: {}", config.labels().join(", ")),
         _ => say!("no classifier: a pretrained encoder"),
     }

@@ -13,7 +13,6 @@ mod compare;
 mod data_args;
 mod export;
 mod inspect;
-mod interrupt;
 mod pack;
 mod predict;
 mod progress;

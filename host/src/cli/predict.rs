@@ -1,5 +1,6 @@
 use anyhow::Context;
-use goldcrest::bert::{Batch, Classifier, Mode, ProblemType, Tape};
+use goldcrest::bert::{Batch, Classifier, Mode, Tape};
+use goldcrest::data::Task;
 use goldcrest::train::{Reader, mean_of_windows};
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
@@ -36,7 +37,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let model = Classifier::new(checkpoint, 0)?;
     let reads = super::reads(model.config(), args.max_tokens, args.pairs, None, 512);
     let pairs = reads.pairs;
-    let (labels, problem) = (model.config().labels(), model.config().problem());
+    let (labels, task) = (model.config().labels(), model.config().task());
     let mut reader = Reader::new(model.tokenizer(), reads)?;
     let mut tape = Tape::default();
     let mut out = std::io::stdout().lock();
@@ -62,7 +63,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             said.push(model.forward(&batch, Mode::Evaluate, &mut tape)?.logits.clone());
         }
         let logits = mean_of_windows(said.iter().map(Vec::as_slice));
-        let mut record = answer(&logits, &labels, problem);
+        let mut record = answer(&logits, &labels, task);
         record["n"] = n.into();
         // as the device counts them: pieces that two windows share once
         let shared = 2 + reads.windows.map_or(0, |windows| windows.overlap as usize);
@@ -92,11 +93,11 @@ fn without_return(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-fn answer(logits: &[f32], labels: &[String], problem: ProblemType) -> serde_json::Value {
+fn answer(logits: &[f32], labels: &[String], task: Task) -> serde_json::Value {
     let sigmoid = |x: f32| 1.0 / (1.0 + (-f64::from(x)).exp());
-    match problem {
-        ProblemType::Regression => serde_json::json!({"n": 0, "score": logits[0]}),
-        ProblemType::MultiLabelClassification => {
+    match task {
+        Task::Regression => serde_json::json!({"n": 0, "score": logits[0]}),
+        Task::MultiLabel => {
             let mut given: Vec<_> = logits.iter().zip(labels).filter(|(x, _)| **x >= 0.0).collect();
             given.sort_by(|a, b| b.0.total_cmp(a.0));
             let given: Vec<_> = given
@@ -105,7 +106,7 @@ fn answer(logits: &[f32], labels: &[String], problem: ProblemType) -> serde_json
                 .collect();
             serde_json::json!({"n": 0, "labels": given})
         }
-        ProblemType::SingleLabelClassification => {
+        Task::SingleLabel => {
             let best = (0..logits.len()).rev().max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap_or(0);
             let sum: f64 = logits.iter().map(|x| f64::from(x - logits[best]).exp()).sum();
             serde_json::json!({"n": 0, "label": labels[best], "score": 1.0 / sum})

@@ -1,6 +1,7 @@
-use super::interrupt::Interrupt;
+use super::INTERRUPTED;
 use goldcrest::recipe::Progress;
 use goldcrest::train::Event;
+use goldcrest_edge::stream::Interrupt;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 
@@ -18,18 +19,20 @@ pub struct Display {
 impl Display {
     pub fn new(quiet: bool) -> std::io::Result<Self> {
         let terminal = std::io::stderr().is_terminal() && !quiet;
-        let (bar, interrupt) = (ProgressBar::hidden(), Interrupt::on_signals()?);
+        let (bar, interrupt) =
+            (ProgressBar::hidden(), Interrupt::on_signals(INTERRUPTED.into(), INTERRUPTED.into())?);
+        interrupt.nothing_in_hand(true);
         Ok(Self { quiet, terminal, bar, loss: f32::NAN, steps: 0, interrupt })
     }
 
     pub fn show(&mut self, progress: Progress) {
-        let training = matches!(progress, Progress::Training(_));
-        self.interrupt.training(training);
+        // where nothing is being trained there is nothing to save
+        self.interrupt.nothing_in_hand(!matches!(progress, Progress::Training(_)));
         if matches!(progress, Progress::Step { .. }) && self.interrupt.requested() {
             // it came when the last step of a training was over, and what that came to is saved
             self.finish();
             eprintln!("goldcrest: interrupted; the same command continues");
-            std::process::exit(super::INTERRUPTED.into());
+            std::process::exit(INTERRUPTED.into());
         }
         match progress {
             Progress::Step { name, reused } => {

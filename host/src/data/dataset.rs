@@ -104,13 +104,14 @@ impl Dataset {
     /// # Errors
     /// [`DataError`], which names file and line and what to do.
     pub fn read(sources: &[Source], task: Option<Task>, labels: Option<Labels>) -> Result<Self, DataError> {
-        let data = Self::read_to_measure(sources, task, labels)?;
+        let data = Self::of_rows(sources, read_all(sources)?, task, labels, Strangers::Refused)?;
         data.check_variety(sources)?;
         Ok(data)
     }
 
-    /// Reads held-out data for `self`: same task, same labels; a label that `self` lacks is an error. A file that does not tell how it
-    /// is to be read is read as the first one of `self` was.
+    /// Reads held-out data for `self`: same task, same labels. A few rows of labels that `self` lacks are left out, and
+    /// [`File::reading`] says so; more than a twentieth of a file are an error. A file that does not tell how it is to be read is
+    /// read as the first one of `self` was.
     ///
     /// # Errors
     /// As [`read`](Self::read), but a single class is allowed.
@@ -122,7 +123,8 @@ impl Dataset {
             (read, _) => read,
         };
         let files = sources.iter().map(like).collect::<Result<Vec<Rows>, _>>()?;
-        let data = Self::of_rows(sources, files, Some(self.task), Some(self.labels.clone()))?;
+        let data =
+            Self::of_rows(sources, files, Some(self.task), Some(self.labels.clone()), Strangers::LeftOut)?;
         match (self.examples.first(), data.examples.first()) {
             (Some(ours), Some(theirs)) if ours.pair.is_some() != theirs.pair.is_some() => {
                 Err(DataError::PairMix { at: data.place(theirs), expected: ours.pair.is_some() })
@@ -131,7 +133,8 @@ impl Dataset {
         }
     }
 
-    /// As [`read`](Self::read), for data that nothing is to learn from: all rows may be of one class.
+    /// As [`read`](Self::read), for data that nothing is to learn from: all rows may be of one class, and a few of none of the
+    /// `labels` given, as in [`read_like`](Self::read_like).
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -140,8 +143,7 @@ impl Dataset {
         task: Option<Task>,
         labels: Option<Labels>,
     ) -> Result<Self, DataError> {
-        let files = sources.iter().map(rows::read).collect::<Result<Vec<Rows>, _>>()?;
-        Self::of_rows(sources, files, task, labels)
+        Self::of_rows(sources, read_all(sources)?, task, labels, Strangers::LeftOut)
     }
 
     fn of_rows(
@@ -149,6 +151,7 @@ impl Dataset {
         files: Vec<Rows>,
         task: Option<Task>,
         labels: Option<Labels>,
+        strangers: Strangers,
     ) -> Result<Self, DataError> {
         if files.is_empty() {
             return Err(DataError::NoRows { path: PathBuf::new() });
@@ -183,6 +186,7 @@ impl Dataset {
             });
             data.examples.reserve(file.rows.len());
             let joined = joined && matches!(file.label, LabelColumns::One(_));
+            let (rows, mut left_out) = (file.rows.len(), LeftOut::default());
             for row in file.rows {
                 let at = || rows::at(source, row.line);
                 let expected = *paired.get_or_insert(row.pair.is_some());
@@ -194,7 +198,13 @@ impl Dataset {
                 {
                     return Err(DataError::Joined { at: at(), label: label.clone() });
                 }
-                let target = target(task, &data.labels, row.label, at)?;
+                let target = match target(task, &data.labels, row.label, at) {
+                    Err(error @ DataError::UnknownLabel { .. }) if strangers == Strangers::LeftOut => {
+                        left_out.add(error);
+                        continue;
+                    }
+                    target => target?,
+                };
                 data.examples.push(Example {
                     text: row.text,
                     pair: row.pair,
@@ -203,6 +213,8 @@ impl Dataset {
                     line: row.line,
                 });
             }
+            let told = left_out.tell(rows)?;
+            data.files[index as usize].reading += &told;
         }
         Ok(data)
     }
@@ -303,6 +315,50 @@ impl Dataset {
             }
         }
         hash.finalize().into()
+    }
+}
+
+fn read_all(sources: &[Source]) -> Result<Vec<Rows>, DataError> {
+    sources.iter().map(rows::read).collect()
+}
+
+/// What becomes of rows whose label is none of those known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Strangers {
+    /// The first one is an error.
+    Refused,
+    /// They are left out if they are few.
+    LeftOut,
+}
+
+/// Rows of a file that were left out.
+#[derive(Default)]
+struct LeftOut {
+    count: usize,
+    /// Why the first one was.
+    first: Option<DataError>,
+}
+
+impl LeftOut {
+    /// A mistake in a label's name would concern more rows than one in so many.
+    const ONE_IN: usize = 20;
+
+    fn add(&mut self, error: DataError) {
+        self.count += 1;
+        self.first.get_or_insert(error);
+    }
+
+    /// For people, of a file with so many rows.
+    fn tell(self, rows: usize) -> Result<String, DataError> {
+        let Self { count, first } = self;
+        match first {
+            None => Ok(String::new()),
+            Some(DataError::UnknownLabel { at, label, .. }) if count * Self::ONE_IN <= rows => Ok(format!(
+                "; {count} of {rows} rows are left out: their label is none of those known (`{label}` in line {})",
+                at.line
+            )),
+            Some(error) => Err(error),
+        }
     }
 }
 

@@ -16,7 +16,6 @@ mod random;
 mod rows;
 mod source;
 mod split;
-mod task;
 mod unlabelled;
 mod warnings;
 
@@ -24,11 +23,11 @@ pub use batch::batches;
 pub(crate) use dataset::either_way;
 pub use dataset::{Dataset, Example, File, Target};
 pub use error::{DataError, Place, Warning};
+pub use goldcrest_edge::decision::Task;
 pub use labels::Labels;
 pub use random::SplitMix;
 pub use source::{Column, Format, LabelColumns, Source};
 pub use split::{Split, remove_overlap, split};
-pub use task::Task;
 pub use unlabelled::unlabelled;
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::data::{Dataset, Target, Task};
 use crate::metrics::{self, argmax, calibration, temperature, thresholds};
-use goldcrest_edge::decision::{self, Abstention, Answer, Decider, Settings};
+use goldcrest_edge::decision::{Abstention, Answer, Decider, Settings};
 use serde::{Deserialize, Serialize};
 
 /// `[decision]`: what is fitted.
@@ -232,7 +232,7 @@ impl Certainty {
 
 /// The device's own.
 fn decider(settings: &Settings, width: usize) -> Decider {
-    Decider::new(decision::Task::SingleLabel, width, settings)
+    Decider::new(Task::SingleLabel, width, settings)
         .expect("numbers that were fitted, and as many labels as there are")
 }
 
@@ -350,7 +350,7 @@ mod tests {
         let logits = [40.0, -40.0].repeat(20);
         let options = DecisionOptions { temperature: false, max_error: Some(0.05), ..Default::default() };
         let settings = fit_decision(&data, &logits, &[], &options);
-        settings.check(decision::Task::SingleLabel, 2).unwrap();
+        settings.check(Task::SingleLabel, 2).unwrap();
         let fitted = describe_decision(&settings, &data, &logits, None);
         assert_eq!((fitted.coverage, fitted.error), (Some(0.0), Some(0.0)));
     }

@@ -1,6 +1,5 @@
-use crate::bert::{Checkpoint, ProblemType, Reads, TextWindows};
+use crate::bert::{Checkpoint, Reads, TextWindows};
 use goldcrest_edge::bundle::{Licence, Manifest, Windows};
-use goldcrest_edge::decision::Task;
 
 /// The manifest of a checkpoint that reads texts so: what it says itself. Name, version, licences, decision and figures are still
 /// to be filled in.
@@ -9,11 +8,7 @@ pub fn manifest(checkpoint: &Checkpoint, reads: Reads) -> Manifest {
     Manifest {
         name: String::new(),
         version: String::new(),
-        task: match config.problem() {
-            ProblemType::SingleLabelClassification => Task::SingleLabel,
-            ProblemType::MultiLabelClassification => Task::MultiLabel,
-            ProblemType::Regression => Task::Regression,
-        },
+        task: config.task(),
         pair: reads.pairs,
         labels: config.labels(),
         tokenizer: checkpoint.tokenizer.settings(),

@@ -2,11 +2,10 @@
 
 use super::proto::{DataType, EXTERNAL, GraphProto, ModelProto, TensorProto};
 use crate::bert::{
-    self, Array, Checkpoint, Config, POSITION_EMBEDDINGS, PROJECTION, ProblemType, StudentShape,
-    TokenizerFiles, WORD_EMBEDDINGS,
+    self, Array, Checkpoint, Config, POSITION_EMBEDDINGS, PROJECTION, StudentShape, TokenizerFiles,
+    WORD_EMBEDDINGS,
 };
 use goldcrest_edge::bundle::{self, Bundle, Manifest};
-use goldcrest_edge::decision::Task;
 use half::f16;
 use prost::Message;
 use std::collections::BTreeMap;
@@ -197,14 +196,7 @@ fn config(
     let embedding_rank = tensors.contains_key(PROJECTION).then_some(rank);
     let pooler = Some(size("bert.pooler.dense.weight", 0)?).filter(|width| *width < hidden);
     config.goldcrest = Some(StudentShape { head_size, heads, intermediate, embedding_rank, pooler });
-    config.set_labels(
-        &manifest.labels,
-        match manifest.task {
-            Task::SingleLabel => ProblemType::SingleLabelClassification,
-            Task::MultiLabel => ProblemType::MultiLabelClassification,
-            Task::Regression => ProblemType::Regression,
-        },
-    );
+    config.set_labels(&manifest.labels, manifest.task);
     config.reads = Some(super::manifest::reads(manifest));
     Ok(config)
 }

@@ -2,9 +2,9 @@
 //! precision.
 
 use super::error::RunError;
-use super::pack::pack;
+use super::pack::Packer;
+use super::prepare::Prepared;
 use super::progress::{Progress, Watch};
-use super::{Recipe, prepare::Prepared};
 use crate::bert::{Checkpoint, Classifier};
 use crate::evaluate::Comparison;
 use crate::quantize::{self, Bits};
@@ -17,7 +17,7 @@ const TEXTS: usize = 256;
 /// Packs with an eighth of the matrices in half precision, those that lose most, and with twice as many until the gate accepts.
 /// `folder` holds the model before quantization-aware training. If all matrices stay in half precision, only the embeddings are rounded.
 pub(super) fn pack_with_half_precision(
-    recipe: &Recipe,
+    packer: &Packer,
     folder: &Path,
     embeddings: Bits,
     prepared: &Prepared,
@@ -29,7 +29,7 @@ pub(super) fn pack_with_half_precision(
     loop {
         let (wide, all) = (&order[..count], order.len());
         watch(Progress::Note(&format!("{count} of {all} matrices in half precision")));
-        match pack(recipe, folder, folder, embeddings, wide, prepared, watch) {
+        match packer.pack(folder, embeddings, wide, watch) {
             Err(RunError::Refused { .. }) if count < all => count = (2 * count).min(all),
             other => return other,
         }

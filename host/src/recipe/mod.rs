@@ -13,6 +13,7 @@ mod half_precision;
 mod lengths;
 mod lock;
 mod name;
+mod original;
 mod pack;
 mod pairs;
 mod prepare;
@@ -28,6 +29,7 @@ mod teacher_answers;
 mod teachers;
 mod validate;
 mod windows;
+mod within_limits;
 
 pub use error::RunError;
 pub use for_data::ForData;

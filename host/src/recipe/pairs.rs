@@ -4,7 +4,7 @@ use super::error::RunError;
 use super::progress::{Progress, Watch};
 use super::step::{fingerprint, fit, json, once, save};
 use super::{Compare, Recipe, base, prepare::Prepared};
-use crate::bert::{Checkpoint, Classifier, ProblemType};
+use crate::bert::{Checkpoint, Classifier};
 use crate::data::{self, Dataset, Example, Source, Target, Task};
 use crate::metrics::Metric;
 use crate::pretrain;
@@ -99,7 +99,7 @@ pub(super) fn learn_to_compare(
             watch(Progress::Note("the pooler passes [CLS] on (base.pooler)"));
             learner.pass_through_pooler();
         }
-        learner.config.set_labels(&["score".to_owned()], ProblemType::Regression);
+        learner.config.set_labels(&["score".to_owned()], Task::Regression);
         learner.config.compares_pairs = true;
         let mut learner = Classifier::new(learner, options.seed)?;
         let encode = |data| Encoded::new(data, learner.tokenizer(), max_tokens);

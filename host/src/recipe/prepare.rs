@@ -8,7 +8,7 @@ use super::splits::Splits;
 use super::step::{hex, json};
 use super::windows::windowed;
 use super::{Files, Recipe, base};
-use crate::bert::{Checkpoint, Classifier, ProblemType, Reads, TextWindows, TokenizerFiles};
+use crate::bert::{Checkpoint, Classifier, Reads, TextWindows, TokenizerFiles};
 use crate::data::{self, Dataset, Example, Task};
 use crate::metrics::Metric;
 use crate::train::{self, Criterion, Encoded};
@@ -78,15 +78,15 @@ impl Prepared {
     /// Labels and problem type of the data and how texts are read, for a checkpoint that starts to learn it. A head for other labels goes, and of texts
     /// that stand alone no pairs are compared.
     pub(super) fn set_head(&self, checkpoint: &mut Checkpoint) {
-        let (labels, problem) = match self.train.task {
-            Task::SingleLabel => (self.train.labels.names().to_vec(), ProblemType::SingleLabelClassification),
-            Task::MultiLabel => (self.train.labels.names().to_vec(), ProblemType::MultiLabelClassification),
-            Task::Regression => (vec!["score".to_string()], ProblemType::Regression),
+        let task = self.train.task;
+        let labels = match task {
+            Task::SingleLabel | Task::MultiLabel => self.train.labels.names().to_vec(),
+            Task::Regression => vec!["score".to_string()],
         };
         if checkpoint.config.labels() != labels {
             checkpoint.drop_head();
         }
-        checkpoint.config.set_labels(&labels, problem);
+        checkpoint.config.set_labels(&labels, task);
         checkpoint.config.compares_pairs &= self.train.is_paired();
         checkpoint.config.reads = Some(self.reads);
     }

@@ -25,3 +25,22 @@ pub enum Progress<'a> {
 
 /// Who is told of it.
 pub(super) type Watch<'a> = &'a mut dyn FnMut(Progress);
+
+/// Tells how many of some texts are classified.
+pub(super) struct Counted<'a> {
+    done: usize,
+    all: usize,
+    watch: Watch<'a>,
+}
+
+impl<'a> Counted<'a> {
+    pub fn new(all: usize, watch: Watch<'a>) -> Self {
+        Self { done: 0, all, watch }
+    }
+
+    /// One more.
+    pub fn one(&mut self) {
+        self.done += 1;
+        (self.watch)(Progress::Classified { done: self.done, all: self.all });
+    }
+}

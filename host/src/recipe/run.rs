@@ -2,14 +2,12 @@
 
 use super::check::load_base;
 use super::error::RunError;
-use super::half_precision::pack_with_half_precision;
-use super::pack::pack;
 use super::prepare::Prepared;
 use super::progress::{Progress, Watch};
-use super::quantization_aware::quantization_aware;
 use super::students::distil;
 use super::teachers::{Teachers, train_teachers};
-use super::{Aware, Recipe, base};
+use super::within_limits::pack_within_limits;
+use super::{Recipe, base};
 use crate::distill::{Distill, Plan};
 use crate::evaluate::Comparison;
 use crate::quantize::Bits;
@@ -83,35 +81,6 @@ pub fn run(recipe: &Recipe, until: Until, watch: Watch) -> Result<Finished, RunE
 pub fn check(recipe: &Recipe) -> Result<(), RunError> {
     let prepared = Prepared::read(recipe, &mut |_| ())?;
     load_base(recipe, &prepared).map(drop)
-}
-
-/// Packs the model of `folder` as it is; where int8 loses more than the gate allows, after learning to be rounded; where that does
-/// not help, with some matrices in half precision.
-fn pack_within_limits(
-    recipe: &Recipe,
-    folder: &Path,
-    bits: Bits,
-    prepared: &Prepared,
-    watch: Watch,
-) -> Result<(PathBuf, Comparison), RunError> {
-    let aware = |watch: Watch| quantization_aware(recipe, folder, bits, prepared, watch);
-    let mut packed = match recipe.quantize.aware {
-        Aware::Always => pack(recipe, folder, &aware(watch)?, bits, &[], prepared, watch),
-        _ => pack(recipe, folder, folder, bits, &[], prepared, watch),
-    };
-    if let (Err(RunError::Refused { refusal, .. }), Aware::IfNeeded) = (&packed, recipe.quantize.aware) {
-        watch(Progress::Note(&format!("{refusal}: the model learns to be rounded")));
-        packed = pack(recipe, folder, &aware(watch)?, bits, &[], prepared, watch);
-    }
-    if let (Err(RunError::Refused { refusal, .. }), true) = (&packed, recipe.quantize.widens()) {
-        watch(Progress::Note(&format!("{refusal}: what loses most stays in half precision")));
-        packed = pack_with_half_precision(recipe, folder, bits, prepared, watch);
-    }
-    // not before the last try is over: an earlier run's bundle may be what comes out again
-    if let Err(RunError::Refused { bundle, .. } | RunError::Pruned { bundle, .. }) = &packed {
-        let _ = std::fs::remove_file(bundle);
-    }
-    packed
 }
 
 /// A student's name and what its bundle came to.

@@ -343,6 +343,16 @@ fn held_out_data_follows_the_training_data() {
         message(train.read_like(&[folder.file("d.csv", "text,label\nq,x\nr,w\n")])),
         "d.csv:3: unknown label `w`; the labels are `x`, `y`, `z`"
     );
+    // a few are left out, of 41 rows two: they are told of
+    let rows = "q,x\n".repeat(39);
+    let dev = train.read_like(&[folder.file("d.csv", format!("text,label\n{rows}r,w\nr,v\n"))]).unwrap();
+    assert_eq!(dev.len(), 39);
+    let reading = &dev.files[0].reading;
+    assert!(
+        reading.ends_with("2 of 41 rows are left out: their label is none of those known (`w` in line 41)"),
+        "{reading}"
+    );
+    assert!(train.read_like(&[folder.file("d.csv", format!("text,label\n{rows}r,w\nr,v\nr,u\n"))]).is_err());
     assert_eq!(
         message(train.read_like(&[folder.file("d.csv", "text_a,text_b,label\nq,r,x\n")])),
         "d.csv:2: two texts where the other rows have one"

@@ -1,0 +1,94 @@
+//! The model as it was trained, exported in full precision: what every try at int8 is held against.
+
+use super::error::RunError;
+use super::pack::{as_packed, manifest, output};
+use super::progress::{Counted, Progress, Watch};
+use super::step::save;
+use super::{Recipe, prepare::Prepared};
+use crate::bert::{Checkpoint, Classifier};
+use crate::data::Dataset;
+use crate::evaluate::{BundleRun, Outputs, fit_decision, run_bundle, run_texts};
+use crate::export;
+use crate::train;
+use goldcrest_edge::bundle::Manifest;
+use std::path::{Path, PathBuf};
+
+/// The model as it was trained, exported in full precision and measured on dev.
+pub(super) struct Original {
+    /// With all its word pieces.
+    model: Classifier,
+    bundle: PathBuf,
+    thresholds: Vec<f32>,
+    on_dev: Answered,
+}
+
+/// What it gave on some data, before its export and after.
+pub(super) struct Answered {
+    trained: Vec<f32>,
+    exported: BundleRun,
+}
+
+impl Original {
+    /// Exports the model of `folder`, packs it, and fits its decision to its own logits: numbers fitted to those of int8 would
+    /// flatter that one.
+    pub fn export(
+        recipe: &Recipe,
+        folder: &Path,
+        prepared: &Prepared,
+        watch: Watch,
+    ) -> Result<Self, RunError> {
+        watch(Progress::Step { name: "export", reused: false });
+        let whole = Checkpoint::load(folder)?;
+        let checkpoint = as_packed(recipe, whole.clone(), prepared, watch)?;
+        let onnx = export::fp32(&checkpoint)?;
+        save(&recipe.output.join("model.fp32.onnx"), &onnx.to_bytes())?;
+        let manifest = manifest(recipe, &checkpoint, prepared);
+        let packed = export::pack(&manifest, onnx, &checkpoint.tokenizer.vocab, &[])?;
+        let bundle = output(recipe, ".fp32.bundle");
+        save(&bundle, &packed)?;
+
+        let model = Classifier::new(whole, 0)?;
+        let mut counted = Counted::new(prepared.dev.len() + prepared.out_of_scope.len(), watch);
+        let on_dev = answered(&model, &bundle, &prepared.dev, prepared, &mut || counted.one())?;
+        let out_of_scope = run_texts(&bundle, &prepared.out_of_scope, &mut || counted.one())?;
+        let decision = fit_decision(&prepared.dev, &on_dev.exported.logits, &out_of_scope, &recipe.decision);
+        let thresholds = decision.thresholds.clone();
+        save(&bundle, &export::with_manifest(&packed, &Manifest { decision, ..manifest })?)?;
+        Ok(Self { model, bundle, thresholds, on_dev })
+    }
+
+    /// What it gave on dev.
+    pub fn on_dev(&self) -> &Answered {
+        &self.on_dev
+    }
+
+    /// What it gives on other data.
+    pub fn answers(
+        &self,
+        data: &Dataset,
+        prepared: &Prepared,
+        progress: &mut dyn FnMut(),
+    ) -> Result<Answered, RunError> {
+        answered(&self.model, &self.bundle, data, prepared, progress)
+    }
+
+    /// As the comparison takes it: before its export and after.
+    pub fn outputs<'a>(&'a self, answered: &'a Answered) -> [Outputs<'a>; 2] {
+        let exported = answered.exported.outputs_with(&self.thresholds);
+        let trained = Outputs { logits: &answered.trained, bytes: None, latency: None, ..exported };
+        [trained, exported]
+    }
+}
+
+fn answered(
+    model: &Classifier,
+    bundle: &Path,
+    data: &Dataset,
+    prepared: &Prepared,
+    progress: &mut dyn FnMut(),
+) -> Result<Answered, RunError> {
+    let exported = run_bundle(bundle, data, progress)?;
+    let texts = prepared.to_measure(data, model.tokenizer())?;
+    let trained = texts.of_examples(train::predict(model, &texts, &mut |_| ())?.logits);
+    Ok(Answered { trained, exported })
+}
