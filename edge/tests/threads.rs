@@ -143,13 +143,13 @@ fn a_text_split_in_any_way_has_the_same_logits() {
 fn a_part_that_is_wrong_keeps_nobody_waiting() {
     let shipped = shipped();
     let short = altered(&shipped, |manifest| manifest.max_tokens = 64);
-    let mut crew =
-        Classifier::new(Bytes::from(short), &Options::default()).unwrap().into_crew::<()>(2).unwrap();
+    let mut threaded =
+        Classifier::new(Bytes::from(short), &Options::default()).unwrap().into_threaded::<()>(2).unwrap();
     let (mut text, mut logits) = (Encoding::new(), [0.0; 2]);
-    crew.tokenizer().encode(&"good ".repeat(200), None, 128, &mut text).unwrap();
+    threaded.tokenizer().encode(&"good ".repeat(200), None, 128, &mut text).unwrap();
     for _ in 0..3 {
-        let error = crew.team_mut().run(&text, &mut logits).unwrap_err();
+        let error = threaded.models_mut().run(&text, &mut logits).unwrap_err();
         assert!(error.to_string().contains("at most 64"), "{error}");
     }
-    assert!(crew.team_mut().is_idle() && crew.team_mut().has_room());
+    assert!(threaded.models_mut().is_idle() && threaded.models_mut().has_room());
 }

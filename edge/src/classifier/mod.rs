@@ -1,13 +1,13 @@
-//! A bundle, ready to classify: tokenizer, model and decision in one, on one thread ([`Classifier`]) or several ([`Crew`]).
-mod crew;
+//! A bundle, ready to classify: tokenizer, model and decision in one, on one thread ([`Classifier`]) or several ([`ThreadedClassifier`]).
+mod model_pool;
 mod reader;
 mod self_test;
-mod team;
+mod threaded;
 
-pub use crew::{Answer, Crew};
+pub use model_pool::ModelPool;
 pub use reader::Reader;
 pub use self_test::SelfTestError;
-pub use team::Team;
+pub use threaded::{Answer, ThreadedClassifier};
 
 use crate::bundle::{self, Bundle, Manifest, Mapped};
 use crate::decision::{self, Decider, Decision};

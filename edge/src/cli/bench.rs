@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use goldcrest_edge::Classifier;
 use goldcrest_edge::bundle::Manifest;
-use goldcrest_edge::classifier::Crew;
+use goldcrest_edge::classifier::ThreadedClassifier;
 use goldcrest_edge::tokenizer::{Encoding, Tokenizer};
 use serde_json::{Value, json};
 use std::io::{Write, stdout};
@@ -93,28 +93,28 @@ pub fn run(args: &Args) -> Result<()> {
 /// What is measured.
 enum Runner {
     One(Box<Classifier>),
-    Several(Box<Crew>),
+    Several(Box<ThreadedClassifier>),
 }
 
 impl Runner {
     fn new(classifier: Classifier, threads: usize) -> Result<Runner> {
         Ok(match threads {
             1 => Runner::One(Box::new(classifier)),
-            _ => Runner::Several(Box::new(classifier.into_crew(threads)?)),
+            _ => Runner::Several(Box::new(classifier.into_threaded(threads)?)),
         })
     }
 
     fn manifest(&self) -> &Manifest {
         match self {
             Runner::One(classifier) => classifier.manifest(),
-            Runner::Several(crew) => crew.manifest(),
+            Runner::Several(threaded) => threaded.manifest(),
         }
     }
 
     fn tokenizer(&self) -> &Tokenizer<Bytes> {
         match self {
             Runner::One(classifier) => classifier.tokenizer(),
-            Runner::Several(crew) => crew.tokenizer(),
+            Runner::Several(threaded) => threaded.tokenizer(),
         }
     }
 
@@ -123,7 +123,7 @@ impl Runner {
             Runner::One(classifier) => {
                 classifier.model_mut().run(encoding.ids(), encoding.type_ids(), logits)?;
             }
-            Runner::Several(crew) => crew.team_mut().run(encoding, logits)?,
+            Runner::Several(threaded) => threaded.models_mut().run(encoding, logits)?,
         }
         Ok(())
     }
@@ -131,25 +131,25 @@ impl Runner {
     fn classify(&mut self, text: &str, pair: Option<&str>) -> Result<()> {
         match self {
             Runner::One(classifier) => classifier.classify(text, pair)?,
-            Runner::Several(crew) => crew.classify(text, pair)?,
+            Runner::Several(threaded) => threaded.classify(text, pair)?,
         };
         Ok(())
     }
 
     /// Microseconds a text while others wait.
     fn backlog(&mut self, encoding: &Encoding, logits: &mut [f32], limit: Duration) -> Result<Option<f64>> {
-        let Runner::Several(crew) = self else { return Ok(None) };
-        let (team, start, mut texts) = (crew.team_mut(), Instant::now(), 0);
+        let Runner::Several(threaded) = self else { return Ok(None) };
+        let (pool, start, mut texts) = (threaded.models_mut(), Instant::now(), 0);
         while start.elapsed() < limit || texts < LEAST_RUNS {
-            while team.has_room() {
-                team.give(encoding);
+            while pool.has_room() {
+                pool.give(encoding);
             }
-            team.take(logits)?;
+            pool.take(logits)?;
             texts += 1;
         }
         let time = start.elapsed();
-        while !team.is_idle() {
-            team.take(logits)?;
+        while !pool.is_idle() {
+            pool.take(logits)?;
         }
         Ok(Some(micros(time / texts as u32)))
     }

@@ -1,7 +1,7 @@
 //! The sinks that classify.
 use super::record::{self, Format, Parts};
 use super::{Chunk, Error, Message, Sink};
-use crate::classifier::{self, Classifier, Classify, Crew, Input, Outcome};
+use crate::classifier::{self, Classifier, Classify, Input, Outcome, ThreadedClassifier};
 use std::fmt;
 use std::io::Write;
 
@@ -52,7 +52,7 @@ impl<C: Classify, W: Write> Sink for Records<'_, C, W> {
 ///
 /// Before the source may have to wait, all answers are out.
 pub struct Backlog<'a, W> {
-    crew: Crew<Failure>,
+    threaded: ThreadedClassifier<Failure>,
     writer: Writer<'a, W>,
 }
 
@@ -65,8 +65,8 @@ impl<'a, W: Write> Backlog<'a, W> {
         out: W,
         options: Options,
     ) -> Result<Self, classifier::Error> {
-        let crew = classifier.into_crew(threads)?;
-        Ok(Backlog { crew, writer: Writer { labels, out, options, errors: 0 } })
+        let threaded = classifier.into_threaded(threads)?;
+        Ok(Backlog { threaded, writer: Writer { labels, out, options, errors: 0 } })
     }
 
     /// Messages so far that could not be classified.
@@ -76,7 +76,7 @@ impl<'a, W: Write> Backlog<'a, W> {
 
     /// Writes what is answered; all there is, if it shall `wait` for it.
     fn write(&mut self, wait: bool) -> Result<(), Error> {
-        while let Some((number, answer)) = self.crew.answer(wait) {
+        while let Some((number, answer)) = self.threaded.answer(wait) {
             self.writer.answer(number, answer)?;
         }
         Ok(())
@@ -85,19 +85,19 @@ impl<'a, W: Write> Backlog<'a, W> {
 
 impl<W: Write> Sink for Backlog<'_, W> {
     fn message(&mut self, number: u64, message: &mut Message<'_>) -> Result<(), Error> {
-        let Backlog { crew, writer } = self;
-        if !crew.has_room()
-            && let Some((number, answer)) = crew.answer(true)
+        let Backlog { threaded, writer } = self;
+        if !threaded.has_room()
+            && let Some((number, answer)) = threaded.answer(true)
         {
             writer.answer(number, answer)?;
         }
         let (separator, mut broken) = (writer.options.separator, false);
-        crew.read(number, &mut |input| {
+        threaded.read(number, &mut |input| {
             let fed = feed(message, separator, input);
             broken = matches!(fed, Err(Failure::Stream(_)));
             fed
         });
-        crew.start(!message.is_followed());
+        threaded.start(!message.is_followed());
         // a stream that broke is the last answer, and an error
         self.write(broken)
     }

@@ -176,6 +176,11 @@ impl Distill {
         self.cls_weight.unwrap_or(if self.other_teachers.is_empty() { 1.0 } else { 0.0 })
     }
 
+    /// Whether students are held to the first teacher's \[CLS\] vectors, or to how alike they are.
+    pub fn needs_vectors(&self) -> bool {
+        self.cls_weight() > 0.0 || self.relation_weight > 0.0
+    }
+
     /// Seed of made-up texts, order and dropout: its own, or that of `[train]`.
     pub fn seed(&self, train: &TrainOptions) -> u64 {
         self.seed.unwrap_or(train.seed)

@@ -176,7 +176,9 @@ impl<'a> Course<'a> {
 
     /// What a model says about the transfer set: asked once, kept in the output folder.
     fn answers(&mut self, folder: &Path, watch: Watch) -> Result<Answers, RunError> {
-        let print = fingerprint(&["answers", &self.texts, &base::digest(folder)?]);
+        let vectors = folder == self.teachers[0] && self.distill.needs_vectors();
+        let kind = if vectors { "answers with vectors" } else { "answers" };
+        let print = fingerprint(&[kind, &self.texts, &base::digest(folder)?]);
         let file = self.recipe.output.join("answers").join(format!("{}.safetensors", &print[..16]));
         if let Some(answers) = Answers::load(&file) {
             return Ok(answers);
@@ -187,7 +189,7 @@ impl<'a> Course<'a> {
         let texts = Encoded::new(data, &checkpoint.tokenizer, max_tokens)?;
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         watch(Progress::Note(&format!("asking {name} about {} texts", texts.tokens.len())));
-        let answers = ask(&checkpoint, &texts, watch)?;
+        let answers = ask(&checkpoint, &texts, vectors, watch)?;
         std::fs::create_dir_all(self.recipe.output.join("answers")).map_err(RunError::io(&file))?;
         answers.save(&file)?;
         Ok(answers)
@@ -212,7 +214,7 @@ impl<'a> Course<'a> {
         if stage.together && after_another {
             others.push(self.answers(before, watch)?);
         }
-        let mut answers = self.answers(&self.teachers[0].clone(), watch)?;
+        let mut answers = self.answers(&self.teachers[0], watch)?;
         answers.average(&others);
         drop(others);
         let (recipe, prepared) = (self.recipe, self.prepared);

@@ -14,11 +14,16 @@ const COMPARED: usize = 256;
 const ROUNDED_AWAY: f64 = 0.05;
 
 /// What a model says about texts: in int8 and through the device's own code, ten times as fast as in f32, where that says about the
-/// same.
-pub(super) fn ask(checkpoint: &Checkpoint, texts: &Encoded, watch: Watch) -> Result<Answers, RunError> {
+/// same. Its \[CLS\] vectors are left empty unless they are asked for: of many texts they take hundreds of megabytes.
+pub(super) fn ask(
+    checkpoint: &Checkpoint,
+    texts: &Encoded,
+    vectors: bool,
+    watch: Watch,
+) -> Result<Answers, RunError> {
     let all = texts.tokens.len();
     let mut done = |done| watch(Progress::Classified { done, all });
-    if let Some(answers) = ask_in_int8(checkpoint, texts, &mut done)? {
+    if let Some(answers) = ask_in_int8(checkpoint, texts, vectors, &mut done)? {
         let rows: Vec<usize> = (0..all).step_by(all.div_ceil(COMPARED).max(1)).collect();
         let some = texts.subset(&rows);
         let exact = train::predict(&Classifier::new(checkpoint.clone(), 0)?, &some, &mut |_| ())?.logits;
@@ -31,39 +36,49 @@ pub(super) fn ask(checkpoint: &Checkpoint, texts: &Encoded, watch: Watch) -> Res
         watch(Progress::Note("int8 says something else than f32, which is asked instead"));
     }
     let mut done = |done| watch(Progress::Classified { done, all });
-    Ok(train::predict(&Classifier::new(checkpoint.clone(), 0)?, texts, &mut done)?)
+    let mut answers = train::predict(&Classifier::new(checkpoint.clone(), 0)?, texts, &mut done)?;
+    if !vectors {
+        answers.cls = Vec::new();
+    }
+    Ok(answers)
 }
 
-/// None for a shape that the fused operator does not take: stock operators give no \[CLS\] vectors.
+/// None for a shape that the fused operator does not take: stock operators are slow, and give no \[CLS\] vectors.
 fn ask_in_int8(
     checkpoint: &Checkpoint,
     texts: &Encoded,
+    vectors: bool,
     done: &mut dyn FnMut(usize),
 ) -> Result<Option<Answers>, RunError> {
     const BLOCK: usize = 4096;
     let (onnx, external) = export::int8(&quantize::quantize(checkpoint, quantize::Bits::Eight)?).split();
     let external = Bytes::from(external);
-    let (labels, hidden) = (checkpoint.config.num_labels(), checkpoint.config.hidden_size);
+    let labels = checkpoint.config.num_labels();
     let mut answers = Answers::default();
     for block in texts.tokens.chunks(BLOCK) {
         let share = block.len().div_ceil(rayon::current_num_threads());
-        let of_share = |texts: &[Tokens]| -> Result<Answers, model::Error> {
+        let of_share = |texts: &[Tokens]| -> Result<Option<Answers>, model::Error> {
             let mut model = Model::load(&onnx, external.clone(), &model::Options::default())?;
+            if model.describe().stock.is_some() {
+                return Ok(None);
+            }
             let mut answers = Answers::default();
             let mut logits = vec![0.0; labels];
             for text in texts {
                 model.run(&text.ids, &text.type_ids, &mut logits)?;
                 answers.logits.extend(&logits);
-                answers.cls.extend(model.cls().into_iter().flatten());
+                if vectors {
+                    answers.cls.extend(model.cls().into_iter().flatten());
+                }
             }
-            Ok(answers)
+            Ok(Some(answers))
         };
         for part in block.par_chunks(share).map(of_share).collect::<Vec<_>>() {
-            let part = part?;
+            let Some(part) = part? else { return Ok(None) };
             answers.logits.extend(part.logits);
             answers.cls.extend(part.cls);
         }
         done(answers.logits.len() / labels);
     }
-    Ok((answers.cls.len() == texts.tokens.len() * hidden).then_some(answers))
+    Ok(Some(answers))
 }

@@ -9,13 +9,13 @@ use std::thread::{self, JoinHandle};
 /// A text is split so that no part has fewer tokens: below, waiting for each other takes more than is gained.
 const LEAST_PART: usize = 32;
 
-/// Texts that a team holds, for each of its threads: one at work and one that waits for it.
+/// Texts that a pool holds, for each of its threads: one at work and one that waits for it.
 const HELD: usize = 2;
 
 /// Models on several threads. The caller's thread is one of them: it works while it waits.
 ///
 /// Allocates nothing after it was made.
-pub struct Team {
+pub struct ModelPool {
     model: Model,
     shared: Arc<Shared>,
     helpers: Vec<JoinHandle<()>>,
@@ -118,9 +118,9 @@ impl Drop for AbortOnPanic {
     }
 }
 
-impl Team {
+impl ModelPool {
     /// `threads` of them with the weights of `model`, the caller's included.
-    pub fn new(model: Model, threads: usize) -> Result<Team, Error> {
+    pub fn new(model: Model, threads: usize) -> Result<ModelPool, Error> {
         let held = threads.max(1) * HELD;
         let queue = Queue {
             tasks: VecDeque::with_capacity(held),
@@ -136,17 +136,17 @@ impl Team {
         };
         let free = (0..held).map(|_| text()).collect();
         let exchange = model.exchange(threads).map(Arc::new);
-        let mut team = Team { model, shared, helpers: vec![], exchange, free, next: 0 };
+        let mut pool = ModelPool { model, shared, helpers: vec![], exchange, free, next: 0 };
         for number in 1..threads {
-            let (model, shared, exchange) = (team.model.share()?, team.shared.clone(), team.exchange.clone());
+            let (model, shared, exchange) = (pool.model.share()?, pool.shared.clone(), pool.exchange.clone());
             let help = move || {
                 let _guard = AbortOnPanic;
                 shared.help(model, exchange.as_deref());
             };
             let helper = thread::Builder::new().name(format!("model {number}")).spawn(help);
-            team.helpers.push(helper.map_err(Error::Thread)?);
+            pool.helpers.push(helper.map_err(Error::Thread)?);
         }
-        Ok(team)
+        Ok(pool)
     }
 
     /// Threads at work, the caller's included.
@@ -208,7 +208,7 @@ impl Team {
         Ok(result?)
     }
 
-    /// Runs a single text as fast as all threads can: here if it is short, split if it is long. The team must be idle.
+    /// Runs a single text as fast as all threads can: here if it is short, split if it is long. The pool must be idle.
     pub fn run(&mut self, encoding: &Encoding, logits: &mut [f32]) -> Result<(), Error> {
         assert!(self.is_idle(), "a single text, while others are under way");
         let (ids, types) = (encoding.ids(), encoding.type_ids());
@@ -236,7 +236,7 @@ impl Team {
     }
 }
 
-impl Drop for Team {
+impl Drop for ModelPool {
     fn drop(&mut self) {
         let mut queue = self.shared.queue();
         queue.over = true;

@@ -1,5 +1,5 @@
 //! A bundle on several threads: messages in, answers out in their order.
-use super::{Classifier, Error, Input, Mean, Outcome, Reader, Team, feed};
+use super::{Classifier, Error, Input, Mean, ModelPool, Outcome, Reader, feed};
 use crate::bundle::Manifest;
 use crate::decision::Decider;
 use crate::tokenizer::{Encoding, Tokenizer};
@@ -11,7 +11,7 @@ use std::convert::Infallible;
 ///
 /// `E` is the error of reading a message; such an error takes the place of that message's answer. Allocates nothing after it was
 /// made.
-pub struct Crew<E = Infallible> {
+pub struct ThreadedClassifier<E = Infallible> {
     manifest: Manifest,
     reader: Reader,
     decider: Decider,
@@ -25,7 +25,7 @@ pub type Answer<'a, E> = (u64, Result<Result<Outcome<'a>, Error>, E>);
 
 /// Messages and their windows on the way.
 struct Work<E> {
-    team: Team,
+    pool: ModelPool,
     /// From the oldest on.
     messages: VecDeque<Message<E>>,
     spare: Vec<Message<E>>,
@@ -37,7 +37,7 @@ struct Work<E> {
 
 struct Message<E> {
     number: u64,
-    /// Windows given to the team and not taken back.
+    /// Windows given to the pool and not taken back.
     awaited: usize,
     mean: Mean,
     /// What the model said against a window.
@@ -61,20 +61,20 @@ impl<E> Message<E> {
 
 impl Classifier {
     /// The same on `threads` threads, the caller's included.
-    pub fn into_crew<E>(self, threads: usize) -> Result<Crew<E>, Error> {
+    pub fn into_threaded<E>(self, threads: usize) -> Result<ThreadedClassifier<E>, Error> {
         let Classifier { manifest, reader, model, logits, decider, .. } = self;
         let classes = logits.len();
-        let team = Team::new(model, threads)?;
+        let pool = ModelPool::new(model, threads)?;
         // so many that every thread has one at hand and one in store, however short
-        let ahead = 2 * team.threads();
+        let ahead = 2 * pool.threads();
         let spare = (0..ahead).map(|_| Message::new(classes)).collect();
         let messages = VecDeque::with_capacity(ahead);
-        let work = Work { team, messages, spare, logits, first: Encoding::new(), kept: false };
-        Ok(Crew { manifest, reader, decider, work, answered: Message::new(classes) })
+        let work = Work { pool, messages, spare, logits, first: Encoding::new(), kept: false };
+        Ok(ThreadedClassifier { manifest, reader, decider, work, answered: Message::new(classes) })
     }
 }
 
-impl<E> Crew<E> {
+impl<E> ThreadedClassifier<E> {
     /// What the bundle says about itself.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
@@ -86,8 +86,8 @@ impl<E> Crew<E> {
     }
 
     /// The models, for measuring them alone.
-    pub fn team_mut(&mut self) -> &mut Team {
-        &mut self.work.team
+    pub fn models_mut(&mut self) -> &mut ModelPool {
+        &mut self.work.pool
     }
 
     /// Whether one more message can be read before an answer is taken.
@@ -97,7 +97,7 @@ impl<E> Crew<E> {
 
     /// Reads the message that `feed` gives. There must be room. To be followed by [`start`](Self::start).
     pub fn read(&mut self, number: u64, feed: &mut dyn FnMut(&mut dyn Input) -> Result<(), E>) {
-        let Crew { reader, work, .. } = self;
+        let ThreadedClassifier { reader, work, .. } = self;
         let mut message = work.spare.pop().expect("room for a message");
         (message.number, message.awaited, message.failed, message.read) = (number, 0, None, None);
         message.mean.clear();
@@ -114,10 +114,10 @@ impl<E> Crew<E> {
     /// Puts the model to work on what was read. `alone`: nothing more waits to be read, so if nothing else is under way,
     /// all threads may take this one.
     pub fn start(&mut self, alone: bool) {
-        let Work { team, messages, logits, first, kept, .. } = &mut self.work;
-        if *kept && alone && team.is_idle() {
+        let Work { pool, messages, logits, first, kept, .. } = &mut self.work;
+        if *kept && alone && pool.is_idle() {
             *kept = false;
-            let result = team.run(first, logits);
+            let result = pool.run(first, logits);
             if let Some(message) = messages.back_mut() {
                 message.add(result, logits);
             }
@@ -127,9 +127,9 @@ impl<E> Crew<E> {
 
     /// The answer of the oldest message, with its number. `None`: there is none, or, unless it shall `wait`, not yet.
     pub fn answer(&mut self, wait: bool) -> Option<Answer<'_, E>> {
-        let Crew { work, answered, decider, .. } = self;
+        let ThreadedClassifier { work, answered, decider, .. } = self;
         while work.messages.front()?.awaited > 0 {
-            if !wait && !work.team.is_ready() {
+            if !wait && !work.pool.is_ready() {
                 return None;
             }
             work.take();
@@ -146,7 +146,7 @@ impl<E> Crew<E> {
     }
 }
 
-impl Crew {
+impl ThreadedClassifier {
     /// Classifies one text or, if the model compares two, a pair, on as many threads as it pays.
     pub fn classify(&mut self, text: &str, pair: Option<&str>) -> Result<Outcome<'_>, Error> {
         assert!(self.work.messages.is_empty(), "a single text, while others are under way");
@@ -166,21 +166,21 @@ impl<E> Work<E> {
             self.kept = true;
         } else {
             self.give_first();
-            self.give(|team, _| team.give(window));
+            self.give(|pool, _| pool.give(window));
         }
     }
 
     fn give_first(&mut self) {
         if std::mem::take(&mut self.kept) {
-            self.give(|team, first| team.give(first));
+            self.give(|pool, first| pool.give(first));
         }
     }
 
-    fn give(&mut self, give: impl FnOnce(&mut Team, &Encoding)) {
-        while !self.team.has_room() {
+    fn give(&mut self, give: impl FnOnce(&mut ModelPool, &Encoding)) {
+        while !self.pool.has_room() {
             self.take();
         }
-        give(&mut self.team, &self.first);
+        give(&mut self.pool, &self.first);
         if let Some(message) = self.messages.back_mut() {
             message.awaited += 1;
         }
@@ -188,7 +188,7 @@ impl<E> Work<E> {
 
     /// Waits for the oldest window, which belongs to the oldest message that awaits one.
     fn take(&mut self) {
-        let result = self.team.take(&mut self.logits);
+        let result = self.pool.take(&mut self.logits);
         if let Some(message) = self.messages.iter_mut().find(|m| m.awaited > 0) {
             message.awaited -= 1;
             message.add(result, &self.logits);
