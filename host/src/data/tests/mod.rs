@@ -1,5 +1,6 @@
 mod batch;
 mod detect;
+mod errors;
 mod labels;
 mod read;
 mod split;

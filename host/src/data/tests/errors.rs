@@ -1,0 +1,206 @@
+use super::*;
+
+#[test]
+fn errors_name_file_line_and_remedy() {
+    let cases: &[(&str, &[u8], &str)] = &[
+        (
+            "a.csv",
+            b"text,label\na,x\nb,\"y\nz\"\n",
+            "a.csv:3: the label \"y\\nz\" holds a line end or another control character",
+        ),
+        (
+            "a.csv",
+            b"text,label\na,x\nb\xfc,y\n",
+            "a.csv:3: byte 16 of the file is not valid UTF-8: 0xfc; if the file is Windows-1252 or Latin-1, convert it with `iconv -f WINDOWS-1252 -t UTF-8`",
+        ),
+        (
+            "a.csv",
+            b"\xef\xbb\xbftext,label\n\xc3",
+            "a.csv:2: byte 14 of the file is not valid UTF-8: the file ends in the middle of a character; it may be cut off",
+        ),
+        (
+            "a.csv",
+            b"\xff\xfet\0e\0x",
+            "a.csv is no text in UTF-8: it begins as UTF-16, and at byte 6 there is half a character",
+        ),
+        (
+            "a.csv",
+            b"PK\x03\x04\x14\0",
+            "a.csv is no text in UTF-8: it is a zip archive, as workbooks of Excel and LibreOffice are: save the sheet as CSV (UTF-8)",
+        ),
+        (
+            "a.csv",
+            b"text,label\na,x\n ,x\nb,y\n,y\n",
+            "a.csv:3: the text is empty, and that of 1 more row; remove such rows or fill them in",
+        ),
+        (
+            "a.csv",
+            b"t\0e\0x\0t\0,\0",
+            "a.csv is no text in UTF-8: it looks like UTF-16: convert it with `iconv -f UTF-16LE -t UTF-8`",
+        ),
+        (
+            "a.csv",
+            b"text,label\na,x\n\nb,y,z\n",
+            "a.csv:4: 3 fields where 2 are expected; a field that holds the delimiter needs quotes",
+        ),
+        (
+            "a.csv",
+            b"text,label\n\"a\nb\",x\n\"open,y\nc,x\n",
+            "a.csv:4: the quote that opens here is never closed; where `\"` is an ordinary character, give --quoting false (`quoting` in a recipe)",
+        ),
+        (
+            "a.csv",
+            b"text,label\n\"a\" b,x\n",
+            "a.csv:2: text follows the quote that closes the field opened here; where `\"` is an ordinary character, give --quoting false (`quoting` in a recipe)",
+        ),
+        ("a.csv", b"text,label\na,x\n  ,y\n", "a.csv:3: the text is empty; remove such rows or fill them in"),
+        (
+            "a.csv",
+            b"text,label\na,x\nb, \n",
+            "a.csv:3: the label is empty; fill it in, or remove the row; where classes may be several or none in a row, --label-separator (`label_separator` in a recipe) says what is between them",
+        ),
+        (
+            "a.csv",
+            b"text,label\na,x\nb,x\n",
+            "a.csv: every row has the same label (x); there is nothing to learn",
+        ),
+        (
+            "a.csv",
+            b"text,score\na,1\nb,x\n",
+            "a.csv:3: `x` is not a finite number, and the task is regression; if it is a class, --task single-label (`kind` in a recipe) says so",
+        ),
+        (
+            "a.csv",
+            b"text,score\na,1\nb,inf\n",
+            "a.csv:3: `inf` is not a finite number, and the task is regression; remove the row",
+        ),
+        (
+            "a.csv",
+            b"text,label\na,1.5\nb,2\n",
+            "a.csv: the labels are numbers with fractions: single-label or regression; decide it with --task (`kind` under [task] in a recipe)",
+        ),
+        (
+            "a.csv",
+            b"text,labels\na,\"x,y\"\nb,x\n",
+            "a.csv: `labels` may hold several labels (then also give --label-separator) or one; decide it with --task (`kind` under [task] in a recipe)",
+        ),
+        (
+            "a.csv",
+            b"text,sentence,label\na,b,x\n",
+            "a.csv: 2 columns could be the text: `text`, `sentence`; decide it with --text (`text` under [data] in a recipe)",
+        ),
+        (
+            "a.csv",
+            b"id,label,foo\n1,x,a\n",
+            "a.csv: no column is known to be the text, among `id`, `label`, `foo`; decide it with --text (`text` under [data] in a recipe)",
+        ),
+        (
+            "a.csv",
+            b"hello,x\nthere,y\n",
+            "a.csv: no known column name in the first row: `hello`, `x`; where it is data, give positions: --text 1 --label 2; decide it with --text and --label (`text`, `label` under [data] in a recipe)",
+        ),
+        ("a.csv", b"text,label\n", "a.csv: no rows"),
+        ("a.csv", b"", "a.csv: no rows"),
+        (
+            "a.txt",
+            b"ham\tx\nspam y\n",
+            "a.txt:2: no tab; a line is `label<TAB>text` (or choose another `format`)",
+        ),
+        (
+            "a.txt",
+            b"hello there\n",
+            "a.txt: neither the extension nor the first line tells the format; decide it with --format (`format` under [data] in a recipe)",
+        ),
+        ("a.json", b"[\n{\"text\":1,\"label\":1}]", "a.json:2: `text` is a number; expected a string"),
+        (
+            "a.json",
+            b"[{\"text\":\"a\",\"label\":1},\n{\"text\":\"b\" \"label\":1}]",
+            "a.json:2: not JSON: expected `,` or `}` at line 1 column 13",
+        ),
+        (
+            "a.json",
+            b"[{\"text\":\"a\",\"label\":1}\n{\"text\":\"b\",\"label\":1}]",
+            "a.json:1: not JSON: no comma or ] after what begins here",
+        ),
+        ("a.json", b"[{\"text\":\"a\",\"label\":1},\n", "a.json:2: not JSON: the array is not closed"),
+        ("a.json", b"[{\"text\":\"a\",\"label\":1}] 2", "a.json:1: not JSON: text follows the array"),
+        (
+            "a.jsonl",
+            b"{\"text\":\"a\",\"label\":\"x\"}\n\n{\"text\":\n",
+            "a.jsonl:3: not JSON: EOF while parsing a value at line 1 column 8",
+        ),
+        (
+            "a.jsonl",
+            b"{\"text\":\"a\",\"label\":\"x\"}\n{\"text\":\"b\",\"lable\":\"y\"}\n",
+            "a.jsonl:2: there is no column `label`; the columns are `text`, `lable`",
+        ),
+        (
+            "a.jsonl",
+            b"{\"text\":\"a\",\"label\":\"x\"}\n{\"text\":null,\"label\":\"y\"}\n",
+            "a.jsonl:2: `text` is null; expected a string",
+        ),
+        (
+            "a.jsonl",
+            b"{\"text\":\"a\",\"label\":[\"x\",\"\"]}\n",
+            "a.jsonl:1: `label` is empty; expected label names in the array",
+        ),
+    ];
+    let long = format!("text,label\na,x\nb,{}\n", "y".repeat(129));
+    assert_eq!(
+        message(read("a.csv", long)),
+        "a.csv:3: the label is 129 bytes long; a name has at most 128. Are text and label swapped?"
+    );
+    let many: String = (0..513).map(|row| format!("label {row}\thello\n")).collect();
+    assert_eq!(
+        message(read("a.txt", many)),
+        "a.txt: 513 different labels; at most 512 are possible. Are text and label swapped?"
+    );
+    for (name, content, expected) in cases {
+        assert_eq!(message(read(name, content)), *expected);
+    }
+}
+
+#[test]
+fn options_that_contradict_are_refused() {
+    let folder = Folder::new();
+    let csv = || folder.file("a.csv", "text,label\na,x\nb,y\n");
+    let fail = |change: &dyn Fn(&mut Source)| {
+        let mut source = csv();
+        change(&mut source);
+        message(Dataset::read(&[source], None, None))
+    };
+    assert_eq!(
+        fail(&|source| source.text = Some("body".into())),
+        "a.csv:1: there is no column `body`; the columns are `text`, `label`"
+    );
+    assert_eq!(
+        fail(&|source| source.label = Some(3.into())),
+        "a.csv:1: there is no column 3; the columns are `text`, `label`"
+    );
+    assert_eq!(
+        fail(&|source| source.label = Some(0.into())),
+        "a.csv:1: there is no column 0; the columns are `text`, `label`"
+    );
+    assert_eq!(
+        fail(&|source| (source.text, source.header) = (Some("text".into()), Some(false))),
+        "a.csv: `header` is false, but a column is given by name"
+    );
+    assert_eq!(
+        fail(&|source| source.delimiter = Some('é')),
+        "a.csv: `delimiter` 'é' is not one ASCII character other than a quote or line end"
+    );
+    let none = fail(&|source| source.header = Some(false));
+    assert!(none.contains("given by position"), "{none}");
+    let mut positions = folder.file("b.csv", "a,x\nb,y\n");
+    (positions.text, positions.label) = (Some(1.into()), Some(2.into()));
+    assert_eq!(
+        message(Dataset::read(&[positions], None, None)),
+        "b.csv: the first row may name the columns or be data: `a`, `x`; decide it with --header (`header` under [data] in a recipe)"
+    );
+    let mut lines = folder.file("c.txt", "x\ta\n");
+    (lines.format, lines.header) = (Format::Lines, Some(true));
+    assert!(message(Dataset::read(&[lines], None, None)).contains("`header` does not go with format lines"));
+    assert!(
+        message(Dataset::read(&[Source::new("/absent.csv")], None, None)).contains("cannot read /absent.csv")
+    );
+}
