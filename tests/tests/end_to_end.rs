@@ -187,7 +187,7 @@ fn a_killed_run_continues_to_the_same_weights() {
 
     let (folder, recipe) = tiny_recipe("killed");
     let mut killed = 0;
-    for step in ["teacher", "student-1", "student-2"] {
+    for step in ["teacher/run-2", "student-1", "student-2"] {
         let mut child = goldcrest_run(&recipe).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let state = folder.join("out").join(step).join("state.safetensors");
         let end = Instant::now() + MINUTE;

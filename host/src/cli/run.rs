@@ -124,8 +124,12 @@ fn show_text(recipe: &Recipe, finished: &Finished) -> anyhow::Result<()> {
     for (name, summaries) in [("teacher", &finished.teachers), ("student", &finished.students)] {
         for (summary, number) in summaries.iter().zip(1..) {
             let name = if summaries.len() > 1 { format!("{name} {number}") } else { name.to_owned() };
-            let Summary { best, best_step, steps, .. } = summary;
-            say!("{name}  {:.2} on dev, step {best_step} of {steps}", best * 100.0);
+            let Summary { best, best_step, steps, runs, .. } = summary;
+            let best = best * 100.0;
+            match runs {
+                1 => say!("{name}  {best:.2} on dev, step {best_step} of {steps}"),
+                _ => say!("{name}  {best:.2} on dev, the average of {runs} runs of {steps} steps"),
+            }
         }
     }
     if let Some(comparison) = &finished.comparison {

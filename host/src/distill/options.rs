@@ -187,7 +187,7 @@ impl Distill {
     }
 
     /// The options that a stage's student is trained with: those of `[train]` where `[distill]` has none of its own.
-    /// Class weights, focal loss, agreement, moved words, label smoothing and layer decay are the teacher's alone.
+    /// Class weights, focal loss, agreement, moved words, averaged runs, label smoothing and layer decay are the teacher's alone.
     /// `texts` is the number of texts to learn from, whether given or made, `long` ones or short.
     pub fn training(
         &self,
@@ -214,6 +214,7 @@ impl Distill {
             focal: 0.0,
             agreement: 0.0,
             adversarial: Some(0.0),
+            soup: None,
             ..train.clone()
         }
     }

@@ -46,6 +46,7 @@ pub(super) fn quantization_aware(
         },
         agreement: 0.0,
         adversarial: Some(0.0),
+        soup: None,
         eval_every: recipe.distill.as_ref().and_then(|d| d.eval_every).or(recipe.train.eval_every),
         ..recipe.train.clone()
     };

@@ -9,7 +9,7 @@ use super::step::{fingerprint, fit, json, once};
 use super::{Recipe, base, prepare::Prepared};
 use crate::bert::{Checkpoint, Classifier};
 use crate::data::Task;
-use crate::train::{self, Summary, Supervised, TrainOptions};
+use crate::train::{self, Encoded, Summary, Supervised, TrainOptions};
 use std::path::{Path, PathBuf};
 
 /// The fine-tuned base.
@@ -66,7 +66,8 @@ struct Start {
     new_pooler: bool,
 }
 
-/// Fine-tunes one teacher into `folder`.
+/// Fine-tunes one teacher into `folder`: once, or several times, each time with other dropout and another order, and averages the
+/// weights.
 fn train_teacher(
     recipe: &Recipe,
     prepared: &Prepared,
@@ -76,13 +77,16 @@ fn train_teacher(
     folder: &Path,
     watch: Watch,
 ) -> Result<Summary, RunError> {
-    let config = &start.checkpoint.config;
+    let (config, train) = (&start.checkpoint.config, &recipe.train);
+    let (examples, long) = (prepared.train.len(), prepared.long);
+    let runs = train.soup(examples, long);
     let options = TrainOptions {
         seed,
-        epochs: Some(recipe.train.epochs(prepared.train.len(), prepared.long)),
-        learning_rate: Some(recipe.train.learning_rate(config)),
-        adversarial: Some(recipe.train.adversarial(prepared.train.len(), prepared.long)),
-        ..recipe.train.clone()
+        epochs: Some(train.epochs(examples, long)),
+        learning_rate: Some(train.learning_rate(config)),
+        adversarial: Some(train.adversarial(examples, long)),
+        soup: Some(runs).filter(|runs| *runs > 1),
+        ..train.clone()
     };
     let print = fingerprint(&[
         "train",
@@ -93,30 +97,121 @@ fn train_teacher(
         &prepared.reads.max_tokens.to_string(),
         &json(&prepared.criterion),
     ]);
-    once(name, folder, &print, watch, |watch| {
-        let mut checkpoint = start.checkpoint.clone();
-        if start.new_pooler {
-            watch(Progress::Note("the pooler passes [CLS] on (base.pooler)"));
-            checkpoint.pass_through_pooler();
-            // a head that was trained on another pooler is none
-            checkpoint.drop_head();
-        }
-        if recipe.train.epochs.is_none() || recipe.train.learning_rate.is_none() {
+    let run_folder = |run: usize| folder.join(format!("run-{run}"));
+    let summary = once(name, folder, &print, watch, |watch| {
+        if train.epochs.is_none() || train.learning_rate.is_none() {
             let (epochs, rate) =
                 (options.epochs.unwrap_or_default(), options.learning_rate.unwrap_or_default());
             watch(Progress::Note(&format!("{epochs:.3} epochs, learning rate {rate:.2e}")));
         }
-        let new_head = !checkpoint.has_head();
-        let mut model = Classifier::new(checkpoint, options.seed)?;
-        let (train, dev) = prepared.encode(&model, watch)?;
-        let task = train.data.task;
-        let set = new_head && recipe.base.sets_head(task) && train::set_head(&mut model, &train)?;
-        if set && task != Task::Regression {
-            watch(Progress::Note(
-                "the head starts from what the encoder knows of the training texts (base.head)",
-            ));
+        let begun = begin(recipe, prepared, start, seed, watch)?;
+        if runs == 1 {
+            return begun.fine_tune(prepared, &options, folder, &print, watch);
         }
-        let objective = Supervised::new(&train.data, &options)?;
-        fit(&mut model, [&train, &dev], prepared.criterion, &options, &objective, folder, &print, watch)
-    })
+        let mut summaries = Vec::with_capacity(runs);
+        for run in 1..=runs {
+            let (name, folder) = (format!("{name}, run {run} of {runs}"), run_folder(run));
+            let options =
+                TrainOptions { seed: seed.wrapping_add(RUN_SEED * (run - 1) as u64), ..options.clone() };
+            let print = fingerprint(&[&print, &run.to_string()]);
+            summaries.push(once(&name, &folder, &print, watch, |watch| {
+                begun.fine_tune(prepared, &options, &folder, &print, watch)
+            })?);
+        }
+        begun.average(prepared, &options, &summaries, folder, &print, run_folder, watch)
+    })?;
+    // only now: a kill before the end is written down loses nothing
+    for run in 1..=runs {
+        let log = folder.join(format!("metrics-run-{run}.jsonl"));
+        let _ = std::fs::rename(run_folder(run).join("metrics.jsonl"), log);
+        let _ = std::fs::remove_dir_all(run_folder(run));
+    }
+    Ok(summary)
+}
+
+/// Between the seeds of runs whose weights are averaged: those of teachers follow each other.
+const RUN_SEED: u64 = 1000;
+
+/// What the runs of a teacher start from, and what they learn from.
+struct Begun {
+    model: Checkpoint,
+    train: Encoded,
+    dev: Encoded,
+}
+
+/// Pooler and head as the recipe says.
+fn begin(
+    recipe: &Recipe,
+    prepared: &Prepared,
+    start: &Start,
+    seed: u64,
+    watch: Watch,
+) -> Result<Begun, RunError> {
+    let mut checkpoint = start.checkpoint.clone();
+    if start.new_pooler {
+        watch(Progress::Note("the pooler passes [CLS] on (base.pooler)"));
+        checkpoint.pass_through_pooler();
+        // a head that was trained on another pooler is none
+        checkpoint.drop_head();
+    }
+    let new_head = !checkpoint.has_head();
+    let mut model = Classifier::new(checkpoint, seed)?;
+    let (train, dev) = prepared.encode(&model, watch)?;
+    let task = train.data.task;
+    let set = new_head && recipe.base.sets_head(task) && train::set_head(&mut model, &train)?;
+    if set && task != Task::Regression {
+        watch(Progress::Note(
+            "the head starts from what the encoder knows of the training texts (base.head)",
+        ));
+    }
+    Ok(Begun { model: model.checkpoint(), train, dev })
+}
+
+impl Begun {
+    fn fine_tune(
+        &self,
+        prepared: &Prepared,
+        options: &TrainOptions,
+        folder: &Path,
+        print: &str,
+        watch: Watch,
+    ) -> Result<Summary, RunError> {
+        let mut model = Classifier::new(self.model.clone(), options.seed)?;
+        let objective = Supervised::new(&self.train.data, options)?;
+        let data = [&self.train, &self.dev];
+        fit(&mut model, data, prepared.criterion, options, &objective, folder, print, watch)
+    }
+
+    /// The mean of the runs' weights, unless that is worse on dev than each of them: then the best run.
+    #[expect(clippy::too_many_arguments, reason = "called from one place")]
+    fn average(
+        self,
+        prepared: &Prepared,
+        options: &TrainOptions,
+        runs: &[Summary],
+        folder: &Path,
+        print: &str,
+        run_folder: impl Fn(usize) -> PathBuf,
+        watch: Watch,
+    ) -> Result<Summary, RunError> {
+        watch(Progress::Note("the weights of all runs are averaged (train.soup)"));
+        let folders: Vec<PathBuf> = (1..=runs.len()).map(&run_folder).collect();
+        let measure = TrainOptions { epochs: Some(0.0), ..options.clone() };
+        let mixed = Begun { model: train::soup(&folders)?, ..self };
+        let mut summary = mixed.fine_tune(prepared, &measure, folder, print, watch)?;
+        let by_best = |a: &&Summary, b: &&Summary| a.best.total_cmp(&b.best);
+        let (worst, best) = (runs.iter().min_by(by_best), runs.iter().max_by(by_best));
+        if let (Some(worst), Some(best)) = (worst, best)
+            && summary.best < worst.best
+        {
+            watch(Progress::Note("which is worse than each of them: the best one stays"));
+            let at = runs.iter().position(|run| run == best).unwrap_or(0);
+            Checkpoint::load(&folders[at])?.save(folder)?;
+            return Ok(best.clone());
+        }
+        summary.runs = runs.len();
+        summary.steps = runs[0].steps;
+        summary.seconds = runs.iter().map(|run| run.seconds).sum();
+        Ok(summary)
+    }
 }

@@ -180,6 +180,7 @@ impl TrainOptions {
         let counts = [
             (self.eval_every, "train.eval_every"),
             (self.patience, "train.patience"),
+            (self.soup, "train.soup"),
             (self.threads, "train.threads"),
         ];
         ensure(self.threads.is_none_or(|threads| threads <= 256), "train.threads", "are more than 256")?;

@@ -81,8 +81,15 @@ pub struct Summary {
     pub best_step: u64,
     /// Updates made.
     pub steps: u64,
+    /// Runs whose weights were averaged, each of so many updates; 1 for none.
+    #[serde(default = "one")]
+    pub runs: usize,
     /// Seconds, of all processes together.
     pub seconds: f64,
+}
+
+fn one() -> usize {
+    1
 }
 
 /// What a killed run continues from, and the best checkpoint so far.
@@ -177,7 +184,7 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
     let best_model = crate::bert::Checkpoint::load(&job.folder.join(BEST))?;
     job.model.set(&best_model)?;
     best_model.save(job.folder)?;
-    Ok(Summary { best, best_step, steps: at.step, seconds: at.seconds })
+    Ok(Summary { best, best_step, steps: at.step, runs: 1, seconds: at.seconds })
 }
 
 /// What the highest learning rate is multiplied with at update `step` (from 0): linear warm-up, then the schedule.

@@ -15,6 +15,7 @@ mod objective;
 mod one_vs_rest;
 mod options;
 mod prototypes;
+mod soup;
 mod state;
 mod target_scale;
 
@@ -26,4 +27,5 @@ pub use head::set_head;
 pub use job::{Criterion, Event, Job, Summary, forget, train};
 pub use objective::{Objective, Supervised};
 pub use options::{ClassWeights, Schedule, TrainOptions, WeightRule};
+pub use soup::soup;
 pub use target_scale::TargetScale;

@@ -85,6 +85,10 @@ pub struct TrainOptions {
     /// once more (Miyato et al., arXiv 1605.07725), in twice the time; 0 for once only. When a recipe does not say see
     /// [`adversarial`](TrainOptions::adversarial()).
     pub adversarial: Option<f64>,
+    /// Runs with different orders and dropout, whose weights are averaged: see [`soup`](super::soup). When a recipe does not say see
+    /// [`soup`](TrainOptions::soup()).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub soup: Option<usize>,
     /// Evaluations without improvement after which training stops; never when not given.
     pub patience: Option<usize>,
     /// Of order, dropout and new weights: 0.
@@ -117,6 +121,7 @@ impl Default for TrainOptions {
             focal: 0.0,
             agreement: 0.0,
             adversarial: None,
+            soup: None,
             patience: None,
             seed: 0,
             threads: None,
@@ -126,13 +131,22 @@ impl Default for TrainOptions {
 }
 
 impl TrainOptions {
-    /// Passes over so many examples: as given, or 3; of few examples as many as make 1,500 steps, but not more than 30; of very many
+    /// Passes over so many examples: as given, or 3; of few examples as many as make 500 steps, but not more than 10; of very many
     /// as many as make 10,000, but not less than 1. Of `long` texts 400 and 3,000 steps: each takes as long as ten of short ones.
     pub fn epochs(&self, examples: usize, long: bool) -> f64 {
         let per_epoch = self.steps_per_epoch(examples) as f64;
-        let [least, most] = if long { [400.0, 3_000.0] } else { [1_500.0, 10_000.0] };
-        let usual: f64 = (least / per_epoch).clamp(3.0, 30.0);
+        let [least, most] = if long { [400.0, 3_000.0] } else { [500.0, 10_000.0] };
+        let usual: f64 = (least / per_epoch).clamp(3.0, 10.0);
         self.epochs.unwrap_or(usual.min((most / per_epoch).max(1.0)))
+    }
+
+    /// Runs whose weights are averaged: as given, or where neither they nor the epochs are, as many as make 1,500 steps together, 3
+    /// at most; of `long` texts one.
+    pub fn soup(&self, examples: usize, long: bool) -> usize {
+        const STEPS: f64 = 1_500.0;
+        let steps = self.epochs(examples, long) * self.steps_per_epoch(examples) as f64;
+        let usual = if self.epochs.is_some() || long { 1.0 } else { (STEPS / steps).round().clamp(1.0, 3.0) };
+        self.soup.unwrap_or(usual as usize)
     }
 
     /// Steps of one pass over so many examples.
@@ -177,8 +191,10 @@ mod tests {
     fn few_examples_are_seen_more_often_than_many_and_large_models_move_less() {
         let options = TrainOptions::default();
         let epochs = [100, 1000, 4800, 1_000_000].map(|examples| options.epochs(examples, false));
-        assert_eq!(epochs, [30.0, 30.0, 10.0, 1.0]);
+        assert_eq!(epochs, [10.0, 10.0, 500.0 / 150.0, 1.0]);
         assert_eq!((options.epochs(64_000, false), options.epochs(160_000, false)), (3.0, 2.0));
+        let soup = [100, 4800, 9600, 64_000].map(|examples| options.soup(examples, false));
+        assert_eq!((soup, options.soup(100, true)), ([3, 3, 2, 1], 1));
         assert_eq!(
             (options.eval_every(4800, 500, 1500), options.eval_every(64_000, 7000, 6000)),
             (150, 1200)
@@ -197,9 +213,10 @@ mod tests {
         assert_eq!([1999, 2000, 20_000, 20_001].map(|n| options.adversarial(n, false)), [0.0, 0.5, 0.5, 0.0]);
         // long texts take longer
         let epochs = [100, 4800, 1_000_000].map(|examples| options.epochs(examples, true));
-        assert_eq!((epochs, options.adversarial(4800, true)), ([30.0, 3.0, 1.0], 0.0));
+        assert_eq!((epochs, options.adversarial(4800, true)), ([10.0, 3.0, 1.0], 0.0));
         assert_eq!(options.epochs(64_000, true), 1.5);
         let given = TrainOptions { epochs: Some(0.5), adversarial: Some(0.0), ..options };
         assert_eq!((given.epochs(10, false), given.adversarial(10, false)), (0.5, 0.0));
+        assert_eq!((given.soup(10, false), TrainOptions { soup: Some(2), ..given }.soup(10, true)), (1, 2));
     }
 }

@@ -1,0 +1,62 @@
+//! The mean of several models' weights.
+
+use super::Error;
+use crate::bert::Checkpoint;
+use std::path::PathBuf;
+
+/// The mean of the weights of checkpoints that were fine-tuned from the same start (Wortsman et al., Model soups, arXiv 2203.05482):
+/// about as good as the mean of their answers, and no larger than one of them.
+///
+/// # Errors
+/// When a folder cannot be read, or there is none.
+pub fn soup(folders: &[PathBuf]) -> Result<Checkpoint, Error> {
+    let (first, others) = folders.split_first().ok_or(Error::Empty)?;
+    let mut mean = Checkpoint::load(first)?;
+    for (count, folder) in (2..).zip(others) {
+        let other = Checkpoint::load(folder)?;
+        for (weights, others) in mean.tensors.values_mut().zip(other.tensors.values()) {
+            let share = 1.0 / count as f32;
+            weights.data.iter_mut().zip(&others.data).for_each(|(mean, x)| *mean += (x - *mean) * share);
+        }
+    }
+    Ok(mean)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bert::{Array, Config, TokenizerFiles};
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn weights_are_averaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let config: Config = serde_json::from_value(serde_json::json!({
+            "vocab_size": 4, "hidden_size": 2, "num_hidden_layers": 0, "num_attention_heads": 1, "intermediate_size": 2,
+        }))
+        .unwrap();
+        let tokenizer = TokenizerFiles {
+            vocab: "[PAD]\n[UNK]\n[CLS]\n[SEP]\n".into(),
+            lowercase: true,
+            strip_accents: None,
+            chinese_chars: true,
+            max_length: 8,
+        };
+        let save = |(number, x): (usize, f32)| {
+            let shapes = Checkpoint::shapes(&config).into_iter();
+            let tensors: BTreeMap<String, Array> = shapes
+                .map(|(name, shape)| {
+                    let data = vec![x; shape.iter().product()];
+                    (name, Array { shape, data })
+                })
+                .collect();
+            let to = folder.path().join(number.to_string());
+            Checkpoint { config: config.clone(), tensors, tokenizer: tokenizer.clone() }.save(&to).unwrap();
+            to
+        };
+        let folders: Vec<PathBuf> = [1.0, 2.0, 6.0].into_iter().enumerate().map(save).collect();
+        let mean = soup(&folders).unwrap();
+        assert!(mean.tensors.values().flat_map(|weights| &weights.data).all(|x| (x - 3.0).abs() < 1e-6));
+        assert!(matches!(soup(&[]), Err(Error::Empty)));
+    }
+}
