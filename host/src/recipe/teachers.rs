@@ -78,11 +78,11 @@ fn train_teacher(
     watch: Watch,
 ) -> Result<Summary, RunError> {
     let (config, train) = (&start.checkpoint.config, &recipe.train);
-    let (examples, long) = (prepared.train.len(), prepared.long);
-    let runs = train.soup(examples, long);
+    let (examples, classes, long) = (prepared.train.len(), prepared.train.labels.len(), prepared.long);
+    let runs = train.soup(examples, classes, long);
     let options = TrainOptions {
         seed,
-        epochs: Some(train.epochs(examples, long)),
+        epochs: Some(train.epochs(examples, classes, long)),
         learning_rate: Some(train.learning_rate(config)),
         adversarial: Some(train.adversarial(examples, long)),
         soup: Some(runs).filter(|runs| *runs > 1),

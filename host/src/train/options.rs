@@ -130,21 +130,25 @@ impl Default for TrainOptions {
     }
 }
 
+/// Few examples are learned in so many steps, of one run or of several.
+const STEPS: f64 = 1_500.0;
+
 impl TrainOptions {
-    /// Passes over so many examples: as given, or 3; of few examples as many as make 500 steps, but not more than 10; of very many
-    /// as many as make 10,000, but not less than 1. Of `long` texts 400 and 3,000 steps: each takes as long as ten of short ones.
-    pub fn epochs(&self, examples: usize, long: bool) -> f64 {
+    /// Passes over so many examples of so many classes: as given, or 3; of few examples as many as make 500 steps and 13 for each
+    /// class, 1,500 at most, but not more passes than 10; of very many as many as make 10,000, but not less than 1. Of `long` texts
+    /// 400 and 3,000 steps: each takes as long as ten of short ones.
+    pub fn epochs(&self, examples: usize, classes: usize, long: bool) -> f64 {
         let per_epoch = self.steps_per_epoch(examples) as f64;
-        let [least, most] = if long { [400.0, 3_000.0] } else { [500.0, 10_000.0] };
+        let enough = (500.0 + 13.0 * classes as f64).min(STEPS);
+        let [least, most] = if long { [400.0, 3_000.0] } else { [enough, 10_000.0] };
         let usual: f64 = (least / per_epoch).clamp(3.0, 10.0);
         self.epochs.unwrap_or(usual.min((most / per_epoch).max(1.0)))
     }
 
     /// Runs whose weights are averaged: as given, or where neither they nor the epochs are, as many as make 1,500 steps together, 3
     /// at most; of `long` texts one.
-    pub fn soup(&self, examples: usize, long: bool) -> usize {
-        const STEPS: f64 = 1_500.0;
-        let steps = self.epochs(examples, long) * self.steps_per_epoch(examples) as f64;
+    pub fn soup(&self, examples: usize, classes: usize, long: bool) -> usize {
+        let steps = self.epochs(examples, classes, long) * self.steps_per_epoch(examples) as f64;
         let usual = if self.epochs.is_some() || long { 1.0 } else { (STEPS / steps).round().clamp(1.0, 3.0) };
         self.soup.unwrap_or(usual as usize)
     }
@@ -190,11 +194,14 @@ mod tests {
     #[test]
     fn few_examples_are_seen_more_often_than_many_and_large_models_move_less() {
         let options = TrainOptions::default();
-        let epochs = [100, 1000, 4800, 1_000_000].map(|examples| options.epochs(examples, false));
+        let epochs = [100, 1000, 4800, 1_000_000].map(|examples| options.epochs(examples, 0, false));
         assert_eq!(epochs, [10.0, 10.0, 500.0 / 150.0, 1.0]);
-        assert_eq!((options.epochs(64_000, false), options.epochs(160_000, false)), (3.0, 2.0));
-        let soup = [100, 4800, 9600, 64_000].map(|examples| options.soup(examples, false));
-        assert_eq!((soup, options.soup(100, true)), ([3, 3, 2, 1], 1));
+        assert_eq!((options.epochs(64_000, 0, false), options.epochs(160_000, 0, false)), (3.0, 2.0));
+        // many classes take longer
+        let epochs = [20, 77, 200].map(|classes| options.epochs(8000, classes, false));
+        assert_eq!(epochs, [760.0 / 250.0, 6.0, 6.0]);
+        let soup = [100, 4800, 9600, 64_000].map(|examples| options.soup(examples, 0, false));
+        assert_eq!((soup, options.soup(8000, 77, false), options.soup(100, 0, true)), ([3, 3, 2, 1], 1, 1));
         assert_eq!(
             (options.eval_every(4800, 500, 1500), options.eval_every(64_000, 7000, 6000)),
             (150, 1200)
@@ -212,11 +219,14 @@ mod tests {
         assert_eq!((rate(3, 384), rate(12, 768), rate(2, 128)), (2e-4, 2.5e-5, 3e-4));
         assert_eq!([1999, 2000, 20_000, 20_001].map(|n| options.adversarial(n, false)), [0.0, 0.5, 0.5, 0.0]);
         // long texts take longer
-        let epochs = [100, 4800, 1_000_000].map(|examples| options.epochs(examples, true));
+        let epochs = [100, 4800, 1_000_000].map(|examples| options.epochs(examples, 0, true));
         assert_eq!((epochs, options.adversarial(4800, true)), ([10.0, 3.0, 1.0], 0.0));
-        assert_eq!(options.epochs(64_000, true), 1.5);
+        assert_eq!(options.epochs(64_000, 0, true), 1.5);
         let given = TrainOptions { epochs: Some(0.5), adversarial: Some(0.0), ..options };
-        assert_eq!((given.epochs(10, false), given.adversarial(10, false)), (0.5, 0.0));
-        assert_eq!((given.soup(10, false), TrainOptions { soup: Some(2), ..given }.soup(10, true)), (1, 2));
+        assert_eq!((given.epochs(10, 0, false), given.adversarial(10, false)), (0.5, 0.0));
+        assert_eq!(
+            (given.soup(10, 0, false), TrainOptions { soup: Some(2), ..given }.soup(10, 0, true)),
+            (1, 2)
+        );
     }
 }
