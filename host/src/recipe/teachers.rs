@@ -182,7 +182,7 @@ impl Begun {
         fit(&mut model, data, prepared.criterion, options, &objective, folder, print, watch)
     }
 
-    /// The mean of the runs' weights, unless that is worse on dev than each of them: then the best run.
+    /// The mean of the runs' weights, unless that is worse on dev than each of them, by more than chance: then the best run.
     #[expect(clippy::too_many_arguments, reason = "called from one place")]
     fn average(
         self,
@@ -197,12 +197,13 @@ impl Begun {
         watch(Progress::Note("the weights of all runs are averaged (train.soup)"));
         let folders: Vec<PathBuf> = (1..=runs.len()).map(&run_folder).collect();
         let measure = TrainOptions { epochs: Some(0.0), ..options.clone() };
+        let rows = self.dev.data.len();
         let mixed = Begun { model: train::soup(&folders)?, ..self };
         let mut summary = mixed.fine_tune(prepared, &measure, folder, print, watch)?;
         let by_best = |a: &&Summary, b: &&Summary| a.best.total_cmp(&b.best);
         let (worst, best) = (runs.iter().min_by(by_best), runs.iter().max_by(by_best));
         if let (Some(worst), Some(best)) = (worst, best)
-            && summary.best < worst.best
+            && summary.best < worst.best - train::standard_error(worst.best, rows)
         {
             watch(Progress::Note("which is worse than each of them: the best one stays"));
             let at = runs.iter().position(|run| run == best).unwrap_or(0);

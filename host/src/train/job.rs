@@ -341,13 +341,15 @@ fn save_best(job: &Job) -> Result<(), Error> {
     Ok(job.objective.target_scale().leave(job.model).save(&job.folder.join(BEST))?)
 }
 
-/// By how much the figures of equally good checkpoints differ on so few rows: one standard error of a share, or one row. Of more
-/// rows the best figure decides, by however little.
+/// By how much the figures of equally good checkpoints differ on so few rows. Of more rows the best figure decides, by however
+/// little.
 fn chance(figure: f64, rows: usize) -> f64 {
     const FEW: usize = 200;
-    if rows >= FEW {
-        return 0.0;
-    }
+    if rows >= FEW { 0.0 } else { standard_error(figure, rows) }
+}
+
+/// Of a share on so many rows; one row at least.
+pub(crate) fn standard_error(figure: f64, rows: usize) -> f64 {
     let rows = rows.max(1) as f64;
     // as if one more had been right and one wrong
     let share = (figure.clamp(0.0, 1.0) * rows + 1.0) / (rows + 2.0);
