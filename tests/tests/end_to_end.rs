@@ -217,6 +217,9 @@ fn a_killed_run_continues_to_the_same_weights() {
     for (name, digest) in &expected {
         assert_eq!(got[name], *digest, "{name} differs after the kills");
     }
+    // runs that were averaged leave their logs, and nothing else
+    let teacher = folder.join("out/teacher");
+    assert!(teacher.join("metrics-run-2.jsonl").is_file() && !teacher.join("run-2").exists());
 }
 
 #[test]

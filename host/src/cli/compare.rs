@@ -43,9 +43,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Some(manifest.task),
         labels.map(Labels::ordered).transpose()?,
     )?;
-    for file in &data.files {
-        eprintln!("{}: {}", file.path.display(), file.reading);
-    }
+    super::say_reading(&data);
     let measure = |path: &Path| run_bundle(path, &data, &mut || ());
     let (fp32, int8) = (measure(&args.fp32)?, measure(&args.int8)?);
     let comparison = Comparison::new(&Inputs {

@@ -67,6 +67,7 @@ fn sensitivity(checkpoint: Checkpoint, data: &Source, quantized: &Quantized) -> 
     let labels = Some(Labels::ordered(checkpoint.config.labels())?);
     let task = checkpoint.config.task();
     let data = Dataset::read_to_measure(std::slice::from_ref(data), Some(task), labels)?;
+    super::say_reading(&data);
     let metric = Metric::of(data.task);
     let reads = super::reads(&checkpoint.config, None, false, None, MAX_TOKENS);
     let texts = Encoded::as_read(data, &checkpoint.tokenizer, reads)?;

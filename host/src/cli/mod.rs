@@ -22,6 +22,7 @@ mod sweep;
 
 use clap::{Parser, Subcommand};
 use goldcrest::bert::{Checkpoint, Config, Reads, TextWindows};
+use goldcrest::data::Dataset;
 use goldcrest::recipe::{RunError, Until};
 use goldcrest::train;
 use goldcrest_edge::tokenizer::capacity::MAX_TOKENS;
@@ -202,5 +203,12 @@ fn points(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(points) if (0.0..=100.0).contains(&points) => Ok(points),
         _ => Err("it must be 0 to 100".into()),
+    }
+}
+
+/// How files were read, on stderr.
+fn say_reading(data: &Dataset) {
+    for file in &data.files {
+        eprintln!("{}: {}", file.path.display(), file.reading);
     }
 }

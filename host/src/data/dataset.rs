@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
@@ -80,6 +80,8 @@ pub struct File {
     pub reading: String,
     /// The same with nothing left to be detected.
     pub resolved: Source,
+    /// Rows that have a label which is none of those known: see [`Dataset::read_like`].
+    pub left_out: usize,
 }
 
 /// Examples of one task.
@@ -183,6 +185,7 @@ impl Dataset {
                 path: source.path.clone(),
                 reading: file.reading,
                 resolved: file.resolved,
+                left_out: 0,
             });
             data.examples.reserve(file.rows.len());
             let joined = joined && matches!(file.label, LabelColumns::One(_));
@@ -213,8 +216,9 @@ impl Dataset {
                     line: row.line,
                 });
             }
-            let told = left_out.tell(rows)?;
-            data.files[index as usize].reading += &told;
+            let file = &mut data.files[index as usize];
+            file.left_out = left_out.count;
+            file.reading += &left_out.tell(rows, &data.labels)?;
         }
         Ok(data)
     }
@@ -249,6 +253,11 @@ impl Dataset {
     /// How many examples there are.
     pub fn len(&self) -> usize {
         self.examples.len()
+    }
+
+    /// How many rows have a label that is none of those known, and are no examples.
+    pub fn left_out(&self) -> usize {
+        self.files.iter().map(|file| file.left_out).sum()
     }
 
     /// Whether there are none.
@@ -335,30 +344,43 @@ enum Strangers {
 #[derive(Default)]
 struct LeftOut {
     count: usize,
+    /// How many rows have each of the labels.
+    labels: BTreeMap<String, usize>,
     /// Why the first one was.
     first: Option<DataError>,
 }
 
 impl LeftOut {
-    /// A mistake in a label's name would concern more rows than one in so many.
+    /// Of more rows than one in so many something is wrong.
     const ONE_IN: usize = 20;
 
     fn add(&mut self, error: DataError) {
         self.count += 1;
+        if let DataError::UnknownLabel { label, .. } = &error {
+            *self.labels.entry(label.clone()).or_default() += 1;
+        }
         self.first.get_or_insert(error);
     }
 
-    /// For people, of a file with so many rows.
-    fn tell(self, rows: usize) -> Result<String, DataError> {
-        let Self { count, first } = self;
-        match first {
-            None => Ok(String::new()),
-            Some(DataError::UnknownLabel { at, label, .. }) if count * Self::ONE_IN <= rows => Ok(format!(
-                "; {count} of {rows} rows are left out: their label is none of those known (`{label}` in line {})",
-                at.line
-            )),
-            Some(error) => Err(error),
+    /// For people, of a file with so many rows. More than a few are an error, and so is another spelling of a label.
+    fn tell(self, rows: usize, known: &Labels) -> Result<String, DataError> {
+        const SHOWN: usize = 6;
+        let Some(first) = self.first else { return Ok(String::new()) };
+        let letters = |label: &str| -> String {
+            label.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+        };
+        let known: HashSet<String> = known.names().iter().map(|name| letters(name)).collect();
+        let misspelt = self.labels.keys().any(|label| known.contains(&letters(label)));
+        if misspelt || self.count * Self::ONE_IN > rows {
+            return Err(first);
         }
+        let shown = self.labels.iter().take(SHOWN).map(|(label, count)| format!("`{label}` {count}"));
+        let more = if self.labels.len() > SHOWN { ", …" } else { "" };
+        Ok(format!(
+            "; {} of {rows} rows are left out: their labels are none of those known ({}{more})",
+            self.count,
+            shown.collect::<Vec<_>>().join(", ")
+        ))
     }
 }
 

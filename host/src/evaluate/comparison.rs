@@ -89,6 +89,9 @@ pub struct Comparison {
     pub data_digest: String,
     /// Examples.
     pub rows: usize,
+    /// Rows beside them whose label is none of the model's.
+    #[serde(skip_serializing_if = "is_none")]
+    pub left_out: usize,
     /// The figure that decides.
     pub metric: Metric,
     /// The fp32 model.
@@ -121,6 +124,10 @@ pub struct Comparison {
     pub wide: Vec<String>,
     /// The decision of the bundle, where it was fitted.
     pub fitted: Option<super::Fitted>,
+}
+
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Why models cannot be compared.
@@ -161,6 +168,7 @@ impl Comparison {
             task: data.task,
             data_digest: data.digest().iter().map(|byte| format!("{byte:02x}")).collect(),
             rows: data.len(),
+            left_out: data.left_out(),
             metric,
             delta,
             interval: answers.interval(data, metric).unwrap_or(Interval { low: delta, high: delta }),

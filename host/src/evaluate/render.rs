@@ -64,6 +64,12 @@ impl Comparison {
             self.metric, self.delta, self.interval.low, self.interval.high
         )];
         notes.extend(self.accuracy_by_chance());
+        if self.left_out > 0 {
+            notes.push(format!(
+                "{} rows more have a label that is none of the model's: it is wrong about all of them, and they are not counted",
+                self.left_out
+            ));
+        }
         if let Some(agreeing) = self.agreeing {
             let share = 100.0 * agreeing as f64 / self.rows as f64;
             notes.push(format!("same answer for {agreeing} of {} ({share:.2} %)", self.rows));

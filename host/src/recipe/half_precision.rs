@@ -15,14 +15,14 @@ use std::path::{Path, PathBuf};
 const TEXTS: usize = 256;
 
 /// Packs with an eighth of the matrices in half precision, those that lose most, and with twice as many until the gate accepts.
-/// `folder` holds the model before quantization-aware training. If all matrices stay in half precision, only the embeddings are rounded.
+/// Of the model before quantization-aware training. If all matrices stay in half precision, only the embeddings are rounded.
 pub(super) fn pack_with_half_precision(
     packer: &Packer,
-    folder: &Path,
     embeddings: Bits,
     prepared: &Prepared,
     watch: Watch,
 ) -> Result<(PathBuf, Comparison), RunError> {
+    let folder = packer.folder();
     watch(Progress::Step { name: "find what loses most", reused: false });
     let order = worst_first(folder, embeddings, prepared, watch)?;
     let mut count = order.len().div_ceil(8);

@@ -7,7 +7,7 @@ use super::step::save;
 use super::{Recipe, prepare::Prepared};
 use crate::bert::{Checkpoint, Classifier};
 use crate::data::Dataset;
-use crate::evaluate::{BundleRun, Outputs, fit_decision, run_bundle, run_texts};
+use crate::evaluate::{BundleRun, Latency, Outputs, fit_decision, run_bundle, run_texts};
 use crate::export;
 use crate::train;
 use goldcrest_edge::bundle::Manifest;
@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 
 /// The model as it was trained, exported in full precision and measured on dev.
 pub(super) struct Original {
-    /// With all its word pieces.
-    model: Classifier,
+    /// Where it was trained.
+    folder: PathBuf,
     bundle: PathBuf,
     thresholds: Vec<f32>,
     on_dev: Answered,
@@ -47,14 +47,13 @@ impl Original {
         let bundle = output(recipe, ".fp32.bundle");
         save(&bundle, &packed)?;
 
-        let model = Classifier::new(whole, 0)?;
         let mut counted = Counted::new(prepared.dev.len() + prepared.out_of_scope.len(), watch);
-        let on_dev = answered(&model, &bundle, &prepared.dev, prepared, &mut || counted.one())?;
+        let on_dev = answered(whole, &bundle, &prepared.dev, prepared, &mut || counted.one())?;
         let out_of_scope = run_texts(&bundle, &prepared.out_of_scope, &mut || counted.one())?;
         let decision = fit_decision(&prepared.dev, &on_dev.exported.logits, &out_of_scope, &recipe.decision);
         let thresholds = decision.thresholds.clone();
         save(&bundle, &export::with_manifest(&packed, &Manifest { decision, ..manifest })?)?;
-        Ok(Self { model, bundle, thresholds, on_dev })
+        Ok(Self { folder: folder.to_owned(), bundle, thresholds, on_dev })
     }
 
     /// What it gave on dev.
@@ -69,26 +68,34 @@ impl Original {
         prepared: &Prepared,
         progress: &mut dyn FnMut(),
     ) -> Result<Answered, RunError> {
-        answered(&self.model, &self.bundle, data, prepared, progress)
+        answered(Checkpoint::load(&self.folder)?, &self.bundle, data, prepared, progress)
+    }
+
+    /// How fast it is now: what the machine does beside changes from one try to the next.
+    pub fn latency(&self, data: &Dataset) -> Result<Latency, RunError> {
+        const TEXTS: usize = 200;
+        let some = data.subset((0..data.len()).take(TEXTS));
+        Ok(run_bundle(&self.bundle, &some, &mut || ())?.latency)
     }
 
     /// As the comparison takes it: before its export and after.
-    pub fn outputs<'a>(&'a self, answered: &'a Answered) -> [Outputs<'a>; 2] {
-        let exported = answered.exported.outputs_with(&self.thresholds);
+    pub fn outputs<'a>(&'a self, answered: &'a Answered, latency: Latency) -> [Outputs<'a>; 2] {
+        let exported = Outputs { latency: Some(latency), ..answered.exported.outputs_with(&self.thresholds) };
         let trained = Outputs { logits: &answered.trained, bytes: None, latency: None, ..exported };
         [trained, exported]
     }
 }
 
 fn answered(
-    model: &Classifier,
+    whole: Checkpoint,
     bundle: &Path,
     data: &Dataset,
     prepared: &Prepared,
     progress: &mut dyn FnMut(),
 ) -> Result<Answered, RunError> {
     let exported = run_bundle(bundle, data, progress)?;
+    let model = Classifier::new(whole, 0)?;
     let texts = prepared.to_measure(data, model.tokenizer())?;
-    let trained = texts.of_examples(train::predict(model, &texts, &mut |_| ())?.logits);
+    let trained = texts.of_examples(train::predict(&model, &texts, &mut |_| ())?.logits);
     Ok(Answered { trained, exported })
 }

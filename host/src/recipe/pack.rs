@@ -17,7 +17,7 @@ use crate::train::Encoded;
 use goldcrest_edge::bundle::{Licence, Manifest, Measured};
 use std::path::{Path, PathBuf};
 
-/// Makes bundles of one trained model, until one passes the gate.
+/// Makes bundles of one trained model, each of which has to pass the gate.
 pub(super) struct Packer<'a> {
     recipe: &'a Recipe,
     prepared: &'a Prepared,
@@ -48,6 +48,11 @@ impl<'a> Packer<'a> {
     ) -> Result<Self, RunError> {
         let original = Original::export(recipe, folder, prepared, watch)?;
         Ok(Self { recipe, prepared, folder, original })
+    }
+
+    /// Where the trained model is.
+    pub fn folder(&self) -> &Path {
+        self.folder
     }
 
     /// Quantizes the model of `folder`, which is the trained one or what became of it in quantization-aware training, with the
@@ -110,7 +115,7 @@ impl<'a> Packer<'a> {
         original: &Answered,
         int8: &BundleRun,
     ) -> Result<Comparison, RunError> {
-        let [trained, fp32] = self.original.outputs(original);
+        let [trained, fp32] = self.original.outputs(original, self.original.latency(data)?);
         let decision = &candidate.manifest.decision;
         let mut comparison = Comparison::new(&Inputs {
             data,

@@ -75,8 +75,8 @@ impl Prepared {
         Ok(Self { train, dev, test, out_of_scope, criterion, reads, long })
     }
 
-    /// Labels and problem type of the data and how texts are read, for a checkpoint that starts to learn it. A head for other labels goes, and of texts
-    /// that stand alone no pairs are compared.
+    /// Labels and task of the data and how texts are read, for a checkpoint that starts to learn it. A head for other labels goes, and
+    /// of texts that stand alone no pairs are compared.
     pub(super) fn set_head(&self, checkpoint: &mut Checkpoint) {
         let task = self.train.task;
         let labels = match task {

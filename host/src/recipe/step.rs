@@ -15,7 +15,8 @@ struct Done {
     summary: Summary,
 }
 
-const DONE: &str = "done.json";
+/// Its file.
+pub(super) const DONE: &str = "done.json";
 
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()

@@ -5,7 +5,7 @@ use super::error::RunError;
 use super::lock::Lock;
 use super::pairs::{Compares, learn_to_compare, without_comparison};
 use super::progress::{Progress, Watch};
-use super::step::{fingerprint, fit, json, once};
+use super::step::{DONE, fingerprint, fit, json, once};
 use super::{Recipe, base, prepare::Prepared};
 use crate::bert::{Checkpoint, Classifier};
 use crate::data::Task;
@@ -104,9 +104,9 @@ fn train_teacher(
                 (options.epochs.unwrap_or_default(), options.learning_rate.unwrap_or_default());
             watch(Progress::Note(&format!("{epochs:.3} epochs, learning rate {rate:.2e}")));
         }
-        let begun = begin(recipe, prepared, start, seed, watch)?;
+        let (model, texts) = begin(recipe, prepared, start, seed, watch)?;
         if runs == 1 {
-            return begun.fine_tune(prepared, &options, folder, &print, watch);
+            return texts.fine_tune(model, prepared, &options, folder, &print, watch);
         }
         let mut summaries = Vec::with_capacity(runs);
         for run in 1..=runs {
@@ -115,38 +115,60 @@ fn train_teacher(
                 TrainOptions { seed: seed.wrapping_add(RUN_SEED * (run - 1) as u64), ..options.clone() };
             let print = fingerprint(&[&print, &run.to_string()]);
             summaries.push(once(&name, &folder, &print, watch, |watch| {
-                begun.fine_tune(prepared, &options, &folder, &print, watch)
+                texts.fine_tune(model.clone(), prepared, &options, &folder, &print, watch)
             })?);
         }
-        begun.average(prepared, &options, &summaries, folder, &print, run_folder, watch)
+        texts.average(prepared, &options, &summaries, folder, &print, run_folder, watch)
     })?;
     // only now: a kill before the end is written down loses nothing
-    for run in 1..=runs {
-        let log = folder.join(format!("metrics-run-{run}.jsonl"));
-        let _ = std::fs::rename(run_folder(run).join("metrics.jsonl"), log);
-        let _ = std::fs::remove_dir_all(run_folder(run));
-    }
+    forget_runs(folder, runs).map_err(RunError::io(folder))?;
     Ok(summary)
+}
+
+/// Removes the folders of runs, those of an earlier plan too. Their logs stay where they were averaged.
+fn forget_runs(folder: &Path, averaged: usize) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let number =
+            |name: &str| name.parse().ok().filter(|run| averaged > 1 && (1..=averaged).contains(run));
+        if let Some(run) = name.strip_prefix("run-") {
+            if number(run).is_some() {
+                let _ = std::fs::rename(
+                    path.join("metrics.jsonl"),
+                    folder.join(format!("metrics-run-{run}.jsonl")),
+                );
+            }
+            // first what says that it is finished
+            let _ = std::fs::remove_file(path.join(DONE));
+            std::fs::remove_dir_all(path)?;
+        } else if let Some(run) =
+            name.strip_prefix("metrics-run-").and_then(|name| name.strip_suffix(".jsonl"))
+            && number(run).is_none()
+        {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Between the seeds of runs whose weights are averaged: those of teachers follow each other.
 const RUN_SEED: u64 = 1000;
 
-/// What the runs of a teacher start from, and what they learn from.
-struct Begun {
-    model: Checkpoint,
+/// What the runs of a teacher learn from and are measured on.
+struct Texts {
     train: Encoded,
     dev: Encoded,
 }
 
-/// Pooler and head as the recipe says.
+/// What the runs of a teacher start from: pooler and head are as the recipe says.
 fn begin(
     recipe: &Recipe,
     prepared: &Prepared,
     start: &Start,
     seed: u64,
     watch: Watch,
-) -> Result<Begun, RunError> {
+) -> Result<(Checkpoint, Texts), RunError> {
     let mut checkpoint = start.checkpoint.clone();
     if start.new_pooler {
         watch(Progress::Note("the pooler passes [CLS] on (base.pooler)"));
@@ -164,19 +186,20 @@ fn begin(
             "the head starts from what the encoder knows of the training texts (base.head)",
         ));
     }
-    Ok(Begun { model: model.checkpoint(), train, dev })
+    Ok((model.checkpoint(), Texts { train, dev }))
 }
 
-impl Begun {
+impl Texts {
     fn fine_tune(
         &self,
+        model: Checkpoint,
         prepared: &Prepared,
         options: &TrainOptions,
         folder: &Path,
         print: &str,
         watch: Watch,
     ) -> Result<Summary, RunError> {
-        let mut model = Classifier::new(self.model.clone(), options.seed)?;
+        let mut model = Classifier::new(model, options.seed)?;
         let objective = Supervised::new(&self.train.data, options)?;
         let data = [&self.train, &self.dev];
         fit(&mut model, data, prepared.criterion, options, &objective, folder, print, watch)
@@ -185,7 +208,7 @@ impl Begun {
     /// The mean of the runs' weights, unless that is worse on dev than each of them, by more than chance: then the best run.
     #[expect(clippy::too_many_arguments, reason = "called from one place")]
     fn average(
-        self,
+        &self,
         prepared: &Prepared,
         options: &TrainOptions,
         runs: &[Summary],
@@ -197,22 +220,21 @@ impl Begun {
         watch(Progress::Note("the weights of all runs are averaged (train.soup)"));
         let folders: Vec<PathBuf> = (1..=runs.len()).map(&run_folder).collect();
         let measure = TrainOptions { epochs: Some(0.0), ..options.clone() };
-        let rows = self.dev.data.len();
-        let mixed = Begun { model: train::soup(&folders)?, ..self };
-        let mut summary = mixed.fine_tune(prepared, &measure, folder, print, watch)?;
-        let by_best = |a: &&Summary, b: &&Summary| a.best.total_cmp(&b.best);
-        let (worst, best) = (runs.iter().min_by(by_best), runs.iter().max_by(by_best));
+        let mut summary = self.fine_tune(train::soup(&folders)?, prepared, &measure, folder, print, watch)?;
+        let seconds = runs.iter().map(|run| run.seconds).sum();
+        let by_figure = |a: &&Summary, b: &&Summary| a.best.total_cmp(&b.best);
+        let (worst, best) = (runs.iter().min_by(by_figure), runs.iter().max_by(by_figure));
         if let (Some(worst), Some(best)) = (worst, best)
-            && summary.best < worst.best - train::standard_error(worst.best, rows)
+            && summary.best < worst.best - train::standard_error(worst.best, self.dev.data.len())
         {
             watch(Progress::Note("which is worse than each of them: the best one stays"));
             let at = runs.iter().position(|run| run == best).unwrap_or(0);
             Checkpoint::load(&folders[at])?.save(folder)?;
-            return Ok(best.clone());
+            return Ok(Summary { seconds, ..best.clone() });
         }
-        summary.runs = runs.len();
-        summary.steps = runs[0].steps;
-        summary.seconds = runs.iter().map(|run| run.seconds).sum();
+        let steps = runs.iter().map(|run| run.steps).max().unwrap_or(0);
+        (summary.runs, summary.best_step, summary.steps, summary.seconds) =
+            (runs.len(), steps, steps, seconds);
         Ok(summary)
     }
 }

@@ -124,6 +124,8 @@ fn mistakes_are_named() {
         ("[train]\ndropout = 1.0", "`train.dropout` is 1; it has to be 0 or above, and below 1"),
         ("[train]\nlayer_decay = 0", "`train.layer_decay` is 0"),
         ("[train]\npatience = 0", "`train.patience` is 0"),
+        ("[train]\nsoup = 0", "`train.soup` is 0"),
+        ("[train]\nsoup = 101", "`train.soup` are more than 100"),
         ("[train]\nclass_weights = \"even\"", "expected \"none\", \"balanced\", or a table"),
         ("[train]\nclass_weights = { a = -1 }", "`train.class_weights` is -1"),
         (

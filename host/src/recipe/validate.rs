@@ -183,6 +183,7 @@ impl TrainOptions {
             (self.soup, "train.soup"),
             (self.threads, "train.threads"),
         ];
+        ensure(self.soup.is_none_or(|runs| runs <= 100), "train.soup", "are more than 100")?;
         ensure(self.threads.is_none_or(|threads| threads <= 256), "train.threads", "are more than 256")?;
         optional_counts(&counts)
     }

@@ -33,7 +33,7 @@ pub(super) fn pack_within_limits(
     }
     if let (Err(RunError::Refused { refusal, .. }), true) = (&packed, recipe.quantize.widens()) {
         watch(Progress::Note(&format!("{refusal}: what loses most stays in half precision")));
-        packed = pack_with_half_precision(&packer, folder, bits, prepared, watch);
+        packed = pack_with_half_precision(&packer, bits, prepared, watch);
     }
     // not before the last try is over: an earlier run's bundle may be what comes out again
     if let Err(RunError::Refused { bundle, .. } | RunError::Pruned { bundle, .. }) = &packed {

@@ -79,9 +79,9 @@ pub struct Summary {
     pub best: f64,
     /// The update it was reached at.
     pub best_step: u64,
-    /// Updates made.
+    /// Updates made; of several runs in the longest of them.
     pub steps: u64,
-    /// Runs whose weights were averaged, each of so many updates; 1 for none.
+    /// Runs whose weights were averaged; 1 for none.
     #[serde(default = "one")]
     pub runs: usize,
     /// Seconds, of all processes together.

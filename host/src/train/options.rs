@@ -85,8 +85,8 @@ pub struct TrainOptions {
     /// once more (Miyato et al., arXiv 1605.07725), in twice the time; 0 for once only. When a recipe does not say see
     /// [`adversarial`](TrainOptions::adversarial()).
     pub adversarial: Option<f64>,
-    /// Runs with different orders and dropout, whose weights are averaged: see [`soup`](super::soup). When a recipe does not say see
-    /// [`soup`](TrainOptions::soup()).
+    /// Runs with different orders and dropout whose weights are averaged, by the recipe's step and not by [`train`](super::train()).
+    /// When a recipe does not say see [`soup`](TrainOptions::soup()).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub soup: Option<usize>,
     /// Evaluations without improvement after which training stops; never when not given.
@@ -136,12 +136,13 @@ const STEPS: f64 = 1_500.0;
 impl TrainOptions {
     /// Passes over so many examples of so many classes: as given, or 3; of few examples as many as make 500 steps and 13 for each
     /// class, 1,500 at most, but not more passes than 10; of very many as many as make 10,000, but not less than 1. Of `long` texts
-    /// 400 and 3,000 steps: each takes as long as ten of short ones.
+    /// 400 and 3,000 steps, since each takes as long as ten of short ones, and 30 passes at most.
     pub fn epochs(&self, examples: usize, classes: usize, long: bool) -> f64 {
         let per_epoch = self.steps_per_epoch(examples) as f64;
         let enough = (500.0 + 13.0 * classes as f64).min(STEPS);
-        let [least, most] = if long { [400.0, 3_000.0] } else { [enough, 10_000.0] };
-        let usual: f64 = (least / per_epoch).clamp(3.0, 10.0);
+        let ([least, most], passes) =
+            if long { ([400.0, 3_000.0], 30.0) } else { ([enough, 10_000.0], 10.0) };
+        let usual: f64 = (least / per_epoch).clamp(3.0, passes);
         self.epochs.unwrap_or(usual.min((most / per_epoch).max(1.0)))
     }
 
@@ -220,7 +221,7 @@ mod tests {
         assert_eq!([1999, 2000, 20_000, 20_001].map(|n| options.adversarial(n, false)), [0.0, 0.5, 0.5, 0.0]);
         // long texts take longer
         let epochs = [100, 4800, 1_000_000].map(|examples| options.epochs(examples, 0, true));
-        assert_eq!((epochs, options.adversarial(4800, true)), ([10.0, 3.0, 1.0], 0.0));
+        assert_eq!((epochs, options.adversarial(4800, true)), ([30.0, 3.0, 1.0], 0.0));
         assert_eq!(options.epochs(64_000, 0, true), 1.5);
         let given = TrainOptions { epochs: Some(0.5), adversarial: Some(0.0), ..options };
         assert_eq!((given.epochs(10, 0, false), given.adversarial(10, false)), (0.5, 0.0));

@@ -1,21 +1,24 @@
 //! The mean of several models' weights.
 
 use super::Error;
-use crate::bert::Checkpoint;
+use crate::bert::{self, Checkpoint};
 use std::path::PathBuf;
 
 /// The mean of the weights of checkpoints that were fine-tuned from the same start (Wortsman et al., Model soups, arXiv 2203.05482):
 /// about as good as the mean of their answers, and no larger than one of them.
 ///
 /// # Errors
-/// When a folder cannot be read, or there is none.
+/// When there is no folder, one cannot be read, or the models have other shapes.
 pub fn soup(folders: &[PathBuf]) -> Result<Checkpoint, Error> {
     let (first, others) = folders.split_first().ok_or(Error::Empty)?;
     let mut mean = Checkpoint::load(first)?;
     for (count, folder) in (2..).zip(others) {
         let other = Checkpoint::load(folder)?;
-        for (weights, others) in mean.tensors.values_mut().zip(other.tensors.values()) {
-            let share = 1.0 / count as f32;
+        let share = 1.0 / count as f32;
+        for (name, weights) in &mut mean.tensors {
+            let hint = "were these models fine-tuned from the same start?";
+            let others = other.tensors.get(name).filter(|others| others.shape == weights.shape);
+            let others = others.ok_or_else(|| bert::Error::Missing { name: name.clone(), hint })?;
             weights.data.iter_mut().zip(&others.data).for_each(|(mean, x)| *mean += (x - *mean) * share);
         }
     }

@@ -144,10 +144,14 @@ fn held_out_data_follows_the_training_data() {
     assert_eq!(dev.len(), 39);
     let reading = &dev.files[0].reading;
     assert!(
-        reading.ends_with("2 of 41 rows are left out: their label is none of those known (`w` in line 41)"),
+        reading.ends_with("2 of 41 rows are left out: their labels are none of those known (`v` 1, `w` 1)"),
         "{reading}"
     );
+    assert_eq!(dev.left_out(), 2);
     assert!(train.read_like(&[folder.file("d.csv", format!("text,label\n{rows}r,w\nr,v\nr,u\n"))]).is_err());
+    // but not another spelling of one that is known
+    let misspelt = train.read_like(&[folder.file("d.csv", format!("text,label\n{rows}r, Z.\n"))]);
+    assert!(message(misspelt).contains("unknown label"));
     assert_eq!(
         message(train.read_like(&[folder.file("d.csv", "text_a,text_b,label\nq,r,x\n")])),
         "d.csv:2: two texts where the other rows have one"
