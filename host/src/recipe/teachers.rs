@@ -125,27 +125,24 @@ fn train_teacher(
     Ok(summary)
 }
 
-/// Removes the folders of runs, those of an earlier plan too. Their logs stay where they were averaged.
-fn forget_runs(folder: &Path, averaged: usize) -> std::io::Result<()> {
+/// Removes the folders of runs, those of an earlier plan too. The logs of `runs` that were averaged stay.
+fn forget_runs(folder: &Path, runs: usize) -> std::io::Result<()> {
+    let averaged = if runs > 1 { runs } else { 0 };
+    let run_of = |name: &str| name.strip_prefix("run-")?.parse::<usize>().ok();
+    let log_of =
+        |name: &str| name.strip_prefix("metrics-run-")?.strip_suffix(".jsonl")?.parse::<usize>().ok();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let number =
-            |name: &str| name.parse().ok().filter(|run| averaged > 1 && (1..=averaged).contains(run));
-        if let Some(run) = name.strip_prefix("run-") {
-            if number(run).is_some() {
-                let _ = std::fs::rename(
-                    path.join("metrics.jsonl"),
-                    folder.join(format!("metrics-run-{run}.jsonl")),
-                );
+        if let Some(run) = run_of(&name).filter(|_| path.is_dir()) {
+            if run <= averaged {
+                let log = folder.join(format!("metrics-run-{run}.jsonl"));
+                let _ = std::fs::rename(path.join("metrics.jsonl"), log);
             }
             // first what says that it is finished
             let _ = std::fs::remove_file(path.join(DONE));
             std::fs::remove_dir_all(path)?;
-        } else if let Some(run) =
-            name.strip_prefix("metrics-run-").and_then(|name| name.strip_suffix(".jsonl"))
-            && number(run).is_none()
-        {
+        } else if log_of(&name).is_some_and(|run| run > averaged) {
             std::fs::remove_file(path)?;
         }
     }
@@ -236,5 +233,34 @@ impl Texts {
         (summary.runs, summary.best_step, summary.steps, summary.seconds) =
             (runs.len(), steps, steps, seconds);
         Ok(summary)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_runs_that_were_averaged_the_logs_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for run in ["run-1", "run-2", "run-3", "run-late"] {
+            std::fs::create_dir(path(run)).unwrap();
+            std::fs::write(path(run).join("metrics.jsonl"), run).unwrap();
+        }
+        std::fs::write(path("run-4"), "no folder").unwrap();
+        std::fs::write(path("metrics-run-9.jsonl"), "of an earlier plan").unwrap();
+        let names = || {
+            let names = std::fs::read_dir(folder.path()).unwrap();
+            let mut names: Vec<_> =
+                names.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+        forget_runs(folder.path(), 2).unwrap();
+        assert_eq!(names(), ["metrics-run-1.jsonl", "metrics-run-2.jsonl", "run-4", "run-late"]);
+        assert_eq!(std::fs::read_to_string(path("metrics-run-2.jsonl")).unwrap(), "run-2");
+        forget_runs(folder.path(), 1).unwrap();
+        assert_eq!(names(), ["run-4", "run-late"]);
     }
 }

@@ -61,5 +61,11 @@ mod tests {
         let mean = soup(&folders).unwrap();
         assert!(mean.tensors.values().flat_map(|weights| &weights.data).all(|x| (x - 3.0).abs() < 1e-6));
         assert!(matches!(soup(&[]), Err(Error::Empty)));
+        // another number of labels
+        let mut other = Checkpoint::load(&folders[0]).unwrap();
+        other.config.set_labels(&["a".into(), "b".into(), "c".into()], crate::data::Task::SingleLabel);
+        other.drop_head();
+        other.save(&folders[1]).unwrap();
+        assert!(soup(&folders).is_err());
     }
 }
