@@ -1,7 +1,7 @@
 //! What can be known before anything is trained: that a bundle can come of the recipe.
 
+use super::contents::manifest;
 use super::error::RunError;
-use super::pack::manifest;
 use super::{Recipe, base, prepare::Prepared};
 use crate::bert::Checkpoint;
 use crate::data::Task;

@@ -5,6 +5,7 @@
 
 mod base;
 mod check;
+mod contents;
 mod coverage;
 mod error;
 mod for_data;

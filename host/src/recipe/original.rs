@@ -1,7 +1,7 @@
 //! The model as it was trained, exported in full precision: what every try at int8 is held against.
 
+use super::contents::{as_packed, manifest, output};
 use super::error::RunError;
-use super::pack::{as_packed, manifest, output};
 use super::progress::{Counted, Progress, Watch};
 use super::step::save;
 use super::{Recipe, prepare::Prepared};

@@ -1,5 +1,6 @@
 //! From a checkpoint to a checked bundle.
 
+use super::contents::{as_packed, manifest, output};
 use super::error::RunError;
 use super::original::{Answered, Original};
 use super::progress::{Counted, Progress, Watch};
@@ -7,14 +8,12 @@ use super::step::{json, save};
 use super::{Recipe, prepare::Prepared};
 use crate::bert::Checkpoint;
 use crate::data::Dataset;
-use crate::distill::{piece_counts, prune_vocabulary};
 use crate::evaluate::{
     BundleRun, Comparison, Gate, Inputs, describe_decision, fit_decision, run_bundle, run_texts,
 };
 use crate::export;
 use crate::quantize::{self, Bits, Quantized};
-use crate::train::Encoded;
-use goldcrest_edge::bundle::{Licence, Manifest, Measured};
+use goldcrest_edge::bundle::{Manifest, Measured};
 use std::path::{Path, PathBuf};
 
 /// Makes bundles of one trained model, each of which has to pass the gate.
@@ -178,30 +177,6 @@ impl<'a> Packer<'a> {
     }
 }
 
-/// A file that is named as the bundle is.
-pub(super) fn output(recipe: &Recipe, suffix: &str) -> PathBuf {
-    recipe.output.join(format!("{}{suffix}", recipe.pack.name))
-}
-
-/// A checkpoint without what a bundle does not need: rare word pieces where the recipe says so, positions never read.
-pub(super) fn as_packed(
-    recipe: &Recipe,
-    mut checkpoint: Checkpoint,
-    prepared: &Prepared,
-    watch: Watch,
-) -> Result<Checkpoint, RunError> {
-    if let Some(budget) = recipe.pack.vocabulary {
-        let texts = Encoded::new(prepared.train.clone(), &checkpoint.tokenizer, prepared.reads.max_tokens)?;
-        let before = checkpoint.config.vocab_size;
-        let counts = piece_counts(&texts, before, texts.tokens.len(), 0.0);
-        let pruned = prune_vocabulary(&checkpoint, &counts, budget);
-        watch(Progress::Note(&pruned.describe(before)));
-        checkpoint = pruned.checkpoint;
-    }
-    checkpoint.cut_positions(prepared.reads.max_tokens);
-    Ok(checkpoint)
-}
-
 fn measured(comparison: &Comparison, data: &Dataset) -> Vec<Measured> {
     let metric = comparison.metric;
     let name =
@@ -214,14 +189,4 @@ fn measured(comparison: &Comparison, data: &Dataset) -> Vec<Measured> {
         rows: data.len() as u64,
         data_sha256: data.digest(),
     }]
-}
-
-pub(super) fn manifest(recipe: &Recipe, checkpoint: &Checkpoint, prepared: &Prepared) -> Manifest {
-    let pack = &recipe.pack;
-    Manifest {
-        name: pack.name.clone(),
-        version: pack.version.clone(),
-        licence: Licence { base_model: pack.base_licence.clone(), data: pack.data_licence.clone() },
-        ..export::manifest(checkpoint, prepared.reads)
-    }
 }

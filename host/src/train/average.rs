@@ -41,23 +41,11 @@ impl Average {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bert::{Checkpoint, Config, TokenizerFiles};
+    use crate::train::tests::without_weights;
 
     #[test]
     fn follows_the_weights_and_changes_places_with_them() {
-        let config: Config = serde_json::from_value(serde_json::json!({
-            "vocab_size": 4, "hidden_size": 2, "num_hidden_layers": 0, "num_attention_heads": 1, "intermediate_size": 2,
-        }))
-        .unwrap();
-        let tokenizer = TokenizerFiles {
-            vocab: "[PAD]\n[UNK]\n[CLS]\n[SEP]\n".into(),
-            lowercase: true,
-            strip_accents: None,
-            chinese_chars: true,
-            max_length: 8,
-        };
-        let mut model =
-            Classifier::new(Checkpoint { config, tensors: BTreeMap::new(), tokenizer }, 0).unwrap();
+        let mut model = Classifier::new(without_weights(), 0).unwrap();
         let set = |model: &mut Classifier, x: f32| {
             model.weights_mut().values_mut().flat_map(|w| &mut w.data).for_each(|w| *w = x);
         };

@@ -30,3 +30,6 @@ pub use objective::{Objective, Supervised};
 pub use options::{ClassWeights, Schedule, TrainOptions, WeightRule};
 pub use soup::soup;
 pub use target_scale::TargetScale;
+
+#[cfg(test)]
+mod tests;

@@ -28,25 +28,16 @@ pub fn soup(folders: &[PathBuf]) -> Result<Checkpoint, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bert::{Array, Config, TokenizerFiles};
+    use crate::bert::Array;
+    use crate::train::tests::without_weights;
     use std::collections::BTreeMap;
 
     #[test]
     fn weights_are_averaged() {
         let folder = tempfile::tempdir().unwrap();
-        let config: Config = serde_json::from_value(serde_json::json!({
-            "vocab_size": 4, "hidden_size": 2, "num_hidden_layers": 0, "num_attention_heads": 1, "intermediate_size": 2,
-        }))
-        .unwrap();
-        let tokenizer = TokenizerFiles {
-            vocab: "[PAD]\n[UNK]\n[CLS]\n[SEP]\n".into(),
-            lowercase: true,
-            strip_accents: None,
-            chinese_chars: true,
-            max_length: 8,
-        };
+        let empty = without_weights();
         let save = |(number, x): (usize, f32)| {
-            let shapes = Checkpoint::shapes(&config).into_iter();
+            let shapes = Checkpoint::shapes(&empty.config).into_iter();
             let tensors: BTreeMap<String, Array> = shapes
                 .map(|(name, shape)| {
                     let data = vec![x; shape.iter().product()];
@@ -54,7 +45,7 @@ mod tests {
                 })
                 .collect();
             let to = folder.path().join(number.to_string());
-            Checkpoint { config: config.clone(), tensors, tokenizer: tokenizer.clone() }.save(&to).unwrap();
+            Checkpoint { tensors, ..empty.clone() }.save(&to).unwrap();
             to
         };
         let folders: Vec<PathBuf> = [1.0, 2.0, 6.0].into_iter().enumerate().map(save).collect();

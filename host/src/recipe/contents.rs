@@ -1,0 +1,44 @@
+//! What a bundle holds before it is measured, in full precision and in int8 alike.
+
+use super::progress::{Progress, Watch};
+use super::{Recipe, RunError, prepare::Prepared};
+use crate::bert::Checkpoint;
+use crate::distill::{piece_counts, prune_vocabulary};
+use crate::export;
+use crate::train::Encoded;
+use goldcrest_edge::bundle::{Licence, Manifest};
+use std::path::PathBuf;
+
+/// A file that is named as the bundle is.
+pub(super) fn output(recipe: &Recipe, suffix: &str) -> PathBuf {
+    recipe.output.join(format!("{}{suffix}", recipe.pack.name))
+}
+
+/// A checkpoint without what a bundle does not need: rare word pieces where the recipe says so, positions never read.
+pub(super) fn as_packed(
+    recipe: &Recipe,
+    mut checkpoint: Checkpoint,
+    prepared: &Prepared,
+    watch: Watch,
+) -> Result<Checkpoint, RunError> {
+    if let Some(budget) = recipe.pack.vocabulary {
+        let texts = Encoded::new(prepared.train.clone(), &checkpoint.tokenizer, prepared.reads.max_tokens)?;
+        let before = checkpoint.config.vocab_size;
+        let counts = piece_counts(&texts, before, texts.tokens.len(), 0.0);
+        let pruned = prune_vocabulary(&checkpoint, &counts, budget);
+        watch(Progress::Note(&pruned.describe(before)));
+        checkpoint = pruned.checkpoint;
+    }
+    checkpoint.cut_positions(prepared.reads.max_tokens);
+    Ok(checkpoint)
+}
+
+pub(super) fn manifest(recipe: &Recipe, checkpoint: &Checkpoint, prepared: &Prepared) -> Manifest {
+    let pack = &recipe.pack;
+    Manifest {
+        name: pack.name.clone(),
+        version: pack.version.clone(),
+        licence: Licence { base_model: pack.base_licence.clone(), data: pack.data_licence.clone() },
+        ..export::manifest(checkpoint, prepared.reads)
+    }
+}
