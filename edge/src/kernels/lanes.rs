@@ -163,7 +163,8 @@ pub(super) trait Dot: Lanes {
     const COLUMNS: usize;
     /// Rows of a tile, at most 8, or [`MAX_ROWS`] where they are [`Dot::EVEN`].
     const ROWS: usize;
-    /// Whether all tiles of a product have one height, which [`Dot::begin`] is told; the last one begins early enough.
+    /// Whether all tiles of a product have one height, which [`Dot::begin`] is told; the last one begins early enough. They are
+    /// [`Dot::even_tile`]s then.
     const EVEN: bool = false;
     /// Query rows that attention works on together, at most [`MAX_QUERIES`].
     const QUERIES: usize;
@@ -187,8 +188,7 @@ pub(super) trait Dot: Lanes {
     /// `to` has room for `16 * ACTIVATION_BYTES` bytes.
     unsafe fn store_activations(self, to: *mut u8);
 
-    /// `acc[r * COLUMNS + c] = start[c] + sum over k of activation[r][k] * weight[k][c]`, for `R` rows, or where tiles are
-    /// [`Dot::EVEN`] for as many as [`Dot::begin`] was told, whatever `R`.
+    /// `acc[r * COLUMNS + c] = start[c] + sum over k of activation[r][k] * weight[k][c]`, for `R` rows.
     ///
     /// Where tiles of all heights are inlined side by side, the compiler may join their ends, and for that keep the sums of the last
     /// row in memory: scripts/check-tiles tells. Then it is to be a function of its own, or assembly.
@@ -205,6 +205,22 @@ pub(super) trait Dot: Lanes {
         acc: *mut i32,
     );
 
+    /// As [`Dot::tile`] for as many rows as [`Dot::begin`] was told, with sums that start from zero.
+    ///
+    /// # Safety
+    /// As for [`Dot::tile`], with those rows; tiles are [`Dot::EVEN`].
+    #[inline(always)]
+    unsafe fn even_tile(
+        _x: *const u8,
+        _stride: usize,
+        _panel: *const i8,
+        _steps: usize,
+        _turn: Turn,
+        _acc: *mut i32,
+    ) {
+        unreachable!("tiles of this instruction set are not even");
+    }
+
     /// Called before the tiles of a product, of which the highest has so many rows.
     ///
     /// # Safety
@@ -218,6 +234,13 @@ pub(super) trait Dot: Lanes {
     /// [`Dot::begin`] was called before, in this thread.
     #[inline(always)]
     unsafe fn end() {}
+}
+
+/// Which of the tiles that read the same panel of weights: they come one after the other, and the next panel lies behind.
+#[derive(Clone, Copy)]
+pub(super) struct Turn {
+    pub tile: usize,
+    pub tiles: usize,
 }
 
 /// Bound of [`Dot::COLUMNS`].

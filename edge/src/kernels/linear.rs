@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::mem::MaybeUninit;
 
 use super::activations::Activations;
-use super::lanes::{Dot, LANES, MAX_COLUMNS, MAX_ROWS};
+use super::lanes::{Dot, LANES, MAX_COLUMNS, MAX_ROWS, Turn};
 use super::memory::{Aligned, Arena};
 use super::{KernelError, Kernels, math};
 
@@ -237,7 +237,7 @@ pub(super) unsafe fn linear<D: Dot>(
                 let x = x.data().as_ptr().add(row * stride);
                 let (w, start) = (weights.as_ptr().cast(), layer.start.as_ptr().add(first));
                 match height {
-                    _ if D::EVEN => D::tile::<MAX_ROWS>(x, stride, w, steps, start, acc),
+                    _ if D::EVEN => D::even_tile(x, stride, w, steps, Turn { tile, tiles }, acc),
                     1 => D::tile::<1>(x, stride, w, steps, start, acc),
                     2 => D::tile::<2>(x, stride, w, steps, start, acc),
                     3 => D::tile::<3>(x, stride, w, steps, start, acc),

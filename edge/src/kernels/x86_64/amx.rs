@@ -2,6 +2,8 @@
 //! 64 products each. Rust's intrinsics for it are not stable, the assembler is. (Intel SDM, volume 1, chapter 18.)
 use core::arch::asm;
 
+use super::super::lanes::Turn;
+
 /// Rows of a tile of activations, at most.
 pub(super) const ROWS: usize = 16;
 /// Products of a sum in one instruction.
@@ -10,6 +12,10 @@ pub(super) const DEPTH: usize = 64;
 const COLUMNS: usize = 48;
 /// Bytes from one group of four inputs to the next.
 const GROUP_BYTES: usize = 4 * COLUMNS;
+/// Bytes of weights that a step of a tile reads.
+const STEP_BYTES: usize = DEPTH * COLUMNS;
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 /// Whether processor and operating system have it. Asks the latter for leave to use it, which holds for the process.
 #[cfg(all(feature = "std", target_os = "linux"))]
@@ -90,12 +96,54 @@ pub(super) unsafe fn release() {
 
 /// `acc[r * 48 + c] = sum over k of x[r][k] * weight[k][c]`, for as many rows as were configured.
 ///
+/// Meanwhile it fetches weights, as the processor by itself does not fetch enough: alone with a panel those of the next step,
+/// one of several its share of the next panel.
+///
 /// # Safety
 /// [`configure`] was called in this thread. `x` has that many rows of `stride` bytes with `steps * DEPTH` i8 each, `panel`
 /// `steps * DEPTH * 48` weights, four inputs of a column side by side, `acc` room for as many rows of 48; `steps` is not 0.
 #[inline(always)]
-pub(super) unsafe fn tile(x: *const u8, stride: usize, panel: *const i8, steps: usize, acc: *mut i32) {
-    // SAFETY: reads and writes what the caller vouches for. (Weights fetched ahead were measured: docs/performance.md.)
+pub(super) unsafe fn tile(
+    x: *const u8,
+    stride: usize,
+    panel: *const i8,
+    steps: usize,
+    turn: Turn,
+    acc: *mut i32,
+) {
+    // nothing is read through `ahead`, which may point past all weights
+    let next_panel = |lines: usize| panel.wrapping_add(steps * (STEP_BYTES + turn.tile * 3 * lines * LINE));
+    // SAFETY: the caller's contract.
+    unsafe {
+        match turn.tiles {
+            1 => fetching::<16>(x, stride, panel, steps, panel.wrapping_add(STEP_BYTES), acc),
+            2 => fetching::<8>(x, stride, panel, steps, next_panel(8), acc),
+            3 => fetching::<6>(x, stride, panel, steps, next_panel(6), acc),
+            4 => fetching::<4>(x, stride, panel, steps, next_panel(4), acc),
+            _ => fetching::<0>(x, stride, panel, steps, panel, acc),
+        }
+    }
+}
+
+/// [`tile`], which fetches `LINES` lines from `ahead` on for each tile register of weights.
+///
+/// # Safety
+/// As for [`tile`].
+#[inline(always)]
+unsafe fn fetching<const LINES: usize>(
+    x: *const u8,
+    stride: usize,
+    panel: *const i8,
+    steps: usize,
+    ahead: *const i8,
+    acc: *mut i32,
+) {
+    macro_rules! fetch {
+        () => {
+            ".set .Lreach, 0\n.rept {lines}\nprefetcht0 [{ahead} + .Lreach]\n.set .Lreach, .Lreach + 64\n.endr\nadd {ahead}, {fetched}"
+        };
+    }
+    // SAFETY: reads and writes what the caller vouches for.
     unsafe {
         asm!(
             "tilezero tmm4",
@@ -105,10 +153,13 @@ pub(super) unsafe fn tile(x: *const u8, stride: usize, panel: *const i8, steps: 
             "tileloadd tmm0, [{x} + {stride}*1]",
             "tileloadd tmm1, [{panel} + {group}*1]",
             "tdpbssd tmm4, tmm0, tmm1",
+            fetch!(),
             "tileloadd tmm2, [{panel} + {group}*1 + 64]",
             "tdpbssd tmm5, tmm0, tmm2",
+            fetch!(),
             "tileloadd tmm3, [{panel} + {group}*1 + 128]",
             "tdpbssd tmm6, tmm0, tmm3",
+            fetch!(),
             "add {x}, 64",
             "add {panel}, {step}",
             "dec {steps}",
@@ -119,12 +170,15 @@ pub(super) unsafe fn tile(x: *const u8, stride: usize, panel: *const i8, steps: 
             x = inout(reg) x => _,
             stride = in(reg) stride,
             panel = inout(reg) panel => _,
+            ahead = inout(reg) ahead => _,
             // a row of sums is as long as a group of weights
             group = in(reg) GROUP_BYTES,
             steps = inout(reg) steps => _,
             acc = in(reg) acc,
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm4") _, out("tmm5") _, out("tmm6") _,
-            step = const DEPTH * COLUMNS,
+            lines = const LINES,
+            fetched = const LINES * LINE,
+            step = const STEP_BYTES,
             options(nostack),
         );
     }
@@ -145,7 +199,7 @@ mod tests {
             state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
             (state >> 56) as i8
         };
-        for (rows, steps) in [(1, 1), (3, 2), (8, 6), (15, 1), (16, 3)] {
+        for (turns, (rows, steps)) in (1..).zip([(1, 1), (3, 2), (8, 6), (15, 1), (16, 3)]) {
             let stride = steps * DEPTH + 64;
             let x: Vec<i8> = (0..rows * stride).map(|_| next().max(-127)).collect();
             let weights: Vec<i8> = (0..steps * DEPTH * COLUMNS).map(|_| next()).collect();
@@ -153,7 +207,8 @@ mod tests {
             // SAFETY: the processor has tiles, or they are played; lengths are as `tile` asks.
             unsafe {
                 configure(rows);
-                tile(x.as_ptr().cast(), stride, weights.as_ptr(), steps, acc.as_mut_ptr());
+                let turn = Turn { tile: turns - 1, tiles: turns };
+                tile(x.as_ptr().cast(), stride, weights.as_ptr(), steps, turn, acc.as_mut_ptr());
                 release();
             }
             for (r, sums) in acc.chunks_exact(COLUMNS).enumerate() {

@@ -2,7 +2,7 @@
 //! products are those of AMX.
 use core::arch::x86_64::*;
 
-use super::super::lanes::{Dot, LANES, Lanes};
+use super::super::lanes::{Dot, LANES, Lanes, Turn};
 use super::amx;
 use super::avx2::{highest, highest_bits, sum};
 
@@ -179,7 +179,6 @@ impl<const TILES: bool> Dot for Avx512<TILES> {
         }
     }
 
-    /// With `TILES` the rows that were configured by three tile registers; their sums start from nothing, as `OFFSET` is 0.
     #[inline(always)]
     unsafe fn tile<const R: usize>(
         x: *const u8,
@@ -189,13 +188,22 @@ impl<const TILES: bool> Dot for Avx512<TILES> {
         start: *const i32,
         acc: *mut i32,
     ) {
-        // SAFETY: the caller's contract is that of both.
-        unsafe {
-            match TILES {
-                true => amx::tile(x, stride, panel, steps, acc),
-                false => tile_of_bytes::<R>(x, stride, panel, steps, start, acc),
-            }
-        }
+        // SAFETY: the caller's contract.
+        unsafe { tile_of_bytes::<R>(x, stride, panel, steps, start, acc) }
+    }
+
+    /// The rows that were configured by three tile registers.
+    #[inline(always)]
+    unsafe fn even_tile(
+        x: *const u8,
+        stride: usize,
+        panel: *const i8,
+        steps: usize,
+        turn: Turn,
+        acc: *mut i32,
+    ) {
+        // SAFETY: the caller's contract; only `TILES` has even tiles.
+        unsafe { amx::tile(x, stride, panel, steps, turn, acc) }
     }
 
     #[inline(always)]

@@ -20,7 +20,7 @@ use super::{Error, Tables};
 use scratch::Block;
 pub(super) use scratch::Scratch;
 
-/// Tokens that go through a layer's linear parts together.
+/// Tokens that go through a layer's linear parts together, at most.
 const BLOCK: usize = 64;
 
 /// The packed classifier.
@@ -313,10 +313,11 @@ impl NormParts {
     }
 }
 
-/// Cuts tokens into blocks.
+/// Cuts tokens into blocks of about one size: a thin last one would read all weights for little.
 fn blocks(tokens: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let size = tokens.len().div_ceil(tokens.len().div_ceil(BLOCK).max(1)).max(1);
     let end = tokens.end;
-    tokens.step_by(BLOCK).map(move |from| from..end.min(from + BLOCK))
+    tokens.step_by(size).map(move |from| from..end.min(from + size))
 }
 
 /// Where the rows of `part` lie in a matrix of this width.
