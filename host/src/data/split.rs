@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::random::hash;
-use super::{DataError, Dataset, Target, Task, Warning};
+use super::{DataError, Dataset, Example, Target, Task, Warning, either_way};
 
 /// Two sides that share no text.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,7 +16,8 @@ pub struct Split {
 ///
 /// - Stratified: each class gives its share (largest remainder); a multi-label example counts for the rarest of its
 ///   labels, a regression for its decile.
-/// - All examples with the same [`texts`](super::Example::texts) stay on one side.
+/// - All examples with the same [`texts`](super::Example::texts) stay on one side. Where most pairs share a text with another
+///   one, as a premise with its hypotheses, all that share one do, unless too many hang together.
 /// - A class of five texts or more gives one at least; none gives all of them, unless nothing else is there to give.
 /// - A text's rank within its class is a hash of its text and the seed: the same rows give the same split in any
 ///   order, and a few new rows change it little. Both sides keep the order of `data`.
@@ -24,18 +25,16 @@ pub struct Split {
 /// # Errors
 /// [`DataError::Split`] when a side would be empty.
 pub fn split(data: &Dataset, fraction: f64, seed: u64) -> Result<Split, DataError> {
-    let mut by_texts: HashMap<String, usize> = HashMap::new();
-    let mut groups: Vec<Group> = Vec::new();
     let strata = strata(data);
-    for (index, example) in data.examples.iter().enumerate() {
+    let together = pairs_by_text(data, fraction).unwrap_or_else(|| same_texts(data));
+    let mut groups: BTreeMap<usize, Group> = BTreeMap::new();
+    for ((index, example), name) in data.examples.iter().enumerate().zip(together) {
         let rank = hash(seed, &example.key());
-        let group = *by_texts.entry(example.texts()).or_insert_with(|| {
-            groups.push(Group { rank, rows: Vec::new() });
-            groups.len() - 1
-        });
-        groups[group].rank = groups[group].rank.min(rank);
-        groups[group].rows.push(index);
+        let group = groups.entry(name).or_insert(Group { rank, rows: Vec::new() });
+        group.rank = group.rank.min(rank);
+        group.rows.push(index);
     }
+    let mut groups: Vec<Group> = groups.into_values().collect();
     // by stratum, each in the order of its ranks
     let mut by_stratum: BTreeMap<u32, Vec<Group>> = BTreeMap::new();
     groups.sort_by_key(|group| (group.rank, group.rows[0]));
@@ -62,10 +61,46 @@ pub fn split(data: &Dataset, fraction: f64, seed: u64) -> Result<Split, DataErro
 /// Texts of a class from which on one is held out however small the fraction.
 const SPARES_ONE: usize = 5;
 
-/// The examples of one text.
+/// Examples that stay together.
 struct Group {
     rank: u64,
     rows: Vec<usize>,
+}
+
+/// For each example the first one of the same texts.
+fn same_texts(data: &Dataset) -> Vec<usize> {
+    let mut first: HashMap<String, usize> = HashMap::new();
+    let texts = data.examples.iter().map(Example::texts).enumerate();
+    texts.map(|(index, texts)| *first.entry(texts).or_insert(index)).collect()
+}
+
+/// For each pair the first one that it hangs together with by a text that both have, or by others between them. Nothing for single
+/// texts, where fewer than half of the pairs share one, and where half of what is to be held out would hang together.
+fn pairs_by_text(data: &Dataset, fraction: f64) -> Option<Vec<usize>> {
+    let mut first: HashMap<String, usize> = HashMap::new();
+    let mut before: Vec<usize> = (0..data.len()).collect();
+    for (index, example) in data.examples.iter().enumerate() {
+        for text in [&example.text, example.pair.as_ref()?] {
+            let other = *first.entry(either_way(text, None)).or_insert(index);
+            let ends = [index, other].map(|row| first_of(&mut before, row));
+            before[ends[0].max(ends[1])] = ends[0].min(ends[1]);
+        }
+    }
+    let first: Vec<usize> = (0..data.len()).map(|row| first_of(&mut before, row)).collect();
+    let mut sizes = vec![0; data.len()];
+    first.iter().for_each(|&row| sizes[row] += 1);
+    let shared: usize = sizes.iter().filter(|size| **size > 1).sum();
+    let largest = sizes.iter().copied().max().unwrap_or(0);
+    (2 * shared > data.len() && 2.0 * largest as f64 <= fraction * data.len() as f64).then_some(first)
+}
+
+/// Follows the pairs before a pair to the first, and shortens the way.
+fn first_of(before: &mut [usize], mut row: usize) -> usize {
+    while before[row] != row {
+        before[row] = before[before[row]];
+        row = before[row];
+    }
+    row
 }
 
 /// The class that each example is counted for.

@@ -56,6 +56,25 @@ fn split_of_numbers_and_sets_is_even() {
 }
 
 #[test]
+fn pairs_that_share_a_text_stay_together_where_most_do() {
+    let pairs = |shares: fn(usize) -> usize| {
+        let mut csv = "premise,hypothesis,label\n".to_owned();
+        (0..300).for_each(|row| csv += &format!("p{},h{row},{}\n", shares(row), ["no", "yes"][row % 2]));
+        read("s.csv", csv).unwrap()
+    };
+    let shared = |data: &Dataset| {
+        let Split { train, held_out } = split(data, 0.2, 5).unwrap();
+        assert_eq!(train.len() + held_out.len(), 300);
+        assert!((55..=65).contains(&held_out.len()), "{} held out", held_out.len());
+        let texts = |side: &Dataset| side.examples.iter().map(|e| e.text.clone()).collect::<HashSet<_>>();
+        !texts(&train).is_disjoint(&texts(&held_out))
+    };
+    assert!(!shared(&pairs(|row| row / 3)), "a premise and its three hypotheses are apart");
+    assert!(shared(&pairs(|row| if row < 100 { row / 4 } else { row })), "few share a text");
+    assert!(shared(&pairs(|row| row % 3)), "a third of all pairs hang together");
+}
+
+#[test]
 fn split_needs_two_sides() {
     let data = synthetic(4, 2);
     for fraction in [0.0, 1.0, -1.0, 2.0, f64::NAN, 0.01] {
