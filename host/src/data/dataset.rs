@@ -174,7 +174,9 @@ impl Dataset {
             },
         };
         if labels.len() > Labels::MOST {
-            return Err(DataError::TooManyLabels { path: sources[0].path.clone(), found: labels.len() });
+            let (path, reading) = (sources[0].path.clone(), files[0].reading.clone());
+            let numbers = labels.names().iter().all(|name| name.parse::<f64>().is_ok());
+            return Err(DataError::TooManyLabels { path, found: labels.len(), numbers, reading });
         }
         // of a column whose labels are not known yet
         let joined = task == Task::MultiLabel && !given;

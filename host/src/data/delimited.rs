@@ -26,8 +26,14 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
         name => name.to_owned(),
     });
     let mut rows = Vec::with_capacity(records.len());
+    let mut again = 0;
     for record in &records[usize::from(header)..] {
         let fields = &record.fields;
+        // files that were put one behind the other
+        if header && *fields == first.fields {
+            again += 1;
+            continue;
+        }
         if fields.len() != names.len() {
             let hint = match record.lines > 1 {
                 true => {
@@ -70,6 +76,10 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
             })
             .map(column),
     );
+    let reading = match again {
+        0 => reading,
+        again => format!("{reading}; the header again in {again} rows, which are left out"),
+    };
     // for other files of its kind: their columns may stand in another order
     let position = |index: usize| match names[index].trim() {
         name if !name.is_empty() && names.iter().filter(|other| other.trim() == name).count() == 1 => {
@@ -249,7 +259,7 @@ fn by_values(source: &Source, records: &[Record]) -> Option<(detect::Columns, bo
     });
     let said = [source.text.as_ref(), source.pair.as_ref(), label].into_iter().flatten().count();
     let [text, label] = given;
-    let names = source.header != Some(false) && detect::is_header(records[0].fields.iter());
+    let names = source.header != Some(false) && is_header(records);
     if said > given.iter().flatten().count() || names || text.is_some() && text == label {
         return None;
     }
@@ -278,7 +288,7 @@ fn has_header(source: &Source, records: &[Record]) -> Result<bool, DataError> {
             Err(DataError::Option { path: source.path.clone(), option: "header", problem })
         }
         Some(header) => Ok(header),
-        None if named || detect::is_header(first.iter()) => Ok(true),
+        None if named || is_header(records) => Ok(true),
         None => {
             if let Some(header) = header_by_values(source, records) {
                 return Ok(header);
@@ -303,6 +313,18 @@ fn has_header(source: &Source, records: &[Record]) -> Result<bool, DataError> {
             Err(DataError::Ambiguous { path: source.path.clone(), problem, option })
         }
     }
+}
+
+/// Whether the first row is a header by its names: not where the one that is known is a label of other rows.
+fn is_header(records: &[Record]) -> bool {
+    let first = &records[0].fields;
+    let mut known = (0..first.len()).filter(|column| detect::is_known(&first[*column]));
+    let only = known.next().filter(|_| known.next().is_none());
+    let again = |column: usize| {
+        let mut same = records[1..].iter().filter(|row| row.fields.get(column) == first.get(column));
+        same.nth(1).is_some() && first.len() > 1 && !records[1..].iter().any(|row| row.fields == *first)
+    };
+    detect::is_header(first.iter()) && !only.is_some_and(again)
 }
 
 /// Whether the first row is a header, where the columns of text and label are said.
@@ -337,6 +359,12 @@ fn check_quotes(content: &str, delimiter: u8) -> Result<(), (u32, &'static str)>
             match bytes.peek() {
                 None | Some(b'\n' | b'\r') => {}
                 Some(&byte) if byte == delimiter => {}
+                Some(_) if content.contains("\\\"") => {
+                    return Err((
+                        opened,
+                        "text follows the quote that closes the field opened here (a quote inside a field is written twice, a backslash before it does not count)",
+                    ));
+                }
                 Some(_) => return Err((opened, "text follows the quote that closes the field opened here")),
             }
             field_start = false;

@@ -40,9 +40,11 @@ const TEXT_ELSE: [&str; 16] = [
     "texte",
     "mensaje",
 ];
-const LABEL_ELSE: [&str; 14] = [
+const LABEL_ELSE: [&str; 16] = [
     "target",
     "emotion",
+    "polarity",
+    "stance",
     "topic",
     "type",
     "tag",
@@ -88,13 +90,21 @@ pub(super) fn format(source: &Source, content: &str) -> Result<Format, DataError
         _ if source.delimiter.is_some() => Format::Csv,
         _ if first.starts_with(['{', '[']) => Format::Jsonl,
         _ if first.split('\t').count() > 1 => {
-            // a header, more columns, or told about columns: a table; else the way label and text are published without one
+            // a header, more columns, labels that follow, or told about columns: a table; else the way label and text are published
+            // without one
             let told = source.text.is_some() || source.label.is_some() || source.header.is_some();
             let named = first.split('\t').any(is_known);
             let columns = first.split('\t').count();
             let more =
                 columns > 2 && content.lines().take(FEWEST).all(|line| line.split('\t').count() == columns);
-            if told || named || more { Format::Tsv } else { Format::Lines }
+            let label_last = || {
+                let rows = content.lines().filter(|line| !line.trim().is_empty());
+                let two = rows.map(|line| line.split_once('\t').filter(|(_, rest)| !rest.contains('\t')));
+                let two = two.map(|row| row.map(|(a, b)| [a, b])).collect::<Option<Vec<_>>>();
+                let found = two.and_then(|rows| by_values(&rows));
+                found.is_some_and(|(columns, _)| columns.label == LabelColumns::One(1))
+            };
+            if told || named || more || label_last() { Format::Tsv } else { Format::Lines }
         }
         _ if first.split([',', ';']).any(is_known) => Format::Csv,
         _ => return Err(ambiguous("neither the extension nor the first line tells the format".to_owned())),
@@ -102,7 +112,7 @@ pub(super) fn format(source: &Source, content: &str) -> Result<Format, DataError
 }
 
 /// Whether a header could contain this name.
-fn is_known(name: &str) -> bool {
+pub(super) fn is_known(name: &str) -> bool {
     let name = name.trim().trim_matches('"');
     TEXT.iter().chain(&LABEL).any(|known| same(name, known))
         || PAIR.iter().any(|(a, b)| same(name, a) || same(name, b))
@@ -168,7 +178,13 @@ fn pairs(names: &[&str]) -> Vec<(usize, usize)> {
     let all = columns.iter().flat_map(|a| columns.iter().map(move |b| (*a, *b)));
     let all: Vec<(usize, usize)> = all.filter(|(a, b)| is_pair(*a, *b)).collect();
     let usual: Vec<_> = all.iter().copied().filter(|(a, _)| is_known(names[*a])).collect();
-    if usual.is_empty() { all } else { usual }
+    let text = || known_first(names, [&TEXT, &TEXT_ELSE], text_by_words);
+    match usual.is_empty() {
+        // beside a text what is numbered is something else: two labels
+        true if text().iter().any(|text| all.iter().all(|(a, b)| a != text && b != text)) => Vec::new(),
+        true => all,
+        false => usual,
+    }
 }
 
 /// Whether a first row is a header, by its names: one that hardly means anything else, or two that might.
@@ -192,7 +208,7 @@ pub(super) struct Columns {
     pub label: LabelColumns<usize>,
 }
 
-/// Finds the columns that `source` names, and detects by `names` those it does not.
+/// Finds the columns that `source` names, and detects by `names` those it does not. A number is a name where a column has it.
 /// `binary` tells whether a column holds 0 and 1 only, `missing` makes the error for a column that is not there.
 pub(super) fn columns(
     source: &Source,
@@ -202,7 +218,8 @@ pub(super) fn columns(
 ) -> Result<Columns, DataError> {
     let find = |column: &Column| {
         let index = match column {
-            Column::Position(position) => position.checked_sub(1).filter(|&index| index < names.len()),
+            Column::Position(position) => by_name(names, &position.to_string())
+                .or_else(|| position.checked_sub(1).filter(|&index| index < names.len())),
             Column::Name(name) => by_name(names, name),
         };
         index.ok_or_else(|| missing(column))
@@ -309,6 +326,10 @@ fn is_number(field: &str) -> bool {
 
 /// Whether `text` and `label` of a first row name what the other rows hold.
 fn names_columns(text: &str, label: &str, texts: &Counts, labels: &Counts) -> Option<bool> {
+    // columns that are called by numbers, as pandas does
+    if is_number(text) && is_number(label) && !texts.keys().any(|text| is_number(text)) {
+        return Some(true);
+    }
     // a first row that could be a text with a label of its own is not taken for names
     let words = |field: &str| field.split_whitespace().count();
     let names = words(text) == 1 && texts.keys().filter(|text| words(text) > 1).count() * 2 > texts.len();
@@ -356,6 +377,7 @@ fn labels(names: &[&str]) -> Vec<usize> {
             if rest.len() > 1 {
                 rest.retain(|i| !is_id(names[*i]));
             }
+            rest.retain(|i| known_first(&[names[*i]], [&TEXT, &TEXT_ELSE], text_by_words).is_empty());
             if rest.len() == 1 { rest } else { labels }
         }
         _ => labels,

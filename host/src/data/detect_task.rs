@@ -2,7 +2,7 @@
 
 use super::dataset::names;
 use super::error::is_decimal_comma;
-use super::rows::{Cell, Rows};
+use super::rows::{self, Cell, Rows};
 use super::{DataError, Source, Task, detect};
 use std::collections::{HashMap, HashSet};
 
@@ -22,6 +22,10 @@ pub(super) fn detect_task(source: &Source, files: &[Rows], classes: bool) -> Res
     }
     let column = files[0].label.columns().first().map_or("", String::as_str);
     if detect::last_word(column) == detect::SCORE {
+        let of_two = cells.clone().flat_map(names).all(|name| rows::binary(name).is_some());
+        if of_two && !detect::same(column, detect::SCORE) {
+            return ambiguous(format!("`{column}` holds 0 and 1: single-label or regression"));
+        }
         return Ok(Task::Regression);
     }
     if detect::same(column, detect::LABELS)
@@ -33,7 +37,13 @@ pub(super) fn detect_task(source: &Source, files: &[Rows], classes: bool) -> Res
     }
     let number = |cell: &Cell| names(cell).all(|name| name.parse::<f32>().is_ok());
     let integer = |cell: &Cell| names(cell).all(|name| name.parse::<i64>().is_ok());
+    let whole = |cell: &Cell| names(cell).all(|name| name.parse::<f64>().is_ok_and(|x| x.fract() == 0.0));
     if cells.clone().all(number) && !cells.clone().all(integer) {
+        if cells.clone().all(whole) {
+            return ambiguous(
+                "the labels are whole numbers with a point: single-label or regression".to_owned(),
+            );
+        }
         if cells.flat_map(names).collect::<HashSet<_>>().len() > FRACTIONS {
             return Ok(Task::Regression);
         }

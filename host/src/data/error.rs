@@ -69,6 +69,10 @@ pub enum DataError {
         "{at}: the labels of a multi-label task have to be parted: is `{label}` several? --label-separator (`label_separator` in a recipe) says what is between them"
     )]
     Joined { at: Place, label: String },
+    #[error(
+        "{at}: a list of {count} zeros and ones, which says of each label whether it holds; write the names of those that hold, or a column of 0 and 1 for each label"
+    )]
+    ZerosAndOnes { at: Place, count: usize },
     #[error("{at}: unknown label `{label}`; the labels are {}", quoted(labels))]
     UnknownLabel { at: Place, label: String, labels: Vec<String> },
     #[error("{at}: {}", if *.expected { "one text where the other rows have two" } else { "two texts where the other rows have one" })]
@@ -78,17 +82,18 @@ pub enum DataError {
     #[error("{path}: every row has the same {} ({value}); there is nothing to learn", if *.task == Task::Regression { "number, to the digits that f32 has," } else { "label" })]
     SingleClass { path: PathBuf, task: Task, value: String },
     #[error(
-        "{at}: the label is {bytes} bytes long; a name has at most {}. Are text and label swapped?",
+        "{at}: the label is {bytes} bytes long; a name has at most {}. Are text and label swapped? --text and --label (`text` and `label` in a recipe) say which column is which",
         Labels::NAME_BYTES
     )]
     LongLabel { at: Place, bytes: usize },
     #[error("{at}: the label {label:?} holds a line end or another control character")]
     ControlCharacter { at: Place, label: String },
     #[error(
-        "{path}: {found} different labels; at most {} are possible. Are text and label swapped?",
-        Labels::MOST
+        "{path}: {found} different labels; at most {} are possible. {}. Read as {reading}",
+        Labels::MOST,
+        if *numbers { "Where they are quantities, --task regression (`kind` under [task] in a recipe) says so" } else { "Are text and label swapped? --text and --label (`text` and `label` in a recipe) say which column is which" }
     )]
-    TooManyLabels { path: PathBuf, found: usize },
+    TooManyLabels { path: PathBuf, found: usize, numbers: bool, reading: String },
     #[error("the label `{label}` is named twice")]
     LabelTwice { label: String },
     #[error(

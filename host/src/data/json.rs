@@ -147,7 +147,9 @@ impl Keys {
         let labels =
             source.label.iter().flat_map(LabelColumns::columns).map(|column| ("label", Some(column)));
         for (option, column) in given.into_iter().chain(labels) {
-            if let Some(Column::Position(_)) = column {
+            if let Some(Column::Position(position)) = column
+                && !first.contains_key(&position.to_string())
+            {
                 let problem = "is a position; JSON columns have names".to_owned();
                 return Err(DataError::Option { path: source.path.clone(), option, problem });
             }

@@ -54,6 +54,7 @@ pub(super) fn read(source: &Source) -> Result<Rows, DataError> {
     if let Some(line) = empty.next() {
         return Err(DataError::EmptyText { at: at(source, line), more: empty.count() });
     }
+    lists(source, &mut rows.rows)?;
     for row in &mut rows.rows {
         if let (Cell::One(label), Some(separator)) = (&row.label, &source.label_separator) {
             let names = label.split(separator.as_str()).filter(|name| !is_blank(name)).map(str::to_owned);
@@ -67,7 +68,67 @@ pub(super) fn read(source: &Source) -> Result<Rows, DataError> {
     if rows.rows.is_empty() {
         return Err(DataError::NoRows { path: source.path.clone() });
     }
+    no_zeros_and_ones(source, &rows.rows)?;
     Ok(rows)
+}
+
+/// Labels that are all written as lists, `['a', 'b']` or `[0 2]`, as Python prints them, are several labels a row.
+fn lists(source: &Source, rows: &mut [Row]) -> Result<(), DataError> {
+    let lists: Option<Vec<Vec<String>>> = rows
+        .iter()
+        .map(|row| match &row.label {
+            Cell::One(label) => list(label),
+            Cell::Many(_) => None,
+        })
+        .collect();
+    let Some(lists) = lists.filter(|lists| !lists.is_empty()) else { return Ok(()) };
+    if source.label_separator.is_some() {
+        let problem = "does not go with labels that are lists, `[...]`: leave it out".to_owned();
+        return Err(DataError::Option { path: source.path.clone(), option: "label_separator", problem });
+    }
+    rows.iter_mut().zip(lists).for_each(|(row, list)| row.label = Cell::Many(list));
+    Ok(())
+}
+
+/// The items of a list, as Python or JSON writes it, or NumPy with blanks between them.
+fn list(cell: &str) -> Option<Vec<String>> {
+    let mut rest = cell.trim().strip_prefix('[')?.strip_suffix(']')?.trim();
+    let mut items = Vec::new();
+    while !rest.is_empty() {
+        let (item, after) = match rest.chars().next().filter(|c| matches!(c, '\'' | '"')) {
+            Some(quote) => rest[1..].split_once(quote)?,
+            None => {
+                let end = rest.find(|c: char| c == ',' || c.is_whitespace()).unwrap_or(rest.len());
+                rest.split_at(end)
+            }
+        };
+        items.push(item.trim().to_owned());
+        let after = after.trim_start();
+        rest = after.strip_prefix(',').unwrap_or(after).trim_start();
+    }
+    Some(items)
+}
+
+/// Refuses rows such as `[1, 0, 1]` that say of each label whether it holds: its numbers would become names.
+fn no_zeros_and_ones(source: &Source, rows: &[Row]) -> Result<(), DataError> {
+    let mut repeats = None;
+    let mut length = None;
+    for row in rows {
+        let Cell::Many(labels) = &row.label else { return Ok(()) };
+        let same = *length.get_or_insert(labels.len()) == labels.len();
+        if !same || labels.len() < 2 || !labels.iter().all(|label| binary(label).is_some()) {
+            return Ok(());
+        }
+        if labels.len() > 2 || labels[0] == labels[1] {
+            repeats = repeats.or(Some(row.line));
+        }
+    }
+    match repeats {
+        Some(line) => {
+            Err(DataError::ZerosAndOnes { at: at(source, line), count: length.unwrap_or_default() })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Errors where something is said about columns of a file that has none.
@@ -181,8 +242,10 @@ pub(super) fn at(source: &Source, line: u32) -> Place {
     Place { path: source.path.clone(), line }
 }
 
+/// Nothing but what the tokenizer leaves out.
 fn is_blank(text: &str) -> bool {
-    text.trim().is_empty()
+    let unseen = |c: char| matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}');
+    text.chars().all(|c| c.is_whitespace() || c.is_control() || unseen(c))
 }
 
 fn trim(text: &mut String) {

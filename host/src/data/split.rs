@@ -45,9 +45,9 @@ pub fn split(data: &Dataset, fraction: f64, seed: u64) -> Result<Split, DataErro
         by_stratum.entry(stratum).or_default().push(group);
     }
     let classes = data.task != Task::Regression;
-    let mut held_out = hold_out(&by_stratum, fraction, data.len(), classes);
+    let mut held_out = hold_out(&by_stratum, fraction, seed, data.len(), classes);
     if !held_out.contains(&true) {
-        held_out = hold_out(&by_stratum, fraction, data.len(), false);
+        held_out = hold_out(&by_stratum, fraction, seed, data.len(), false);
     }
     let side = |wanted: bool| data.subset((0..data.len()).filter(|&row| held_out[row] == wanted));
     let split = Split { train: side(false), held_out: side(true) };
@@ -131,9 +131,15 @@ fn value(target: &Target) -> Option<f32> {
 }
 
 /// Which rows are held out. `classes`: of each stratum some stay, and some are held out where there are enough.
-fn hold_out(strata: &BTreeMap<u32, Vec<Group>>, fraction: f64, rows: usize, classes: bool) -> Vec<bool> {
+fn hold_out(
+    strata: &BTreeMap<u32, Vec<Group>>,
+    fraction: f64,
+    seed: u64,
+    rows: usize,
+    classes: bool,
+) -> Vec<bool> {
     let mut held_out = vec![false; rows];
-    for (groups, mut quota) in strata.values().zip(quotas(strata, fraction, rows, classes)) {
+    for (groups, mut quota) in strata.values().zip(quotas(strata, fraction, seed, rows, classes)) {
         let mut left = groups.len();
         for group in groups {
             if group.rows.len() <= quota && (left > 1 || !classes) {
@@ -146,9 +152,15 @@ fn hold_out(strata: &BTreeMap<u32, Vec<Group>>, fraction: f64, rows: usize, clas
     held_out
 }
 
-/// How many rows each stratum gives: its share rounded down, and what is left to the largest remainders. `classes`: see
-/// [`hold_out`].
-fn quotas(strata: &BTreeMap<u32, Vec<Group>>, fraction: f64, rows: usize, classes: bool) -> Vec<usize> {
+/// How many rows each stratum gives: its share rounded down, and what is left to the largest remainders; of strata too small for a
+/// row each, to some by the seed. `classes`: see [`hold_out`].
+fn quotas(
+    strata: &BTreeMap<u32, Vec<Group>>,
+    fraction: f64,
+    seed: u64,
+    rows: usize,
+    classes: bool,
+) -> Vec<usize> {
     let shares: Vec<f64> = strata
         .values()
         .map(|groups| if classes && groups.len() == 1 { &[] } else { &groups[..] })
@@ -158,7 +170,13 @@ fn quotas(strata: &BTreeMap<u32, Vec<Group>>, fraction: f64, rows: usize, classe
     let total = (rows as f64 * fraction).round() as usize;
     let left = total.saturating_sub(quotas.iter().sum());
     let mut order: Vec<usize> = (0..shares.len()).collect();
-    order.sort_by(|&a, &b| shares[b].fract().total_cmp(&shares[a].fract()).then(a.cmp(&b)));
+    let turn = |stratum: usize| match shares[stratum] < 1.0 {
+        true => hash(seed, &stratum.to_string()),
+        false => stratum as u64,
+    };
+    order.sort_by(|&a, &b| {
+        shares[b].fract().total_cmp(&shares[a].fract()).then_with(|| turn(a).cmp(&turn(b)))
+    });
     order.iter().take(left).for_each(|&stratum| quotas[stratum] += 1);
     if classes {
         for (groups, quota) in strata.values().zip(&mut quotas) {

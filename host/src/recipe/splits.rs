@@ -68,22 +68,21 @@ impl Splits {
         };
         train.check_variety(&sources(&recipe.data.train))?;
         if let Some(Warning::Absent { labels, .. }) = train.absent() {
-            note(format!("labels without a row to learn from: {}", labels.join(", ")));
+            note(format!("{} labels have no row to learn from: {}", labels.len(), some(&labels)));
         }
         let counts = dev.class_counts();
         let unmeasured = dev.labels.names().iter().zip(&counts).filter(|(_, count)| **count == 0);
-        let unmeasured: Vec<&str> = unmeasured.map(|(name, _)| name.as_str()).collect();
+        let unmeasured: Vec<String> = unmeasured.map(|(name, _)| name.clone()).collect();
         if !unmeasured.is_empty() {
-            const SHOWN: usize = 6;
-            let (shown, all) = (unmeasured[..unmeasured.len().min(SHOWN)].join(", "), dev.labels.len());
-            let more = if unmeasured.len() > SHOWN { ", …" } else { "" };
+            let all = dev.labels.len();
             let so = match dev.task {
                 Task::MultiLabel => "count as an F1 of 0",
                 _ => "no figure tells how well they do",
             };
             note(format!(
-                "{} of {all} labels have no row to choose on, and {so}: {shown}{more}",
-                unmeasured.len()
+                "{} of {all} labels have no row to choose on, and {so}: {}",
+                unmeasured.len(),
+                some(&unmeasured)
             ));
         }
         if let Some(most) = recipe.decision.max_error.filter(|most| most * (dev.len() as f64) < 2.0) {
@@ -101,4 +100,11 @@ impl Splits {
         }
         Ok(Self { train, dev, test })
     }
+}
+
+/// A few names.
+fn some(names: &[String]) -> String {
+    const SHOWN: usize = 6;
+    let more = if names.len() > SHOWN { ", …" } else { "" };
+    names[..names.len().min(SHOWN)].join(", ") + more
 }

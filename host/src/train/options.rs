@@ -93,7 +93,8 @@ pub struct TrainOptions {
     pub patience: Option<usize>,
     /// Of order, dropout and new weights: 0.
     pub seed: u64,
-    /// Threads; all cores when not given.
+    /// Threads; all cores when not given. They change no bit of the result, so they are not part of what identifies a run.
+    #[serde(skip_serializing)]
     pub threads: Option<usize>,
     /// Least seconds between saved states, which an interrupted run continues from: 30. It decides nothing about the
     /// result, so it is not part of what identifies a run.

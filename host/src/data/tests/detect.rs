@@ -44,6 +44,13 @@ fn columns_by_what_is_left_or_by_other_names() {
     assert!(
         message(read("a.csv", "text,coarse_label,fine_label\na,0,x\nb,1,y\n")).contains("2 columns could be")
     );
+    // beside a text what is numbered is no pair of texts
+    for numbered in ["text,label1,label2", "comment,annotator_1,annotator_2", "Text,Cat1,Cat2"] {
+        let error = message(read("a.csv", format!("{numbered}\na,x,y\nb,y,x\n")));
+        assert!(error.contains("no column is known to be the label"), "{error}");
+    }
+    let error = message(read("a.csv", "ID,Target,Tweet,Stance\n1,x,a,y\n2,x,b,z\n"));
+    assert!(error.contains("2 columns could be the label: `Target`, `Stance`"), "{error}");
     assert!(message(read("a.csv", "is this the text,a good score\nb,1\n")).contains("first row"));
     let two = message(read("a.csv", "q1,q2,genre,gold\na,b,x,y\nc,d,y,x\n"));
     assert!(two.contains("no column is known to be the label"), "{two}");
@@ -277,4 +284,84 @@ fn objects_inside_objects_are_columns() {
     let data = read("a.jsonl", beside.to_owned() + &beside.replace("\"a\"", "\"b\"")).unwrap();
     let unused = "not used: `meta.v1`, `meta.v2`, `meta.text`";
     assert_eq!(data.files[0].reading, format!("jsonl, text `text`, label `label`; {unused}"));
+}
+
+#[test]
+fn labels_written_as_lists_are_several() {
+    let labels = |name: &str, content: &str| {
+        let data = read(name, content).unwrap();
+        let ids = |example: &Example| match &example.target {
+            Target::Classes(ids) => ids.clone(),
+            _ => panic!("not several labels"),
+        };
+        (data.labels.names().to_vec(), data.examples.iter().map(ids).collect::<Vec<_>>())
+    };
+    let expected = (["a, b", "c"].map(String::from).to_vec(), vec![vec![0, 1], vec![], vec![1]]);
+    for quoted in ["\"['a, b', 'c']\"", "\"[\"\"a, b\"\", \"\"c\"\"]\"", "\"['a, b' 'c']\""] {
+        let csv = format!("text,labels\none,{quoted}\ntwo,[]\nthree,['c']\n");
+        assert_eq!(labels("a.csv", &csv), expected, "{csv}");
+    }
+    let numbers = (["0", "2"].map(String::from).to_vec(), vec![vec![0, 1], vec![1]]);
+    for list in ["\"[0, 2]\"", "[0 2]"] {
+        assert_eq!(labels("a.csv", &format!("text,label\none,{list}\ntwo,[2]\n")), numbers);
+    }
+    let folder = Folder::new();
+    let source = folder.file("a.csv", "text,labels\none,\"['a', 'b']\"\ntwo,['b']\n");
+    let parted = Source { label_separator: Some(",".into()), ..source };
+    assert!(message(Dataset::read(&[parted], None, None)).contains("lists"));
+    // one that is not a list, and names with brackets
+    assert_eq!(read("a.csv", "text,label\none,[a]\ntwo,b\n").unwrap().labels.names(), ["[a]", "b"]);
+    // of each label whether it holds
+    for (name, content) in [
+        ("a.jsonl", "{\"text\":\"one\",\"labels\":[1,0,1]}\n{\"text\":\"two\",\"labels\":[0,1,0]}\n"),
+        ("a.csv", "text,labels\none,\"[1, 0, 1]\"\ntwo,\"[0, 1, 0]\"\n"),
+        ("b.csv", "text,labels\none,[1 0]\ntwo,[1 1]\n"),
+    ] {
+        assert!(message(read(name, content)).contains("zeros and ones"), "{content}");
+    }
+    assert!(read("a.csv", "text,labels\none,\"[0, 1]\"\ntwo,[1]\n").is_ok());
+}
+
+#[test]
+fn numbers_that_may_be_classes_are_asked_about() {
+    let rows = |label: &dyn Fn(usize) -> String| -> String {
+        (0..900).map(|i| format!("message {i},{}\n", label(i))).collect()
+    };
+    let error = message(read("a.csv", format!("text,label\n{}", rows(&|i| format!("{}.0", i % 28)))));
+    assert!(error.contains("whole numbers with a point: single-label or regression"), "{error}");
+    let error = message(read("a.csv", format!("text,toxicity_score\n{}", rows(&|i| (i % 2).to_string()))));
+    assert!(error.contains("`toxicity_score` holds 0 and 1"), "{error}");
+    let error = message(read("a.csv", format!("text,target\n{}", rows(&|i| i.to_string()))));
+    assert!(error.contains("900 different labels") && error.contains("--task regression"), "{error}");
+    let swapped = message(read("a.csv", format!("label,text\n{}", rows(&|i| (i % 2).to_string()))));
+    assert!(swapped.contains("--text and --label") && swapped.contains("label `label`"), "{swapped}");
+    let half = read("a.csv", format!("text,label\n{}", rows(&|i| format!("{}", i as f32 / 2.0)))).unwrap();
+    assert_eq!(half.task, Task::Regression);
+}
+
+#[test]
+fn a_first_row_is_a_header_by_what_follows_too() {
+    let rows = |row: &dyn Fn(usize) -> String| (0..12).map(|i| row(i) + "\n").collect::<String>();
+    let reading = |name: &str, content: &str| read(name, content).unwrap().files[0].reading.clone();
+    // the first label is also the name of a column
+    let acts = rows(&|i| format!("{},say it {i} times", ["query", "complaint"][i % 2]));
+    assert_eq!(reading("a.csv", &acts), "csv, no header, quoted, text 2, label 1");
+    // columns that are called by numbers
+    let numbered = rows(&|i| format!("a message {i},{}", i % 3));
+    let read_so = reading("a.csv", &format!("0,1\n{numbered}"));
+    assert_eq!(read_so, "csv, header, quoted, text `0`, label `1`");
+    let folder = Folder::new();
+    let source = folder.file("b.csv", "0,1\na,x\nb,y\n");
+    let named = Source { header: Some(true), text: Some(0.into()), label: Some(1.into()), ..source };
+    let data = Dataset::read(&[named], None, None).unwrap();
+    assert_eq!((data.len(), &*data.examples[0].text), (2, "a"));
+    // files one behind the other
+    let twice = read("a.csv", "text,label\na,x\nb,y\ntext,label\nc,x\n").unwrap();
+    assert_eq!((twice.len(), twice.labels.len()), (3, 2));
+    assert!(twice.files[0].reading.ends_with("the header again in 1 rows, which are left out"));
+    // text, tab, label
+    let tabs = rows(&|i| format!("a message {i}\t{}", i % 2));
+    assert_eq!(reading("a.txt", &tabs), "tsv, no header, quoted, text 1, label 2");
+    let tabs = rows(&|i| format!("{}\ta message {i}", i % 2));
+    assert_eq!(reading("a.txt", &tabs), "lines, label<TAB>text");
 }

@@ -75,6 +75,19 @@ fn pairs_that_share_a_text_stay_together_where_most_do() {
 }
 
 #[test]
+fn classes_too_small_for_a_row_each_give_one_by_the_seed() {
+    let rows: String = (0..150).map(|row| format!("text {row},c{:02}\n", row / 3)).collect();
+    let data = read("s.csv", format!("text,label\n{rows}")).unwrap();
+    let held_out = split(&data, 0.1, 1).unwrap().held_out.class_counts();
+    assert_eq!(held_out.iter().sum::<usize>(), 15);
+    // not those whose names come first
+    assert!(
+        held_out[25..].iter().sum::<usize>() > 2 && held_out[..25].iter().sum::<usize>() > 2,
+        "{held_out:?}"
+    );
+}
+
+#[test]
 fn split_needs_two_sides() {
     let data = synthetic(4, 2);
     for fraction in [0.0, 1.0, -1.0, 2.0, f64::NAN, 0.01] {
