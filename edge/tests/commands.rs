@@ -180,6 +180,10 @@ fn files_are_read_in_their_order() {
         "{}",
         output.err
     );
+    // and the messages with errors are counted
+    let bad = bench.put("bad.txt", b"good\xff\n");
+    let output = run(&["--bundle", &moods, &bad, "none.txt"], b"");
+    assert!(output.code == 1 && output.err.contains("read or classified: 1"), "{}", output.err);
     let folder = bench.folder.path().to_str().unwrap();
     let output = run(&["--bundle", &moods, folder], b"");
     assert!(output.code == 1 && output.err.contains(folder), "{}", output.err);
@@ -192,6 +196,7 @@ fn wrong_usage_is_exit_code_2() {
     assert_fails(&["--nonsense"], 2, "--nonsense");
     assert_fails(&["--bundle", &moods, "--logits"], 2, "jsonl");
     assert_fails(&["--bundle", &moods, "--threads", "0"], 2, "--threads");
+    assert_fails(&["--bundle", &moods, "verify"], 2, "a command comes first: `goldcrest-edge verify");
     assert_fails(&["bench", "--bundle", &moods, "--tokens", "33"], 2, "takes 3 to 32");
     assert_fails(&["tokenize", "--vocab", "x", "--max-tokens", "1"], 1, "x");
     #[cfg(not(feature = "embedded"))]

@@ -4,7 +4,7 @@ mod common;
 use bytes::Bytes;
 use goldcrest_edge::bundle::{Bundle, Manifest, Windows, write};
 use goldcrest_edge::model::{self, Model, Part};
-use goldcrest_edge::stream::{self, Backlog, Format, Interrupt, Lines, Records};
+use goldcrest_edge::stream::{self, Backlog, Format, Interrupt, Lines, Records, Source};
 use goldcrest_edge::tokenizer::Encoding;
 use goldcrest_edge::{Classifier, Options};
 use std::io::{self, Read};
@@ -56,6 +56,10 @@ fn messages() -> Vec<u8> {
 
 /// Gives at most so many bytes a read.
 struct Dribble<'a>(&'a [u8], usize);
+
+impl Source for Dribble<'_> {
+    fn wait(&self) {}
+}
 
 impl Read for Dribble<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

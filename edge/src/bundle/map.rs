@@ -108,6 +108,22 @@ impl Mapped {
         }
     }
 
+    /// From now on the process ends with a message and the exit code 1 where it touches pages of this file that are gone because the
+    /// file was made shorter: the system's SIGBUS would end it without one. Is to be called for one file of a process.
+    pub fn end_where_pages_are_gone(&self) -> io::Result<()> {
+        let Some(source) = &self.source else { return Ok(()) };
+        let message = format!("{}\n", OpenError::Changed { path: source.path.clone() });
+        let end = move || {
+            // SAFETY: both may be called in a signal handler (signal-safety(7)); the message is the closure's own.
+            unsafe {
+                libc::write(libc::STDERR_FILENO, message.as_ptr().cast(), message.len());
+                libc::_exit(1);
+            }
+        };
+        // SAFETY: the handler does what is allowed in one, and nothing else.
+        unsafe { signal_hook::low_level::register(libc::SIGBUS, end) }.map(drop)
+    }
+
     /// Its bytes. They live as long as a clone of them, whatever becomes of this.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes

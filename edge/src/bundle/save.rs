@@ -7,6 +7,12 @@ use std::path::Path;
 /// temporary file in the same folder, synced, then renamed. A link stays one; what is no file, such as a pipe, is written to.
 pub fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let target = fs::canonicalize(path);
+    if target.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        && let Ok(aim) = fs::read_link(path)
+    {
+        // what it leads to is not there yet
+        return save(&path.parent().unwrap_or(Path::new("")).join(aim), bytes);
+    }
     let path = target.as_deref().unwrap_or(path);
     if fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
         return fs::OpenOptions::new().write(true).open(path)?.write_all(bytes);
@@ -44,6 +50,10 @@ mod tests {
         save(&link, b"new").unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read(&file).unwrap(), b"new");
+        fs::remove_file(&file).unwrap();
+        save(&link, b"first").unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(&file).unwrap(), b"first");
         symlink("/dev/null", &device).unwrap();
         save(&device, b"away").unwrap();
         assert!(fs::symlink_metadata(&device).unwrap().is_symlink());

@@ -257,6 +257,7 @@ impl Classify for Classifier {
             Ok(())
         })?;
         Ok(read.and_then(|tokens| {
+            reader.check()?;
             let logits = mean.finish();
             Ok(Outcome { logits, decision: decider.decide(logits)?, tokens })
         }))

@@ -29,6 +29,11 @@ impl Reader {
         &self.tokenizer
     }
 
+    /// Fails where the bundle's file has changed: what was read of it since the last time may be wrong.
+    pub fn check(&self) -> Result<(), Error> {
+        Ok(self.mapped.as_ref().map_or(Ok(()), Mapped::check)?)
+    }
+
     /// Reads one message from `feed` and passes each window that the model is to read to `on_window`, possibly before the message
     /// has ended or turns out to be invalid. Fails instead where the bundle's file has changed, however long `feed` waited.
     pub fn read<E>(

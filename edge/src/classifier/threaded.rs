@@ -127,7 +127,7 @@ impl<E> ThreadedClassifier<E> {
 
     /// The answer of the oldest message, with its number. `None`: there is none, or, unless it shall `wait`, not yet.
     pub fn answer(&mut self, wait: bool) -> Option<Answer<'_, E>> {
-        let ThreadedClassifier { work, answered, decider, .. } = self;
+        let ThreadedClassifier { reader, work, answered, decider, .. } = self;
         while work.messages.front()?.awaited > 0 {
             if !wait && !work.pool.is_ready() {
                 return None;
@@ -139,6 +139,7 @@ impl<E> ThreadedClassifier<E> {
         let (failed, read) = (answered.failed.take(), answered.read.take()?);
         let outcome = read.map(|read| {
             let tokens = failed.map_or(read, Err)?;
+            reader.check()?;
             let logits = answered.mean.finish();
             Ok(Outcome { logits, decision: decider.decide(logits)?, tokens })
         });

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use goldcrest_edge::decision::Task;
 use goldcrest_edge::stream::{self, Backlog, Format, Records};
 use std::io::{self, BufWriter};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Classify messages, one a line, from files or stdin (the default)
 ///
@@ -48,6 +48,13 @@ enum FormatArg {
     Jsonl,
 }
 
+impl Args {
+    /// The first file of messages that is named.
+    pub fn first_file(&self) -> Option<&Path> {
+        self.files.first().map(PathBuf::as_path)
+    }
+}
+
 const EXAMPLES: &str = "\
 Examples:
   echo 'what a lovely day' | goldcrest-edge classify
@@ -77,18 +84,16 @@ pub fn run(args: &Args) -> Result<()> {
     let labels = manifest.labels.clone();
     let options = stream::Options { format, top: args.top, logits: args.logits, separator: args.text_pair };
     let out = BufWriter::with_capacity(64 << 10, io::stdout().lock());
-    let errors = if args.threads == 1 {
+    let (ended, errors) = if args.threads == 1 {
         let mut records = Records::new(classifier, &labels, out, options);
-        run_lines(&args.files, &mut records)?;
-        records.errors()
+        (run_lines(&args.files, &mut records), records.errors())
     } else {
         let threads = args.threads.into();
         let mut backlog = Backlog::new(classifier, threads, &labels, out, options)?;
-        run_lines(&args.files, &mut backlog)?;
-        backlog.errors()
+        (run_lines(&args.files, &mut backlog), backlog.errors())
     };
     if !args.quiet {
         say_errors(errors);
     }
-    Ok(())
+    ended
 }

@@ -6,7 +6,7 @@ mod source;
 mod tokenize;
 mod verify;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -52,6 +52,14 @@ struct Usage(String);
 
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let (None, Some(first)) = (&cli.command, cli.classify.first_file())
+        && Cli::command().find_subcommand(first).is_some()
+        && !first.exists()
+    {
+        let name = first.display();
+        say(format_args!("a command comes first: `goldcrest-edge {name} …`, and there is no file `{name}`"));
+        return ExitCode::from(2);
+    }
     let result = match cli.command.unwrap_or(Command::Classify(cli.classify)) {
         Command::Classify(args) => classify::run(&args),
         Command::Tokenize(args) => tokenize::run(&args),

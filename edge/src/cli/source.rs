@@ -35,7 +35,11 @@ impl BundleArgs {
 
     pub fn open(&self) -> Result<Mapped> {
         match &self.bundle {
-            Some(path) => Ok(bundle::map(path)?),
+            Some(path) => {
+                let mapped = bundle::map(path)?;
+                mapped.end_where_pages_are_gone()?;
+                Ok(mapped)
+            }
             None => Ok(Mapped::embedded(embedded()?)),
         }
     }
@@ -104,7 +108,7 @@ pub fn run_lines(files: &[PathBuf], sink: &mut impl Sink) -> Result<()> {
     let stdin = [PathBuf::from("-")];
     let files = if files.is_empty() { &stdin } else { files };
     let mut failed = Vec::new();
-    for path in files {
+    for (number, path) in (1..).zip(files) {
         let name = || if path == Path::new("-") { "stdin".into() } else { path.display().to_string() };
         let ended = if path == Path::new("-") {
             lines.run(&mut io::stdin().lock(), sink, &interrupt)
@@ -116,18 +120,13 @@ pub fn run_lines(files: &[PathBuf], sink: &mut impl Sink) -> Result<()> {
                     failed.push(anyhow::Error::from(error).context(name()));
                     continue;
                 }
-                None => break,
+                None => Ok(End::Interrupted { unanswered: 0 }),
             }
         };
         match ended {
             Ok(End::Source) => {}
             Ok(End::Interrupted { unanswered }) => {
-                if unanswered > 0 {
-                    say(format_args!(
-                        "ended by a signal: {unanswered} bytes of {} were read and have no answer",
-                        name()
-                    ));
-                }
+                say_ended(&name(), unanswered, files.len() - number, path == Path::new("-"));
                 break;
             }
             Err(error @ stream::Error::Read(_)) => failed.push(anyhow::Error::from(error).context(name())),
@@ -136,10 +135,27 @@ pub fn run_lines(files: &[PathBuf], sink: &mut impl Sink) -> Result<()> {
             Err(error) => return Err(error.into()),
         }
     }
-    // the last one is reported where all errors are
+    // the last one is returned, and told of by whoever tells of all errors
     let last = failed.pop();
     for error in failed {
         say(format_args!("{}", told_once(error.as_ref())));
     }
     last.map_or(Ok(()), Err)
+}
+
+/// What a signal kept from being answered. Of stdin nobody knows how much more there would have been.
+fn say_ended(name: &str, unanswered: u64, files_left: usize, stdin: bool) {
+    if stdin && unanswered == 0 && files_left == 0 {
+        return;
+    }
+    let read = match unanswered {
+        0 => String::new(),
+        bytes => format!(", {bytes} bytes that were read have no answer"),
+    };
+    let left = match files_left {
+        0 => String::new(),
+        1 => ", and 1 more file was not read".into(),
+        files => format!(", and {files} more files were not read"),
+    };
+    say(format_args!("ended by a signal within {name}{read}{left}"));
 }

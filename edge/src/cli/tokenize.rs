@@ -76,11 +76,11 @@ pub fn run(args: &Args) -> Result<()> {
     let out = BufWriter::with_capacity(64 << 10, io::stdout().lock());
     let separator = args.text_pair;
     let mut ids = Ids { tokenizer, encoding: Encoding::new(), max_tokens, separator, errors: 0, out };
-    run_lines(&args.files, &mut ids)?;
+    let ended = run_lines(&args.files, &mut ids);
     if !args.quiet {
         say_errors(ids.errors);
     }
-    Ok(())
+    ended
 }
 
 struct Ids<W> {

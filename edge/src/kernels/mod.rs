@@ -48,6 +48,9 @@ use rows::Function;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KernelError {
+    /// What the environment asks for is not to be had.
+    #[error("the environment variable GOLDCREST_ISA: {0}")]
+    Variable(alloc::boxed::Box<KernelError>),
     /// Not one of the names of [`Isa`].
     #[error(
         "unknown instruction set \"{name}\"; known: portable, avx2, avx-vnni, avx512-vnni, avx512-amx, neon, neon-dot, neon-i8mm"
@@ -138,7 +141,10 @@ impl Kernels {
     #[cfg(feature = "std")]
     pub fn from_env() -> Result<Kernels, KernelError> {
         match std::env::var_os("GOLDCREST_ISA") {
-            Some(name) if !name.is_empty() => Kernels::new(name.to_string_lossy().parse()?),
+            Some(name) if !name.is_empty() => {
+                let named = || Kernels::new(name.to_string_lossy().parse()?);
+                named().map_err(|error| KernelError::Variable(alloc::boxed::Box::new(error)))
+            }
             _ => Ok(Kernels::best()),
         }
     }

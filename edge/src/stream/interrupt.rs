@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Whether the program was asked to end.
 ///
 /// While a stream waits for input nothing is in hand and all records are out, so the signal may end the
-/// process on the spot; a read that blocks need not be woken. A second signal always ends it.
+/// process on the spot; what blocks need not be woken. A second signal always ends it.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt {
     requested: Arc<AtomicBool>,
@@ -41,11 +41,11 @@ impl Interrupt {
         self.requested.load(Ordering::SeqCst)
     }
 
-    /// Waits for input by `read`, unless the end was asked for: then `None`.
-    pub fn wait<T>(&self, read: impl FnOnce() -> T) -> Option<T> {
+    /// Waits for input by `wait`, which must not consume any, unless the end was asked for: then `None`.
+    pub fn wait<T>(&self, wait: impl FnOnce() -> T) -> Option<T> {
         // a signal before this line is seen by the check, one after it ends the process
         self.nothing_in_hand(true);
-        let result = (!self.requested()).then(read);
+        let result = (!self.requested()).then(wait);
         self.nothing_in_hand(false);
         result
     }

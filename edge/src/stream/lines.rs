@@ -1,7 +1,6 @@
 //! One message a line.
 use super::Interrupt;
-use super::message::{Error, Input, Message};
-use std::io::Read;
+use super::message::{Error, Input, Message, Source};
 
 /// Takes messages.
 pub trait Sink {
@@ -20,7 +19,7 @@ pub enum End {
     /// [`Interrupt::requested`].
     Interrupted {
         /// Bytes that were read and that no message was made of.
-        unanswered: usize,
+        unanswered: u64,
     },
 }
 
@@ -35,7 +34,7 @@ impl Lines {
     /// Gives all lines of `source` to `sink`. Flushes the sink before it reads, since that may have to wait.
     pub fn run(
         &mut self,
-        source: &mut dyn Read,
+        source: &mut dyn Source,
         sink: &mut impl Sink,
         interrupt: &Interrupt,
     ) -> Result<End, Error> {
@@ -44,7 +43,7 @@ impl Lines {
             match self.next(source, sink, interrupt) {
                 Ok(true) => {}
                 Ok(false) => break End::Source,
-                Err(Error::Interrupted) => break End::Interrupted { unanswered: self.input.unread().len() },
+                Err(Error::Interrupted) => break End::Interrupted { unanswered: self.input.unanswered() },
                 Err(error) => return Err(error),
             }
         };
@@ -54,7 +53,7 @@ impl Lines {
 
     fn next(
         &mut self,
-        source: &mut dyn Read,
+        source: &mut dyn Source,
         sink: &mut impl Sink,
         interrupt: &Interrupt,
     ) -> Result<bool, Error> {
@@ -71,6 +70,7 @@ impl Lines {
         let mut message = Message::new(&mut self.input, source, interrupt);
         sink.message(self.number, &mut message)?;
         message.skip_rest()?;
+        self.input.end_message();
         Ok(true)
     }
 }
@@ -80,7 +80,8 @@ mod tests {
     use super::*;
     use crate::stream::Chunk;
     use proptest::prelude::*;
-    use std::io;
+    use std::cell::Cell;
+    use std::io::{self, Read};
 
     #[derive(Default)]
     struct Collect {
@@ -117,6 +118,10 @@ mod tests {
         }
     }
 
+    impl Source for Dribble<'_> {
+        fn wait(&self) {}
+    }
+
     fn source() -> impl Strategy<Value = Vec<u8>> {
         let part = prop_oneof![
             Just(b"\n".to_vec()),
@@ -151,6 +156,34 @@ mod tests {
         let end = Lines::default().run(&mut &b"one\ntwo\n"[..], &mut sink, &interrupt).unwrap();
         let one = vec![(1, Ok("one".to_owned()))];
         assert_eq!((end, sink.messages), (End::Interrupted { unanswered: 4 }, one));
+    }
+
+    /// An end is asked for when it is waited for the second time.
+    struct Ends<'a>(&'a [u8], Interrupt, Cell<usize>);
+
+    impl Read for Ends<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.read(buffer)
+        }
+    }
+
+    impl Source for Ends<'_> {
+        fn wait(&self) {
+            self.2.set(self.2.get() + 1);
+            if self.2.get() == 2 {
+                self.1.request();
+            }
+        }
+    }
+
+    #[test]
+    fn all_that_was_read_of_an_unfinished_message_has_no_answer() {
+        let text = [&b"one\n"[..], &[b'x'; 1_000_000]].concat();
+        let (interrupt, mut sink) = (Interrupt::default(), Collect::default());
+        let mut source = Ends(&text, interrupt.clone(), Cell::new(0));
+        let end = Lines::default().run(&mut source, &mut sink, &interrupt).unwrap();
+        let read = text.len() - source.0.len();
+        assert_eq!((end, sink.messages.len()), (End::Interrupted { unanswered: read as u64 - 4 }, 1));
     }
 
     #[test]

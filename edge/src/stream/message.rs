@@ -1,8 +1,11 @@
 //! One message, read while it is consumed.
 use super::Interrupt;
 use crate::bundle::OpenError;
-use std::io::{self, Read};
+use rustix::event::{PollFd, PollFlags, poll};
+use std::fs::File;
+use std::io::{self, Read, StdinLock};
 use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// Bytes read at once, and most that a chunk has.
 const BUFFER: usize = 64 << 10;
@@ -38,17 +41,48 @@ pub enum Error {
     Interrupted,
 }
 
+/// Where messages come from.
+pub trait Source: Read {
+    /// Waits until a read has something to give, an end or an error included, and consumes nothing.
+    fn wait(&self);
+}
+
+/// All of it is there.
+impl Source for &[u8] {
+    fn wait(&self) {}
+}
+
+impl Source for File {
+    fn wait(&self) {
+        wait(self.as_fd());
+    }
+}
+
+/// Nothing else may have read from it by lines: what it holds itself is not seen.
+impl Source for StdinLock<'_> {
+    fn wait(&self) {
+        wait(self.as_fd());
+    }
+}
+
+fn wait(file: BorrowedFd<'_>) {
+    // where that fails the read tells why
+    let _ = poll(&mut [PollFd::from_borrowed_fd(file, PollFlags::IN)], None);
+}
+
 /// Bytes that were read and not consumed yet.
 #[derive(Debug)]
 pub(super) struct Input {
     buffer: Box<[u8]>,
     unread: Range<usize>,
     exhausted: bool,
+    /// Bytes consumed of the message in hand.
+    of_message: u64,
 }
 
 impl Default for Input {
     fn default() -> Self {
-        Input { buffer: vec![0; BUFFER].into(), unread: 0..0, exhausted: false }
+        Input { buffer: vec![0; BUFFER].into(), unread: 0..0, exhausted: false, of_message: 0 }
     }
 }
 
@@ -56,6 +90,17 @@ impl Input {
     pub fn begin_source(&mut self) {
         self.unread = 0..0;
         self.exhausted = false;
+        self.of_message = 0;
+    }
+
+    /// What was consumed has an answer.
+    pub fn end_message(&mut self) {
+        self.of_message = 0;
+    }
+
+    /// Bytes that were read and have no answer.
+    pub fn unanswered(&self) -> u64 {
+        self.of_message + self.unread.len() as u64
     }
 
     pub fn unread(&self) -> &[u8] {
@@ -63,16 +108,17 @@ impl Input {
     }
 
     /// Reads more if all is consumed. `false`: there is no more.
-    pub fn fill(&mut self, source: &mut dyn Read, interrupt: &Interrupt) -> Result<bool, Error> {
+    pub fn fill(&mut self, source: &mut dyn Source, interrupt: &Interrupt) -> Result<bool, Error> {
         while self.unread.is_empty() && !self.exhausted {
-            match interrupt.wait(|| source.read(&mut self.buffer)) {
-                None => return Err(Error::Interrupted),
-                Some(Ok(read)) => {
+            // apart from the read: a signal that ends the process must not find bytes consumed
+            interrupt.wait(|| source.wait()).ok_or(Error::Interrupted)?;
+            match source.read(&mut self.buffer) {
+                Ok(read) => {
                     self.unread = 0..read;
                     self.exhausted = read == 0;
                 }
-                Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Some(Err(error)) => return Err(Error::Read(error)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::Read(error)),
             }
         }
         Ok(!self.unread.is_empty())
@@ -82,7 +128,7 @@ impl Input {
 /// A message whose chunks are pulled one by one. Only `\n`, or the end of the source, ends it.
 pub struct Message<'a> {
     input: &'a mut Input,
-    source: &'a mut dyn Read,
+    source: &'a mut dyn Source,
     interrupt: &'a Interrupt,
     /// Bytes consumed.
     offset: u64,
@@ -94,7 +140,7 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    pub(super) fn new(input: &'a mut Input, source: &'a mut dyn Read, interrupt: &'a Interrupt) -> Self {
+    pub(super) fn new(input: &'a mut Input, source: &'a mut dyn Source, interrupt: &'a Interrupt) -> Self {
         let (split, split_length) = ([0; 4], 0);
         Message { input, source, interrupt, offset: 0, split, split_length, not_utf8: None, ended: false }
     }
@@ -172,6 +218,7 @@ impl<'a> Message<'a> {
 
     fn consume(&mut self, bytes: usize) {
         self.input.unread.start += bytes;
+        self.input.of_message += bytes as u64;
         self.offset += bytes as u64;
     }
 }

@@ -11,6 +11,6 @@ mod records;
 
 pub use interrupt::Interrupt;
 pub use lines::{End, Lines, Sink};
-pub use message::{Chunk, Error, Message};
+pub use message::{Chunk, Error, Message, Source};
 pub use record::{Format, write_error};
 pub use records::{Backlog, Failure, Options, Records, feed};
