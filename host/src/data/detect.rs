@@ -296,7 +296,7 @@ pub(super) fn by_values(rows: &[[&str; 2]]) -> Option<(Columns, bool)> {
     let (labels, texts) = (&counts[label], &counts[1 - label]);
     let header = names_columns(first[1 - label], first[label], texts, labels)?;
     let numbers = labels.keys().all(|field| is_number(field));
-    let repeats = labels.len() * 2 <= rest.len().min(texts.len());
+    let repeats = labels.len() > 1 && labels.len() * 2 <= rest.len().min(texts.len());
     let fractions = numbers && labels.keys().any(|field| field.trim().parse::<i64>().is_err());
     let plain = texts.len() * 4 > rest.len() && (repeats || fractions);
     plain.then_some((Columns { text: 1 - label, pair: None, label: LabelColumns::One(label) }, header))

@@ -45,9 +45,13 @@ fn columns_by_what_is_left_or_by_other_names() {
         message(read("a.csv", "text,coarse_label,fine_label\na,0,x\nb,1,y\n")).contains("2 columns could be")
     );
     // beside a text what is numbered is no pair of texts
-    for numbered in ["text,label1,label2", "comment,annotator_1,annotator_2", "Text,Cat1,Cat2"] {
+    for (numbered, problem) in [
+        ("text,label1,label2", "no column is known to be the label"),
+        ("Text,Cat1,Cat2", "no column is known to be the label"),
+        ("comment,annotator_1,annotator_2", "no known column name in the first row"),
+    ] {
         let error = message(read("a.csv", format!("{numbered}\na,x,y\nb,y,x\n")));
-        assert!(error.contains("no column is known to be the label"), "{error}");
+        assert!(error.contains(problem) && error.contains("--label"), "{error}");
     }
     let error = message(read("a.csv", "ID,Target,Tweet,Stance\n1,x,a,y\n2,x,b,z\n"));
     assert!(error.contains("2 columns could be the label: `Target`, `Stance`"), "{error}");

@@ -146,14 +146,17 @@ fn errors_name_file_line_and_remedy() {
         ),
     ];
     let long = format!("text,label\na,x\nb,{}\n", "y".repeat(129));
+    let swapped = "Are text and label swapped? --text and --label (`text` and `label` in a recipe) say which column is which";
     assert_eq!(
         message(read("a.csv", long)),
-        "a.csv:3: the label is 129 bytes long; a name has at most 128. Are text and label swapped?"
+        format!("a.csv:3: the label is 129 bytes long; a name has at most 128. {swapped}")
     );
     let many: String = (0..513).map(|row| format!("label {row}\thello\n")).collect();
     assert_eq!(
         message(read("a.txt", many)),
-        "a.txt: 513 different labels; at most 512 are possible. Are text and label swapped?"
+        format!(
+            "a.txt: 513 different labels; at most 512 are possible. {swapped}. Read as lines, label<TAB>text"
+        )
     );
     for (name, content, expected) in cases {
         assert_eq!(message(read(name, content)), *expected);
