@@ -238,6 +238,7 @@ pub(super) trait Dot: Lanes {
 
 /// Which of the tiles that read the same panel of weights: they come one after the other, and the next panel lies behind.
 #[derive(Clone, Copy)]
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only AMX has even tiles"))]
 pub(super) struct Turn {
     pub tile: usize,
     pub tiles: usize,
