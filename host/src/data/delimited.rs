@@ -78,6 +78,7 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
     );
     let reading = match again {
         0 => reading,
+        1 => format!("{reading}; the header again in a row, which is left out"),
         again => format!("{reading}; the header again in {again} rows, which are left out"),
     };
     // for other files of its kind: their columns may stand in another order

@@ -362,7 +362,7 @@ fn a_first_row_is_a_header_by_what_follows_too() {
     // files one behind the other
     let twice = read("a.csv", "text,label\na,x\nb,y\ntext,label\nc,x\n").unwrap();
     assert_eq!((twice.len(), twice.labels.len()), (3, 2));
-    assert!(twice.files[0].reading.ends_with("the header again in 1 rows, which are left out"));
+    assert!(twice.files[0].reading.ends_with("the header again in a row, which is left out"));
     // text, tab, label
     let tabs = rows(&|i| format!("a message {i}\t{}", i % 2));
     assert_eq!(reading("a.txt", &tabs), "tsv, no header, quoted, text 1, label 2");
