@@ -58,6 +58,10 @@ fn messages() -> Vec<u8> {
 struct Dribble<'a>(&'a [u8], usize);
 
 impl Source for Dribble<'_> {
+    fn may_wait(&self) -> bool {
+        true
+    }
+
     fn wait(&self) {}
 }
 

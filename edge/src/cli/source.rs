@@ -7,6 +7,7 @@ use goldcrest_edge::stream::{self, End, Interrupt, Lines, Sink};
 use goldcrest_edge::{Classifier, Options, told_once};
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 /// Which bundle.
@@ -111,7 +112,11 @@ pub fn run_lines(files: &[PathBuf], sink: &mut impl Sink) -> Result<()> {
     for (number, path) in (1..).zip(files) {
         let name = || if path == Path::new("-") { "stdin".into() } else { path.display().to_string() };
         let ended = if path == Path::new("-") {
-            lines.run(&mut io::stdin().lock(), sink, &interrupt)
+            // without the buffer of the standard library, which would hide what is there
+            match io::stdin().as_fd().try_clone_to_owned() {
+                Ok(stdin) => lines.run(&mut File::from(stdin), sink, &interrupt),
+                Err(error) => Err(stream::Error::Read(error)),
+            }
         } else {
             // a pipe with a name waits for whoever writes into it
             match interrupt.wait(|| File::open(path)) {

@@ -119,6 +119,10 @@ mod tests {
     }
 
     impl Source for Dribble<'_> {
+        fn may_wait(&self) -> bool {
+            true
+        }
+
         fn wait(&self) {}
     }
 
@@ -168,6 +172,10 @@ mod tests {
     }
 
     impl Source for Ends<'_> {
+        fn may_wait(&self) -> bool {
+            true
+        }
+
         fn wait(&self) {
             self.2.set(self.2.get() + 1);
             if self.2.get() == 2 {

@@ -3,9 +3,8 @@ use super::Interrupt;
 use crate::bundle::OpenError;
 use rustix::event::{PollFd, PollFlags, poll};
 use std::fs::File;
-use std::io::{self, Read, StdinLock};
+use std::io::{self, Read};
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd};
 
 /// Bytes read at once, and most that a chunk has.
 const BUFFER: usize = 64 << 10;
@@ -43,31 +42,31 @@ pub enum Error {
 
 /// Where messages come from.
 pub trait Source: Read {
+    /// Whether a read may have to wait for more.
+    fn may_wait(&self) -> bool;
+
     /// Waits until a read has something to give, an end or an error included, and consumes nothing.
     fn wait(&self);
 }
 
 /// All of it is there.
 impl Source for &[u8] {
+    fn may_wait(&self) -> bool {
+        false
+    }
+
     fn wait(&self) {}
 }
 
 impl Source for File {
-    fn wait(&self) {
-        wait(self.as_fd());
+    fn may_wait(&self) -> bool {
+        !self.metadata().is_ok_and(|metadata| metadata.is_file())
     }
-}
 
-/// Nothing else may have read from it by lines: what it holds itself is not seen.
-impl Source for StdinLock<'_> {
     fn wait(&self) {
-        wait(self.as_fd());
+        // where that fails the read tells why
+        let _ = poll(&mut [PollFd::new(self, PollFlags::IN)], None);
     }
-}
-
-fn wait(file: BorrowedFd<'_>) {
-    // where that fails the read tells why
-    let _ = poll(&mut [PollFd::from_borrowed_fd(file, PollFlags::IN)], None);
 }
 
 /// Bytes that were read and not consumed yet.
@@ -111,7 +110,13 @@ impl Input {
     pub fn fill(&mut self, source: &mut dyn Source, interrupt: &Interrupt) -> Result<bool, Error> {
         while self.unread.is_empty() && !self.exhausted {
             // apart from the read: a signal that ends the process must not find bytes consumed
-            interrupt.wait(|| source.wait()).ok_or(Error::Interrupted)?;
+            let go_on = match source.may_wait() {
+                true => interrupt.wait(|| source.wait()).is_some(),
+                false => !interrupt.requested(),
+            };
+            if !go_on {
+                return Err(Error::Interrupted);
+            }
             match source.read(&mut self.buffer) {
                 Ok(read) => {
                     self.unread = 0..read;
