@@ -9,6 +9,7 @@ use goldcrest_edge::tokenizer::Encoding;
 use goldcrest_edge::{Classifier, Options};
 use std::io::{self, Read};
 use std::thread;
+use std::time::Duration;
 
 /// The shipped model, which is fused.
 fn shipped() -> Vec<u8> {
@@ -62,7 +63,9 @@ impl Source for Dribble<'_> {
         true
     }
 
-    fn wait(&self) {}
+    fn wait(&self, _: Option<Duration>) -> bool {
+        true
+    }
 }
 
 impl Read for Dribble<'_> {

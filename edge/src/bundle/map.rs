@@ -7,7 +7,8 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 /// Why a file could not be mapped.
@@ -109,19 +110,19 @@ impl Mapped {
     }
 
     /// From now on the process ends with a message and the exit code 1 where it touches pages of this file that are gone because the
-    /// file was made shorter: the system's SIGBUS would end it without one. Is to be called for one file of a process.
-    pub fn end_where_pages_are_gone(&self) -> io::Result<()> {
+    /// file was made shorter: the system's SIGBUS would end it without one. For one file of a process; `program` begins the message.
+    pub fn end_where_pages_are_gone(&self, program: &str) -> io::Result<()> {
         let Some(source) = &self.source else { return Ok(()) };
-        let message = format!("{}\n", OpenError::Changed { path: source.path.clone() });
-        let end = move || {
-            // SAFETY: both may be called in a signal handler (signal-safety(7)); the message is the closure's own.
-            unsafe {
-                libc::write(libc::STDERR_FILENO, message.as_ptr().cast(), message.len());
-                libc::_exit(1);
-            }
+        let changed = OpenError::Changed { path: source.path.clone() };
+        let _ = GONE.set(format!("{program}: {changed}\n"));
+        let handler: extern "C" fn(libc::c_int) = pages_are_gone;
+        // SAFETY: the action is all zeros but for the handler, which does what is allowed in one (signal-safety(7)).
+        let refused = unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = handler as libc::sighandler_t;
+            libc::sigaction(libc::SIGBUS, &action, std::ptr::null_mut())
         };
-        // SAFETY: the handler does what is allowed in one, and nothing else.
-        unsafe { signal_hook::low_level::register(libc::SIGBUS, end) }.map(drop)
+        if refused == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
     /// Its bytes. They live as long as a clone of them, whatever becomes of this.
@@ -151,6 +152,23 @@ impl Mapped {
             // refused costs memory, nothing else.
             unsafe { libc::madvise(first as *mut libc::c_void, end - first, libc::MADV_DONTNEED) };
         }
+    }
+}
+
+/// What is said where pages are gone.
+static GONE: OnceLock<String> = OnceLock::new();
+
+extern "C" fn pages_are_gone(_signal: libc::c_int) {
+    static ENDS: AtomicBool = AtomicBool::new(false);
+    // SAFETY: these functions may be called in a signal handler; another thread that comes here waits for the first one's end.
+    unsafe {
+        while ENDS.swap(true, Ordering::SeqCst) {
+            libc::pause();
+        }
+        if let Some(message) = GONE.get() {
+            libc::write(libc::STDERR_FILENO, message.as_ptr().cast(), message.len());
+        }
+        libc::_exit(1);
     }
 }
 

@@ -6,6 +6,10 @@ use std::path::Path;
 /// Writes `bytes` to `path` so that after a crash or power cut the old file or the new one is there: to a
 /// temporary file in the same folder, synced, then renamed. A link stays one; what is no file, such as a pipe, is written to.
 pub fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let special = |path: &Path| fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir());
+    if special(path) {
+        return fs::OpenOptions::new().write(true).open(path)?.write_all(bytes);
+    }
     let target = fs::canonicalize(path);
     if target.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
         && let Ok(aim) = fs::read_link(path)
@@ -14,9 +18,6 @@ pub fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
         return save(&path.parent().unwrap_or(Path::new("")).join(aim), bytes);
     }
     let path = target.as_deref().unwrap_or(path);
-    if fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
-        return fs::OpenOptions::new().write(true).open(path)?.write_all(bytes);
-    }
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

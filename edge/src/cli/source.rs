@@ -38,7 +38,7 @@ impl BundleArgs {
         match &self.bundle {
             Some(path) => {
                 let mapped = bundle::map(path)?;
-                mapped.end_where_pages_are_gone()?;
+                mapped.end_where_pages_are_gone("goldcrest-edge")?;
                 Ok(mapped)
             }
             None => Ok(Mapped::embedded(embedded()?)),

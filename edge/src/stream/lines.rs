@@ -82,6 +82,7 @@ mod tests {
     use proptest::prelude::*;
     use std::cell::Cell;
     use std::io::{self, Read};
+    use std::time::Duration;
 
     #[derive(Default)]
     struct Collect {
@@ -123,7 +124,9 @@ mod tests {
             true
         }
 
-        fn wait(&self) {}
+        fn wait(&self, _: Option<Duration>) -> bool {
+            true
+        }
     }
 
     fn source() -> impl Strategy<Value = Vec<u8>> {
@@ -176,11 +179,12 @@ mod tests {
             true
         }
 
-        fn wait(&self) {
+        fn wait(&self, _: Option<Duration>) -> bool {
             self.2.set(self.2.get() + 1);
             if self.2.get() == 2 {
                 self.1.request();
             }
+            true
         }
     }
 

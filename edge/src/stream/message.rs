@@ -2,12 +2,20 @@
 use super::Interrupt;
 use crate::bundle::OpenError;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+#[cfg(target_os = "linux")]
+use rustix::io::{ReadWriteFlags, preadv2};
 use std::fs::File;
-use std::io::{self, Read};
+#[cfg(target_os = "linux")]
+use std::io::IoSliceMut;
+use std::io::{self, ErrorKind, Read};
 use std::ops::Range;
+use std::time::Duration;
 
 /// Bytes read at once, and most that a chunk has.
 const BUFFER: usize = 64 << 10;
+/// How long more of a message is awaited before it is looked whether the end was asked for.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// A part of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +53,13 @@ pub trait Source: Read {
     /// Whether a read may have to wait for more.
     fn may_wait(&self) -> bool;
 
-    /// Waits until a read has something to give, an end or an error included, and consumes nothing.
-    fn wait(&self);
+    /// Waits until a read has something to give, an end or an error included, and consumes nothing; not longer than `limit`.
+    fn wait(&self, limit: Option<Duration>) -> bool;
+
+    /// Reads what is there. [`io::ErrorKind::WouldBlock`]: somebody else was faster.
+    fn read_ready(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        self.read(to)
+    }
 }
 
 /// All of it is there.
@@ -55,7 +68,9 @@ impl Source for &[u8] {
         false
     }
 
-    fn wait(&self) {}
+    fn wait(&self, _: Option<Duration>) -> bool {
+        true
+    }
 }
 
 impl Source for File {
@@ -63,9 +78,20 @@ impl Source for File {
         !self.metadata().is_ok_and(|metadata| metadata.is_file())
     }
 
-    fn wait(&self) {
+    fn wait(&self, limit: Option<Duration>) -> bool {
+        let limit = limit.and_then(|limit| limit.try_into().ok());
         // where that fails the read tells why
-        let _ = poll(&mut [PollFd::new(self, PollFlags::IN)], None);
+        !matches!(poll(&mut [PollFd::new(self, PollFlags::IN)], limit.as_ref()), Ok(0) | Err(Errno::INTR))
+    }
+
+    #[cfg(target_os = "linux")]
+    fn read_ready(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let here = u64::MAX;
+        match preadv2(&*self, &mut [IoSliceMut::new(to)], here, ReadWriteFlags::NOWAIT) {
+            // kinds of files and systems without it
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::SPIPE | Errno::INVAL) => self.read(to),
+            result => Ok(result?),
+        }
     }
 }
 
@@ -110,19 +136,26 @@ impl Input {
     pub fn fill(&mut self, source: &mut dyn Source, interrupt: &Interrupt) -> Result<bool, Error> {
         while self.unread.is_empty() && !self.exhausted {
             // apart from the read: a signal that ends the process must not find bytes consumed
-            let go_on = match source.may_wait() {
-                true => interrupt.wait(|| source.wait()).is_some(),
-                false => !interrupt.requested(),
-            };
-            if !go_on {
-                return Err(Error::Interrupted);
+            let waits = source.may_wait();
+            if !waits || self.of_message > 0 {
+                // what is in hand is told of where it stays without its end
+                while !interrupt.requested() && waits && !source.wait(Some(GLANCE)) {}
+                if interrupt.requested() {
+                    return Err(Error::Interrupted);
+                }
+            } else if !interrupt.wait(|| source.wait(None)).ok_or(Error::Interrupted)? {
+                continue;
             }
-            match source.read(&mut self.buffer) {
+            let read = match waits {
+                true => source.read_ready(&mut self.buffer),
+                false => source.read(&mut self.buffer),
+            };
+            match read {
                 Ok(read) => {
                     self.unread = 0..read;
                     self.exhausted = read == 0;
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
                 Err(error) => return Err(Error::Read(error)),
             }
         }

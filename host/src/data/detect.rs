@@ -326,8 +326,9 @@ fn is_number(field: &str) -> bool {
 
 /// Whether `text` and `label` of a first row name what the other rows hold.
 fn names_columns(text: &str, label: &str, texts: &Counts, labels: &Counts) -> Option<bool> {
-    // columns that are called by numbers, as pandas does
-    if is_number(text) && is_number(label) && !texts.keys().any(|text| is_number(text)) {
+    // columns that are called by their numbers, as pandas does
+    let numbers = [("0", "1"), ("1", "0"), ("1", "2"), ("2", "1")].contains(&(text.trim(), label.trim()));
+    if numbers && !texts.keys().any(|text| is_number(text)) {
         return Some(true);
     }
     // a first row that could be a text with a label of its own is not taken for names

@@ -72,46 +72,71 @@ pub(super) fn read(source: &Source) -> Result<Rows, DataError> {
     Ok(rows)
 }
 
-/// Labels that are all written as lists, `['a', 'b']` or `[0 2]`, as Python prints them, are several labels a row.
+/// Labels that are all written as lists, `['a', 'b']` or `[0 2]`, as Python and JSON write them, are several labels a row.
 fn lists(source: &Source, rows: &mut [Row]) -> Result<(), DataError> {
-    let lists: Option<Vec<Vec<String>>> = rows
+    let lists: Option<Vec<List>> = rows
         .iter()
         .map(|row| match &row.label {
             Cell::One(label) => list(label),
             Cell::Many(_) => None,
         })
         .collect();
-    let Some(lists) = lists.filter(|lists| !lists.is_empty()) else { return Ok(()) };
+    // words in brackets may be names
+    let Some(lists) = lists.filter(|lists| lists.iter().any(|list| list.plain)) else { return Ok(()) };
     if source.label_separator.is_some() {
         let problem = "does not go with labels that are lists, `[...]`: leave it out".to_owned();
         return Err(DataError::Option { path: source.path.clone(), option: "label_separator", problem });
     }
-    rows.iter_mut().zip(lists).for_each(|(row, list)| row.label = Cell::Many(list));
+    rows.iter_mut().zip(lists).for_each(|(row, list)| row.label = Cell::Many(list.items));
     Ok(())
 }
 
-/// The items of a list, as Python or JSON writes it, or NumPy with blanks between them.
-fn list(cell: &str) -> Option<Vec<String>> {
-    let mut rest = cell.trim().strip_prefix('[')?.strip_suffix(']')?.trim();
-    let mut items = Vec::new();
+struct List {
+    items: Vec<String>,
+    /// It has quotes, commas or numbers.
+    plain: bool,
+}
+
+/// The items of a list: commas part them, or blanks, as NumPy writes it, where all are quoted or numbers.
+fn list(cell: &str) -> Option<List> {
+    let inside = cell.trim().strip_prefix('[')?.strip_suffix(']')?.trim();
+    if let Ok(items) = serde_json::from_str::<Vec<serde_json::Value>>(cell) {
+        let name = |item: &serde_json::Value| match item {
+            serde_json::Value::String(name) => Some(name.trim().to_owned()),
+            serde_json::Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        };
+        let plain = !items.is_empty();
+        return Some(List { items: items.iter().map(name).collect::<Option<_>>()?, plain });
+    }
+    let (mut items, mut commas, mut words) = (Vec::new(), false, false);
+    let mut rest = inside;
     while !rest.is_empty() {
         let (item, after) = match rest.chars().next().filter(|c| matches!(c, '\'' | '"')) {
             Some(quote) => rest[1..].split_once(quote)?,
             None => {
-                let end = rest.find(|c: char| c == ',' || c.is_whitespace()).unwrap_or(rest.len());
-                rest.split_at(end)
+                let number =
+                    rest.split([',', ' ', '\n']).next().is_some_and(|word| word.parse::<f64>().is_ok());
+                words |= !number;
+                let end = |c: char| c == ',' || number && c.is_whitespace();
+                rest.split_at(rest.find(end).unwrap_or(rest.len()))
             }
         };
+        if item.contains(['[', ']', '\\']) {
+            return None;
+        }
         items.push(item.trim().to_owned());
         let after = after.trim_start();
+        commas |= after.starts_with(',');
         rest = after.strip_prefix(',').unwrap_or(after).trim_start();
     }
-    Some(items)
+    let plain = commas || !words && !items.is_empty();
+    Some(List { items, plain })
 }
 
 /// Refuses rows such as `[1, 0, 1]` that say of each label whether it holds: its numbers would become names.
 fn no_zeros_and_ones(source: &Source, rows: &[Row]) -> Result<(), DataError> {
-    let mut repeats = None;
+    let mut first = None;
     let mut length = None;
     for row in rows {
         let Cell::Many(labels) = &row.label else { return Ok(()) };
@@ -119,11 +144,12 @@ fn no_zeros_and_ones(source: &Source, rows: &[Row]) -> Result<(), DataError> {
         if !same || labels.len() < 2 || !labels.iter().all(|label| binary(label).is_some()) {
             return Ok(());
         }
-        if labels.len() > 2 || labels[0] == labels[1] {
-            repeats = repeats.or(Some(row.line));
+        // names in a list are there once, and in order
+        if !labels.is_sorted_by(|a, b| a < b) {
+            first = first.or(Some(row.line));
         }
     }
-    match repeats {
+    match first {
         Some(line) => {
             Err(DataError::ZerosAndOnes { at: at(source, line), count: length.unwrap_or_default() })
         }

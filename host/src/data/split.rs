@@ -17,7 +17,7 @@ pub struct Split {
 /// - Stratified: each class gives its share (largest remainder); a multi-label example counts for the rarest of its
 ///   labels, a regression for its decile.
 /// - All examples with the same [`texts`](super::Example::texts) stay on one side. Where most pairs share a text with another
-///   one, as a premise with its hypotheses, all that share one do, unless too many hang together.
+///   one, as a premise with its hypotheses, all that share one do, unless too many hang together for the other rules here.
 /// - A class of five texts or more gives one at least; none gives all of them, unless nothing else is there to give.
 /// - A text's rank within its class is a hash of its text and the seed: the same rows give the same split in any
 ///   order, and a few new rows change it little. Both sides keep the order of `data`.
@@ -25,12 +25,27 @@ pub struct Split {
 /// # Errors
 /// [`DataError::Split`] when a side would be empty.
 pub fn split(data: &Dataset, fraction: f64, seed: u64) -> Result<Split, DataError> {
+    let by_text = pairs_by_text(data).and_then(|together| {
+        let (held_out, groups) = choose(data, &together, fraction, seed);
+        is_fair(data, &held_out, fraction).then_some((held_out, groups))
+    });
+    let (held_out, groups) = by_text.unwrap_or_else(|| choose(data, &same_texts(data), fraction, seed));
+    let side = |wanted: bool| data.subset((0..data.len()).filter(|&row| held_out[row] == wanted));
+    let split = Split { train: side(false), held_out: side(true) };
+    let part = fraction > 0.0 && fraction < 1.0;
+    if !part || split.train.is_empty() || split.held_out.is_empty() {
+        return Err(DataError::Split { rows: data.len(), groups, fraction });
+    }
+    Ok(split)
+}
+
+/// Which rows are held out, and how many groups there are, of examples that stay `together`: each has the name of its group.
+fn choose(data: &Dataset, together: &[usize], fraction: f64, seed: u64) -> (Vec<bool>, usize) {
     let strata = strata(data);
-    let together = pairs_by_text(data, fraction).unwrap_or_else(|| same_texts(data));
     let mut groups: BTreeMap<usize, Group> = BTreeMap::new();
     for ((index, example), name) in data.examples.iter().enumerate().zip(together) {
         let rank = hash(seed, &example.key());
-        let group = groups.entry(name).or_insert(Group { rank, rows: Vec::new() });
+        let group = groups.entry(*name).or_insert(Group { rank, rows: Vec::new() });
         group.rank = group.rank.min(rank);
         group.rows.push(index);
     }
@@ -49,13 +64,17 @@ pub fn split(data: &Dataset, fraction: f64, seed: u64) -> Result<Split, DataErro
     if !held_out.contains(&true) {
         held_out = hold_out(&by_stratum, fraction, seed, data.len(), false);
     }
-    let side = |wanted: bool| data.subset((0..data.len()).filter(|&row| held_out[row] == wanted));
-    let split = Split { train: side(false), held_out: side(true) };
-    let part = fraction > 0.0 && fraction < 1.0;
-    if !part || split.train.is_empty() || split.held_out.is_empty() {
-        return Err(DataError::Split { rows: data.len(), groups: count, fraction });
-    }
-    Ok(split)
+    (held_out, count)
+}
+
+/// Whether about the fraction is held out, and of each class of five rows or more some and not all: large groups may not allow for it.
+fn is_fair(data: &Dataset, held_out: &[bool], fraction: f64) -> bool {
+    let rows = (0..data.len()).filter(|row| held_out[*row]);
+    let wanted = fraction * data.len() as f64;
+    let chosen = data.subset(rows);
+    let classes = data.class_counts().into_iter().zip(chosen.class_counts());
+    (chosen.len() as f64 - wanted).abs() <= 0.1 * wanted + 1.0
+        && classes.into_iter().all(|(all, held_out)| all < SPARES_ONE || (1..all).contains(&held_out))
 }
 
 /// Texts of a class from which on one is held out however small the fraction.
@@ -75,8 +94,8 @@ fn same_texts(data: &Dataset) -> Vec<usize> {
 }
 
 /// For each pair the first one that it hangs together with by a text that both have, or by others between them. Nothing for single
-/// texts, where fewer than half of the pairs share one, and where half of what is to be held out would hang together.
-fn pairs_by_text(data: &Dataset, fraction: f64) -> Option<Vec<usize>> {
+/// texts, and where fewer than half of the pairs share one.
+fn pairs_by_text(data: &Dataset) -> Option<Vec<usize>> {
     let mut first: HashMap<String, usize> = HashMap::new();
     let mut before: Vec<usize> = (0..data.len()).collect();
     for (index, example) in data.examples.iter().enumerate() {
@@ -90,8 +109,7 @@ fn pairs_by_text(data: &Dataset, fraction: f64) -> Option<Vec<usize>> {
     let mut sizes = vec![0; data.len()];
     first.iter().for_each(|&row| sizes[row] += 1);
     let shared: usize = sizes.iter().filter(|size| **size > 1).sum();
-    let largest = sizes.iter().copied().max().unwrap_or(0);
-    (2 * shared > data.len() && 2.0 * largest as f64 <= fraction * data.len() as f64).then_some(first)
+    (2 * shared > data.len()).then_some(first)
 }
 
 /// Follows the pairs before a pair to the first, and shortens the way.

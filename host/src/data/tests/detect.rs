@@ -313,6 +313,16 @@ fn labels_written_as_lists_are_several() {
     let source = folder.file("a.csv", "text,labels\none,\"['a', 'b']\"\ntwo,['b']\n");
     let parted = Source { label_separator: Some(",".into()), ..source };
     assert!(message(Dataset::read(&[parted], None, None)).contains("lists"));
+    // commas part words, and JSON has escapes
+    let words = read("a.csv", "text,labels\none,\"[very good, fast]\"\ntwo,[fast]\n").unwrap();
+    assert_eq!(words.labels.names(), ["fast", "very good"]);
+    let json = read("a.csv", "text,labels\none,\"[\"\"caf\\u00e9\"\"]\"\ntwo,\"[\"\"b\"\"]\"\n").unwrap();
+    assert_eq!(json.labels.names(), ["b", "caf\u{e9}"]);
+    // names with brackets, and lists in lists
+    let names = read("a.csv", "text,label\none,[very good]\ntwo,[very bad]\n").unwrap();
+    assert_eq!(names.labels.names(), ["[very bad]", "[very good]"]);
+    let nested = read("a.csv", "text,label\none,\"[[1, 2], [3]]\"\ntwo,[[3]]\n").unwrap();
+    assert_eq!((nested.task, nested.labels.len()), (Task::SingleLabel, 2));
     // one that is not a list, and names with brackets
     assert_eq!(read("a.csv", "text,label\none,[a]\ntwo,b\n").unwrap().labels.names(), ["[a]", "b"]);
     // of each label whether it holds
@@ -320,6 +330,7 @@ fn labels_written_as_lists_are_several() {
         ("a.jsonl", "{\"text\":\"one\",\"labels\":[1,0,1]}\n{\"text\":\"two\",\"labels\":[0,1,0]}\n"),
         ("a.csv", "text,labels\none,\"[1, 0, 1]\"\ntwo,\"[0, 1, 0]\"\n"),
         ("b.csv", "text,labels\none,[1 0]\ntwo,[1 1]\n"),
+        ("c.csv", "text,labels\none,\"[1, 0]\"\ntwo,\"[0, 1]\"\n"),
     ] {
         assert!(message(read(name, content)).contains("zeros and ones"), "{content}");
     }
@@ -354,6 +365,8 @@ fn a_first_row_is_a_header_by_what_follows_too() {
     let numbered = rows(&|i| format!("a message {i},{}", i % 3));
     let read_so = reading("a.csv", &format!("0,1\n{numbered}"));
     assert_eq!(read_so, "csv, header, quoted, text `0`, label `1`");
+    let read_so = reading("a.csv", &format!("2012,1\n{numbered}"));
+    assert_eq!(read_so, "csv, no header, quoted, text 1, label 2");
     let folder = Folder::new();
     let source = folder.file("b.csv", "0,1\na,x\nb,y\n");
     let named = Source { header: Some(true), text: Some(0.into()), label: Some(1.into()), ..source };

@@ -72,6 +72,18 @@ fn pairs_that_share_a_text_stay_together_where_most_do() {
     assert!(!shared(&pairs(|row| row / 3)), "a premise and its three hypotheses are apart");
     assert!(shared(&pairs(|row| if row < 100 { row / 4 } else { row })), "few share a text");
     assert!(shared(&pairs(|row| row % 3)), "a third of all pairs hang together");
+    // groups of numbers that are too large for their tenth
+    let rows: String = (0..400).map(|i| format!("q{},a{i},{}.{}\n", i / 10, i / 10, i % 10)).collect();
+    let numbers = read("n.csv", format!("sentence1,sentence2,score\n{rows}")).unwrap();
+    assert!((36..=44).contains(&split(&numbers, 0.1, 1).unwrap().held_out.len()));
+    // a class whose rows are all in groups of another one
+    let third = |i: usize| if i % 90 == 2 { "zrare" } else { ["a", "b", "c"][i % 3] };
+    let rows: String = (0..600).map(|i| format!("p{},h{i},{}\n", i / 3, third(i))).collect();
+    let rare = read("r.csv", format!("premise,hypothesis,label\n{rows}")).unwrap();
+    for seed in 0..5 {
+        let held_out = split(&rare, 0.1, seed).unwrap().held_out.class_counts();
+        assert!(held_out.iter().all(|count| *count > 0), "{held_out:?}");
+    }
 }
 
 #[test]
