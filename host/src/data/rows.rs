@@ -49,7 +49,7 @@ pub(super) fn read(source: &Source) -> Result<Rows, DataError> {
         Format::FastText => fasttext(source, &content)?,
         Format::Csv | Format::Tsv | Format::Auto => delimited::read(source, &content, format)?,
     };
-    let without_text = |row: &&Row| is_blank(&row.text) || row.pair.as_deref().is_some_and(is_blank);
+    let without_text = |row: &&Row| says_nothing(&row.text) || row.pair.as_deref().is_some_and(says_nothing);
     let mut empty = rows.rows.iter().filter(without_text).map(|row| row.line);
     if let Some(line) = empty.next() {
         return Err(DataError::EmptyText { at: at(source, line), more: empty.count() });
@@ -104,6 +104,7 @@ fn list(cell: &str) -> Option<List> {
         let name = |item: &serde_json::Value| match item {
             serde_json::Value::String(name) => Some(name.trim().to_owned()),
             serde_json::Value::Number(number) => Some(number.to_string()),
+            serde_json::Value::Bool(holds) => Some(holds.to_string()),
             _ => None,
         };
         let plain = !items.is_empty();
@@ -268,8 +269,12 @@ pub(super) fn at(source: &Source, line: u32) -> Place {
     Place { path: source.path.clone(), line }
 }
 
-/// Nothing but what the tokenizer leaves out.
 fn is_blank(text: &str) -> bool {
+    text.trim().is_empty()
+}
+
+/// Whether a text is nothing but what the tokenizer leaves out.
+fn says_nothing(text: &str) -> bool {
     let unseen = |c: char| matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}');
     text.chars().all(|c| c.is_whitespace() || c.is_control() || unseen(c))
 }

@@ -324,3 +324,24 @@ fn blocks(tokens: Range<usize>) -> impl Iterator<Item = Range<usize>> {
 fn rows(part: &Range<usize>, width: usize) -> Range<usize> {
     part.start * width..part.end * width
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_follow_each_other_and_are_of_about_one_size() {
+        for (start, tokens) in (0..=300).flat_map(|tokens| [(0, tokens), (17, tokens)]) {
+            let all: Vec<_> = blocks(start..start + tokens).collect();
+            assert_eq!(all.len(), tokens.div_ceil(BLOCK));
+            assert!(all.windows(2).all(|two| two[0].end == two[1].start));
+            assert!(all.first().is_none_or(|first| first.start == start));
+            assert!(all.last().is_none_or(|last| last.end == start + tokens));
+            let (least, most) = (all.iter().map(Range::len).min(), all.iter().map(Range::len).max());
+            assert!(
+                most <= Some(BLOCK) && most.unwrap_or(0) - least.unwrap_or(0) < all.len().max(1),
+                "{all:?}"
+            );
+        }
+    }
+}

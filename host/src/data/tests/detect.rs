@@ -250,6 +250,13 @@ fn labels_that_may_be_something_else_are_told_of() {
 }
 
 #[test]
+fn what_the_tokenizer_leaves_out_is_no_text_and_no_blank_line() {
+    let error = message(read("a.csv", "text,label\none,a\n\u{200d}\u{200b},b\n"));
+    assert!(error.starts_with("a.csv:3: the text is empty"), "{error}");
+    assert!(message(read("a.txt", "a\tone\n\u{200b}\nb\ttwo\n")).starts_with("a.txt:2: no tab"));
+}
+
+#[test]
 fn rows_of_nothing_but_delimiters_are_none() {
     let data = read("a.csv", "text,label\none,a\n,\ntwo,b\n , \n,\n").unwrap();
     let lines: Vec<u32> = data.examples.iter().map(|example| example.line).collect();
@@ -330,6 +337,7 @@ fn labels_written_as_lists_are_several() {
         ("a.jsonl", "{\"text\":\"one\",\"labels\":[1,0,1]}\n{\"text\":\"two\",\"labels\":[0,1,0]}\n"),
         ("a.csv", "text,labels\none,\"[1, 0, 1]\"\ntwo,\"[0, 1, 0]\"\n"),
         ("b.csv", "text,labels\none,[1 0]\ntwo,[1 1]\n"),
+        ("d.csv", "text,labels\none,\"[true, false]\"\ntwo,\"[false, true]\"\n"),
         ("c.csv", "text,labels\none,\"[1, 0]\"\ntwo,\"[0, 1]\"\n"),
     ] {
         assert!(message(read(name, content)).contains("zeros and ones"), "{content}");
