@@ -135,15 +135,18 @@ impl Input {
     /// Reads more if all is consumed. `false`: there is no more.
     pub fn fill(&mut self, source: &mut dyn Source, interrupt: &Interrupt) -> Result<bool, Error> {
         while self.unread.is_empty() && !self.exhausted {
-            // apart from the read: a signal that ends the process must not find bytes consumed
+            if interrupt.requested() {
+                return Err(Error::Interrupted);
+            }
+            // apart from the read: a signal that ends the process must not find bytes consumed. Nor is it to end it in the midst of
+            // a message, which would stay without a word
             let waits = source.may_wait();
-            if !waits || self.of_message > 0 {
-                // what is in hand is told of where it stays without its end
-                while !interrupt.requested() && waits && !source.wait(Some(GLANCE)) {}
-                if interrupt.requested() {
-                    return Err(Error::Interrupted);
-                }
-            } else if !interrupt.wait(|| source.wait(None)).ok_or(Error::Interrupted)? {
+            let ready = match waits {
+                false => true,
+                true if self.of_message > 0 => source.wait(Some(GLANCE)),
+                true => interrupt.wait(|| source.wait(None)).unwrap_or(false),
+            };
+            if !ready {
                 continue;
             }
             let read = match waits {
