@@ -29,13 +29,14 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     super::use_threads(Some(args.threads));
     let mut model = Classifier::new(start(args)?, 1)?;
+    let vocabulary = model.config().vocab_size;
     let mut random = SplitMix::new(1, 0);
     let mut adam = AdamW::default();
     let (mut tape, mut gradients) = (Tape::default(), Gradients::new(model.weights()));
     let mut times = Vec::new();
     for step in 0..args.steps + 2 {
         let mut text = || Tokens {
-            ids: (0..args.tokens).map(|_| 1000 + random.below(29_000) as u32).collect(),
+            ids: (0..args.tokens).map(|_| random.below(vocabulary) as u32).collect(),
             type_ids: vec![0; args.tokens],
         };
         let texts: Vec<Tokens> = (0..args.batch).map(|_| text()).collect();

@@ -72,7 +72,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 
 fn positive(text: &str) -> Result<f64, String> {
     match text.parse() {
-        Ok(value) if f64::is_finite(value) && value >= 0.0 => Ok(value),
-        _ => Err("it must be a number from 0".into()),
+        Ok(value) if f64::is_finite(value) && value > 0.0 => Ok(value),
+        _ => Err("it must be a number above 0".into()),
     }
 }

@@ -273,7 +273,7 @@ fn by_values(source: &Source, records: &[Record]) -> Option<(detect::Columns, bo
         (columns.text, columns.label) = (text, LabelColumns::One(1 - text));
     }
     if source.unlabelled {
-        columns.label = LabelColumns::One(columns.text);
+        columns.label = LabelColumns::Each(Vec::new());
     }
     Some((columns, source.header.unwrap_or(header)))
 }

@@ -73,12 +73,17 @@ pub(super) fn same(a: &str, b: &str) -> bool {
     a.trim().eq_ignore_ascii_case(b)
 }
 
+/// The first line that is not blank, from its first letter on.
+pub(super) fn first_line(content: &str) -> &str {
+    content.lines().find(|line| !line.trim().is_empty()).unwrap_or("").trim_start()
+}
+
 /// The format as given, or by extension, or by the first line that is not blank.
 pub(super) fn format(source: &Source, content: &str) -> Result<Format, DataError> {
     if source.format != Format::Auto {
         return Ok(source.format);
     }
-    let first = content.lines().find(|line| !line.trim().is_empty()).unwrap_or("").trim_start();
+    let first = first_line(content);
     let extension = source.path.extension().and_then(|extension| extension.to_str()).unwrap_or("");
     let ambiguous =
         |problem: String| DataError::Ambiguous { path: source.path.clone(), problem, option: "format" };
@@ -250,12 +255,13 @@ pub(super) fn columns(
             let mut candidates = known(names, &TEXT);
             candidates.extend(known(names, &PAIR.map(|(a, _)| a)));
             candidates.retain(|&index| index != pair && !is_label(index));
+            candidates.sort_unstable();
             candidates.dedup();
             (one(source, names, "text", &candidates)?, Some(pair))
         }
         (None, None) => texts(source, names, label.columns())?,
     };
-    Ok(Columns { text, pair, label: if source.unlabelled { LabelColumns::One(text) } else { label } })
+    Ok(Columns { text, pair, label })
 }
 
 /// The column of that name, or the only one whose name is that but for its case.

@@ -78,9 +78,16 @@ fn of_lines(source: &Source, content: &str) -> Result<Objects, DataError> {
     let lines = (1..).zip(content.lines()).filter(|(_, line)| !line.trim().is_empty());
     let object = |(number, line)| match serde_json::from_str(line) {
         Ok(object) => Ok((number, object)),
-        Err(error) => Err(DataError::Json { at: at(source, number), problem: error.to_string() }),
+        Err(error) => Err(DataError::Json { at: at(source, number), problem: described(&error) }),
     };
     lines.map(object).collect()
+}
+
+/// Without the line, which is counted from where an object begins.
+fn described(error: &serde_json::Error) -> String {
+    let problem = error.to_string();
+    let problem = problem.rsplit_once(" at line ").map_or(problem.as_str(), |(problem, _)| problem);
+    format!("{problem} (column {})", error.column())
 }
 
 /// One array of objects, each with the line that it begins on.
@@ -96,7 +103,11 @@ fn of_array(source: &Source, content: &str) -> Result<Objects, DataError> {
         let mut values = serde_json::Deserializer::from_str(rest).into_iter();
         match values.next() {
             Some(Ok(object)) => objects.push((line, object)),
-            Some(Err(error)) => return Err(problem(error.to_string())),
+            Some(Err(error)) => {
+                // says a line of its own, counted from where the object begins
+                let line = line + error.line().saturating_sub(1) as u32;
+                return Err(DataError::Json { at: at(source, line), problem: described(&error) });
+            }
             None => return Err(problem("the array is not closed".to_owned())),
         }
         rest = rest[values.byte_offset()..].trim_start();

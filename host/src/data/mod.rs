@@ -26,6 +26,7 @@ pub use error::{DataError, Place, Warning};
 pub use goldcrest_edge::decision::Task;
 pub use labels::Labels;
 pub use random::SplitMix;
+pub(crate) use rows::says_nothing;
 pub use source::{Column, Format, LabelColumns, Source};
 pub use split::{Split, remove_overlap, split};
 pub use unlabelled::unlabelled;

@@ -274,7 +274,7 @@ fn is_blank(text: &str) -> bool {
 }
 
 /// Whether a text is nothing but what the tokenizer leaves out.
-fn says_nothing(text: &str) -> bool {
+pub(crate) fn says_nothing(text: &str) -> bool {
     let unseen = |c: char| matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}');
     text.chars().all(|c| c.is_whitespace() || c.is_control() || unseen(c))
 }

@@ -132,7 +132,7 @@ pub struct Source {
     pub delimiter: Option<char>,
     /// The text between several labels in one column (multi-label).
     pub label_separator: Option<String>,
-    /// The label is not wanted and may be absent: the text stands in for it.
+    /// The label is not wanted and may be absent.
     pub unlabelled: bool,
 }
 

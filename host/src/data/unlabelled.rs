@@ -1,10 +1,11 @@
-use super::{Column, DataError, Source, encoding, rows};
+use super::{Column, DataError, Source, detect, encoding, rows};
 use std::path::Path;
 
 /// Reads texts whose labels are not there or not wanted: CSV, TSV and JSON by the names of their text columns, lines that begin as
 /// fastText's do without their labels, any other file as one text a line.
 ///
-/// Columns that `like` names are taken where the file has them; where `like` is unlabelled itself it says how the file is read.
+/// Columns that `like` names are taken where the file has them, and its other options where the file cannot be read without; where
+/// `like` is unlabelled itself it says how the file is read.
 ///
 /// With `paired`, every row has two texts (in plain text with a tab between); without it, the two texts of a row count as
 /// two.
@@ -20,19 +21,22 @@ pub fn unlabelled(
     let table = ["csv", "tsv", "tab", "jsonl", "ndjson", "json"].contains(&extension.as_str());
     let found: Vec<(u32, String, Option<String>)> = if table {
         let source = Source { unlabelled: true, ..Source::new(path) };
+        let told = Source { path: path.to_owned(), ..like.clone() };
         let named = |column: &Option<Column>| column.clone().filter(|c| matches!(c, Column::Name(_)));
-        let named = match like.unlabelled {
-            true => Source { path: path.to_owned(), ..like.clone() },
-            false => Source { text: named(&like.text), pair: named(&like.pair), ..source.clone() },
-        };
-        let read = match rows::read(&named) {
-            Err(DataError::MissingColumn { .. }) if !like.unlabelled => rows::read(&source)?,
-            read => read?,
-        };
+        let named = Source { text: named(&like.text), pair: named(&like.pair), ..source.clone() };
+        let read = match rows::read(if like.unlabelled { &told } else { &named }) {
+            Err(DataError::MissingColumn { .. }) if !like.unlabelled => rows::read(&source),
+            Err(DataError::Ambiguous { .. } | DataError::Quote { .. } | DataError::FieldCount { .. })
+                if !like.unlabelled =>
+            {
+                rows::read(&Source { unlabelled: true, label: None, ..told })
+            }
+            read => read,
+        }?;
         read.rows.into_iter().map(|row| (row.line, row.text, row.pair)).collect()
     } else {
         let content = encoding::read(path)?;
-        let prefixed = content.starts_with(rows::PREFIX);
+        let prefixed = detect::first_line(&content).starts_with(rows::PREFIX);
         let line = |line| if prefixed { rows::prefixes(line).1 } else { line };
         let row = |(number, line): (u32, &str)| match line.split_once('\t') {
             Some((text, pair)) if paired => (number, text.to_owned(), Some(pair.to_owned())),

@@ -1,5 +1,6 @@
 //! Whether a difference is more than chance.
 
+use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::data::SplitMix;
@@ -37,19 +38,18 @@ pub fn bootstrap(
     rows: usize,
     rounds: usize,
     seed: u64,
-    mut statistic: impl FnMut(&[usize]) -> f64,
+    statistic: impl Fn(&[usize]) -> f64 + Sync,
 ) -> Option<Interval> {
     if rows == 0 || rounds == 0 {
         return None;
     }
-    let mut draw = vec![0; rows];
-    let mut values: Vec<f64> = (0..rounds as u64)
-        .map(|round| {
-            let mut random = SplitMix::new(seed, round);
-            draw.fill_with(|| random.below(rows));
-            statistic(&draw)
-        })
-        .collect();
+    let drawn = |draw: &mut Vec<usize>, round| {
+        let mut random = SplitMix::new(seed, round);
+        draw.fill_with(|| random.below(rows));
+        statistic(draw)
+    };
+    let mut values: Vec<f64> =
+        (0..rounds as u64).into_par_iter().map_init(|| vec![0; rows], drawn).collect();
     values.sort_by(f64::total_cmp);
     let percentile = |share: f64| values[(share * (rounds - 1) as f64).round() as usize];
     Some(Interval { low: percentile(0.025), high: percentile(0.975) })

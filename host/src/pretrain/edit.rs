@@ -1,6 +1,6 @@
 //! Texts that are nearly another one.
 
-use crate::data::SplitMix;
+use crate::data::{SplitMix, says_nothing};
 
 /// How many words an edit leaves out or replaces, at most, in parts of all.
 const LEFT_OUT: f64 = 0.45;
@@ -9,13 +9,13 @@ const REPLACED: f64 = 0.35;
 const SWAPPED: f64 = 0.3;
 
 /// A text with words left out, with words of `other` in the place of some, with the end of `other`, or with its parts in another
-/// order. Words are what blanks separate; at least one is left.
+/// order. Words are what blanks separate, without those of unseen characters alone; at least one is left.
 pub(super) fn edited(text: &str, other: &str, random: &mut SplitMix) -> String {
-    let mut words: Vec<&str> = text.split_whitespace().collect();
-    let others: Vec<&str> = other.split_whitespace().collect();
+    let [mut words, others] = [text, other].map(words);
     if words.is_empty() || others.is_empty() {
         return text.to_owned();
     }
+    let first = words[0];
     let all = words.len();
     match random.below(4) {
         0 => {
@@ -41,9 +41,13 @@ pub(super) fn edited(text: &str, other: &str, random: &mut SplitMix) -> String {
         words.swap(at, at + 1);
     }
     if words.is_empty() {
-        return text.split_whitespace().next().unwrap_or_default().to_owned();
+        return first.to_owned();
     }
     words.join(" ")
+}
+
+fn words(text: &str) -> Vec<&str> {
+    text.split_whitespace().filter(|word| !says_nothing(word)).collect()
 }
 
 #[cfg(test)]
@@ -53,14 +57,14 @@ mod tests {
     #[test]
     fn something_is_left_of_every_text() {
         let mut random = SplitMix::new(1, 0);
-        let texts = ["one", "one two three four five six seven", "", "  "];
+        let texts = ["one", "one \u{200b}", "one two \u{ad} three four five six seven", "", "  "];
         for text in texts {
             for other in texts {
                 for _ in 0..100 {
                     let edited = edited(text, other, &mut random);
                     assert_eq!(
-                        edited.trim().is_empty(),
-                        text.trim().is_empty(),
+                        says_nothing(&edited),
+                        says_nothing(text),
                         "{text:?} became {edited:?}"
                     );
                 }

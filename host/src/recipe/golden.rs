@@ -19,6 +19,9 @@ impl Prepared {
         };
         let golden: Vec<_> = text.lines().take(recipe.pack.golden).map(line).collect();
         let refused = |problem| Err(RunError::Golden { path: path.clone(), problem });
+        if golden.is_empty() {
+            return refused("it is empty".to_string());
+        }
         if self.dev.is_paired() && golden.iter().any(|(_, pair)| pair.is_none()) {
             return refused("every line needs two texts with a tab between them".to_string());
         }

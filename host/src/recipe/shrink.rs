@@ -11,25 +11,22 @@ use crate::distill::{
     HiddenTeacher, Imitation, Layers, chosen_layers, cut_layers, piece_counts, prune_vocabulary,
 };
 use crate::train::{self, Encoded, Job, TrainOptions};
-use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
 /// Where an unfinished base is kept, in its folder.
 const TRAINING: &str = ".goldcrest-training";
 
-/// Fails when the folder holds anything but an unfinished base.
+/// Fails when the folder holds anything, unless an unfinished base is among it.
 fn check_empty(folder: &Path) -> Result<(), RunError> {
-    let entries = match std::fs::read_dir(folder) {
+    let mut entries = match std::fs::read_dir(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         entries => entries.map_err(RunError::io(folder))?,
     };
-    for entry in entries {
-        if entry.map_err(RunError::io(folder))?.file_name() != TRAINING {
-            let problem = "holds something already: name another folder, or delete it";
-            return Err(RunError::io(folder)(std::io::Error::other(problem)));
-        }
+    if entries.next().is_none() || folder.join(TRAINING).exists() {
+        return Ok(());
     }
-    Ok(())
+    let problem = "holds something already: name another folder, or delete it";
+    Err(RunError::io(folder)(std::io::Error::other(problem)))
 }
 
 /// What a smaller base is made of.
@@ -69,15 +66,9 @@ pub fn shrink(shrink: &Shrink, watch: Watch) -> Result<(), RunError> {
     let all = teacher.config.num_hidden_layers;
     let layers = chosen_layers(shrink.layers.as_ref().unwrap_or(&Layers::Count(all.min(3))), all)?;
     let mut texts = Vec::new();
-    let mut parts = vec![
-        base::digest(&shrink.base)?,
-        format!("{layers:?} {:?} {}", shrink.pooling, shrink.max_tokens),
-        json(&shrink.training),
-    ];
     let reading = Source { unlabelled: true, ..shrink.reading.clone() };
     for path in &shrink.texts {
         texts.extend(data::unlabelled(path, false, &reading)?);
-        parts.push(hex(&Sha256::digest(std::fs::read(path).map_err(RunError::io(path))?)));
     }
     let examples = texts.into_iter().map(|(text, pair)| Example {
         text,
@@ -89,6 +80,13 @@ pub fn shrink(shrink: &Shrink, watch: Watch) -> Result<(), RunError> {
     let mut seen = std::collections::HashSet::new();
     let examples: Vec<Example> = examples.filter(|example| seen.insert(example.key())).collect();
     let data = Dataset { task: Task::Regression, labels: Labels::default(), examples, files: Vec::new() };
+    let print = fingerprint(&[
+        &base::digest(&shrink.base)?,
+        &format!("{layers:?} {:?} {}", shrink.pooling, shrink.max_tokens),
+        &json(&shrink.training),
+        // what was read, not the files: the options say what is taken of them
+        &hex(&data.digest()),
+    ]);
     let encoded = Encoded::new(data, &teacher.tokenizer, shrink.max_tokens)?;
     watch(Progress::Note(&format!("{} texts to learn from; layers {layers:?} stay", encoded.tokens.len())));
 
@@ -99,7 +97,6 @@ pub fn shrink(shrink: &Shrink, watch: Watch) -> Result<(), RunError> {
     let whole = Classifier::new(teacher, 0)?;
     let folder = shrink.output.join(TRAINING);
     let _lock = Lock::on(&folder)?;
-    let print = fingerprint(&parts.iter().map(String::as_str).collect::<Vec<_>>());
     let objective = Imitation(HiddenTeacher::new(&whole, layers).pooling(shrink.pooling));
     let mut job = Job {
         model: &mut student,

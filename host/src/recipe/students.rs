@@ -58,6 +58,8 @@ pub(super) fn distil(
             &shared,
             &json(stage),
             &json(&options),
+            // of a `start` without a head
+            &json(&(course.recipe.base.pooler, course.recipe.base.head)),
             &json(&course.prepared.criterion),
         ]);
         let summary = once(&name, &folder, &print, watch, |watch| {

@@ -74,10 +74,13 @@ fn units(
         match pieces(word)? {
             0 => {}
             count if count <= room => units.push((start..start + word.len(), count)),
-            _ => units.extend(word.char_indices().map(|(at, c)| {
-                let at = start + at;
-                (at..at + c.len_utf8(), 1)
-            })),
+            _ => {
+                for (at, c) in word.char_indices() {
+                    let part = &word[at..at + c.len_utf8()];
+                    // decomposed, a letter may be several pieces
+                    units.push((start + at..start + at + part.len(), pieces(part)?.max(1)));
+                }
+            }
         }
     }
     Ok(units)

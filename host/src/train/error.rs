@@ -23,7 +23,7 @@ pub enum Error {
     #[error("tokenizer: {0}")]
     Tokenizer(#[from] goldcrest_edge::tokenizer::Error),
     /// The loss became NaN or infinite.
-    #[error("the loss is {loss} at step {step}: lower train.learning_rate")]
+    #[error("the loss is {loss} at step {step}: lower the learning rate")]
     Diverged {
         /// Which update.
         step: u64,

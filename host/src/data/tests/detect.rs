@@ -80,6 +80,12 @@ fn texts_without_labels_come_from_the_named_column_where_there_is_one() {
     assert_eq!(unlabelled(&file, false, &like).unwrap(), [("eins".into(), None), ("zwei".into(), None)]);
     let other = folder.file("b.csv", "id,text\n1,eins\n").path;
     assert_eq!(unlabelled(&other, false, &like).unwrap(), [("eins".into(), None)]);
+    // what it does not tell itself is as it was said of the others
+    let quotes = folder.file("c.csv", "text\n\"open quote\nmore\n").path;
+    assert!(message(unlabelled(&quotes, false, &Source::default())).contains("--quoting false"));
+    let told = Source { quoting: Some(false), label: Some("ton".into()), ..like };
+    let texts = [("\"open quote".into(), None), ("more".into(), None)];
+    assert_eq!(unlabelled(&quotes, false, &told).unwrap(), texts);
 }
 
 #[test]

@@ -115,7 +115,7 @@ fn errors_name_file_line_and_remedy() {
         (
             "a.json",
             b"[{\"text\":\"a\",\"label\":1},\n{\"text\":\"b\" \"label\":1}]",
-            "a.json:2: not JSON: expected `,` or `}` at line 1 column 13",
+            "a.json:2: not JSON: expected `,` or `}` (column 13)",
         ),
         (
             "a.json",
@@ -127,7 +127,7 @@ fn errors_name_file_line_and_remedy() {
         (
             "a.jsonl",
             b"{\"text\":\"a\",\"label\":\"x\"}\n\n{\"text\":\n",
-            "a.jsonl:3: not JSON: EOF while parsing a value at line 1 column 8",
+            "a.jsonl:3: not JSON: EOF while parsing a value (column 8)",
         ),
         (
             "a.jsonl",

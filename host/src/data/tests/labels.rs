@@ -65,12 +65,12 @@ fn a_column_for_each_label() {
 #[test]
 fn fasttext_lines() {
     let folder = Folder::new();
-    let one = folder.file("a.txt", "__label__2 Great: really\n\n  __label__1\tnot __label__ good\n");
+    let one = folder.file("a.txt", "\n__label__2 Great: really\n\n  __label__1\tnot __label__ good\n");
     let data = Dataset::read(std::slice::from_ref(&one), None, None).unwrap();
     assert_eq!((data.task, data.labels.names()), (Task::SingleLabel, &["1".to_owned(), "2".to_owned()][..]));
     let texts: Vec<&str> = data.examples.iter().map(|example| &*example.text).collect();
     assert_eq!(texts, ["Great: really", "not __label__ good"]);
-    assert_eq!(data.examples[1].line, 3);
+    assert_eq!(data.examples[1].line, 4);
     let plain: Vec<String> =
         unlabelled(&one.path, false, &one).unwrap().into_iter().map(|(a, _)| a).collect();
     assert_eq!(plain, texts);
