@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks an exported ONNX file: onnx.checker in full, then ONNX Runtime on texts, compared with our own records.
 
-usage: scripts/check-onnx.py MODEL.onnx TOKENIZER.json TEXTS [--ours OURS.jsonl] [--tolerance 0.01]
+usage: scripts/check-onnx.py MODEL.onnx TOKENIZER.json TEXTS [--ours OURS.jsonl] [--tolerance 0.2]
 
 Needs onnx, onnxruntime and tokenizers. TEXTS has one text a line. OURS.jsonl has one record a line of TEXTS, as
 `goldcrest-edge classify --format jsonl --logits` writes them; records that are errors are left out. Exit code 1 when
@@ -28,7 +28,7 @@ def main():
     parser.add_argument("tokenizer")
     parser.add_argument("texts")
     parser.add_argument("--ours", help="our records for the same texts, JSON Lines with logits")
-    parser.add_argument("--tolerance", type=float, default=0.01, help="allowed difference of a logit (default 0.01)")
+    parser.add_argument("--tolerance", type=float, default=0.2, help="allowed difference of a logit (default 0.2: int8 rounds elsewhere; 0.0001 for fp32)")
     parser.add_argument("--max-tokens", type=int, default=128, help="truncate to so many word pieces (default 128)")
     args = parser.parse_args()
 
@@ -48,7 +48,8 @@ def main():
     tokenizer = Tokenizer.from_str(json.dumps(json.load(open(args.tokenizer, encoding="utf-8")) | {"added_tokens": []}))
     tokenizer.no_padding()
     tokenizer.enable_truncation(args.max_tokens)
-    texts = open(args.texts, encoding="utf-8", newline="\n").read().split("\n")
+    # what is not UTF-8 has an error for a record
+    texts = open(args.texts, encoding="utf-8", errors="replace", newline="\n").read().split("\n")
     if texts[-1] == "":
         texts.pop()
     ours = labelled.records(args.ours) if args.ours else [(None, None)] * len(texts)

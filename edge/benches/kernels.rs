@@ -34,14 +34,15 @@ fn linear(c: &mut Criterion) {
     let kernels = kernels();
     let mut random = Random(1);
     let layers = [
-        ("qkv", 384, 1152, Epilogue::None),
+        ("query", 384, 384, Epilogue::None),
+        ("key and value", 384, 768, Epilogue::None),
         ("attention out", 384, 384, Epilogue::None),
         ("up, gelu", 384, 1536, Epilogue::Gelu),
         ("down", 1536, 384, Epilogue::None),
     ];
     for (name, inputs, outputs, epilogue) in layers {
         let w = random.weights(inputs * outputs);
-        let weights = Weights::input_major(&w, inputs, outputs).unwrap();
+        let weights = Weights::new(&w, inputs, outputs).unwrap();
         let layer = Linear::pack(kernels, weights, &[0.01], &[]).unwrap();
         let mut group = c.benchmark_group(format!("linear {name}/{}", kernels.isa()));
         for tokens in TOKENS {

@@ -50,7 +50,7 @@ impl Classify for WithoutModel {
         let ids = self.encoding.ids();
         self.logits = [5, 4].map(|id| ids.iter().filter(|&&i| i == id).count() as f32);
         let decision = self.decider.decide(&self.logits).unwrap();
-        Ok(Ok(Outcome { logits: &self.logits, decision, tokens: ids.len() }))
+        Ok(Ok(Outcome { logits: &self.logits, decision, tokens: ids.len(), truncated: false }))
     }
 }
 

@@ -49,7 +49,7 @@ proptest! {
         let bias = random.floats(outputs);
         let epilogue = if gelu { Epilogue::Gelu } else { Epilogue::None };
         all_equal(|kernels| {
-            let weights = Weights::input_major(&w, inputs, outputs).unwrap();
+            let weights = Weights::new(&w, inputs, outputs).unwrap();
             let layer = Linear::pack(kernels, weights, &scales, &bias).unwrap();
             let mut out = vec![0.0; rows * outputs];
             kernels.linear(&layer, &quantized(kernels, &x, inputs), epilogue, &mut out);
@@ -165,7 +165,7 @@ fn extreme_sums() {
         for (weight, value) in [(127i8, 1.0f32), (-128, 1.0), (127, -1.0), (-128, -1.0)] {
             let (w, x) = (vec![weight; inputs], vec![value; inputs]);
             for kernels in available() {
-                let weights = Weights::output_major(&w, inputs, 1).unwrap();
+                let weights = Weights::new(&w, inputs, 1).unwrap();
                 let layer = Linear::pack(kernels, weights, &[1.0], &[]).unwrap();
                 let mut out = [0.0];
                 kernels.linear(&layer, &quantized(kernels, &x, inputs), Epilogue::None, &mut out);
@@ -183,7 +183,7 @@ fn rows_are_independent() {
     let (inputs, outputs) = (70, 50);
     let (x, w) = (random.floats(19 * inputs), random.weights(inputs * outputs));
     for kernels in available() {
-        let weights = Weights::input_major(&w, inputs, outputs).unwrap();
+        let weights = Weights::new(&w, inputs, outputs).unwrap();
         let layer = Linear::pack(kernels, weights, &[0.01], &[]).unwrap();
         let q = quantized(kernels, &x, inputs);
         let mut all = vec![0.0; 19 * outputs];

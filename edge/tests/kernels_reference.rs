@@ -21,32 +21,21 @@ fn linear_is_the_integer_product() {
         let scales: Vec<f32> = scales.into_iter().map(f32::abs).collect();
         let mut q = Activations::new(kernels, rows, inputs);
         kernels.quantize_rows(&x, inputs, &mut q);
-        let mut transposed = vec![0; w.len()];
-        for k in 0..inputs {
-            for n in 0..outputs {
-                transposed[n * inputs + k] = w[k * outputs + n];
+        let weights = Weights::new(&w, inputs, outputs).unwrap();
+        let layer = Linear::pack(kernels, weights, &scales, &bias).unwrap();
+        let mut out = vec![0.0; rows * outputs];
+        kernels.linear(&layer, &q, Epilogue::None, &mut out);
+        for r in 0..rows {
+            let row: Vec<i32> = q.row(r).map(i32::from).collect();
+            let scale = q.scales()[r];
+            let absmax = x[r * inputs..][..inputs].iter().fold(0f32, |m, v| m.max(v.abs()));
+            assert_eq!(scale, absmax / 127.0);
+            for (k, &v) in row.iter().enumerate() {
+                assert_eq!(v as f32, (x[r * inputs + k] * (127.0 / absmax)).round_ties_even());
             }
-        }
-        let forms = [
-            Weights::input_major(&w, inputs, outputs).unwrap(),
-            Weights::output_major(&transposed, inputs, outputs).unwrap(),
-        ];
-        for form in forms {
-            let layer = Linear::pack(kernels, form, &scales, &bias).unwrap();
-            let mut out = vec![0.0; rows * outputs];
-            kernels.linear(&layer, &q, Epilogue::None, &mut out);
-            for r in 0..rows {
-                let row: Vec<i32> = q.row(r).map(i32::from).collect();
-                let scale = q.scales()[r];
-                let absmax = x[r * inputs..][..inputs].iter().fold(0f32, |m, v| m.max(v.abs()));
-                assert_eq!(scale, absmax / 127.0);
-                for (k, &v) in row.iter().enumerate() {
-                    assert_eq!(v as f32, (x[r * inputs + k] * (127.0 / absmax)).round_ties_even());
-                }
-                for c in 0..outputs {
-                    let sum: i32 = (0..inputs).map(|k| row[k] * i32::from(w[k * outputs + c])).sum();
-                    assert_eq!(out[r * outputs + c], (sum as f32).mul_add(scales[c] * scale, bias[c]));
-                }
+            for c in 0..outputs {
+                let sum: i32 = (0..inputs).map(|k| row[k] * i32::from(w[k * outputs + c])).sum();
+                assert_eq!(out[r * outputs + c], (sum as f32).mul_add(scales[c] * scale, bias[c]));
             }
         }
     }
@@ -162,13 +151,13 @@ fn errors_say_what_is_wrong() {
         Ok(_) => panic!("accepted"),
         Err(error) => error.to_string(),
     };
-    let weights = Weights::input_major(&[1; 6], 2, 3).unwrap();
+    let weights = Weights::new(&[1; 6], 2, 3).unwrap();
     assert_eq!(text(Linear::pack(kernels, weights, &[1.0; 2], &[])), "expected 3 scales, found 2");
     assert_eq!(text(Linear::pack(kernels, weights, &[1.0; 3], &[0.0])), "expected 3 biases, found 1");
     assert!(text(Linear::pack(kernels, weights, &[f32::NAN; 3], &[])).contains("scale NaN"));
     assert!(text(Linear::pack(kernels, weights, &[1.0; 3], &[f32::INFINITY; 3])).contains("bias inf"));
-    assert!(Weights::input_major(&[1; 6], 2, 2).unwrap_err().to_string().contains("found 6"));
-    assert!(Weights::input_major(&[], 0, 2).is_err());
+    assert!(Weights::new(&[1; 6], 2, 2).unwrap_err().to_string().contains("found 6"));
+    assert!(Weights::new(&[], 0, 2).is_err());
     assert!("sse9".parse::<Isa>().unwrap_err().to_string().contains("known: portable, avx2"));
 }
 

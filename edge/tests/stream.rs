@@ -5,6 +5,7 @@ mod common;
 use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -319,13 +320,66 @@ fn a_bundle_that_is_cut_off_in_full_flow_ends_it() {
 
 #[test]
 fn a_signal_while_waiting_ends_it() {
-    for (signal, threads) in [("-TERM", 1), ("-INT", 1), ("-TERM", 3)] {
-        let mut edge = Edge::on(threads);
-        edge.send(b"good\nbad\nunfini");
-        assert_eq!((edge.receive()["n"].clone(), edge.receive()["n"].clone()), (1.into(), 2.into()));
-        edge.signal(signal);
-        assert_eq!(edge.wait().code(), Some(0));
-        assert!(edge.lines.recv_timeout(PATIENCE).is_err(), "a record for what had no end");
+    for (signal, number, threads) in [("-TERM", 15, 1), ("-INT", 2, 1), ("-HUP", 1, 1), ("-TERM", 15, 3)] {
+        for rest in ["", "unfini"] {
+            let mut edge = Edge::on(threads);
+            edge.send(b"good\nbad\n");
+            edge.send(rest.as_bytes());
+            assert_eq!((edge.receive()["n"].clone(), edge.receive()["n"].clone()), (1.into(), 2.into()));
+            // what has no end yet was read
+            thread::sleep(Duration::from_millis(50));
+            edge.signal(signal);
+            let status = edge.wait();
+            let expected = if rest.is_empty() { (Some(0), None) } else { (None, Some(number)) };
+            assert_eq!((status.code(), status.signal()), expected, "{signal} {rest:?}");
+            assert!(edge.lines.recv_timeout(PATIENCE).is_err(), "a record for what had no end");
+        }
+    }
+}
+
+/// Whoever reads the output must not take a part of it for all.
+#[test]
+fn a_signal_within_a_file_is_no_success() {
+    let (mut command, folder) = command();
+    let file = folder.path().join("messages.txt");
+    std::fs::write(&file, "good day\n".repeat(200_000)).unwrap();
+    let mut child = command.args([&file, &file]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
+    output.next().unwrap().unwrap();
+    kill("-INT", child.id());
+    let records = 1 + output.count();
+    let status = wait(&mut child);
+    assert_eq!((status.code(), status.signal()), (None, Some(2)));
+    let mut errors = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    let said = format!("messages.txt, after {records} messages in all, and 1 more file was not read");
+    assert!(errors.contains(&said), "{records}: {errors}");
+}
+
+/// Node, ssh and terminals that are shared leave such behind.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_stdout_that_never_waits_is_waited_for() {
+    let (command, folder) = command();
+    let file = folder.path().join("messages.txt");
+    std::fs::write(&file, "good day\n".repeat(20_000)).unwrap();
+    let script = "import os,subprocess,sys,time\n\
+        r,w=os.pipe()\n\
+        os.set_blocking(w,False)\n\
+        p=subprocess.Popen(sys.argv[1:],stdout=w)\n\
+        os.close(w)\n\
+        time.sleep(0.3)\n\
+        n=sum(1 for _ in open(r))\n\
+        sys.exit(p.wait() or n!=20000)";
+    let python = Command::new("python3")
+        .args(["-c", script])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .arg(file)
+        .status();
+    match python {
+        Ok(status) => assert!(status.success()),
+        Err(_) => eprintln!("skipped: no python3"),
     }
 }
 
@@ -353,11 +407,14 @@ fn whole_records_after_a_signal(threads: usize) -> bool {
         let record: Value = serde_json::from_str(&line).expect("a whole record");
         assert_eq!(record["n"], n);
     }
-    assert_eq!(edge.wait().code(), Some(0));
+    let status = edge.wait();
     writer.join().unwrap();
     let mut errors = String::new();
     edge.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
-    errors.contains("bytes that were read have no answer")
+    let told = errors.contains("bytes that were read have no answer");
+    let expected = if told { (None, Some(15)) } else { (Some(0), None) };
+    assert_eq!((status.code(), status.signal()), expected, "{errors}");
+    told
 }
 
 /// A shell starts what runs in the background of a script so.

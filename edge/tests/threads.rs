@@ -9,7 +9,6 @@ use goldcrest_edge::tokenizer::Encoding;
 use goldcrest_edge::{Classifier, Options};
 use std::io::{self, Read};
 use std::thread;
-use std::time::Duration;
 
 /// The shipped model, which is fused.
 fn shipped() -> Vec<u8> {
@@ -63,7 +62,7 @@ impl Source for Dribble<'_> {
         true
     }
 
-    fn wait(&self, _: Option<Duration>) -> bool {
+    fn wait(&self, _: &Interrupt) -> bool {
         true
     }
 }

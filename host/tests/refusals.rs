@@ -74,6 +74,7 @@ fn what_would_do_nothing_is_refused_before_training() {
     std::fs::write(path("single.csv"), "text,label\n".to_owned() + &rows(|i| ["a", "b"][i % 2].into()))
         .unwrap();
     std::fs::write(path("number.csv"), "text,score\n".to_owned() + &rows(|i| format!("{i}.5"))).unwrap();
+    std::fs::write(path("large.csv"), "text,score\n".to_owned() + &rows(|i| format!("{i}000000.5"))).unwrap();
     let several =
         |i: usize| format!("{{\"text\":\"piece{}\",\"labels\":[\"{}\"]}}\n", i + 5, ["a", "b"][i % 2]);
     std::fs::write(path("multi.jsonl"), (0..20).map(several).collect::<String>()).unwrap();
@@ -87,6 +88,9 @@ fn what_would_do_nothing_is_refused_before_training() {
         ("single.csv", "[train]\nclass_weights = { c = 2.0 }", "class_weights"),
         ("single.csv", "[task]\nmax_tokens = 512", "positions"),
         ("single.csv", "[[distill.stages]]\nlayers = 1\n[[distill.stages]]\nlayers = 2", "layers"),
+        ("single.csv", "[distill]\nintermediate = 5000", "distill.intermediate is 5000"),
+        ("single.csv", "[distill]\nlayers = 1\nother_teachers = [\"base\"]", "base has no classifier"),
+        ("large.csv", "", "divide all of them, by 10"),
     ] {
         let text = format!(
             "output = \"out\"\n[data]\ntrain = \"{data}\"\n[base]\ncheckpoint = \"base\"\n{keys}\n[pack]\nname = \"x\"\n"
@@ -96,6 +100,65 @@ fn what_would_do_nothing_is_refused_before_training() {
         assert!(error.contains(said), "{keys}: {error}");
         assert!(!path("out").exists(), "{keys}");
     }
+}
+
+#[test]
+fn a_model_that_the_run_starts_from_is_not_written_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    base().save(&path("out/teacher")).unwrap();
+    base().save(&path("out/base")).unwrap();
+    let before = std::fs::read(path("out/teacher/model.safetensors")).unwrap();
+    let row = |i: usize| format!("piece{} piece{},{}\n", i + 5, i + 6, ["a", "b"][i % 2]);
+    std::fs::write(path("data.csv"), "text,label\n".to_owned() + &(0..20).map(row).collect::<String>())
+        .unwrap();
+    let trained = |base: &str| {
+        let text = format!(
+            "output = \"out\"\n[data]\ntrain = \"data.csv\"\n[base]\ncheckpoint = \"{base}\"\n[task]\nmax_tokens = 16\n\
+             [train]\nepochs = 0.1\n[pack]\nname = \"x\"\n"
+        );
+        run(&Recipe::parse(&text, &path("recipe.toml")).unwrap(), Until::Train, &mut |_| ())
+    };
+    let error = trained("out/teacher").unwrap_err();
+    assert!(matches!(error, RunError::Overwritten { .. }), "{error}");
+    assert_eq!(std::fs::read(path("out/teacher/model.safetensors")).unwrap(), before);
+    // beside what the run writes it may lie
+    trained("out/base").unwrap();
+}
+
+#[test]
+fn a_checkpoint_that_is_not_whole_is_refused_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let saved = |name: &str, change: &dyn Fn(&mut Checkpoint)| {
+        let mut model = checkpoint_with_pieces(&SHAPES[2], 7);
+        change(&mut model);
+        let path = folder.path().join(name);
+        model.save(&path).unwrap();
+        path
+    };
+    type Change<'a> = (&'a str, &'a dyn Fn(&mut Checkpoint), &'a str);
+    let changes: [Change; 3] = [
+        ("no-pooler", &|m| m.tensors.retain(|name, _| !name.starts_with("bert.pooler")), "bert.pooler.dense"),
+        ("no-bias", &|m| drop(m.tensors.remove("classifier.bias")), "classifier.bias"),
+        ("nan", &|m| m.tensors.get_mut("classifier.bias").unwrap().data[0] = f32::NAN, "NaN"),
+    ];
+    for (name, change, said) in changes {
+        let error = Checkpoint::load(&saved(name, change)).unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains(said), "{error}");
+    }
+    let edited = |name: &str, file: &str, from: &str, to: &str| {
+        let path = saved(name, &|_| ());
+        let text = std::fs::read_to_string(path.join(file)).unwrap();
+        assert!(text.contains(from), "{text}");
+        std::fs::write(path.join(file), text.replacen(from, to, 1)).unwrap();
+        Checkpoint::load(&path).unwrap_err().to_string()
+    };
+    let swapped = edited("swapped", "vocab.txt", "piece5\npiece6\n", "piece6\npiece5\n");
+    assert!(swapped.contains("tokenizer.json"), "{swapped}");
+    let path = saved("parts", &|_| ());
+    std::fs::rename(path.join("model.safetensors"), path.join("pytorch_model.bin")).unwrap();
+    let parts = Checkpoint::load(&path).unwrap_err().to_string();
+    assert!(parts.contains("save_pretrained"), "{parts}");
 }
 
 #[test]

@@ -126,6 +126,22 @@ fn learns_and_repeats_itself() {
     forget(a.path()).unwrap();
 }
 
+/// Wide enough that several threads share its products.
+#[test]
+fn threads_change_no_bit() {
+    let trained = |threads: usize| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut wide = checkpoint();
+        (wide.config.hidden_size, wide.config.intermediate_size) = (192, 768);
+        let options = TrainOptions { epochs: Some(0.5), batch_size: 32, adversarial: Some(0.5), ..options() };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| run_from(wide, None, &options, folder.path()).map(drop).unwrap());
+        weights(folder.path())
+    };
+    let one = trained(1);
+    assert!([2, 3, 5].into_iter().all(|threads| trained(threads) == one));
+}
+
 #[test]
 fn a_run_that_is_asked_to_stop_loses_no_step() {
     let (whole, cut) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

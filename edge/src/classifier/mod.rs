@@ -5,6 +5,7 @@ mod self_test;
 mod threaded;
 
 pub use model_pool::ModelPool;
+use reader::Length;
 pub use reader::Reader;
 pub use self_test::SelfTestError;
 pub use threaded::{Answer, ThreadedClassifier};
@@ -87,6 +88,8 @@ pub struct Outcome<'a> {
     pub decision: Decision<'a>,
     /// Tokens that the model read, special tokens included; pieces shared by two windows count once.
     pub tokens: usize,
+    /// Whether the text has more, which was cut off.
+    pub truncated: bool,
 }
 
 /// Takes the text of a message in chunks, however they are cut.
@@ -166,11 +169,11 @@ impl Classifier {
         };
         let external = bytes.slice_ref(bundle.external());
         let mut model = Model::load_releasing(bundle.model(), external, &model_options, release)?;
-        check_rows(&mut model, &manifest, tokenizer.vocab_size())?;
         let classes = model.classes();
         if classes != manifest.labels.len() {
             return Err(Error::Labels { logits: classes, labels: manifest.labels.len() });
         }
+        check_rows(&mut model, &manifest, tokenizer.vocab_size())?;
         let kernels = model.kernels().unwrap_or_else(Kernels::best);
         let decider = Decider::with(kernels, manifest.task, classes, &manifest.decision)?;
         let reader = Reader::new(tokenizer, &manifest, mapped);
@@ -256,10 +259,10 @@ impl Classify for Classifier {
             mean.add(logits);
             Ok(())
         })?;
-        Ok(read.and_then(|tokens| {
+        Ok(read.and_then(|Length { tokens, truncated }| {
             reader.check()?;
             let logits = mean.finish();
-            Ok(Outcome { logits, decision: decider.decide(logits)?, tokens })
+            Ok(Outcome { logits, decision: decider.decide(logits)?, tokens, truncated })
         }))
     }
 }

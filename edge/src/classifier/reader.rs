@@ -15,8 +15,17 @@ pub struct Reader {
     pair: bool,
 }
 
-/// The tokens of a message, special tokens included, or why it cannot be read; or why there is no message.
-type Read<E> = Result<Result<usize, Error>, E>;
+/// How much of a message is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Length {
+    /// As [`Outcome::tokens`](super::Outcome::tokens).
+    pub tokens: usize,
+    /// As [`Outcome::truncated`](super::Outcome::truncated).
+    pub truncated: bool,
+}
+
+/// How much of a message was read, or why it cannot be; or why there is no message.
+pub type Read<E> = Result<Result<Length, Error>, E>;
 
 impl Reader {
     pub(super) fn new(tokenizer: Tokenizer<Bytes>, manifest: &Manifest, mapped: Option<Mapped>) -> Reader {
@@ -83,7 +92,8 @@ impl Reader {
             return Ok(Err(Error::Texts { pair }));
         }
         let run = result.map_err(Error::from).and_then(|()| on_window(&self.encoding));
-        Ok(run.map(|()| self.encoding.ids().len()))
+        let (tokens, truncated) = (self.encoding.ids().len(), self.encoding.truncated());
+        Ok(run.map(|()| Length { tokens, truncated }))
     }
 
     /// Overlapping windows; pieces shared by two count once.
@@ -104,7 +114,9 @@ impl Reader {
             }
         }
         let (mut windows, mut tokens, mut result) = (0, 2, Ok(()));
+        let mut truncated = false;
         let mut take = |encoding: &Encoding| {
+            truncated |= windows == most;
             if windows < most && result.is_ok() {
                 tokens += encoding.ids().len() - 2 - if windows > 0 { overlap } else { 0 };
                 windows += 1;
@@ -122,6 +134,6 @@ impl Reader {
         if paired {
             return Ok(Err(Error::Texts { pair: false }));
         }
-        Ok(result.map(|()| tokens))
+        Ok(result.map(|()| Length { tokens, truncated }))
     }
 }

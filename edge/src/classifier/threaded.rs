@@ -1,4 +1,5 @@
 //! A bundle on several threads: messages in, answers out in their order.
+use super::reader::{Length, Read};
 use super::{Classifier, Error, Input, Mean, ModelPool, Outcome, Reader, feed};
 use crate::bundle::Manifest;
 use crate::decision::Decider;
@@ -42,8 +43,8 @@ struct Message<E> {
     mean: Mean,
     /// What the model said against a window.
     failed: Option<Error>,
-    /// How reading ended: with so many tokens, if well.
-    read: Option<Result<Result<usize, Error>, E>>,
+    /// How reading ended.
+    read: Option<Read<E>>,
 }
 
 impl<E> Message<E> {
@@ -138,10 +139,10 @@ impl<E> ThreadedClassifier<E> {
         work.spare.push(std::mem::replace(answered, message));
         let (failed, read) = (answered.failed.take(), answered.read.take()?);
         let outcome = read.map(|read| {
-            let tokens = failed.map_or(read, Err)?;
+            let Length { tokens, truncated } = failed.map_or(read, Err)?;
             reader.check()?;
             let logits = answered.mean.finish();
-            Ok(Outcome { logits, decision: decider.decide(logits)?, tokens })
+            Ok(Outcome { logits, decision: decider.decide(logits)?, tokens, truncated })
         });
         Some((answered.number, outcome))
     }

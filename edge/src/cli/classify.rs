@@ -1,17 +1,16 @@
 //! `goldcrest-edge classify`
 use super::source::{ModelArgs, check_pair, parse_separator, run_lines};
-use super::{MOST_THREADS, Usage, say_errors};
+use super::{MOST_THREADS, Stdout, Usage, say_errors};
 use anyhow::Result;
 use clap::ValueEnum;
 use goldcrest_edge::decision::Task;
 use goldcrest_edge::stream::{self, Backlog, Format, Records};
-use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
 /// Classify messages, one a line, from files or stdin (the default)
 ///
 /// One record a message. A message is a line; an empty one counts; what follows the last line end counts
-/// unless it is empty. Records are flushed as soon as no more input is ready.
+/// unless it is empty. Records are seen as soon as no more input is ready, else within a tenth of a second and a message.
 ///
 /// A bundle in use must not be written to: put the new one beside it and `mv` it over the old one, which a program that
 /// runs keeps reading until it is started again. Where it was written to all the same, the program ends with an error.
@@ -25,7 +24,7 @@ pub struct Args {
     /// text: `label TAB score`, for several labels one such pair after another; jsonl: a JSON object a message
     #[arg(long, value_enum, default_value = "text")]
     format: FormatArg,
-    /// Add the K best labels with their scores, the best one among them; of a model of several labels in jsonl only
+    /// Also list the K best labels with their scores (of models of several labels: jsonl only)
     #[arg(long, value_name = "K", default_value_t = 0, hide_default_value = true)]
     top: usize,
     /// Add the logits, each the 8 hex digits of its f32 bits (jsonl only)
@@ -83,7 +82,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let labels = manifest.labels.clone();
     let options = stream::Options { format, top: args.top, logits: args.logits, separator: args.text_pair };
-    let out = BufWriter::with_capacity(64 << 10, io::stdout().lock());
+    let out = Stdout::buffered()?;
     let (ended, errors) = if args.threads == 1 {
         let mut records = Records::new(classifier, &labels, out, options);
         (run_lines(&args.files, &mut records), records.errors())

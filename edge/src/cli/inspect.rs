@@ -135,7 +135,7 @@ fn describe(bundle: &Bundle<'_>, golden: usize, classifier: &Classifier, threads
         "golden": golden,
         "sections": sections,
         "bytes": bundle.size(),
-        "sha256": hex(&bundle.digest()),
+        "digest": hex(&bundle.digest()),
     })
 }
 

@@ -7,15 +7,22 @@ mod tokenize;
 mod verify;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use rustix::event::{PollFd, PollFlags, poll};
 use std::fmt;
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 /// Classifies text, offline. Reads messages, one a line, and writes a record for each.
 ///
 /// Without a command it is `classify`; without --bundle it uses the model embedded in the binary.
-/// Exit codes: 0 done, 1 failed, 2 wrong usage. SIGTERM and SIGINT finish the message in hand, then exit with 0; a second one ends the
-/// program at once.
+/// Exit codes: 0 done, or whoever reads stdout is gone; 1 failed; 2 wrong usage. Messages that cannot be classified have a record with
+/// the reason and fail nothing.
+///
+/// SIGTERM, SIGINT and SIGHUP finish the message in hand if all of it is there, and write what is answered. Where nothing was left to
+/// do, as while messages are awaited, the exit code is 0; else the program says what has no answer and ends by that signal. A second
+/// one ends it at once, and what was not written is lost.
 #[derive(Parser)]
 #[command(name = "goldcrest-edge", version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
 struct Cli {
@@ -40,7 +47,13 @@ Examples:
   goldcrest-edge --bundle commands.bundle --format jsonl --top 3 messages.txt
   goldcrest-edge classify --bundle mrpc.bundle --text-pair TAB < pairs.tsv
   goldcrest-edge verify --bundle new.bundle && goldcrest-edge inspect --bundle new.bundle
-  goldcrest-edge bench --tokens 16,64 --json";
+  goldcrest-edge bench --tokens 16,64 --json
+
+Environment:
+  GOLDCREST_ISA   Kernels to use instead of the best that the processor has: portable, avx2, avx-vnni, avx512-vnni, avx512-amx,
+                  neon, neon-dot or neon-i8mm. No bit of an answer differs
+
+docs/device.md in the sources: what records look like, signals, running as a service.";
 
 /// More threads than any board has cores; each takes working memory.
 const MOST_THREADS: i64 = 256;
@@ -73,6 +86,10 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             say(format_args!("{}", goldcrest_edge::told_once(error.as_ref())));
+            if let Some(ended) = error.downcast_ref::<source::Ended>() {
+                // a shell then goes on to no further command
+                let _ = signal_hook::low_level::emulate_default_handler(ended.signal);
+            }
             ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
         }
     }
@@ -87,6 +104,33 @@ fn say(line: fmt::Arguments<'_>) {
 fn say_errors(count: u64) {
     if count > 0 {
         say(format_args!("messages that could not be read or classified: {count}"));
+    }
+}
+
+/// stdout for records. Nobody may have set it so that a write never waits; then it is waited here.
+struct Stdout(File);
+
+impl Stdout {
+    fn buffered() -> io::Result<BufWriter<Self>> {
+        let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+        Ok(BufWriter::with_capacity(64 << 10, Stdout(stdout.into())))
+    }
+}
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.0.write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    poll(&mut [PollFd::new(&self.0, PollFlags::OUT)], None)?;
+                }
+                written => return written,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -3,11 +3,14 @@ use super::{Usage, say};
 use anyhow::{Context, Result};
 use clap::Args;
 use goldcrest_edge::bundle::{self, Bundle, Manifest, Mapped};
-use goldcrest_edge::stream::{self, End, Interrupt, Lines, Sink};
+use goldcrest_edge::stream::{self, End, Interrupt, Lines, Sink, Source};
 use goldcrest_edge::{Classifier, Options, told_once};
+use signal_hook::consts::SIGTERM;
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Which bundle.
@@ -104,35 +107,32 @@ pub fn check_pair(manifest: &Manifest, separator: Option<char>) -> Result<(), Us
 
 /// Gives all lines of `files` (`-`, or none at all: stdin) to `sink`. A file that cannot be read keeps no other from being read.
 pub fn run_lines(files: &[PathBuf], sink: &mut impl Sink) -> Result<()> {
-    let interrupt = Interrupt::on_signals(0, 1)?;
+    let interrupt = Interrupt::on_signals(0)?;
     let mut lines = Lines::default();
     let stdin = [PathBuf::from("-")];
     let files = if files.is_empty() { &stdin } else { files };
     let mut failed = Vec::new();
     for (number, path) in (1..).zip(files) {
         let name = || if path == Path::new("-") { "stdin".into() } else { path.display().to_string() };
-        let ended = if path == Path::new("-") {
-            // without the buffer of the standard library, which would hide what is there
-            match io::stdin().as_fd().try_clone_to_owned() {
-                Ok(stdin) => lines.run(&mut File::from(stdin), sink, &interrupt),
-                Err(error) => Err(stream::Error::Read(error)),
-            }
-        } else {
-            // a pipe with a name waits for whoever writes into it
-            match interrupt.wait(|| File::open(path)) {
-                Some(Ok(mut file)) => lines.run(&mut file, sink, &interrupt),
-                Some(Err(error)) => {
-                    failed.push(anyhow::Error::from(error).context(name()));
-                    continue;
-                }
-                None => Ok(End::Interrupted { unanswered: 0 }),
+        let mut source = match open(path) {
+            Ok(source) => source,
+            Err(error) => {
+                failed.push(anyhow::Error::from(error).context(name()));
+                continue;
             }
         };
-        match ended {
+        let waits = source.may_wait();
+        match lines.run(&mut source, sink, &interrupt) {
             Ok(End::Source) => {}
             Ok(End::Interrupted { unanswered }) => {
-                say_ended(&name(), unanswered, files.len() - number, path == Path::new("-"));
-                break;
+                let files_left = files.len() - number;
+                // nobody knows whether more would have come
+                if waits && unanswered == 0 && files_left == 0 {
+                    break;
+                }
+                let unanswered = (waits && unanswered > 0).then_some(unanswered);
+                let (messages, signal) = (lines.messages(), interrupt.signal().unwrap_or(SIGTERM));
+                return Err(Ended { name: name(), messages, unanswered, files_left, signal }.into());
             }
             Err(error @ stream::Error::Read(_)) => failed.push(anyhow::Error::from(error).context(name())),
             Err(error @ stream::Error::Write(_)) => return Err(error).context("stdout"),
@@ -148,19 +148,38 @@ pub fn run_lines(files: &[PathBuf], sink: &mut impl Sink) -> Result<()> {
     last.map_or(Ok(()), Err)
 }
 
-/// What a signal kept from being answered. Of stdin nobody knows how much more there would have been.
-fn say_ended(name: &str, unanswered: u64, files_left: usize, stdin: bool) {
-    if stdin && unanswered == 0 && files_left == 0 {
-        return;
+/// `-` is stdin, without the buffer of the standard library, which would hide what is there.
+fn open(path: &Path) -> io::Result<File> {
+    if path == Path::new("-") {
+        return io::stdin().as_fd().try_clone_to_owned().map(File::from);
     }
-    let read = match unanswered {
-        0 => String::new(),
-        bytes => format!(", {bytes} bytes that were read have no answer"),
-    };
-    let left = match files_left {
-        0 => String::new(),
-        1 => ", and 1 more file was not read".into(),
-        files => format!(", and {files} more files were not read"),
-    };
-    say(format_args!("ended by a signal within {name}{read}{left}"));
+    // a pipe with a name would wait here for whoever writes into it
+    let wait_later = if cfg!(target_os = "linux") { libc::O_NONBLOCK } else { 0 };
+    File::options().read(true).custom_flags(wait_later).open(path)
+}
+
+/// A signal came before everything had its answer.
+#[derive(Debug, thiserror::Error)]
+pub struct Ended {
+    name: String,
+    messages: u64,
+    /// Bytes that were read of a stream.
+    unanswered: Option<u64>,
+    files_left: usize,
+    pub signal: i32,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Ended { name, messages, .. } = self;
+        write!(f, "ended by a signal within {name}, after {messages} messages in all")?;
+        if let Some(bytes) = self.unanswered {
+            write!(f, ", {bytes} bytes that were read have no answer")?;
+        }
+        match self.files_left {
+            0 => Ok(()),
+            1 => f.write_str(", and 1 more file was not read"),
+            files => write!(f, ", and {files} more files were not read"),
+        }
+    }
 }

@@ -1,12 +1,12 @@
 //! `goldcrest-edge tokenize`
 use super::source::{BundleArgs, check_pair, parse_separator, run_lines};
-use super::{Usage, say_errors};
+use super::{Stdout, Usage, say_errors};
 use anyhow::{Context, Result};
 use goldcrest_edge::bundle::{self, Bundle};
 use goldcrest_edge::classifier::Input;
 use goldcrest_edge::stream::{Error, Failure, Format, Message, Sink, feed, write_error};
 use goldcrest_edge::tokenizer::{Encoder, Encoding, Settings, Tokenizer, capacity};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 /// Print the token ids of each message as a JSON array
@@ -73,7 +73,7 @@ pub fn run(args: &Args) -> Result<()> {
         return Err(Usage(format!("--max-tokens is {max_tokens}; it must be {least} to {most}")).into());
     }
     let tokenizer = Tokenizer::new(vocabulary, settings).context(name)?;
-    let out = BufWriter::with_capacity(64 << 10, io::stdout().lock());
+    let out = Stdout::buffered()?;
     let separator = args.text_pair;
     let mut ids = Ids { tokenizer, encoding: Encoding::new(), max_tokens, separator, errors: 0, out };
     let ended = run_lines(&args.files, &mut ids);

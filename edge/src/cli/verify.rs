@@ -2,7 +2,6 @@
 use super::say;
 use super::source::BundleArgs;
 use anyhow::{Context, Result};
-use goldcrest_edge::bundle::Bundle;
 use goldcrest_edge::{Classifier, Options};
 use std::io::{Write, stdout};
 
@@ -16,7 +15,7 @@ use std::io::{Write, stdout};
 pub struct Args {
     #[command(flatten)]
     bundle: BundleArgs,
-    /// Print nothing if all is well
+    /// Print nothing if all is well and was compared
     #[arg(long, short)]
     quiet: bool,
 }
@@ -24,18 +23,19 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let opened = args.bundle.open()?;
     // the embedded one too, which is trusted elsewhere
-    let bundle = Bundle::read(opened.bytes()).with_context(|| args.bundle.name())?;
+    let bundle = opened.read().with_context(|| args.bundle.name())?;
     let golden = bundle.golden().with_context(|| args.bundle.name())?;
     let mut classifier =
         Classifier::from_mapped(&bundle, &opened, &Options::default()).with_context(|| args.bundle.name())?;
     classifier.self_test(&golden).with_context(|| args.bundle.name())?;
-    if golden.is_empty() {
-        say(format_args!("{} holds no golden messages: no answer was compared", args.bundle.name()));
-    }
-    if !args.quiet {
+    if args.quiet {
+        if golden.is_empty() {
+            say(format_args!("{} holds no golden messages: no answer was compared", args.bundle.name()));
+        }
+    } else {
         let (manifest, count) = (bundle.manifest(), golden.len());
         let compared = match count {
-            0 => "but no answer was compared".to_owned(),
+            0 => "but no answer was compared: it holds no golden messages".to_owned(),
             _ => format!("and {count} of {count} golden messages give their logits bit for bit"),
         };
         writeln!(stdout(), "{} {}: whole, {compared}", manifest.name, manifest.version)?;

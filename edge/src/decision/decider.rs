@@ -101,9 +101,11 @@ impl Decider {
             *class = i as u16;
         }
         let scores = &self.scores;
-        // descending; equal scores in the order of the labels, so that the answer is the same everywhere
+        // descending; equal scores by their logits, which a temperature may have made equal, then in the order of the labels: the
+        // answer is the same everywhere
         self.ranking.sort_unstable_by(|&a, &b| {
-            scores[usize::from(b)].total_cmp(&scores[usize::from(a)]).then(a.cmp(&b))
+            let by = |numbers: &[f32]| numbers[usize::from(b)].total_cmp(&numbers[usize::from(a)]);
+            by(scores).then_with(|| by(logits)).then(a.cmp(&b))
         });
         let class = usize::from(self.ranking[0]);
         let score = scores[class];
@@ -183,6 +185,12 @@ mod tests {
         let mut decider = Decider::new(Task::SingleLabel, 2, &hot).unwrap();
         let decision = decider.decide(&[0.0, 4.0]).unwrap();
         assert!((decision.scores()[1] - 0.731_058_6).abs() < 1e-6);
+        // so hot that the scores are equal
+        let hot = Settings { temperature: 100.0, ..Settings::default() };
+        let mut decider = Decider::new(Task::SingleLabel, 2, &hot).unwrap();
+        let decision = decider.decide(&[1.0, 1.000_002]).unwrap();
+        assert_eq!(decision.scores()[0], decision.scores()[1]);
+        assert!(matches!(decision.answer(), Answer::Class { class: 1, .. }));
     }
 
     #[test]

@@ -65,8 +65,8 @@ pub enum Error {
         /// The number asked for.
         found: usize,
     },
-    /// The temperature is not a positive number.
-    #[error("the temperature is {0}; it must be above 0")]
+    /// The temperature is not within 1e-6 to 1e6.
+    #[error("the temperature is {0}; it must be 0.000001 to 1000000")]
     Temperature(f32),
     /// Thresholds for another task or another number of labels.
     #[error("{found} thresholds for {classes} labels of a {task} model")]

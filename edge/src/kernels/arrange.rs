@@ -13,33 +13,28 @@ pub(super) fn arrange<const GROUP: usize, const STRIP: usize>(
     panels: &mut [u8],
 ) {
     const { assert!(STRIP.is_multiple_of(BLOCK) || BLOCK.is_multiple_of(STRIP)) };
-    let turned = weights.rows().map_or((0, 0), |row| {
-        let whole = (weights.inputs / GROUP * GROUP, weights.outputs / BLOCK * BLOCK);
-        for output in (0..whole.1).step_by(BLOCK) {
-            for input in (0..whole.0).step_by(GROUP) {
-                // not by `array::from_fn`, which is not inlined where GROUP is large: this is most of what loading computes
-                let mut rows = [[0; BLOCK]; GROUP];
-                for (i, to) in rows.iter_mut().enumerate() {
-                    *to = row(input + i)[output..]
-                        .first_chunk::<BLOCK>()
-                        .expect("a whole block")
-                        .map(|v| v as u8);
-                }
-                let columns = turn::<GROUP>(rows);
-                let part = BLOCK.min(STRIP) * GROUP;
-                for (n, part) in columns.as_flattened().chunks_exact(part).enumerate() {
-                    let to = place::<GROUP, STRIP>(depth, input, output + n * BLOCK.min(STRIP));
-                    panels[to..][..part.len()].copy_from_slice(part);
-                }
+    let whole = (weights.inputs / GROUP * GROUP, weights.outputs / BLOCK * BLOCK);
+    for output in (0..whole.1).step_by(BLOCK) {
+        for input in (0..whole.0).step_by(GROUP) {
+            // not by `array::from_fn`, which is not inlined where GROUP is large: this is most of what loading computes
+            let mut rows = [[0; BLOCK]; GROUP];
+            for (i, to) in rows.iter_mut().enumerate() {
+                let row = &weights.row(input + i)[output..];
+                *to = row.first_chunk::<BLOCK>().expect("a whole block").map(|v| v as u8);
+            }
+            let columns = turn::<GROUP>(rows);
+            let part = BLOCK.min(STRIP) * GROUP;
+            for (n, part) in columns.as_flattened().chunks_exact(part).enumerate() {
+                let to = place::<GROUP, STRIP>(depth, input, output + n * BLOCK.min(STRIP));
+                panels[to..][..part.len()].copy_from_slice(part);
             }
         }
-        whole
-    });
-    // what is less than a block, or lies otherwise
+    }
+    // what is less than a block
     for output in 0..weights.outputs {
-        let first = if output < turned.1 { turned.0 } else { 0 };
+        let first = if output < whole.1 { whole.0 } else { 0 };
         for input in first..weights.inputs {
-            panels[place::<GROUP, STRIP>(depth, input, output)] = weights.at(input, output) as u8;
+            panels[place::<GROUP, STRIP>(depth, input, output)] = weights.row(input)[output] as u8;
         }
     }
 }
@@ -65,8 +60,11 @@ fn turn<const GROUP: usize>(mut rows: [[u8; BLOCK]; GROUP]) -> [[u8; BLOCK]; GRO
     rows
 }
 
-/// By two instructions that the processor has in any case.
-#[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", target_endian = "little")))]
+/// By two instructions.
+#[cfg(any(
+    all(target_arch = "x86_64", target_feature = "sse2"),
+    all(target_arch = "aarch64", target_feature = "neon", target_endian = "little")
+))]
 macro_rules! zip_registers {
     ($register:ty, $low:ident, $high:ident, $a:ident, $b:ident) => {
         // SAFETY: a register is sixteen bytes of any value.
@@ -81,17 +79,20 @@ macro_rules! zip_registers {
 /// Bytes of both in turns.
 #[inline(always)]
 fn zip(a: [u8; BLOCK], b: [u8; BLOCK]) -> [[u8; BLOCK]; 2] {
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
     {
         use core::arch::x86_64::{__m128i as Register, _mm_unpackhi_epi8 as high, _mm_unpacklo_epi8 as low};
         zip_registers!(Register, low, high, a, b)
     }
-    #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+    #[cfg(all(target_arch = "aarch64", target_feature = "neon", target_endian = "little"))]
     {
         use core::arch::aarch64::{uint8x16_t as Register, vzip1q_u8 as low, vzip2q_u8 as high};
         zip_registers!(Register, low, high, a, b)
     }
-    #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_endian = "little"))))]
+    #[cfg(not(any(
+        all(target_arch = "x86_64", target_feature = "sse2"),
+        all(target_arch = "aarch64", target_feature = "neon", target_endian = "little")
+    )))]
     core::array::from_fn(|half| {
         core::array::from_fn(
             |i| if i % 2 == 0 { a[(BLOCK * half + i) / 2] } else { b[(BLOCK * half + i) / 2] },
@@ -117,7 +118,7 @@ mod tests {
                 for output in first..first + STRIP {
                     for input in k..k + GROUP {
                         let there = input < weights.inputs && output < weights.outputs;
-                        let value = if there { weights.at(input, output) as u8 } else { 0 };
+                        let value = if there { weights.row(input)[output] as u8 } else { 0 };
                         *to.next().unwrap() = value;
                     }
                 }
@@ -132,17 +133,13 @@ mod tests {
         fn every_weight_is_in_its_place(inputs in 1_usize..70, outputs in 1_usize..130, seed in 1_u32..) {
             let values = core::iter::successors(Some(seed), |x| Some(x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223)));
             let data: Vec<i8> = values.map(|x| (x >> 24) as i8).take(inputs * outputs).collect();
-            for weights in [
-                Weights::input_major(&data, inputs, outputs).unwrap(),
-                Weights::output_major(&data, inputs, outputs).unwrap(),
-            ] {
+            let weights = Weights::new(&data, inputs, outputs).unwrap();
                 check::<1, 16>(&weights);
                 check::<2, 16>(&weights);
                 check::<4, 48>(&weights);
                 check::<4, 16>(&weights);
                 check::<8, 16>(&weights);
                 check::<16, 4>(&weights);
-            }
         }
     }
 }

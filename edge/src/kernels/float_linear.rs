@@ -47,6 +47,11 @@ impl FloatLinear {
         Ok(FloatLinear { inputs, outputs, panels, bias: padded })
     }
 
+    /// Bytes that weights of this shape take.
+    pub fn room(inputs: usize, outputs: usize) -> usize {
+        4 * inputs * outputs.next_multiple_of(LANES)
+    }
+
     /// Inputs, k.
     pub fn inputs(&self) -> usize {
         self.inputs

@@ -8,60 +8,39 @@ use super::lanes::{Dot, LANES, MAX_COLUMNS, MAX_ROWS, Turn};
 use super::memory::{Aligned, Arena};
 use super::{KernelError, Kernels, math};
 
-/// Int8 weights of a linear layer as they lie in a file, in either order.
+/// Int8 weights of a linear layer, `[inputs, outputs]` row major, as ONNX MatMul has them.
 #[derive(Clone, Copy, Debug)]
 pub struct Weights<'a> {
     data: &'a [i8],
     pub(super) inputs: usize,
     pub(super) outputs: usize,
-    input_stride: usize,
-    output_stride: usize,
 }
 
 impl<'a> Weights<'a> {
-    /// `[inputs, outputs]` row major, as ONNX MatMul has it.
-    pub fn input_major(data: &'a [i8], inputs: usize, outputs: usize) -> Result<Self, KernelError> {
-        Weights { data, inputs, outputs, input_stride: outputs, output_stride: 1 }.checked()
+    /// # Errors
+    /// When there are none, too many inputs, or another number of weights.
+    pub fn new(data: &'a [i8], inputs: usize, outputs: usize) -> Result<Self, KernelError> {
+        check_shape(inputs, outputs, data.len())?;
+        Ok(Weights { data, inputs, outputs })
     }
 
-    /// As [`input_major`](Self::input_major), for the bytes of a file.
+    /// As [`new`](Self::new), for the bytes of a file.
     pub fn from_bytes(data: &'a [u8], inputs: usize, outputs: usize) -> Result<Self, KernelError> {
         // SAFETY: i8 and u8 have one size and alignment, and every bit pattern is a value of both.
         let data = unsafe { core::slice::from_raw_parts(data.as_ptr().cast(), data.len()) };
-        Self::input_major(data, inputs, outputs)
+        Self::new(data, inputs, outputs)
     }
 
-    /// `[outputs, inputs]` row major, as PyTorch and safetensors have it.
-    pub fn output_major(data: &'a [i8], inputs: usize, outputs: usize) -> Result<Self, KernelError> {
-        Weights { data, inputs, outputs, input_stride: 1, output_stride: inputs }.checked()
-    }
-
-    fn checked(self) -> Result<Self, KernelError> {
-        check_shape(self.inputs, self.outputs, self.data.len())?;
-        Ok(self)
-    }
-
-    /// The rows, one an input, if they lie so.
-    pub(super) fn rows(&self) -> Option<impl Fn(usize) -> &'a [i8]> {
-        let Weights { data, outputs, .. } = *self;
-        (self.output_stride == 1).then_some(move |input| &data[input * outputs..][..outputs])
-    }
-
+    /// The weights of one input.
     #[inline(always)]
-    pub(super) fn at(&self, input: usize, output: usize) -> i8 {
-        self.data[input * self.input_stride + output * self.output_stride]
+    pub(super) fn row(&self, input: usize) -> &'a [i8] {
+        &self.data[input * self.outputs..][..self.outputs]
     }
 
     /// Adds the weights of each output.
     fn sum_columns(&self, sums: &mut [i32]) {
-        if self.output_stride == 1 {
-            for row in self.data.chunks_exact(self.outputs) {
-                sums.iter_mut().zip(row).for_each(|(sum, w)| *sum += i32::from(*w));
-            }
-        } else {
-            for (sum, column) in sums.iter_mut().zip(self.data.chunks_exact(self.inputs)) {
-                *sum += column.iter().map(|w| i32::from(*w)).sum::<i32>();
-            }
+        for row in self.data.chunks_exact(self.outputs) {
+            sums.iter_mut().zip(row).for_each(|(sum, w)| *sum += i32::from(*w));
         }
     }
 }

@@ -308,7 +308,7 @@ pub(crate) mod tests {
             let weights: Vec<i8> = random(inputs * outputs).into_iter().map(|w| (w * 127.0) as i8).collect();
             let [portable, vnni] = tables.map(|table| {
                 let kernels = Kernels { table };
-                let weights = Weights::input_major(&weights, inputs, outputs).unwrap();
+                let weights = Weights::new(&weights, inputs, outputs).unwrap();
                 let layer = Linear::pack(kernels, weights, &scales, &bias).unwrap();
                 let mut quantized = Activations::new(kernels, rows, inputs);
                 kernels.quantize_rows(&x, inputs, &mut quantized);

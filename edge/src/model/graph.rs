@@ -32,11 +32,6 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// How many nodes there are.
-    pub fn len(&self) -> usize {
-        self.proto.node.len()
-    }
-
     /// The one output of the graph.
     pub fn output(&self) -> Found<&'a str> {
         match &self.proto.output[..] {

@@ -307,8 +307,8 @@ fn fuse(
     let graph = proto.graph.as_ref().ok_or("no graph")?;
     let graph = Graph::new(graph, external);
     let parts = recognise::recognise(&graph)?;
-    // layers may share weights, and each is packed by itself
     let (room, file) = (Bert::room(kernels, &parts), proto.encoded_len() + external.len());
-    expect(room / 4 <= file, || format!("{room} bytes of packed weights in a model of {file}"))?;
+    let packed = room.int8.saturating_add(room.wide);
+    expect(packed / 4 <= file, || format!("{packed} bytes of packed weights in a model of {file}"))?;
     Bert::pack(kernels, parts, release).map_err(|e| e.to_string())
 }

@@ -83,8 +83,8 @@ pub(super) struct Parts<'a> {
     pub classifier: LinearParts<'a>,
 }
 
-/// Nodes of an encoder layer are more than this: bounds the walk where a malformed graph runs in a circle.
-const NODES_A_LAYER: usize = 40;
+/// Nobody's BERT has more: bounds the walk where a malformed graph runs in a circle.
+const MOST_LAYERS: usize = 256;
 
 /// The parts of the classifier that `graph` computes, or where it differs from one.
 pub(super) fn recognise<'a>(graph: &'a Graph<'a>) -> Found<Parts<'a>> {
@@ -95,7 +95,7 @@ pub(super) fn recognise<'a>(graph: &'a Graph<'a>) -> Found<Parts<'a>> {
     expect(pooler.outputs <= hidden, || "the pooler is wider than the hidden states".into())?;
     let classifier = classifier.sized_inputs(pooler.outputs)?;
     let mut layers = vec![];
-    while layers.len() <= graph.len() / NODES_A_LAYER {
+    while layers.len() <= MOST_LAYERS {
         match graph.embeddings(x, hidden)? {
             Some(embeddings) => {
                 expect(!layers.is_empty(), || "no encoder layer".into())?;
@@ -109,7 +109,7 @@ pub(super) fn recognise<'a>(graph: &'a Graph<'a>) -> Found<Parts<'a>> {
             }
         }
     }
-    Err("the graph runs in a circle".into())
+    Err(format!("more than {MOST_LAYERS} layers, or the graph runs in a circle"))
 }
 
 impl<'a> Graph<'a> {

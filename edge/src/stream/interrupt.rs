@@ -1,32 +1,41 @@
 //! A polite end: what is in hand, a message or a step of training, is finished, and then the program stops.
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::{flag, low_level};
 use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Whether the program was asked to end.
-///
-/// While a stream waits for input nothing is in hand and all records are out, so the signal may end the
-/// process on the spot; what blocks need not be woken. A second signal always ends it.
+/// Whether the program was asked to end. A copy is the same.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt {
     requested: Arc<AtomicBool>,
-    waiting: Arc<AtomicBool>,
+    /// Which signal asked; 0: none.
+    signal: Arc<AtomicUsize>,
+    /// Whether one may end the process on the spot.
+    idle: Arc<AtomicBool>,
+    /// Has something to read once one has come.
+    woken: Option<Arc<UnixStream>>,
 }
 
 impl Interrupt {
-    /// Listens to SIGTERM and SIGINT, but for one that the program was started to ignore, as a shell starts what runs in the
-    /// background. A signal that comes while nothing is in hand ends the process with the exit code `idle`, a second one with
-    /// `again`.
-    pub fn on_signals(idle: i32, again: i32) -> io::Result<Self> {
-        let interrupt = Interrupt::default();
+    /// Listens to SIGTERM, SIGINT and SIGHUP, but for those that the program was started to ignore, as a shell starts what runs in
+    /// the background. A second one ends the process as if nobody listened; so does the first, with the exit code `idle`, while
+    /// [nothing is in hand](Self::nothing_in_hand).
+    pub fn on_signals(idle: i32) -> io::Result<Self> {
+        let (woken, wake) = UnixStream::pair()?;
+        let interrupt = Interrupt { woken: Some(Arc::new(woken)), ..Interrupt::default() };
         // where the system does not say so, none is
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        for signal in [SIGTERM, SIGINT].into_iter().filter(|signal| !is_ignored(&status, *signal)) {
-            flag::register_conditional_shutdown(signal, idle, interrupt.waiting.clone())?;
-            flag::register_conditional_shutdown(signal, again, interrupt.requested.clone())?;
+        for signal in [SIGTERM, SIGINT, SIGHUP].into_iter().filter(|signal| !is_ignored(&status, *signal)) {
+            flag::register_conditional_shutdown(signal, idle, interrupt.idle.clone())?;
+            flag::register_conditional_default(signal, interrupt.requested.clone())?;
+            flag::register_usize(signal, interrupt.signal.clone(), signal as usize)?;
             flag::register(signal, interrupt.requested.clone())?;
+            low_level::pipe::register(signal, wake.try_clone()?)?;
         }
         Ok(interrupt)
     }
@@ -41,18 +50,26 @@ impl Interrupt {
         self.requested.load(Ordering::SeqCst)
     }
 
-    /// Waits for input by `wait`, which must not consume any, unless the end was asked for: then `None`.
-    pub fn wait<T>(&self, wait: impl FnOnce() -> T) -> Option<T> {
-        // a signal before this line is seen by the check, one after it ends the process
-        self.nothing_in_hand(true);
-        let result = (!self.requested()).then(wait);
-        self.nothing_in_hand(false);
-        result
+    /// The signal that asked, if one did.
+    pub fn signal(&self) -> Option<i32> {
+        Some(self.signal.load(Ordering::SeqCst) as i32).filter(|signal| *signal != 0)
     }
 
     /// Says whether a signal may end the process on the spot. At first it may not.
     pub fn nothing_in_hand(&self, so: bool) {
-        self.waiting.store(so, Ordering::SeqCst);
+        self.idle.store(so, Ordering::SeqCst);
+    }
+
+    /// Waits until `source` has something to give, an end or an error included, or until the end is asked for. Whether it has.
+    pub(super) fn wait_for(&self, source: &impl AsFd) -> bool {
+        let mut waits = heapless::Vec::<PollFd<'_>, 2>::new();
+        let _ = waits.push(PollFd::new(source, PollFlags::IN));
+        self.woken.iter().for_each(|woken| drop(waits.push(PollFd::new(woken, PollFlags::IN))));
+        match poll(&mut waits, None) {
+            Ok(_) => !waits[0].revents().is_empty(),
+            // the read tells why
+            Err(error) => error != Errno::INTR,
+        }
     }
 }
 

@@ -31,6 +31,11 @@ pub struct Lines {
 }
 
 impl Lines {
+    /// Messages so far, of all sources.
+    pub fn messages(&self) -> u64 {
+        self.number
+    }
+
     /// Gives all lines of `source` to `sink`. Flushes the sink before it reads, since that may have to wait.
     pub fn run(
         &mut self,
@@ -82,7 +87,6 @@ mod tests {
     use proptest::prelude::*;
     use std::cell::Cell;
     use std::io::{self, Read};
-    use std::time::Duration;
 
     #[derive(Default)]
     struct Collect {
@@ -124,7 +128,7 @@ mod tests {
             true
         }
 
-        fn wait(&self, _: Option<Duration>) -> bool {
+        fn wait(&self, _: &Interrupt) -> bool {
             true
         }
     }
@@ -179,7 +183,7 @@ mod tests {
             true
         }
 
-        fn wait(&self, _: Option<Duration>) -> bool {
+        fn wait(&self, _: &Interrupt) -> bool {
             self.2.set(self.2.get() + 1);
             if self.2.get() == 2 {
                 self.1.request();

@@ -1,7 +1,6 @@
 //! One message, read while it is consumed.
 use super::Interrupt;
 use crate::bundle::OpenError;
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 #[cfg(target_os = "linux")]
 use rustix::io::{ReadWriteFlags, preadv2};
@@ -10,12 +9,9 @@ use std::fs::File;
 use std::io::IoSliceMut;
 use std::io::{self, ErrorKind, Read};
 use std::ops::Range;
-use std::time::Duration;
 
 /// Bytes read at once, and most that a chunk has.
 const BUFFER: usize = 64 << 10;
-/// How long more of a message is awaited before it is looked whether the end was asked for.
-const GLANCE: Duration = Duration::from_millis(100);
 
 /// A part of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +39,7 @@ pub enum Error {
     /// The bundle is not what it was: no message after this one has an answer.
     #[error(transparent)]
     Bundle(OpenError),
-    /// [`Interrupt::requested`] while more of a message was awaited. It is not a message without its end.
+    /// [`Interrupt::requested`] before a message, or while more of one was awaited. It is not a message without its end.
     #[error("interrupted")]
     Interrupted,
 }
@@ -53,8 +49,9 @@ pub trait Source: Read {
     /// Whether a read may have to wait for more.
     fn may_wait(&self) -> bool;
 
-    /// Waits until a read has something to give, an end or an error included, and consumes nothing; not longer than `limit`.
-    fn wait(&self, limit: Option<Duration>) -> bool;
+    /// Waits until a read has something to give, an end or an error included, and consumes nothing. `false`: it may have nothing
+    /// yet, but the end was asked for.
+    fn wait(&self, interrupt: &Interrupt) -> bool;
 
     /// Reads what is there. [`io::ErrorKind::WouldBlock`]: somebody else was faster.
     fn read_ready(&mut self, to: &mut [u8]) -> io::Result<usize> {
@@ -68,7 +65,7 @@ impl Source for &[u8] {
         false
     }
 
-    fn wait(&self, _: Option<Duration>) -> bool {
+    fn wait(&self, _: &Interrupt) -> bool {
         true
     }
 }
@@ -78,10 +75,8 @@ impl Source for File {
         !self.metadata().is_ok_and(|metadata| metadata.is_file())
     }
 
-    fn wait(&self, limit: Option<Duration>) -> bool {
-        let limit = limit.and_then(|limit| limit.try_into().ok());
-        // where that fails the read tells why
-        !matches!(poll(&mut [PollFd::new(self, PollFlags::IN)], limit.as_ref()), Ok(0) | Err(Errno::INTR))
+    fn wait(&self, interrupt: &Interrupt) -> bool {
+        interrupt.wait_for(self)
     }
 
     #[cfg(target_os = "linux")]
@@ -135,18 +130,13 @@ impl Input {
     /// Reads more if all is consumed. `false`: there is no more.
     pub fn fill(&mut self, source: &mut dyn Source, interrupt: &Interrupt) -> Result<bool, Error> {
         while self.unread.is_empty() && !self.exhausted {
-            if interrupt.requested() {
+            let waits = source.may_wait();
+            // of a message that is all there nothing is to be lost
+            if interrupt.requested() && (waits || self.of_message == 0) {
                 return Err(Error::Interrupted);
             }
-            // apart from the read: a signal that ends the process must not find bytes consumed. Nor is it to end it in the midst of
-            // a message, which would stay without a word
-            let waits = source.may_wait();
-            let ready = match waits {
-                false => true,
-                true if self.of_message > 0 => source.wait(Some(GLANCE)),
-                true => interrupt.wait(|| source.wait(None)).unwrap_or(false),
-            };
-            if !ready {
+            // apart from the read: what is read has to be answered
+            if waits && !source.wait(interrupt) {
                 continue;
             }
             let read = match waits {

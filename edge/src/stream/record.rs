@@ -1,4 +1,5 @@
 //! What is written for a message.
+use super::Options;
 use crate::classifier::Outcome;
 use crate::decision::Answer;
 use std::fmt;
@@ -14,22 +15,15 @@ pub enum Format {
     Jsonl,
 }
 
-/// Which parts a record has beside the answer.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Parts {
-    pub top: usize,
-    pub logits: bool,
-}
-
 pub(super) fn write_jsonl(
     out: &mut impl Write,
     number: u64,
     outcome: &Outcome<'_>,
     labels: &[String],
-    parts: Parts,
+    options: &Options,
 ) -> io::Result<()> {
     let decision = &outcome.decision;
-    let mut top = parts.top;
+    let mut top = options.top;
     write!(out, "{{\"n\":{number}")?;
     match decision.answer() {
         Answer::Class { class, score } => {
@@ -53,12 +47,15 @@ pub(super) fn write_jsonl(
         }
     }
     write!(out, ",\"tokens\":{}", outcome.tokens)?;
+    if outcome.truncated {
+        out.write_all(b",\"truncated\":true")?;
+    }
     if top > 0 {
         out.write_all(b",\"top\":")?;
         let ranked = decision.ranked().take(top);
         write_array(out, ranked, |out, (class, score)| write_object(out, &labels[class], score))?;
     }
-    if parts.logits {
+    if options.logits {
         out.write_all(b",\"logits\":")?;
         write_array(out, outcome.logits.iter(), |out, logit| write!(out, "\"{:08x}\"", logit.to_bits()))?;
     }
@@ -69,7 +66,7 @@ pub(super) fn write_text(
     out: &mut impl Write,
     outcome: &Outcome<'_>,
     labels: &[String],
-    parts: Parts,
+    options: &Options,
 ) -> io::Result<()> {
     let decision = &outcome.decision;
     let pair = |out: &mut _, label: &str, score| {
@@ -91,8 +88,8 @@ pub(super) fn write_text(
             }
         }
     }
-    if parts.top > 0 && !matches!(decision.answer(), Answer::Value(_)) {
-        for (class, score) in decision.ranked().take(parts.top) {
+    if options.top > 0 && !matches!(decision.answer(), Answer::Value(_)) {
+        for (class, score) in decision.ranked().take(options.top) {
             write_all(out, "\t")?;
             pair(out, &labels[class], score)?;
         }

@@ -1,9 +1,10 @@
 //! The sinks that classify.
-use super::record::{self, Format, Parts};
+use super::record::{self, Format};
 use super::{Chunk, Error, Message, Sink};
 use crate::classifier::{self, Classifier, Classify, Input, Outcome, ThreadedClassifier};
 use std::fmt;
 use std::io::Write;
+use std::time::{Duration, Instant};
 
 /// How messages are read and records written.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,7 +28,7 @@ pub struct Records<'a, C, W> {
 impl<'a, C: Classify, W: Write> Records<'a, C, W> {
     /// Records of `classifier`'s answers, whose classes are named `labels`, into `out`, which should buffer.
     pub fn new(classifier: C, labels: &'a [String], out: W, options: Options) -> Self {
-        Records { classifier, writer: Writer { labels, out, options, errors: 0 } }
+        Records { classifier, writer: Writer::new(labels, out, options) }
     }
 
     /// Messages so far that could not be classified.
@@ -44,7 +45,7 @@ impl<C: Classify, W: Write> Sink for Records<'_, C, W> {
     }
 
     fn flush(&mut self) -> Result<(), Error> {
-        self.writer.out.flush().map_err(Error::Write)
+        self.writer.flush()
     }
 }
 
@@ -66,7 +67,7 @@ impl<'a, W: Write> Backlog<'a, W> {
         options: Options,
     ) -> Result<Self, classifier::Error> {
         let threaded = classifier.into_threaded(threads)?;
-        Ok(Backlog { threaded, writer: Writer { labels, out, options, errors: 0 } })
+        Ok(Backlog { threaded, writer: Writer::new(labels, out, options) })
     }
 
     /// Messages so far that could not be classified.
@@ -104,7 +105,7 @@ impl<W: Write> Sink for Backlog<'_, W> {
 
     fn flush(&mut self) -> Result<(), Error> {
         self.write(true)?;
-        self.writer.out.flush().map_err(Error::Write)
+        self.writer.flush()
     }
 }
 
@@ -131,15 +132,29 @@ struct Writer<'a, W> {
     out: W,
     options: Options,
     errors: u64,
+    /// When all was seen that was written.
+    flushed: Instant,
 }
 
-impl<W: Write> Writer<'_, W> {
+/// How long a record is kept back for others at most, while the next messages are there already: on a slow board they take long.
+const SEEN_WITHIN: Duration = Duration::from_millis(100);
+
+impl<'a, W: Write> Writer<'a, W> {
+    fn new(labels: &'a [String], out: W, options: Options) -> Self {
+        Writer { labels, out, options, errors: 0, flushed: Instant::now() }
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        self.flushed = Instant::now();
+        self.out.flush().map_err(Error::Write)
+    }
+
     fn answer(
         &mut self,
         number: u64,
         answer: Result<Result<Outcome<'_>, classifier::Error>, Failure>,
     ) -> Result<(), Error> {
-        let Options { format, top, logits, .. } = self.options;
+        let (options, format) = (&self.options, self.options.format);
         let out = &mut self.out;
         let mut error = |reason: &dyn fmt::Display| {
             self.errors += 1;
@@ -150,15 +165,13 @@ impl<W: Write> Writer<'_, W> {
             Ok(Err(classifier::Error::Open(error))) => return Err(Error::Bundle(error)),
             Err(reason) => error(&reason),
             Ok(Err(reason)) => error(&reason),
-            Ok(Ok(outcome)) => {
-                let parts = Parts { top, logits };
-                match format {
-                    Format::Jsonl => record::write_jsonl(out, number, &outcome, self.labels, parts),
-                    Format::Text => record::write_text(out, &outcome, self.labels, parts),
-                }
-            }
+            Ok(Ok(outcome)) => match format {
+                Format::Jsonl => record::write_jsonl(out, number, &outcome, self.labels, options),
+                Format::Text => record::write_text(out, &outcome, self.labels, options),
+            },
         };
-        written.map_err(Error::Write)
+        written.map_err(Error::Write)?;
+        if self.flushed.elapsed() < SEEN_WITHIN { Ok(()) } else { self.flush() }
     }
 }
 
@@ -220,7 +233,12 @@ mod tests {
             feed(&mut Count(&mut self.logits, 0))?;
             let decision = self.decider.decide(&self.logits);
             Ok(decision
-                .map(|decision| Outcome { logits: &self.logits, decision, tokens: 2 })
+                .map(|decision| Outcome {
+                    logits: &self.logits,
+                    decision,
+                    tokens: 2,
+                    truncated: self.logits[0] > 4.0,
+                })
                 .map_err(Into::into))
         }
     }
@@ -277,6 +295,10 @@ mod tests {
             records(Task::Regression, &Settings::default(), jsonl(), "abc"),
             "{\"n\":1,\"score\":3,\"tokens\":2}\n"
         );
+        assert_eq!(
+            records(Task::Regression, &Settings::default(), jsonl(), "abcde"),
+            "{\"n\":1,\"score\":5,\"tokens\":2,\"truncated\":true}\n"
+        );
     }
 
     #[test]
@@ -288,6 +310,30 @@ mod tests {
         assert_eq!(text(Task::SingleLabel, &abstain), "a \"b\"\t0.731059\n-\t0.5\n");
         assert_eq!(text(Task::MultiLabel, &half), "a \"b\"\t0.731059\n-\n");
         assert_eq!(text(Task::Regression, &Settings::default()), "1\n0\n");
+    }
+
+    /// A record that waits for others is seen all the same.
+    #[test]
+    fn no_record_is_kept_back_for_long() {
+        struct Slow<'a>(Records<'a, Lengths, std::io::BufWriter<&'a mut Vec<u8>>>);
+        impl Sink for Slow<'_> {
+            fn message(&mut self, number: u64, message: &mut Message<'_>) -> Result<(), Error> {
+                std::thread::sleep(SEEN_WITHIN);
+                self.0.message(number, message)
+            }
+            // never asked to
+            fn flush(&mut self) -> Result<(), Error> {
+                assert!(self.0.writer.out.buffer().is_empty());
+                Ok(())
+            }
+        }
+        let labels = ["a".into(), "b".into()];
+        let decider = Decider::new(Task::SingleLabel, 2, &Settings::default()).unwrap();
+        let mut out = vec![];
+        let buffer = std::io::BufWriter::new(&mut out);
+        let classifier = Lengths { decider, logits: vec![0.0; 2] };
+        let mut slow = Slow(Records::new(classifier, &labels, buffer, Options::default()));
+        Lines::default().run(&mut &b"a\nb\n"[..], &mut slow, &Interrupt::default()).unwrap();
     }
 
     #[test]

@@ -18,5 +18,8 @@ pub const MAX_PIECE_BYTES: usize = MAX_WORD_BYTES;
 /// Bytes of the largest vocabulary text.
 pub const MAX_VOCAB_BYTES: usize = 1 << 24;
 
+/// Entries that are looked at before one has its place in the index. Vocabularies that nobody made for it stay below 200.
+pub(super) const MAX_LOOKS: usize = 1000;
+
 /// Bytes of the longest special token, `[MASK]`.
 pub(super) const MAX_SPECIAL_BYTES: usize = 6;

@@ -38,6 +38,12 @@ pub enum Error {
         /// The first of the two lines.
         first: usize,
     },
+    /// More pieces of one hash than any language has: made to make every look long.
+    #[error("vocabulary line {line}: too many pieces are found at one place")]
+    Crowded {
+        /// The line.
+        line: usize,
+    },
     /// A special token that every encoding needs is absent.
     #[error("the vocabulary has no {0}: is it a BERT vocab.txt?")]
     MissingSpecial(&'static str),

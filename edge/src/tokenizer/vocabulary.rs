@@ -3,7 +3,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::Error;
-use super::capacity::{MAX_PIECE_BYTES, MAX_PIECES, MAX_VOCAB_BYTES};
+use super::capacity::{MAX_LOOKS, MAX_PIECE_BYTES, MAX_PIECES, MAX_VOCAB_BYTES};
 
 /// Ids of the special tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +123,7 @@ impl Index {
         Ok(index)
     }
 
+    /// Adds a piece, with at most [`MAX_LOOKS`] looks for its place.
     fn insert(&mut self, text: &[u8], offset: usize, piece: &str, id: usize) -> Result<(), Error> {
         let (place, piece_bytes) = split(piece);
         let (offset, len) = (offset + piece.len() - piece_bytes.len(), piece_bytes.len());
@@ -136,7 +137,12 @@ impl Index {
         let hash = hash(place, piece, len);
         let key = Slot::key(place, hash, len);
         let mut at = self.home(hash);
+        let mut looked = 0;
         while self.slots[at] != 0 {
+            looked += 1;
+            if looked > MAX_LOOKS {
+                return Err(Error::Crowded { line: id + 1 });
+            }
             let slot = Slot(self.slots[at]);
             if slot.has(key) && same(&text[slot.offset()..], piece, len) {
                 return Err(Error::Duplicate { line: id + 1, first: slot.id() as usize + 1 });

@@ -18,10 +18,8 @@ pub struct Shape {
 pub const MINILM_L6: Shape = Shape { layers: 6, hidden: 384, heads: 12, head_size: 32, ffn: 1536 };
 
 struct Layer {
-    qkv: Linear,
-    /// The same weights apart, for the last layer, whose queries are \[CLS\] alone.
-    q: Linear,
-    kv: Linear,
+    query: Linear,
+    key_value: Linear,
     attention_out: Linear,
     attention_norm: Affine,
     up: Linear,
@@ -73,7 +71,7 @@ impl Encoder {
         let mut random = Random(1);
         let Shape { hidden, heads, head_size, ffn, .. } = shape;
         let width = heads * head_size;
-        let mut dense = |inputs: usize, outputs: usize| {
+        let mut parts = |inputs: usize, outputs: usize| {
             let w: Vec<i8> = random.weights(inputs * outputs).into_iter().map(|w| w.max(-127)).collect();
             let scales: Vec<f32> = random
                 .floats(outputs)
@@ -83,27 +81,19 @@ impl Encoder {
             let bias: Vec<f32> = random.floats(outputs).iter().map(|b| 0.1 * b).collect();
             (w, scales, bias)
         };
-        let pack = |(w, scales, bias): &(Vec<i8>, Vec<f32>, Vec<f32>), outputs: std::ops::Range<usize>| {
-            let inputs = w.len() / bias.len();
-            let w = Weights::output_major(
-                &w[outputs.start * inputs..outputs.end * inputs],
-                inputs,
-                outputs.len(),
-            );
-            Linear::pack(kernels, w.unwrap(), &scales[outputs.clone()], &bias[outputs]).unwrap()
+        let mut dense = |inputs, outputs| {
+            let (w, scales, bias) = parts(inputs, outputs);
+            Linear::pack(kernels, Weights::new(&w, inputs, outputs).unwrap(), &scales, &bias).unwrap()
         };
         let mut layers = Vec::new();
         for _ in 0..shape.layers {
-            let qkv = dense(hidden, 3 * width);
-            let (attention_out, up, down) = (dense(width, hidden), dense(hidden, ffn), dense(ffn, hidden));
             layers.push(Layer {
-                q: pack(&qkv, 0..width),
-                kv: pack(&qkv, width..3 * width),
-                qkv: pack(&qkv, 0..3 * width),
-                attention_out: pack(&attention_out, 0..hidden),
+                query: dense(hidden, width),
+                key_value: dense(hidden, 2 * width),
+                attention_out: dense(width, hidden),
                 attention_norm: Affine::random(&mut Random(2), hidden),
-                up: pack(&up, 0..ffn),
-                down: pack(&down, 0..hidden),
+                up: dense(hidden, ffn),
+                down: dense(ffn, hidden),
                 norm: Affine::random(&mut Random(3), hidden),
             });
         }
@@ -112,8 +102,8 @@ impl Encoder {
             kernels,
             shape,
             layers,
-            pooler: pack(&pooler, 0..hidden),
-            head: pack(&head, 0..2),
+            pooler,
+            head,
             words: random.weights(WORDS * hidden),
             positions: random.floats(max_tokens * hidden),
             embedding_norm: Affine::random(&mut random, hidden),
@@ -148,22 +138,14 @@ impl Encoder {
         for (i, layer) in self.layers.iter().enumerate() {
             let last = i + 1 == self.layers.len();
             let rows = if last { 1 } else { tokens };
-            let (queries, keys, values) = if last {
-                let (query, kv) = qkv[..(2 * tokens + 1) * width].split_at_mut(width);
-                kernels.linear(&layer.q, q, Epilogue::None, query);
-                kernels.linear(&layer.kv, q, Epilogue::None, kv);
-                let kv = |at| Rows { data: &kv[at..], stride: 2 * width };
-                (Rows { data: query, stride: width }, kv(0), kv(width))
-            } else {
-                let qkv = &mut qkv[..tokens * 3 * width];
-                kernels.linear(&layer.qkv, q, Epilogue::None, qkv);
-                let part = |at| Rows { data: &qkv[at..], stride: 3 * width };
-                (part(0), part(width), part(2 * width))
-            };
+            let (query, key_value) = qkv[..(2 * tokens + rows) * width].split_at_mut(rows * width);
+            kernels.linear(&layer.query, q, Epilogue::None, query);
+            kernels.linear(&layer.key_value, q, Epilogue::None, key_value);
+            let part = |at| Rows { data: &key_value[at..], stride: 2 * width };
             let input = AttentionInput {
-                queries,
-                keys,
-                values,
+                queries: Rows { data: query, stride: width },
+                keys: part(0),
+                values: part(width),
                 query_count: rows,
                 key_count: tokens,
                 heads,

@@ -148,9 +148,16 @@ impl Checkpoint {
         out
     }
 
-    /// Reads a folder. Tensors of a head or pooler that is absent (a pretrained encoder) are simply not there;
-    /// a missing encoder tensor is an error.
+    /// Reads a folder. Tensors of a head or pooler that is absent (a pretrained encoder) are simply not there; a missing encoder
+    /// tensor is an error, and so is a classifier without its pooler.
+    ///
+    /// # Errors
+    /// [`Error`], which names the folder or the file.
     pub fn load(dir: &Path) -> Result<Self, Error> {
+        Self::read(dir).map_err(|error| error.of(dir))
+    }
+
+    fn read(dir: &Path) -> Result<Self, Error> {
         let mut config: Config = read_json(&dir.join("config.json"))?;
         config.check()?;
         let tokenizer = TokenizerFiles::load(dir)?;
@@ -175,14 +182,24 @@ impl Checkpoint {
                 return Err(Error::Missing { name, hint: "is this folder a BERT checkpoint?" });
             };
             let plain = plain_shape(&config, &name, &shape);
-            // a base checkpoint's head may have another number of labels: it is not loaded, `Classifier::new` makes another
-            if array.shape != plain && !name.starts_with("classifier") {
+            if array.shape != plain {
                 return Err(Error::Shape { name, found: array.shape, wanted: plain });
             }
-            if array.shape == plain {
-                let native = if plain == shape { array } else { array.resized(&shape) };
-                tensors.insert(name, native);
+            let native = if plain == shape { array } else { array.resized(&shape) };
+            tensors.insert(name, native);
+        }
+        if tensors.contains_key(CLASSIFIER) {
+            let others = ["classifier.bias", "bert.pooler.dense.weight", "bert.pooler.dense.bias"];
+            if let Some(name) = others.into_iter().find(|name| !tensors.contains_key(*name)) {
+                let hint = "it has a classifier, which reads what the pooler makes";
+                return Err(Error::Missing { name: name.into(), hint });
             }
+        }
+        let layer = format!("bert.encoder.layer.{}.", config.num_hidden_layers);
+        if found.keys().any(|name| name.starts_with(&layer)) {
+            let layers = config.num_hidden_layers;
+            let problem = format!("num_hidden_layers is {layers}, and model.safetensors has more layers");
+            return Err(Error::Config(problem));
         }
         Ok(Self { config, tensors, tokenizer })
     }
@@ -324,6 +341,11 @@ fn product(table: &Array, projection: &Array) -> Array {
     out
 }
 
+/// Whether the folder's weights are all there.
+pub(crate) fn is_whole(dir: &Path) -> bool {
+    std::fs::read(dir.join("model.safetensors")).is_ok_and(|bytes| SafeTensors::deserialize(&bytes).is_ok())
+}
+
 fn read_safetensors(path: &Path) -> Result<BTreeMap<String, Array>, Error> {
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
     let file = SafeTensors::deserialize(&bytes)
@@ -341,6 +363,10 @@ fn read_safetensors(path: &Path) -> Result<BTreeMap<String, Array>, Error> {
             Dtype::I64 => continue, // position_ids of old checkpoints
             other => return Err(Error::Dtype { name: name.into(), dtype: format!("{other:?}") }),
         };
+        let data: Vec<f32> = data;
+        if let Some(value) = data.iter().find(|x| !x.is_finite()) {
+            return Err(Error::NotFinite { name: name.into(), value: *value });
+        }
         out.insert(canonical(name), Array { shape: view.shape().to_vec(), data });
     }
     Ok(out)

@@ -11,6 +11,14 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// The weights are not there, or in another format.
+    #[error(
+        "{path} is missing: weights are read from this one file; save those of other files (pytorch_model.bin, several parts) with Transformers: save_pretrained(FOLDER, max_shard_size=\"100GB\")"
+    )]
+    NoWeights {
+        /// The file.
+        path: PathBuf,
+    },
     /// A JSON file does not say what it must.
     #[error("{path}: {source}")]
     Json {
@@ -64,6 +72,22 @@ pub enum Error {
         /// Its type.
         dtype: String,
     },
+    /// A weight that is no number.
+    #[error("tensor {name} holds {value}: the training that made it diverged, or the file is damaged")]
+    NotFinite {
+        /// Name in the file.
+        name: String,
+        /// NaN or an infinity.
+        value: f32,
+    },
+    /// What is wrong with the files of a folder.
+    #[error("{path}: {source}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: Box<Error>,
+    },
     /// A text that the model has no embeddings for.
     #[error("a text has the {what} {id}, but the model has only {rows}: was it encoded for another model?")]
     Id {
@@ -80,6 +104,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// The same, naming the folder where it names no file.
+    pub(super) fn of(self, path: &std::path::Path) -> Self {
+        match self {
+            Error::Io { source, path }
+                if source.kind() == std::io::ErrorKind::NotFound && path.ends_with("model.safetensors") =>
+            {
+                Error::NoWeights { path }
+            }
+            Error::Io { .. } | Error::Json { .. } | Error::Safetensors { .. } => self,
+            source => Error::Folder { path: path.into(), source: Box::new(source) },
+        }
+    }
+
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Error::Io { path, source }

@@ -15,6 +15,7 @@ mod tape;
 mod tokenizer_files;
 
 pub use batch::{Batch, Tokens};
+pub(crate) use checkpoint::is_whole;
 pub use checkpoint::{Array, CLASSIFIER, Checkpoint, POSITION_EMBEDDINGS, PROJECTION, WORD_EMBEDDINGS};
 pub use config::{Config, LayerShape, Reads, StudentShape, TextWindows};
 pub use error::Error;

@@ -34,6 +34,16 @@ impl TokenizerFiles {
             if path.exists() { read_json(&path) } else { Ok(json!({})) }
         };
         let (config, fast): (Value, Value) = (object("tokenizer_config.json")?, object("tokenizer.json")?);
+        if let Some(fast) = fast["model"]["vocab"].as_object()
+            && let Some((id, piece)) = (0..).zip(vocab.lines()).find(|&(id, piece): &(u64, &str)| {
+                fast.get(piece).and_then(Value::as_u64).is_some_and(|other| other != id)
+            })
+        {
+            let problem = format!(
+                "`{piece}` has the id {id} there and another in tokenizer.json: remove the one that is not the model's"
+            );
+            return Err(Error::Vocabulary(problem));
+        }
         let normalizer = bert_normalizer(&fast["normalizer"]);
         let setting = |name: &str, in_normalizer: &str| {
             config[name]

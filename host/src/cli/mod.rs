@@ -8,6 +8,13 @@ macro_rules! say {
     };
 }
 
+/// A line on stderr. That nobody can read it, on a full disk say, ends nothing.
+macro_rules! tell {
+    ($($text:tt)*) => {
+        drop(std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{}\n", format_args!($($text)*))))
+    };
+}
+
 mod bench_train;
 mod compare;
 mod data_args;
@@ -107,7 +114,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("goldcrest: {}", told_once(error.as_ref()));
+            tell!("goldcrest: {}", told_once(error.as_ref()));
             ExitCode::from(match () {
                 () if error.is::<Usage>() => 2,
                 () if error.downcast_ref().is_some_and(is_interrupted) => INTERRUPTED,
@@ -209,6 +216,6 @@ fn points(text: &str) -> Result<f64, String> {
 /// How files were read, on stderr.
 fn say_reading(data: &Dataset) {
     for file in &data.files {
-        eprintln!("{}: {}", file.path.display(), file.reading);
+        tell!("{}: {}", file.path.display(), file.reading);
     }
 }

@@ -56,7 +56,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             }
             _ => (line, None),
         };
-        let (inputs, _) = reader.read(text, pair)?;
+        let (inputs, truncated) = reader.read(text, pair)?;
         let mut said = Vec::with_capacity(inputs.len());
         for input in &inputs {
             let batch = Batch::new([input].into_iter(), model.config().pad_token_id as u32);
@@ -69,6 +69,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let shared = 2 + reads.windows.map_or(0, |windows| windows.overlap as usize);
         let all: usize = inputs.iter().map(|input| input.ids.len()).sum();
         record["tokens"] = (all - shared * (inputs.len() - 1)).into();
+        if truncated {
+            record["truncated"] = true.into();
+        }
         if args.logits {
             record["logits"] = logits.iter().map(|x| format!("{:08x}", x.to_bits())).collect();
         }

@@ -19,8 +19,7 @@ pub struct Display {
 impl Display {
     pub fn new(quiet: bool) -> std::io::Result<Self> {
         let terminal = std::io::stderr().is_terminal() && !quiet;
-        let (bar, interrupt) =
-            (ProgressBar::hidden(), Interrupt::on_signals(INTERRUPTED.into(), INTERRUPTED.into())?);
+        let (bar, interrupt) = (ProgressBar::hidden(), Interrupt::on_signals(INTERRUPTED.into())?);
         interrupt.nothing_in_hand(true);
         Ok(Self { quiet, terminal, bar, loss: f32::NAN, steps: 0, interrupt })
     }
@@ -31,7 +30,7 @@ impl Display {
         if matches!(progress, Progress::Step { .. }) && self.interrupt.requested() {
             // it came when the last step of a training was over, and what that came to is saved
             self.finish();
-            eprintln!("goldcrest: interrupted; the same command continues");
+            tell!("goldcrest: interrupted; the same command continues");
             std::process::exit(INTERRUPTED.into());
         }
         match progress {
@@ -88,9 +87,9 @@ impl Display {
 
     fn line(&self, text: &str) {
         if self.terminal {
-            self.bar.suspend(|| eprintln!("{text}"));
+            self.bar.suspend(|| tell!("{text}"));
         } else if !self.quiet {
-            eprintln!("{text}");
+            tell!("{text}");
         }
     }
 }

@@ -115,7 +115,7 @@ fn recipe(args: &Args, until: Until) -> anyhow::Result<Recipe> {
         output: &output,
     })?;
     if !args.quiet {
-        eprintln!("{}", path.display());
+        tell!("{}", path.display());
     }
     Ok(recipe)
 }

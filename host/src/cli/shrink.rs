@@ -32,10 +32,10 @@ pub struct Args {
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(3..=512))]
     max_tokens: u32,
     /// Passes over the texts
-    #[arg(long, default_value_t = 1.0, value_parser = positive)]
+    #[arg(long, default_value_t = 1.0, value_parser = not_negative)]
     epochs: f64,
     /// Highest learning rate
-    #[arg(long, default_value_t = 3e-4, value_parser = positive)]
+    #[arg(long, default_value_t = 3e-4, value_parser = not_negative)]
     learning_rate: f64,
     /// Threads; all cores when not given
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
@@ -70,9 +70,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn positive(text: &str) -> Result<f64, String> {
+fn not_negative(text: &str) -> Result<f64, String> {
     match text.parse() {
-        Ok(value) if f64::is_finite(value) && value > 0.0 => Ok(value),
-        _ => Err("it must be a number above 0".into()),
+        Ok(value) if f64::is_finite(value) && value >= 0.0 => Ok(value),
+        _ => Err("it must be a number from 0".into()),
     }
 }

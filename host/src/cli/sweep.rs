@@ -114,7 +114,10 @@ impl Row {
     }
 
     fn line(&self) -> String {
-        let reason = self.errors.first().map(|error| format!(" ({error})")).unwrap_or_default();
+        // a cell has one line
+        let reason =
+            self.errors.first().map(|error| format!(" ({})", error.replace('\n', "; ").replace('|', "/")));
+        let reason = reason.unwrap_or_default();
         let Some((c, int8)) = self.best() else { return format!("| {}{reason} | | | | | |", self.name) };
         let fp32 = c.fp32.metrics.get(c.metric).unwrap_or(f64::NAN) * 100.0;
         let mean = self.int8().iter().sum::<f64>() / self.runs.len() as f64;

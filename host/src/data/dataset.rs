@@ -190,6 +190,14 @@ impl Dataset {
                 left_out: 0,
             });
             data.examples.reserve(file.rows.len());
+            // of a label without a column nobody knows where it holds
+            if let LabelColumns::Each(columns) = &file.label
+                && !columns.is_empty()
+                && let Some(label) = data.labels.names().iter().find(|label| !columns.contains(label))
+            {
+                let (column, columns) = (format!("`{label}`, one of the labels"), columns.clone());
+                return Err(DataError::MissingColumn { at: rows::at(source, 1), column, columns });
+            }
             let joined = joined && matches!(file.label, LabelColumns::One(_));
             let (rows, mut left_out) = (file.rows.len(), LeftOut::default());
             for row in file.rows {

@@ -20,19 +20,16 @@ pub fn unlabelled(
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
     let table = ["csv", "tsv", "tab", "jsonl", "ndjson", "json"].contains(&extension.as_str());
     let found: Vec<(u32, String, Option<String>)> = if table {
-        let source = Source { unlabelled: true, ..Source::new(path) };
-        let told = Source { path: path.to_owned(), ..like.clone() };
+        let told = Source { unlabelled: true, path: path.to_owned(), ..like.clone() };
         let named = |column: &Option<Column>| column.clone().filter(|c| matches!(c, Column::Name(_)));
-        let named = Source { text: named(&like.text), pair: named(&like.pair), ..source.clone() };
-        let read = match rows::read(if like.unlabelled { &told } else { &named }) {
-            Err(DataError::MissingColumn { .. }) if !like.unlabelled => rows::read(&source),
-            Err(DataError::Ambiguous { .. } | DataError::Quote { .. } | DataError::FieldCount { .. })
-                if !like.unlabelled =>
-            {
-                rows::read(&Source { unlabelled: true, label: None, ..told })
-            }
-            read => read,
-        }?;
+        let plain = Source { unlabelled: true, ..Source::new(path) };
+        let named = Source { text: named(&like.text), pair: named(&like.pair), ..plain.clone() };
+        let without_columns = Source { text: None, pair: None, label: None, ..told.clone() };
+        let ways = match like.unlabelled {
+            true => vec![told],
+            false => vec![named, plain, without_columns, Source { label: None, ..told }],
+        };
+        let read = first_that_reads(&ways)?;
         read.rows.into_iter().map(|row| (row.line, row.text, row.pair)).collect()
     } else {
         let content = encoding::read(path)?;
@@ -56,4 +53,19 @@ pub fn unlabelled(
         }
     }
     Ok(texts)
+}
+
+fn first_that_reads(ways: &[Source]) -> Result<rows::Rows, DataError> {
+    let mut failed = None;
+    for way in ways {
+        match rows::read(way) {
+            Ok(read) => return Ok(read),
+            // that a column is not there says nothing of a file that need not have it
+            Err(error) if matches!(failed, None | Some(DataError::MissingColumn { .. })) => {
+                failed = Some(error)
+            }
+            Err(_) => {}
+        }
+    }
+    Err(failed.expect("there is a way"))
 }

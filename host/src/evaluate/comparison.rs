@@ -85,6 +85,12 @@ pub struct ClassComparison {
 pub struct Comparison {
     /// What is predicted.
     pub task: Task,
+    /// Which rows of a run they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<Rows>,
+    /// Why a run packed no bundle of the int8 model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// SHA-256 of the examples, hexadecimal.
     pub data_digest: String,
     /// Examples.
@@ -124,6 +130,16 @@ pub struct Comparison {
     pub wide: Vec<String>,
     /// The decision of the bundle, where it was fitted.
     pub fitted: Option<super::Fitted>,
+}
+
+/// Rows of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rows {
+    /// Held out from training; they chose the checkpoint and fitted the decision.
+    Dev,
+    /// They decided nothing.
+    Test,
 }
 
 fn is_none(count: &usize) -> bool {
@@ -166,6 +182,8 @@ impl Comparison {
         let classes = data.task != Task::Regression;
         Ok(Comparison {
             task: data.task,
+            of: None,
+            refused: None,
             data_digest: data.digest().iter().map(|byte| format!("{byte:02x}")).collect(),
             rows: data.len(),
             left_out: data.left_out(),

@@ -147,18 +147,18 @@ impl Fitted {
             (abstention, self.coverage, self.error)
         {
             let (coverage, error) = (points(coverage), points(error));
-            if self.coverage == Some(0.0) {
-                notes.push("no text was sure enough for an answer".into());
-            }
             let what = match certainty {
                 Certainty::Probability => "a probability",
                 Certainty::Energy => "an energy",
             };
-            notes.push(format!(
-                "no answer below {what} of {least:.3}: {coverage} % are answered, {error} % of those wrongly"
-            ));
+            notes.push(match self.abstention {
+                NEVER_SURE => "**no text ever gets an answer**: on the held-out texts no score leaves so few answers wrong (decision.max_error); allow more, or leave it out".into(),
+                _ => format!(
+                    "no answer below {what} of {least:.3}: {coverage} % are answered, {error} % of those wrongly"
+                ),
+            });
         }
-        if let Some(recall) = self.out_of_scope_recall {
+        if let Some(recall) = self.out_of_scope_recall.filter(|_| self.abstention != NEVER_SURE) {
             notes.push(format!("out of scope: {} % get no answer", points(recall)));
         }
         notes
@@ -177,6 +177,8 @@ fn classes(data: &Dataset) -> Vec<u32> {
 
 /// The highest energy that settings take.
 const HIGHEST: f32 = 1e4;
+/// No score is sure enough: a probability may be 1 all the same, an energy is never so high.
+const NEVER_SURE: Abstention = Abstention::Energy(HIGHEST);
 
 /// How sure an answer is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -200,8 +202,7 @@ impl Certainty {
     fn rule(self, least: Option<f32>) -> Abstention {
         match (self, least) {
             (_, None) => Abstention::Never,
-            // no score is sure enough: a probability may be 1 all the same, an energy is never so high
-            (_, Some(f32::INFINITY)) => Abstention::Energy(HIGHEST),
+            (_, Some(f32::INFINITY)) => NEVER_SURE,
             (Certainty::Probability, Some(least)) => Abstention::Probability(least),
             (Certainty::Energy, Some(least)) => Abstention::Energy(least.clamp(-HIGHEST, HIGHEST)),
         }

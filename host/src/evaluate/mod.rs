@@ -12,7 +12,7 @@ mod size_plot;
 mod table;
 
 pub use comparison::{
-    ClassComparison, CompareError, Comparison, Inputs, Latency, McNemar, Measured, Outputs,
+    ClassComparison, CompareError, Comparison, Inputs, Latency, McNemar, Measured, Outputs, Rows,
 };
 pub use fit::{DecisionOptions, Fitted, describe_decision, fit_decision};
 pub use gate::{Gate, Refusal, Suffered};

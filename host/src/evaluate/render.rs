@@ -1,5 +1,5 @@
 use super::table::Table;
-use super::{Comparison, Measured};
+use super::{Comparison, Measured, Rows};
 use crate::metrics::{Metric, Metrics};
 
 impl Comparison {
@@ -59,10 +59,18 @@ impl Comparison {
     }
 
     fn notes(&self) -> Vec<String> {
-        let mut notes = vec![format!(
+        let mut notes = Vec::new();
+        notes.extend(self.refused.iter().map(|why| format!("**refused, no bundle is packed**: {why}")));
+        notes.extend(self.of.map(|rows| match rows {
+            Rows::Dev => {
+                "of held-out rows, which also chose the checkpoint and fitted the decision".to_owned()
+            }
+            Rows::Test => "of the test rows, which decided nothing".to_owned(),
+        }));
+        notes.push(format!(
             "{}: int8 - fp32 is {:+.2} points, 95 % interval {:+.2} to {:+.2} (paired bootstrap)",
             self.metric, self.delta, self.interval.low, self.interval.high
-        )];
+        ));
         notes.extend(self.accuracy_by_chance());
         if self.left_out > 0 {
             notes.push(format!(

@@ -48,8 +48,7 @@ pub fn bootstrap(
         draw.fill_with(|| random.below(rows));
         statistic(draw)
     };
-    let mut values: Vec<f64> =
-        (0..rounds as u64).into_par_iter().map_init(|| vec![0; rows], drawn).collect();
+    let mut values: Vec<f64> = (0..rounds as u64).into_par_iter().map_init(|| vec![0; rows], drawn).collect();
     values.sort_by(f64::total_cmp);
     let percentile = |share: f64| values[(share * (rounds - 1) as f64).round() as usize];
     Some(Interval { low: percentile(0.025), high: percentile(0.975) })

@@ -62,11 +62,7 @@ mod tests {
             for other in texts {
                 for _ in 0..100 {
                     let edited = edited(text, other, &mut random);
-                    assert_eq!(
-                        says_nothing(&edited),
-                        says_nothing(text),
-                        "{text:?} became {edited:?}"
-                    );
+                    assert_eq!(says_nothing(&edited), says_nothing(text), "{text:?} became {edited:?}");
                 }
             }
         }

@@ -3,19 +3,38 @@
 use super::contents::manifest;
 use super::error::RunError;
 use super::{Recipe, base, prepare::Prepared};
-use crate::bert::Checkpoint;
-use crate::data::Task;
-use crate::distill::chosen_layers;
-use crate::train::Supervised;
+use crate::bert::{Checkpoint, Config, LayerShape};
+use crate::data::{Dataset, Task};
+use crate::distill::{Stage, chosen_layers};
+use crate::train::{Supervised, TargetScale};
 use std::path::Path;
 
 /// The base with the head's labels, after all that can be checked before hours of training.
 pub(super) fn load_base(recipe: &Recipe, prepared: &Prepared) -> Result<Checkpoint, RunError> {
     let mut base = base::load(&recipe.base.checkpoint)?;
     prepared.set_head(&mut base);
+    check_inputs_stay(recipe)?;
     check_other_teachers(recipe, prepared, &base)?;
     check_what_follows(recipe, prepared, &base)?;
     Ok(base)
+}
+
+/// Errors where a model that the run starts from or asks lies where the run writes its own.
+fn check_inputs_stay(recipe: &Recipe) -> Result<(), RunError> {
+    let Ok(output) = recipe.output.canonicalize() else { return Ok(()) };
+    let distill = recipe.distill.iter();
+    let others = distill.flat_map(|distill| distill.start.iter().chain(&distill.other_teachers));
+    for path in std::iter::once(&recipe.base.checkpoint).chain(others) {
+        let real = path.canonicalize().unwrap_or_else(|_| path.clone());
+        let within = real.strip_prefix(&output).ok().and_then(|within| within.iter().next());
+        let Some(first) = within.map(|first| first.to_string_lossy()) else { continue };
+        let folders = ["teacher", "student", "aware", "compares", "packed"];
+        let bundle = first.starts_with(&recipe.pack.name) && first.ends_with(".bundle");
+        if bundle || folders.iter().any(|folder| first.starts_with(folder)) {
+            return Err(RunError::Overwritten { path: path.clone(), output: recipe.output.clone() });
+        }
+    }
+    Ok(())
 }
 
 /// Errors unless the other teachers answer the same question, and of texts as long.
@@ -24,6 +43,9 @@ fn check_other_teachers(recipe: &Recipe, prepared: &Prepared, own: &Checkpoint) 
     for path in others {
         let other = base::load(path)?;
         check_positions(prepared, path, &other)?;
+        if !other.has_head() {
+            return Err(RunError::Headless { path: path.clone() });
+        }
         let (own, other) = (&own.config, other.config);
         let same_labels = match prepared.train.task {
             Task::Regression => other.num_labels() == 1,
@@ -61,13 +83,49 @@ fn check_what_follows(recipe: &Recipe, prepared: &Prepared, base: &Checkpoint) -
                 .map_err(RunError::Size)?;
         } else {
             let mut left = first.num_hidden_layers;
-            for layers in distill.stages().iter().filter_map(|stage| stage.layers.as_ref()) {
-                left = chosen_layers(layers, left)?.len();
+            for stage in distill.stages() {
+                if let Some(layers) = &stage.layers {
+                    left = chosen_layers(layers, left)?.len();
+                }
+                check_smaller(&stage, first)?;
             }
         }
     }
+    check_spread(&prepared.train)?;
     Supervised::new(&prepared.train, &recipe.train)?;
     Ok(())
+}
+
+/// Errors where a student would be larger than what it is cut from.
+fn check_smaller(stage: &Stage, from: &Config) -> Result<(), RunError> {
+    let layers = from.layers();
+    let most = |size: fn(&LayerShape) -> usize| layers.iter().map(size).max().unwrap_or_default();
+    for (key, asked, all) in [
+        ("distill.heads", stage.heads, most(|layer| layer.heads)),
+        ("distill.intermediate", stage.intermediate, most(|layer| layer.intermediate)),
+        ("distill.pooler", stage.pooler, from.pooler_size()),
+        ("distill.embedding_rank", stage.embedding_rank, from.hidden_size),
+    ] {
+        if let Some(asked) = asked.filter(|asked| *asked > all) {
+            let problem = format!("is {asked}, and the model that is cut has {all}: ask for no more");
+            return Err(RunError::Unsuitable { key, problem });
+        }
+    }
+    Ok(())
+}
+
+/// Errors where the numbers of a regression are so large that the device's int8 head could not say them.
+fn check_spread(data: &Dataset) -> Result<(), RunError> {
+    const MOST: f32 = 1e6;
+    let spread = TargetScale::of(data).difference(1.0);
+    if spread <= MOST {
+        return Ok(());
+    }
+    let problem = format!(
+        "the numbers deviate by {spread:.0} from their mean, and a bundle holds up to {MOST:.0}: divide all of them, by {:.0} say",
+        10f32.powf((spread / MOST).log10().ceil())
+    );
+    Err(RunError::Unsuitable { key: "task.kind = \"regression\":", problem })
 }
 
 /// Errors where texts may be longer than a model has positions for.

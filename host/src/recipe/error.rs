@@ -43,6 +43,12 @@ pub enum RunError {
     NoBase { path: PathBuf },
     #[error("train.epochs is 0, and base.checkpoint {path} has no classifier for these labels: let it train")]
     NoHead { path: PathBuf },
+    #[error("distill.other_teachers {path} has no classifier: train it first")]
+    Headless { path: PathBuf },
+    #[error(
+        "{path}, which the recipe starts from or asks, lies where the run writes into {output} and would be lost: name another `output`, or copy it elsewhere"
+    )]
+    Overwritten { path: PathBuf, output: PathBuf },
     #[error(
         "distill.other_teachers {path}: has to be trained for the same task, {task}, with the labels {labels} in this order"
     )]

@@ -9,7 +9,7 @@ use super::{Recipe, prepare::Prepared};
 use crate::bert::Checkpoint;
 use crate::data::Dataset;
 use crate::evaluate::{
-    BundleRun, Comparison, Gate, Inputs, describe_decision, fit_decision, run_bundle, run_texts,
+    BundleRun, Comparison, Gate, Inputs, Rows, describe_decision, fit_decision, run_bundle, run_texts,
 };
 use crate::export;
 use crate::quantize::{self, Bits, Quantized};
@@ -69,10 +69,12 @@ impl<'a> Packer<'a> {
         let judged = self.compare(&candidate, &prepared.dev, self.original.on_dev(), &candidate.on_dev)?;
         let refusal = self.refusal(&judged, folder != self.folder || !wide.is_empty());
         // the gate decides on dev: several models may be tried, and a test set that chose among them would be one no more
-        let (data, comparison) = match &prepared.test {
+        let (data, mut comparison) = match &prepared.test {
             Some(test) if refusal.is_none() => (test, self.on_test(&candidate, test, watch)?),
             _ => (&prepared.dev, judged),
         };
+        comparison.of = Some(if std::ptr::eq(data, &prepared.dev) { Rows::Dev } else { Rows::Test });
+        comparison.refused = refusal.as_ref().map(ToString::to_string);
         save(&recipe.output.join("report.json"), json(&comparison).as_bytes())?;
         save(&recipe.output.join("report.md"), comparison.markdown().as_bytes())?;
         match refusal {
@@ -136,11 +138,11 @@ impl<'a> Packer<'a> {
         self.compare(candidate, test, &original, &int8)
     }
 
-    /// Why no bundle comes of it. `rounded` as in [`Quantize::max_drop`](super::Quantize::max_drop).
+    /// Why no bundle comes of it. `rounded` as in [`Quantize::allowed_drop`](super::Quantize::allowed_drop).
     fn refusal(&self, judged: &Comparison, rounded: bool) -> Option<RunError> {
         let Recipe { quantize, pack, .. } = self.recipe;
         let bundle = output(self.recipe, ".bundle");
-        let max_drop = quantize.max_drop(judged, rounded);
+        let max_drop = quantize.allowed_drop(judged, rounded);
         // as the gate has it: a drop of exactly the limit passes, whatever the rounding
         let cost = judged.export_cost().filter(|cost| pack.vocabulary.is_some() && *cost > max_drop + 1e-9);
         if let Some(cost) = cost {

@@ -83,7 +83,12 @@ impl Prepared {
             Task::SingleLabel | Task::MultiLabel => self.train.labels.names().to_vec(),
             Task::Regression => vec!["score".to_string()],
         };
-        if checkpoint.config.labels() != labels {
+        // what a number is called says nothing
+        let same = match task {
+            Task::Regression => checkpoint.config.num_labels() == 1,
+            _ => checkpoint.config.labels() == labels,
+        };
+        if !same {
             checkpoint.drop_head();
         }
         checkpoint.config.set_labels(&labels, task);

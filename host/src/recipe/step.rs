@@ -2,7 +2,7 @@
 
 use super::error::RunError;
 use super::progress::{Progress, Watch};
-use crate::bert::{Checkpoint, Classifier, Config};
+use crate::bert::{Checkpoint, Classifier, Config, is_whole};
 use crate::train::{self, Criterion, Encoded, Job, Objective, Summary, TrainOptions};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -46,7 +46,7 @@ pub(super) fn once(
 ) -> Result<Summary, RunError> {
     let mark = folder.join(DONE);
     let done = std::fs::read(&mark).ok().and_then(|bytes| serde_json::from_slice::<Done>(&bytes).ok());
-    if let Some(done) = done.filter(|done| done.fingerprint == fingerprint) {
+    if let Some(done) = done.filter(|done| done.fingerprint == fingerprint && is_whole(folder)) {
         watch(Progress::Step { name, reused: true });
         train::forget(folder)?;
         return Ok(done.summary);

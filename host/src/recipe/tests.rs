@@ -231,7 +231,7 @@ fn of_few_rows_a_drop_has_to_be_more_than_chance_before_a_bundle_grows() {
         let int8: Vec<f32> = (0..rows).flat_map(|i| right(if i < lost { i + 1 } else { i })).collect();
         let of = |logits| Outputs { logits, thresholds: None, bytes: None, latency: None };
         let inputs = Inputs { data: &data, metric, fp32: of(&fp32), int8: of(&int8), host: None };
-        quantize.max_drop(&Comparison::new(&inputs).unwrap(), rounded)
+        quantize.allowed_drop(&Comparison::new(&inputs).unwrap(), rounded)
     };
     let limit = |rows, lost, rounded, quantize| limit_of(None, rows, lost, rounded, quantize);
     let default = Quantize::default;

@@ -46,7 +46,7 @@ impl Quantize {
     /// Points that int8 may lose: as the recipe says, or half a point, or what one row more that is wrong comes to. `rounded`
     /// models have learned to be so, and of them a drop has to be more than chance: on 300 rows two say nothing, and would cost a
     /// bundle twice as slow.
-    pub(super) fn max_drop(&self, found: &Comparison, rounded: bool) -> f64 {
+    pub(super) fn allowed_drop(&self, found: &Comparison, rounded: bool) -> f64 {
         let last = rounded || self.aware == Aware::Never;
         // a drop beyond it is seen by chance once in twenty times: of a normal distribution's 95 % interval both ends are 1.96
         // deviations away, one end of its 90 % interval 1.645

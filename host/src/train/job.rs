@@ -5,7 +5,7 @@ use super::{AdamW, Encoded, Error, Objective, Schedule, TrainOptions, predict};
 use crate::bert::ops::mix;
 use crate::bert::{Classifier, Gradients, Mode, Tape};
 use crate::data::{Task, batches};
-use crate::metrics::{self, Metric, Metrics};
+use crate::metrics::{self, Metric, Metrics, MetricsError};
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
 use std::io::Write;
@@ -319,7 +319,11 @@ fn measure(job: &Job, at: &mut Position, log: &mut Log, watch: &mut dyn FnMut(Ev
     logits.iter_mut().for_each(|logit| *logit = scale.number(*logit));
     let fitted = criterion.thresholds && dev.data.task == Task::MultiLabel;
     let thresholds = fitted.then(|| metrics::thresholds(&dev.data, &logits));
-    let metrics = metrics::measure(&dev.data, &logits, thresholds.as_deref())?;
+    let metrics =
+        metrics::measure(&dev.data, &logits, thresholds.as_deref()).map_err(|error| match error {
+            MetricsError::NotFinite { .. } => Error::Diverged { step: at.step, loss: f32::NAN },
+            error => error.into(),
+        })?;
     let value = metrics.get(criterion.metric).unwrap_or(f64::NAN);
     // what was learned longer takes the place of what is only as good
     let better = at.highest.is_none_or(|(highest, step)| value > highest || (step == 0 && value == highest));
@@ -367,6 +371,13 @@ pub fn forget(folder: &Path) -> Result<(), Error> {
         _ => Ok(()),
     };
     gone(&state, std::fs::remove_file(&state))?;
+    // what a kill in the midst of saving it left
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with(&format!(".{STATE}.")) && name.ends_with(".tmp") {
+            gone(&entry.path(), std::fs::remove_file(entry.path()))?;
+        }
+    }
     gone(&best, std::fs::remove_dir_all(&best))
 }
 

@@ -1,7 +1,7 @@
 //! Optimizer, schedule, loop, checkpoint and resume.
 //!
-//! [`train`](fn@train) runs one [`Job`]: any [`Objective`] over [`Encoded`] texts. The run is a pure function of job
-//! and threads: a killed one continues from its last saved state and ends with the same weights.
+//! [`train`](fn@train) runs one [`Job`]: any [`Objective`] over [`Encoded`] texts. The run is a pure function of
+//! the job, whatever the threads: a killed one continues from its last saved state and ends with the same weights.
 
 mod adamw;
 mod adversarial;

@@ -1,6 +1,6 @@
 //! Weights as the kernels read them.
 
-use crate::kernels::{Arena, KernelError, Kernels, Linear};
+use crate::kernels::{Arena, FloatLinear, KernelError, Kernels, Linear};
 use crate::model::dense::Packer;
 use crate::model::recognise::{EmbeddingParts, LayerParts, LinearParts, Parts};
 
@@ -9,7 +9,7 @@ use super::{Bert, Embeddings, Layer};
 impl Bert {
     /// Packs the parts for `kernels`, and tells of weights that it has a copy of.
     pub fn pack(kernels: Kernels, parts: Parts<'_>, release: &dyn Fn(&[u8])) -> Result<Bert, KernelError> {
-        let arena = Arena::new(Self::room(kernels, &parts));
+        let arena = Arena::new(Self::room(kernels, &parts).int8);
         let packer = Packer::new(kernels, &arena, release);
         let EmbeddingParts { words, packed, word_scales, copied, width, projection, types, positions, norm } =
             parts.embeddings;
@@ -34,19 +34,33 @@ impl Bert {
     }
 }
 
+/// Bytes of packed weights.
+pub struct Room {
+    /// Those in int8, which lie together.
+    pub int8: usize,
+    /// Those that were in half precision, each by itself.
+    pub wide: usize,
+}
+
 impl Bert {
-    /// Bytes of all packed int8 weights.
-    pub fn room(kernels: Kernels, parts: &Parts<'_>) -> usize {
-        let joined = |parts: &[&LinearParts<'_>]| match parts[0].scales {
-            Some(_) => Linear::room(kernels, parts[0].inputs, parts.iter().map(|p| p.outputs).sum()),
-            None => 0,
+    /// What all weights take once they are packed. Layers may share weights, and each is packed by itself.
+    pub fn room(kernels: Kernels, parts: &Parts<'_>) -> Room {
+        let mut room = Room { int8: 0, wide: 0 };
+        let mut joined = |parts: &[&LinearParts<'_>]| {
+            let (inputs, outputs) = (parts[0].inputs, parts.iter().map(|p| p.outputs).sum());
+            match parts[0].scales {
+                Some(_) => room.int8 += Linear::room(kernels, inputs, outputs),
+                None => room.wide += FloatLinear::room(inputs, outputs),
+            }
         };
-        let layer = |l: &LayerParts<'_>| {
-            let alone = [&l.query, &l.attention_output, &l.intermediate, &l.output];
-            joined(&[&l.key, &l.value]) + alone.map(|part| joined(&[part])).iter().sum::<usize>()
-        };
+        for layer in &parts.layers {
+            joined(&[&layer.key, &layer.value]);
+            let alone = [&layer.query, &layer.attention_output, &layer.intermediate, &layer.output];
+            alone.iter().for_each(|part| joined(&[part]));
+        }
         let ends = parts.embeddings.projection.iter().chain([&parts.pooler, &parts.classifier]);
-        parts.layers.iter().map(layer).sum::<usize>() + ends.map(|part| joined(&[part])).sum::<usize>()
+        ends.for_each(|part| joined(&[part]));
+        room
     }
 }
 

@@ -1,7 +1,7 @@
 //! Training operators, each a forward and a backward function on plain slices of f32, row-major.
 //!
 //! Forward leaves in the caller's buffers what backward needs. Every pair is checked against finite differences
-//! (`tests.rs`). Results depend on the number of threads only where a matrix product splits its work.
+//! (`tests.rs`). The number of threads changes no bit: work is split in parts that do not depend on it.
 
 mod attention;
 mod cosine;

@@ -30,7 +30,7 @@ fn read(name: &str, content: impl AsRef<[u8]>) -> Result<Dataset, DataError> {
 }
 
 /// The message of an error, without the folder of the test.
-fn message(result: Result<Dataset, DataError>) -> String {
+fn message<T: std::fmt::Debug>(result: Result<T, DataError>) -> String {
     let message = result.unwrap_err().to_string();
     let start = message.find(".tmp").map_or(0, |at| at + message[at..].find('/').unwrap() + 1);
     message[start..].to_owned()
