@@ -146,7 +146,10 @@ fn the_host_says_what_is_wrong() {
         (done.status.code(), String::from_utf8(done.stdout).unwrap(), done.stderr)
     };
     let (code, out, error) = host(&["predict", &base]);
-    assert!(code == Some(1) && error.contains("no classifier"), "a head drawn at random: {out} {error}");
+    assert!(
+        code == Some(1) && error.contains("no whole classifier"),
+        "a head drawn at random: {out} {error}"
+    );
     let (code, out, error) = host(&["predict", &student, "--max-tokens", "48"]);
     let lines: Vec<_> = out.lines().collect();
     assert!(code == Some(0) && lines.len() == 3 && lines[1].contains("not valid UTF-8"), "{out} {error}");

@@ -22,7 +22,7 @@ pub const TOKENS: u32 = 512;
 /// Windows of one long text.
 pub const WINDOWS: u32 = 4096;
 /// Bytes of the graph and its constants below 1 KiB (12 layers have 300 KB). Decoded they take a hundred times as much.
-pub const MODEL: u64 = 2 << 20;
+pub const MODEL: u64 = 4 << 20;
 /// Bytes of the vocabulary.
 pub const VOCABULARY: u64 = 8 << 20;
 /// Bytes of the encoded golden messages.

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 /// Exit codes: 0 done, or whoever reads stdout is gone; 1 failed; 2 wrong usage. Messages that cannot be classified have a record with
 /// the reason and fail nothing.
 ///
-/// SIGTERM, SIGINT and SIGHUP finish the message in hand if all of it is there, and write what is answered. Where nothing was left to
+/// SIGTERM, SIGINT and SIGHUP finish the message in hand if the rest of it is there, and write what is answered. Where nothing was left to
 /// do, as while messages are awaited, the exit code is 0; else the program says what has no answer and ends by that signal. A second
 /// one ends it at once, and what was not written is lost.
 #[derive(Parser)]

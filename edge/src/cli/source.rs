@@ -5,6 +5,7 @@ use clap::Args;
 use goldcrest_edge::bundle::{self, Bundle, Manifest, Mapped};
 use goldcrest_edge::stream::{self, End, Interrupt, Lines, Sink, Source};
 use goldcrest_edge::{Classifier, Options, told_once};
+use rustix::io::ioctl_fionbio;
 use signal_hook::consts::SIGTERM;
 use std::fmt;
 use std::fs::File;
@@ -107,11 +108,22 @@ pub fn check_pair(manifest: &Manifest, separator: Option<char>) -> Result<(), Us
 
 /// Gives all lines of `files` (`-`, or none at all: stdin) to `sink`. A file that cannot be read keeps no other from being read.
 pub fn run_lines(files: &[PathBuf], sink: &mut impl Sink) -> Result<()> {
-    let interrupt = Interrupt::on_signals(0)?;
-    let mut lines = Lines::default();
     let stdin = [PathBuf::from("-")];
-    let files = if files.is_empty() { &stdin } else { files };
     let mut failed = Vec::new();
+    let mut ended = run_all(if files.is_empty() { &stdin } else { files }, sink, &mut failed);
+    // the last one is returned, and told of by whoever tells of all errors
+    if ended.is_ok() {
+        ended = failed.pop().map_or(Ok(()), Err);
+    }
+    for error in failed {
+        say(format_args!("{}", told_once(error.as_ref())));
+    }
+    ended
+}
+
+fn run_all(files: &[PathBuf], sink: &mut impl Sink, failed: &mut Vec<anyhow::Error>) -> Result<()> {
+    let interrupt = Interrupt::on_signals(None)?;
+    let mut lines = Lines::default();
     for (number, path) in (1..).zip(files) {
         let name = || if path == Path::new("-") { "stdin".into() } else { path.display().to_string() };
         let mut source = match open(path) {
@@ -121,11 +133,10 @@ pub fn run_lines(files: &[PathBuf], sink: &mut impl Sink) -> Result<()> {
                 continue;
             }
         };
-        let waits = source.may_wait();
         match lines.run(&mut source, sink, &interrupt) {
             Ok(End::Source) => {}
             Ok(End::Interrupted { unanswered }) => {
-                let files_left = files.len() - number;
+                let (waits, files_left) = (source.may_wait(), files.len() - number);
                 // nobody knows whether more would have come
                 if waits && unanswered == 0 && files_left == 0 {
                     break;
@@ -140,12 +151,7 @@ pub fn run_lines(files: &[PathBuf], sink: &mut impl Sink) -> Result<()> {
             Err(error) => return Err(error.into()),
         }
     }
-    // the last one is returned, and told of by whoever tells of all errors
-    let last = failed.pop();
-    for error in failed {
-        say(format_args!("{}", told_once(error.as_ref())));
-    }
-    last.map_or(Ok(()), Err)
+    Ok(())
 }
 
 /// `-` is stdin, without the buffer of the standard library, which would hide what is there.
@@ -154,8 +160,10 @@ fn open(path: &Path) -> io::Result<File> {
         return io::stdin().as_fd().try_clone_to_owned().map(File::from);
     }
     // a pipe with a name would wait here for whoever writes into it
-    let wait_later = if cfg!(target_os = "linux") { libc::O_NONBLOCK } else { 0 };
-    File::options().read(true).custom_flags(wait_later).open(path)
+    let at_once = if cfg!(target_os = "linux") { libc::O_NONBLOCK } else { 0 };
+    let file = File::options().read(true).custom_flags(at_once).open(path)?;
+    ioctl_fionbio(&file, false)?;
+    Ok(file)
 }
 
 /// A signal came before everything had its answer.

@@ -83,7 +83,7 @@ pub(super) struct Parts<'a> {
     pub classifier: LinearParts<'a>,
 }
 
-/// Nobody's BERT has more: bounds the walk where a malformed graph runs in a circle.
+/// No BERT has so many: bounds the walk where a malformed graph runs in a circle.
 const MOST_LAYERS: usize = 256;
 
 /// The parts of the classifier that `graph` computes, or where it differs from one.

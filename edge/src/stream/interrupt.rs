@@ -23,15 +23,17 @@ pub struct Interrupt {
 
 impl Interrupt {
     /// Listens to SIGTERM, SIGINT and SIGHUP, but for those that the program was started to ignore, as a shell starts what runs in
-    /// the background. A second one ends the process as if nobody listened; so does the first, with the exit code `idle`, while
-    /// [nothing is in hand](Self::nothing_in_hand).
-    pub fn on_signals(idle: i32) -> io::Result<Self> {
+    /// the background. A second one ends the process as if nobody listened; so does the first, with the exit code `idle` if there
+    /// is one, while [nothing is in hand](Self::nothing_in_hand).
+    pub fn on_signals(idle: Option<i32>) -> io::Result<Self> {
         let (woken, wake) = UnixStream::pair()?;
         let interrupt = Interrupt { woken: Some(Arc::new(woken)), ..Interrupt::default() };
         // where the system does not say so, none is
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         for signal in [SIGTERM, SIGINT, SIGHUP].into_iter().filter(|signal| !is_ignored(&status, *signal)) {
-            flag::register_conditional_shutdown(signal, idle, interrupt.idle.clone())?;
+            if let Some(code) = idle {
+                flag::register_conditional_shutdown(signal, code, interrupt.idle.clone())?;
+            }
             flag::register_conditional_default(signal, interrupt.requested.clone())?;
             flag::register_usize(signal, interrupt.signal.clone(), signal as usize)?;
             flag::register(signal, interrupt.requested.clone())?;
@@ -62,10 +64,11 @@ impl Interrupt {
 
     /// Waits until `source` has something to give, an end or an error included, or until the end is asked for. Whether it has.
     pub(super) fn wait_for(&self, source: &impl AsFd) -> bool {
-        let mut waits = heapless::Vec::<PollFd<'_>, 2>::new();
-        let _ = waits.push(PollFd::new(source, PollFlags::IN));
-        self.woken.iter().for_each(|woken| drop(waits.push(PollFd::new(woken, PollFlags::IN))));
-        match poll(&mut waits, None) {
+        let source = PollFd::new(source, PollFlags::IN);
+        let woken = self.woken.as_deref().map(|woken| PollFd::new(woken, PollFlags::IN));
+        let count = 1 + usize::from(woken.is_some());
+        let mut waits = [source.clone(), woken.unwrap_or(source)];
+        match poll(&mut waits[..count], None) {
             Ok(_) => !waits[0].revents().is_empty(),
             // the read tells why
             Err(error) => error != Errno::INTR,

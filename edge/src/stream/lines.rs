@@ -31,7 +31,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Messages so far, of all sources.
+    /// Messages that were given to a sink as a whole, of all sources.
     pub fn messages(&self) -> u64 {
         self.number
     }
@@ -62,7 +62,7 @@ impl Lines {
         sink: &mut impl Sink,
         interrupt: &Interrupt,
     ) -> Result<bool, Error> {
-        if interrupt.requested() {
+        if interrupt.requested() && !self.input.is_at_end(source)? {
             return Err(Error::Interrupted);
         }
         if !self.input.unread().contains(&b'\n') {
@@ -71,11 +71,12 @@ impl Lines {
         if !self.input.fill(source, interrupt)? {
             return Ok(false);
         }
-        self.number += 1;
+        let number = self.number + 1;
         let mut message = Message::new(&mut self.input, source, interrupt);
-        sink.message(self.number, &mut message)?;
+        sink.message(number, &mut message)?;
         message.skip_rest()?;
         self.input.end_message();
+        self.number = number;
         Ok(true)
     }
 }
@@ -188,18 +189,21 @@ mod tests {
             if self.2.get() == 2 {
                 self.1.request();
             }
-            true
+            !self.0.is_empty()
         }
     }
 
     #[test]
-    fn all_that_was_read_of_an_unfinished_message_has_no_answer() {
-        let text = [&b"one\n"[..], &[b'x'; 1_000_000]].concat();
-        let (interrupt, mut sink) = (Interrupt::default(), Collect::default());
-        let mut source = Ends(&text, interrupt.clone(), Cell::new(0));
-        let end = Lines::default().run(&mut source, &mut sink, &interrupt).unwrap();
-        let read = text.len() - source.0.len();
-        assert_eq!((end, sink.messages.len()), (End::Interrupted { unanswered: read as u64 - 4 }, 1));
+    fn a_message_in_hand_is_finished_where_its_rest_is_there() {
+        for (after, messages) in [(&b""[..], 1), (b"\n", 2), (b"\nmore\n", 2)] {
+            let text = [b"one\n", &[b'x'; 1_000_000][..], after].concat();
+            let (interrupt, mut sink) = (Interrupt::default(), Collect::default());
+            let mut source = Ends(&text, interrupt.clone(), Cell::new(0));
+            let end = Lines::default().run(&mut source, &mut sink, &interrupt).unwrap();
+            let unanswered = if messages == 1 { 1_000_000 } else { after.len() as u64 - 1 };
+            assert_eq!((end, sink.messages.len()), (End::Interrupted { unanswered }, messages));
+            assert!(source.0.is_empty());
+        }
     }
 
     #[test]

@@ -13,6 +13,9 @@ use std::ops::Range;
 /// Bytes read at once, and most that a chunk has.
 const BUFFER: usize = 64 << 10;
 
+/// A message that is longer is not finished once the end was asked for.
+const MOST_LATE: u64 = 64 << 20;
+
 /// A part of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Chunk<'a> {
@@ -98,11 +101,13 @@ pub(super) struct Input {
     exhausted: bool,
     /// Bytes consumed of the message in hand.
     of_message: u64,
+    /// Bytes read after the end was asked for.
+    late: u64,
 }
 
 impl Default for Input {
     fn default() -> Self {
-        Input { buffer: vec![0; BUFFER].into(), unread: 0..0, exhausted: false, of_message: 0 }
+        Input { buffer: vec![0; BUFFER].into(), unread: 0..0, exhausted: false, of_message: 0, late: 0 }
     }
 }
 
@@ -123,6 +128,20 @@ impl Input {
         self.of_message + self.unread.len() as u64
     }
 
+    /// Whether the rest of the message in hand may still be read although the end was asked for, where it is there already.
+    fn may_finish(&self) -> bool {
+        self.of_message > 0 && self.late < MOST_LATE
+    }
+
+    /// Whether a source that need not be waited for has no more.
+    pub fn is_at_end(&mut self, source: &mut dyn Source) -> Result<bool, Error> {
+        if self.unread.is_empty() && !self.exhausted && !source.may_wait() {
+            let read = source.read(&mut self.buffer).map_err(Error::Read)?;
+            (self.unread, self.exhausted) = (0..read, read == 0);
+        }
+        Ok(self.exhausted && self.unread.is_empty())
+    }
+
     pub fn unread(&self) -> &[u8] {
         &self.buffer[self.unread.clone()]
     }
@@ -131,12 +150,12 @@ impl Input {
     pub fn fill(&mut self, source: &mut dyn Source, interrupt: &Interrupt) -> Result<bool, Error> {
         while self.unread.is_empty() && !self.exhausted {
             let waits = source.may_wait();
-            // of a message that is all there nothing is to be lost
-            if interrupt.requested() && (waits || self.of_message == 0) {
+            // apart from the read: what is read has to be answered, and what is not may be somebody else's
+            let ready = !waits || source.wait(interrupt);
+            if interrupt.requested() && !(ready && self.may_finish()) {
                 return Err(Error::Interrupted);
             }
-            // apart from the read: what is read has to be answered
-            if waits && !source.wait(interrupt) {
+            if !ready {
                 continue;
             }
             let read = match waits {
@@ -147,6 +166,7 @@ impl Input {
                 Ok(read) => {
                     self.unread = 0..read;
                     self.exhausted = read == 0;
+                    self.late += if interrupt.requested() { read as u64 } else { 0 };
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
                 Err(error) => return Err(Error::Read(error)),

@@ -64,6 +64,8 @@ pub const POSITION_EMBEDDINGS: &str = "bert.embeddings.position_embeddings.weigh
 pub const WORD_EMBEDDINGS: &str = "bert.embeddings.word_embeddings.weight";
 /// Name of the classifier's matrix.
 pub const CLASSIFIER: &str = "classifier.weight";
+/// The tensors of a classifier.
+const HEAD: [&str; 4] = [CLASSIFIER, "classifier.bias", "bert.pooler.dense.weight", "bert.pooler.dense.bias"];
 /// Name of the matrix that widens factorised word embeddings.
 pub const PROJECTION: &str = "bert.embeddings.word_embeddings_projection.weight";
 /// Holds the factors of factorised word embeddings; `model.safetensors` holds their product.
@@ -148,8 +150,8 @@ impl Checkpoint {
         out
     }
 
-    /// Reads a folder. Tensors of a head or pooler that is absent (a pretrained encoder) are simply not there; a missing encoder
-    /// tensor is an error, and so is a classifier without its pooler.
+    /// Reads a folder. A pooler that is absent (of a pretrained encoder) is simply not there; a missing encoder tensor is an error. A
+    /// classifier is there only as a whole: with its bias, its pooler, and a row for each label of `config.json`.
     ///
     /// # Errors
     /// [`Error`], which names the folder or the file.
@@ -182,26 +184,24 @@ impl Checkpoint {
                 return Err(Error::Missing { name, hint: "is this folder a BERT checkpoint?" });
             };
             let plain = plain_shape(&config, &name, &shape);
-            if array.shape != plain {
+            // the head of another task may have another number of labels
+            if array.shape != plain && !name.starts_with("classifier") {
                 return Err(Error::Shape { name, found: array.shape, wanted: plain });
             }
-            let native = if plain == shape { array } else { array.resized(&shape) };
-            tensors.insert(name, native);
-        }
-        if tensors.contains_key(CLASSIFIER) {
-            let others = ["classifier.bias", "bert.pooler.dense.weight", "bert.pooler.dense.bias"];
-            if let Some(name) = others.into_iter().find(|name| !tensors.contains_key(*name)) {
-                let hint = "it has a classifier, which reads what the pooler makes";
-                return Err(Error::Missing { name: name.into(), hint });
+            if let Some(value) = array.data.iter().find(|x| !x.is_finite()) {
+                return Err(Error::NotFinite { name, value: *value });
+            }
+            if array.shape == plain {
+                let native = if plain == shape { array } else { array.resized(&shape) };
+                tensors.insert(name, native);
             }
         }
-        let layer = format!("bert.encoder.layer.{}.", config.num_hidden_layers);
-        if found.keys().any(|name| name.starts_with(&layer)) {
-            let layers = config.num_hidden_layers;
-            let problem = format!("num_hidden_layers is {layers}, and model.safetensors has more layers");
-            return Err(Error::Config(problem));
+        let mut loaded = Self { config, tensors, tokenizer };
+        // half a head would be completed at random
+        if !HEAD.iter().all(|name| loaded.tensors.contains_key(*name)) {
+            loaded.drop_head();
         }
-        Ok(Self { config, tensors, tokenizer })
+        Ok(loaded)
     }
 
     /// Writes the folder in plain BERT form. The weights are written to a temporary file and renamed.
@@ -363,10 +363,6 @@ fn read_safetensors(path: &Path) -> Result<BTreeMap<String, Array>, Error> {
             Dtype::I64 => continue, // position_ids of old checkpoints
             other => return Err(Error::Dtype { name: name.into(), dtype: format!("{other:?}") }),
         };
-        let data: Vec<f32> = data;
-        if let Some(value) = data.iter().find(|x| !x.is_finite()) {
-            return Err(Error::NotFinite { name: name.into(), value: *value });
-        }
         out.insert(canonical(name), Array { shape: view.shape().to_vec(), data });
     }
     Ok(out)

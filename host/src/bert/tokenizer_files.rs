@@ -34,9 +34,12 @@ impl TokenizerFiles {
             if path.exists() { read_json(&path) } else { Ok(json!({})) }
         };
         let (config, fast): (Value, Value) = (object("tokenizer_config.json")?, object("tokenizer.json")?);
+        let pieces: Vec<&str> = vocab.lines().collect();
         if let Some(fast) = fast["model"]["vocab"].as_object()
-            && let Some((id, piece)) = (0..).zip(vocab.lines()).find(|&(id, piece): &(u64, &str)| {
-                fast.get(piece).and_then(Value::as_u64).is_some_and(|other| other != id)
+            && let Some((id, piece)) = (0..).zip(&pieces).find(|(_, piece)| {
+                // a piece that is there twice is another matter
+                let other = fast.get(**piece).and_then(Value::as_u64);
+                other.is_some_and(|other| pieces.get(other as usize) != Some(piece))
             })
         {
             let problem = format!(

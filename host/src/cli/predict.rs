@@ -31,7 +31,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let checkpoint = super::load_checkpoint(&args.checkpoint)?;
     anyhow::ensure!(
         checkpoint.has_head(),
-        "{} has no classifier: train one first (goldcrest run)",
+        "{} has no whole classifier, with a pooler and a row for each label of its config.json: train one first (goldcrest run)",
         args.checkpoint.display()
     );
     let model = Classifier::new(checkpoint, 0)?;

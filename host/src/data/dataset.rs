@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 
+use super::detect;
 use super::detect_task::detect_task;
 use super::rows::{self, Cell, Rows};
 use super::{DataError, LabelColumns, Labels, Place, Source, Task};
@@ -193,7 +194,11 @@ impl Dataset {
             // of a label without a column nobody knows where it holds
             if let LabelColumns::Each(columns) = &file.label
                 && !columns.is_empty()
-                && let Some(label) = data.labels.names().iter().find(|label| !columns.contains(label))
+                && let Some(label) = data
+                    .labels
+                    .names()
+                    .iter()
+                    .find(|label| !columns.iter().any(|column| detect::same(column, label)))
             {
                 let (column, columns) = (format!("`{label}`, one of the labels"), columns.clone());
                 return Err(DataError::MissingColumn { at: rows::at(source, 1), column, columns });

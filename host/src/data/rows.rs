@@ -41,6 +41,11 @@ pub(super) fn read(source: &Source) -> Result<Rows, DataError> {
         let problem = "does not go with a column for each label".to_owned();
         return Err(DataError::Option { path: source.path.clone(), option: "label_separator", problem });
     }
+    if !source.unlabelled && matches!(&source.label, Some(LabelColumns::Each(columns)) if columns.is_empty())
+    {
+        let problem = "names no column".to_owned();
+        return Err(DataError::Option { path: source.path.clone(), option: "label", problem });
+    }
     let content = encoding::read(&source.path)?;
     let format = detect::format(source, &content)?;
     let mut rows = match format {

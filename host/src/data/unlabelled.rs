@@ -20,16 +20,8 @@ pub fn unlabelled(
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
     let table = ["csv", "tsv", "tab", "jsonl", "ndjson", "json"].contains(&extension.as_str());
     let found: Vec<(u32, String, Option<String>)> = if table {
-        let told = Source { unlabelled: true, path: path.to_owned(), ..like.clone() };
-        let named = |column: &Option<Column>| column.clone().filter(|c| matches!(c, Column::Name(_)));
-        let plain = Source { unlabelled: true, ..Source::new(path) };
-        let named = Source { text: named(&like.text), pair: named(&like.pair), ..plain.clone() };
-        let without_columns = Source { text: None, pair: None, label: None, ..told.clone() };
-        let ways = match like.unlabelled {
-            true => vec![told],
-            false => vec![named, plain, without_columns, Source { label: None, ..told }],
-        };
-        let read = first_that_reads(&ways)?;
+        let told = Source { path: path.to_owned(), ..like.clone() };
+        let read = if like.unlabelled { rows::read(&told) } else { as_it_tells_or(&told) }?;
         read.rows.into_iter().map(|row| (row.line, row.text, row.pair)).collect()
     } else {
         let content = encoding::read(path)?;
@@ -55,17 +47,21 @@ pub fn unlabelled(
     Ok(texts)
 }
 
-fn first_that_reads(ways: &[Source]) -> Result<rows::Rows, DataError> {
-    let mut failed = None;
-    for way in ways {
-        match rows::read(way) {
-            Ok(read) => return Ok(read),
-            // that a column is not there says nothing of a file that need not have it
-            Err(error) if matches!(failed, None | Some(DataError::MissingColumn { .. })) => {
-                failed = Some(error)
-            }
-            Err(_) => {}
+/// Read as the file itself tells, else as `told` of others.
+fn as_it_tells_or(told: &Source) -> Result<rows::Rows, DataError> {
+    // with the columns that are named where they are there
+    let read = |source: &Source| match rows::read(source) {
+        Err(DataError::MissingColumn { .. }) => {
+            rows::read(&Source { text: None, pair: None, ..source.clone() })
         }
+        read => read,
+    };
+    let told = Source { unlabelled: true, label: None, ..told.clone() };
+    let named = |column: &Option<Column>| column.clone().filter(|c| matches!(c, Column::Name(_)));
+    let (text, pair) = (named(&told.text), named(&told.pair));
+    let plain = Source { unlabelled: true, text, pair, ..Source::new(&told.path) };
+    match read(&plain) {
+        Err(_) if told != plain => read(&told),
+        read => read,
     }
-    Err(failed.expect("there is a way"))
 }

@@ -5,9 +5,9 @@ use super::error::RunError;
 use super::{Recipe, base, prepare::Prepared};
 use crate::bert::{Checkpoint, Config, LayerShape};
 use crate::data::{Dataset, Task};
-use crate::distill::{Stage, chosen_layers};
+use crate::distill::chosen_layers;
 use crate::train::{Supervised, TargetScale};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The base with the head's labels, after all that can be checked before hours of training.
 pub(super) fn load_base(recipe: &Recipe, prepared: &Prepared) -> Result<Checkpoint, RunError> {
@@ -19,18 +19,28 @@ pub(super) fn load_base(recipe: &Recipe, prepared: &Prepared) -> Result<Checkpoi
     Ok(base)
 }
 
-/// Errors where a model that the run starts from or asks lies where the run writes its own.
+/// Errors where the run would write over a model that it starts from or asks.
 fn check_inputs_stay(recipe: &Recipe) -> Result<(), RunError> {
-    let Ok(output) = recipe.output.canonicalize() else { return Ok(()) };
-    let distill = recipe.distill.iter();
-    let others = distill.flat_map(|distill| distill.start.iter().chain(&distill.other_teachers));
+    let name = &recipe.pack.name;
+    let own = |file: &str| {
+        let numbered = |kind: &str| {
+            let number = file.strip_prefix(kind).and_then(|rest| rest.strip_prefix('-'));
+            file == kind || number.is_some_and(|number| number.parse::<u32>().is_ok())
+        };
+        let bundle = file.strip_prefix(name.as_str());
+        numbered("teacher")
+            || numbered("student")
+            || ["aware", "compares", "packed"].contains(&file)
+            || bundle.is_some_and(|end| [".bundle", ".fp32.bundle", ".refused.bundle"].contains(&end))
+    };
+    let there = std::fs::read_dir(&recipe.output).into_iter().flatten().flatten();
+    let written = there.filter(|file| own(&file.file_name().to_string_lossy()));
+    let written: Vec<PathBuf> = written.filter_map(|file| file.path().canonicalize().ok()).collect();
+    let others =
+        recipe.distill.iter().flat_map(|distill| distill.start.iter().chain(&distill.other_teachers));
     for path in std::iter::once(&recipe.base.checkpoint).chain(others) {
-        let real = path.canonicalize().unwrap_or_else(|_| path.clone());
-        let within = real.strip_prefix(&output).ok().and_then(|within| within.iter().next());
-        let Some(first) = within.map(|first| first.to_string_lossy()) else { continue };
-        let folders = ["teacher", "student", "aware", "compares", "packed"];
-        let bundle = first.starts_with(&recipe.pack.name) && first.ends_with(".bundle");
-        if bundle || folders.iter().any(|folder| first.starts_with(folder)) {
+        let Ok(real) = path.canonicalize() else { continue };
+        if written.iter().any(|written| real.starts_with(written)) {
             return Err(RunError::Overwritten { path: path.clone(), output: recipe.output.clone() });
         }
     }
@@ -83,11 +93,21 @@ fn check_what_follows(recipe: &Recipe, prepared: &Prepared, base: &Checkpoint) -
                 .map_err(RunError::Size)?;
         } else {
             let mut left = first.num_hidden_layers;
+            let mut sizes = sizes_of(first);
             for stage in distill.stages() {
                 if let Some(layers) = &stage.layers {
                     left = chosen_layers(layers, left)?.len();
                 }
-                check_smaller(&stage, first)?;
+                let asked = [stage.heads, stage.intermediate, stage.pooler, stage.embedding_rank];
+                for ((key, all), asked) in sizes.iter_mut().zip(asked) {
+                    let Some(asked) = asked else { continue };
+                    if asked > *all {
+                        let problem =
+                            format!("is {asked}, and the model that is cut has {all}: ask for no more");
+                        return Err(RunError::Unsuitable { key, problem });
+                    }
+                    *all = asked;
+                }
             }
         }
     }
@@ -96,22 +116,16 @@ fn check_what_follows(recipe: &Recipe, prepared: &Prepared, base: &Checkpoint) -
     Ok(())
 }
 
-/// Errors where a student would be larger than what it is cut from.
-fn check_smaller(stage: &Stage, from: &Config) -> Result<(), RunError> {
+/// What a student may not have more of than what it is cut from.
+fn sizes_of(from: &Config) -> [(&'static str, usize); 4] {
     let layers = from.layers();
     let most = |size: fn(&LayerShape) -> usize| layers.iter().map(size).max().unwrap_or_default();
-    for (key, asked, all) in [
-        ("distill.heads", stage.heads, most(|layer| layer.heads)),
-        ("distill.intermediate", stage.intermediate, most(|layer| layer.intermediate)),
-        ("distill.pooler", stage.pooler, from.pooler_size()),
-        ("distill.embedding_rank", stage.embedding_rank, from.hidden_size),
-    ] {
-        if let Some(asked) = asked.filter(|asked| *asked > all) {
-            let problem = format!("is {asked}, and the model that is cut has {all}: ask for no more");
-            return Err(RunError::Unsuitable { key, problem });
-        }
-    }
-    Ok(())
+    [
+        ("heads", most(|layer| layer.heads)),
+        ("intermediate", most(|layer| layer.intermediate)),
+        ("pooler", from.pooler_size()),
+        ("embedding_rank", from.embedding_rank().unwrap_or(from.hidden_size)),
+    ]
 }
 
 /// Errors where the numbers of a regression are so large that the device's int8 head could not say them.
@@ -121,11 +135,12 @@ fn check_spread(data: &Dataset) -> Result<(), RunError> {
     if spread <= MOST {
         return Ok(());
     }
+    let spread = f64::from(spread);
+    let factor = 10f64.powf((spread / f64::from(MOST)).log10().ceil());
     let problem = format!(
-        "the numbers deviate by {spread:.0} from their mean, and a bundle holds up to {MOST:.0}: divide all of them, by {:.0} say",
-        10f32.powf((spread / MOST).log10().ceil())
+        "deviate by {spread:.1e} from their mean, and a bundle holds up to {MOST:.0e}: divide all of them, by {factor:.0e} say"
     );
-    Err(RunError::Unsuitable { key: "task.kind = \"regression\":", problem })
+    Err(RunError::Unsuitable { key: "the numbers", problem })
 }
 
 /// Errors where texts may be longer than a model has positions for.

@@ -16,17 +16,31 @@ use std::path::{Path, PathBuf};
 /// Where an unfinished base is kept, in its folder.
 const TRAINING: &str = ".goldcrest-training";
 
-/// Fails when the folder holds anything, unless an unfinished base is among it.
+/// Fails when the folder holds anything but an unfinished base, whose files may be there already.
 fn check_empty(folder: &Path) -> Result<(), RunError> {
-    let mut entries = match std::fs::read_dir(folder) {
+    const WRITTEN: [&str; 7] = [
+        "config.json",
+        "embedding_factors.safetensors",
+        "model.safetensors",
+        "special_tokens_map.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "vocab.txt",
+    ];
+    let entries = match std::fs::read_dir(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         entries => entries.map_err(RunError::io(folder))?,
     };
-    if entries.next().is_none() || folder.join(TRAINING).exists() {
-        return Ok(());
+    let unfinished = folder.join(TRAINING).join(train::STATE).exists();
+    for entry in entries {
+        let name = entry.map_err(RunError::io(folder))?.file_name();
+        let written = unfinished && WRITTEN.iter().any(|written| name == *written);
+        if name != TRAINING && !written {
+            let problem = "holds something already: name another folder, or delete it";
+            return Err(RunError::io(folder)(std::io::Error::other(problem)));
+        }
     }
-    let problem = "holds something already: name another folder, or delete it";
-    Err(RunError::io(folder)(std::io::Error::other(problem)))
+    Ok(())
 }
 
 /// What a smaller base is made of.

@@ -93,7 +93,7 @@ fn one() -> usize {
 }
 
 /// What a killed run continues from, and the best checkpoint so far.
-const STATE: &str = "state.safetensors";
+pub(crate) const STATE: &str = "state.safetensors";
 const BEST: &str = "best";
 /// Training lasts at least this many times as long as saving its states: disks can be slow.
 const SAVE_SHARE: u32 = 20;
@@ -321,7 +321,9 @@ fn measure(job: &Job, at: &mut Position, log: &mut Log, watch: &mut dyn FnMut(Ev
     let thresholds = fitted.then(|| metrics::thresholds(&dev.data, &logits));
     let metrics =
         metrics::measure(&dev.data, &logits, thresholds.as_deref()).map_err(|error| match error {
-            MetricsError::NotFinite { .. } => Error::Diverged { step: at.step, loss: f32::NAN },
+            MetricsError::NotFinite { .. } if at.step > 0 => {
+                Error::Diverged { step: at.step, loss: f32::NAN }
+            }
             error => error.into(),
         })?;
     let value = metrics.get(criterion.metric).unwrap_or(f64::NAN);
