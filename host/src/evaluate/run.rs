@@ -42,10 +42,10 @@ pub enum BundleError {
         source: classifier::Error,
     },
     /// A text could not be classified.
-    #[error("row {row}: {source}")]
+    #[error("{at}: {source}")]
     Row {
-        /// Counted from 1.
-        row: usize,
+        /// Its file and line, or its number from 1.
+        at: String,
         /// Why.
         source: classifier::Error,
     },
@@ -72,11 +72,11 @@ pub fn run_bundle(path: &Path, data: &Dataset, progress: &mut dyn FnMut()) -> Re
     }
     let mut logits = Vec::new();
     let mut micros = Vec::with_capacity(data.len());
-    for (example, row) in data.examples.iter().zip(1..) {
+    for example in &data.examples {
         let start = Instant::now();
         let outcome = classifier
             .classify(&example.text, example.pair.as_deref())
-            .map_err(|source| BundleError::Row { row, source })?;
+            .map_err(|source| BundleError::Row { at: data.place(example).to_string(), source })?;
         micros.push(start.elapsed().as_secs_f64() * 1e6);
         logits.extend_from_slice(outcome.logits);
         progress();
@@ -103,7 +103,8 @@ pub fn run_texts(
     let mut logits = Vec::new();
     for ((text, pair), row) in texts.iter().zip(1..) {
         let outcome = classifier.classify(text, pair.as_deref());
-        logits.extend_from_slice(outcome.map_err(|source| BundleError::Row { row, source })?.logits);
+        let outcome = outcome.map_err(|source| BundleError::Row { at: format!("text {row}"), source })?;
+        logits.extend_from_slice(outcome.logits);
         progress();
     }
     Ok(logits)
