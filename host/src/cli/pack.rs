@@ -84,6 +84,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             _ => (line.into(), None),
         })
         .collect();
+    if let (Some(path), true) = (&args.golden, manifest.pair)
+        && let Some(line) = golden.iter().position(|(_, pair)| pair.is_none())
+    {
+        bail!("{}:{}: no tab, and the model reads two texts", path.display(), line + 1);
+    }
     let bits = if args.embedding_bits == "4" { quantize::Bits::Four } else { quantize::Bits::Eight };
     let onnx = match args.fp32 {
         true => export::fp32(&checkpoint)?,
@@ -102,6 +107,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     let bytes = export::pack(&manifest, onnx, &checkpoint.tokenizer.vocab, &golden)?;
     goldcrest_edge::bundle::save(&args.output, &bytes).with_context(|| args.output.display().to_string())?;
-    say!("{} {} bytes", args.output.display(), bytes.len());
+    let size = bytes.len();
+    if !args.fp32 {
+        let packed = goldcrest_edge::Classifier::new(bytes.into(), &goldcrest_edge::Options::default())?;
+        if let Some(why) = packed.model().describe().stock {
+            tell!(
+                "the device runs it on stock operators, slower and with other bits on other processors: {why}"
+            );
+        }
+    }
+    say!("{} {size} bytes", args.output.display());
     Ok(())
 }
