@@ -2,7 +2,7 @@ use super::progress::Display;
 use anyhow::Context;
 use goldcrest::evaluate::{Comparison, Point, size_plot};
 use goldcrest::recipe::{Recipe, run_every_stage};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -41,6 +41,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             path.display()
         );
         return Err(super::Usage(hint).into());
+    }
+    // days of training are not to end with a plot that cannot be written
+    let folder = args.plot.as_deref().and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        return Err(super::Usage(format!("--plot: there is no folder {}", folder.display())).into());
     }
     let recipes = args.recipes.iter().map(|path| Recipe::load(path)).collect::<Result<Vec<_>, _>>()?;
     super::use_threads(recipes[0].train.threads);

@@ -38,7 +38,7 @@ pub enum RunError {
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
     #[error(
-        "{path}, which the recipe starts from or asks, is no bundle and no folder with config.json: run scripts/fetch-base.sh or the recipe that makes it, or name another checkpoint"
+        "{path} is no bundle and no folder with config.json: run scripts/fetch-base.sh or the recipe that makes it, or name another checkpoint"
     )]
     NoBase { path: PathBuf },
     #[error("train.epochs is 0, and base.checkpoint {path} has no classifier for these labels: let it train")]
