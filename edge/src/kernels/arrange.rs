@@ -134,12 +134,12 @@ mod tests {
             let values = core::iter::successors(Some(seed), |x| Some(x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223)));
             let data: Vec<i8> = values.map(|x| (x >> 24) as i8).take(inputs * outputs).collect();
             let weights = Weights::new(&data, inputs, outputs).unwrap();
-                check::<1, 16>(&weights);
-                check::<2, 16>(&weights);
-                check::<4, 48>(&weights);
-                check::<4, 16>(&weights);
-                check::<8, 16>(&weights);
-                check::<16, 4>(&weights);
+            check::<1, 16>(&weights);
+            check::<2, 16>(&weights);
+            check::<4, 48>(&weights);
+            check::<4, 16>(&weights);
+            check::<8, 16>(&weights);
+            check::<16, 4>(&weights);
         }
     }
 }
