@@ -59,6 +59,8 @@ fn float_linear_is_a_chain_of_multiply_adds() {
         }
         portable().float_linear(&layer, &x, Epilogue::Gelu, &mut out);
         assert_eq!(out, gelu);
+        // what is asked before anything is packed
+        assert_eq!(layer.bytes(), FloatLinear::room(inputs, outputs) + FloatLinear::room(1, outputs));
     }
     let refused = |w: &[f32], bias: &[f32]| FloatLinear::pack(w.iter().copied(), 2, 3, bias).is_err();
     assert!(refused(&[0.0; 5], &[]) && refused(&[0.0; 6], &[0.0; 2]) && refused(&[0.0; 6], &[f32::NAN; 3]));

@@ -121,6 +121,28 @@ mod tests {
     use super::*;
     use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto};
 
+    /// A few may share their data, as tied weights do; many would take many times a bundle's size.
+    #[test]
+    fn tensors_over_the_same_data_are_bounded() {
+        let tensor = TensorProto {
+            data_type: DataType::Int8 as i32,
+            dims: vec![4],
+            data_location: Some(DataLocation::External as i32),
+            external_data: vec![tract_onnx::pb::StringStringEntryProto {
+                key: "location".into(),
+                value: EXTERNAL_LOCATION.into(),
+            }],
+            ..Default::default()
+        };
+        let inlined = |count| {
+            let graph = GraphProto { initializer: vec![tensor.clone(); count], ..Default::default() };
+            let mut model = ModelProto { graph: Some(graph), ..Default::default() };
+            inline_external(&mut model, &[1, 2, 3, 4]).map(|()| model)
+        };
+        assert_eq!(inlined(2).unwrap().graph.unwrap().initializer[1].raw_data, [1, 2, 3, 4]);
+        assert!(inlined(3).unwrap_err().to_string().contains("too many tensors over the same data"));
+    }
+
     #[test]
     fn an_axis_that_no_tensor_has_is_refused() {
         let model = |axis: i64| {

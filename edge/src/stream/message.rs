@@ -136,8 +136,11 @@ impl Input {
     /// Whether a source that need not be waited for has no more.
     pub fn is_at_end(&mut self, source: &mut dyn Source) -> Result<bool, Error> {
         if self.unread.is_empty() && !self.exhausted && !source.may_wait() {
-            let read = source.read(&mut self.buffer).map_err(Error::Read)?;
-            (self.unread, self.exhausted) = (0..read, read == 0);
+            match source.read(&mut self.buffer) {
+                Ok(read) => (self.unread, self.exhausted) = (0..read, read == 0),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::Read(error)),
+            }
         }
         Ok(self.exhausted && self.unread.is_empty())
     }
