@@ -120,6 +120,7 @@ fn learns_and_repeats_itself() {
     assert!(
         log.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok())
             && log.contains("\"dev\"")
+            && !log.contains("confusion")
     );
     forget(a.path()).unwrap();
     assert!(!a.path().join("state.safetensors").exists() && !a.path().join("best").exists());

@@ -319,3 +319,22 @@ fn lengths_at(place: Place, bytes: &[u8]) -> usize {
     let first = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], place as u8 + 1]);
     (first.wrapping_mul(0x9E37_79B1) >> (32 - LENGTHS.trailing_zeros())) as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::String;
+
+    #[test]
+    fn a_vocabulary_that_crowds_its_index_is_refused() {
+        let text = |words: &mut dyn Iterator<Item = u32>| {
+            let words = words.take(MAX_LOOKS + 60).map(|word| alloc::format!("{word}\n"));
+            ["[CLS]\n[SEP]\n[UNK]\n".into()].into_iter().chain(words).collect::<String>()
+        };
+        let usual = Index::build(text(&mut (0..)).as_bytes()).unwrap();
+        let home = |word: &str| usual.home(hash(Place::Start, word.as_bytes(), word.len()));
+        // all want to be among the first of as many places
+        let crowded = text(&mut (0..).filter(|word| home(&alloc::format!("{word}")) < 40));
+        assert!(matches!(Index::build(crowded.as_bytes()), Err(Error::Crowded { line }) if line > MAX_LOOKS));
+    }
+}

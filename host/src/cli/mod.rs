@@ -187,22 +187,28 @@ fn load_checkpoint(folder: &Path) -> anyhow::Result<Checkpoint> {
 }
 
 /// How a checkpoint is to read texts: as the arguments say, else as it was trained, else inputs of `usual` word pieces.
+///
+/// # Errors
+/// [`Usage`] where more tokens are asked for than it has positions.
 fn reads(
     config: &Config,
     max_tokens: Option<u32>,
     pairs: bool,
     windows: Option<TextWindows>,
     usual: usize,
-) -> Reads {
-    let trained = config.reads;
+) -> Result<Reads, Usage> {
+    let (trained, positions) = (config.reads, config.max_position_embeddings);
+    if let Some(asked) = max_tokens.filter(|asked| *asked as usize > positions) {
+        return Err(Usage(format!("--max-tokens {asked}, and the checkpoint has {positions} positions")));
+    }
     let max_tokens = max_tokens.map(|tokens| tokens as usize).or(trained.map(|reads| reads.max_tokens));
     // a base that compares pairs says so before it is trained
     let pairs = pairs || trained.map_or(config.compares_pairs, |reads| reads.pairs);
-    Reads {
-        max_tokens: max_tokens.unwrap_or(usual).min(config.max_position_embeddings).min(MAX_TOKENS),
+    Ok(Reads {
+        max_tokens: max_tokens.unwrap_or(usual).min(positions).min(MAX_TOKENS),
         pairs,
         windows: windows.or(trained.and_then(|reads| reads.windows)).filter(|_| !pairs),
-    }
+    })
 }
 
 /// A value of clap: points that may be lost.

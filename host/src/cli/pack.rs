@@ -61,7 +61,7 @@ fn windows(text: &str) -> Result<TextWindows, String> {
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut checkpoint = super::load_checkpoint(&args.checkpoint)?;
-    let reads = super::reads(&checkpoint.config, args.max_tokens, args.pair, args.windows, 128);
+    let reads = super::reads(&checkpoint.config, args.max_tokens, args.pair, args.windows, 128)?;
     if args.windows.is_some() && reads.pairs {
         return Err(super::Usage("this checkpoint reads pairs: --windows does not apply".into()).into());
     }

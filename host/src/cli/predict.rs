@@ -35,7 +35,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         args.checkpoint.display()
     );
     let model = Classifier::new(checkpoint, 0)?;
-    let reads = super::reads(model.config(), args.max_tokens, args.pairs, None, 512);
+    let reads = super::reads(model.config(), args.max_tokens, args.pairs, None, 512)?;
     let pairs = reads.pairs;
     let (labels, task) = (model.config().labels(), model.config().task());
     let mut reader = Reader::new(model.tokenizer(), reads)?;

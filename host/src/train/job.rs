@@ -338,7 +338,10 @@ fn measure(job: &Job, at: &mut Position, log: &mut Log, watch: &mut dyn FnMut(Ev
         at.best = Some((value, at.step));
         save_best(job)?;
     }
-    log.write(serde_json::json!({"step": at.step, "dev": value, "kept": kept, "metrics": metrics}))?;
+    let mut line = serde_json::json!({"step": at.step, "dev": value, "kept": kept, "metrics": metrics});
+    // of 150 classes it would fill the screen of whoever follows the file; the report has the last one
+    line["metrics"].as_object_mut().map(|metrics| metrics.remove("confusion"));
+    log.write(line)?;
     watch(Event::Evaluated { step: at.step, metrics: &metrics, value, kept });
     Ok(())
 }
