@@ -22,6 +22,7 @@ fn allocations() -> usize {
 
 /// All of a classifier but the model: the logits are the numbers of `good` and `bad`.
 struct WithoutModel {
+    labels: [String; 2],
     tokenizer: Tokenizer<String>,
     encoding: Encoding,
     decider: Decider,
@@ -50,24 +51,25 @@ impl Classify for WithoutModel {
         let ids = self.encoding.ids();
         self.logits = [5, 4].map(|id| ids.iter().filter(|&&i| i == id).count() as f32);
         let decision = self.decider.decide(&self.logits).unwrap();
-        Ok(Ok(Outcome { logits: &self.logits, decision, tokens: ids.len(), truncated: false }))
+        let (labels, logits) = (&self.labels[..], &self.logits[..]);
+        Ok(Ok(Outcome { labels, logits, decision, tokens: ids.len(), truncated: false }))
     }
 }
 
 fn count_without_model(task: Task, options: Options, input: &str) -> usize {
-    let labels = ["\"quoted\" and\\escaped".to_owned(), "plain".to_owned()];
     let classifier = WithoutModel {
+        labels: ["\"quoted\" and\\escaped".to_owned(), "plain".to_owned()],
         tokenizer: Tokenizer::new(common::vocabulary(), tokenizer::Settings::uncased()).unwrap(),
         encoding: Encoding::new(),
         decider: Decider::new(task, 2, &Settings::default()).unwrap(),
         logits: [0.0; 2],
     };
-    count(classifier, &labels, options, input.as_bytes())
+    count(classifier, options, input.as_bytes())
 }
 
-fn count(classifier: impl Classify, labels: &[String], options: Options, input: &[u8]) -> usize {
+fn count(classifier: impl Classify, options: Options, input: &[u8]) -> usize {
     let out = io::BufWriter::with_capacity(64 << 10, io::sink());
-    count_into(Records::new(classifier, labels, out, options), b"good\n", input)
+    count_into(Records::new(classifier, out, options), b"good\n", input)
 }
 
 /// `first` comes before, for whatever a thread allocates the first time.
@@ -98,16 +100,15 @@ fn main() {
     }
     let classifier = Classifier::open(&path, &goldcrest_edge::Options::default()).unwrap();
     assert_eq!(classifier.model().describe().stock, None, "{path} is not fused");
-    let labels = classifier.manifest().labels.clone();
     let mut input = "good day, b\u{e4}d\n\n\u{1f980}\u{4e2d}\ngood\tbad\n".repeat(5).into_bytes();
     input.extend(b"not \xff UTF-8\n".iter().chain("good bad ".repeat(1000).as_bytes()));
-    assert_eq!(count(classifier, &labels, jsonl, &input), 0);
+    assert_eq!(count(classifier, jsonl, &input), 0);
     // and on several threads, with a backlog and with texts that are split; what comes first is shorter than what is counted
     let first = "good\n".repeat(20) + &"good ".repeat(70);
     for windows in [Windows::Truncate, Windows::Mean { overlap: 8, most: 5 }] {
-        let classifier = with_windows(&path, windows);
+        let mut threaded = with_windows(&path, windows).into_threaded(3).unwrap();
         let out = io::BufWriter::with_capacity(64 << 10, io::sink());
-        let backlog = Backlog::new(classifier, 3, &labels, out, jsonl).unwrap();
+        let backlog = Backlog::new(&mut threaded, out, jsonl);
         assert_eq!(count_into(backlog, first.as_bytes(), &input), 0, "{windows:?}");
     }
 }
@@ -119,5 +120,5 @@ fn with_windows(path: &str, windows: Windows) -> Classifier {
     let manifest = Manifest { windows, ..bundle.manifest().clone() };
     let (model, external, vocabulary) = (bundle.model(), bundle.external(), bundle.vocabulary());
     let bytes = goldcrest_edge::bundle::write(&manifest, model, external, vocabulary, &[]).unwrap();
-    Classifier::new(bytes.into(), &goldcrest_edge::Options::default()).unwrap()
+    Classifier::new(bytes, &goldcrest_edge::Options::default()).unwrap()
 }

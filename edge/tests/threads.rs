@@ -76,16 +76,16 @@ impl Read for Dribble<'_> {
 
 /// What is written for `input`, and how many messages had no answer.
 fn run(bundle: &[u8], fuse: bool, threads: usize, mut input: Dribble<'_>) -> (String, u64) {
-    let classifier = Classifier::new(Bytes::copy_from_slice(bundle), &Options { fuse }).unwrap();
-    let labels = classifier.manifest().labels.clone();
+    let classifier = Classifier::new(bundle.to_vec(), &Options { fuse }).unwrap();
     let options = stream::Options { format: Format::Jsonl, top: 2, logits: true, separator: None };
     let (mut lines, interrupt, mut out) = (Lines::default(), Interrupt::default(), vec![]);
     let errors = if threads == 1 {
-        let mut records = Records::new(classifier, &labels, &mut out, options);
+        let mut records = Records::new(classifier, &mut out, options);
         lines.run(&mut input, &mut records, &interrupt).unwrap();
         records.errors()
     } else {
-        let mut backlog = Backlog::new(classifier, threads, &labels, &mut out, options).unwrap();
+        let mut threaded = classifier.into_threaded(threads).unwrap();
+        let mut backlog = Backlog::new(&mut threaded, &mut out, options);
         lines.run(&mut input, &mut backlog, &interrupt).unwrap();
         backlog.errors()
     };
@@ -113,6 +113,36 @@ fn any_number_of_threads_writes_the_same_bytes() {
             }
         }
     }
+}
+
+#[test]
+fn answers_belong_to_their_messages_however_it_is_called() {
+    let mut one = Classifier::new(shipped(), &Options::default()).unwrap();
+    let texts = ["a warm, funny film", "two hours of my life", "dull and far too long"];
+    let alone: Vec<Vec<f32>> =
+        texts.iter().map(|text| one.classify(text, None).unwrap().logits.to_vec()).collect();
+    let mut threaded = one.share().unwrap().into_threaded::<()>(2).unwrap();
+    let mut answers = vec![];
+    // nothing is started before the last
+    for (number, text) in (0..).zip(texts) {
+        threaded.read(number, &mut |input| {
+            input.push(text);
+            Ok(())
+        });
+    }
+    while let Some((number, answer)) = threaded.answer(true) {
+        answers.push((number as usize, answer.unwrap().unwrap().logits.to_vec()));
+    }
+    assert_eq!(answers, alone.into_iter().enumerate().collect::<Vec<_>>());
+}
+
+#[test]
+fn a_shared_classifier_gives_the_same_logits_on_another_thread() {
+    let mut one = Classifier::new(shipped(), &Options::default()).unwrap();
+    let mut other = one.share().unwrap();
+    let logits = |classifier: &mut Classifier| classifier.classify("what a film", None).unwrap().logits.to_vec();
+    let there = thread::spawn(move || logits(&mut other)).join().unwrap();
+    assert_eq!(logits(&mut one), there);
 }
 
 #[test]
@@ -154,7 +184,7 @@ fn a_part_that_is_wrong_keeps_nobody_waiting() {
     let shipped = shipped();
     let short = altered(&shipped, |manifest| manifest.max_tokens = 64);
     let mut threaded =
-        Classifier::new(Bytes::from(short), &Options::default()).unwrap().into_threaded::<()>(2).unwrap();
+        Classifier::new(short, &Options::default()).unwrap().into_threaded::<()>(2).unwrap();
     let (mut text, mut logits) = (Encoding::new(), [0.0; 2]);
     threaded.tokenizer().encode(&"good ".repeat(200), None, 128, &mut text).unwrap();
     for _ in 0..3 {

@@ -8,7 +8,7 @@ pub use model_pool::ModelPool;
 use reader::Length;
 pub use reader::Reader;
 pub use self_test::SelfTestError;
-pub use threaded::{Answer, ThreadedClassifier};
+pub use threaded::{Answer, MOST_THREADS, ThreadedClassifier};
 
 use crate::bundle::{self, Bundle, Manifest, Mapped};
 use crate::decision::{self, Decider, Decision};
@@ -82,7 +82,9 @@ pub enum Error {
 /// The answer for one message.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome<'a> {
-    /// One a label.
+    /// The names of the classes.
+    pub labels: &'a [String],
+    /// One per label, before the temperature is applied.
     pub logits: &'a [f32],
     /// What they mean.
     pub decision: Decision<'a>,
@@ -143,9 +145,29 @@ impl Classifier {
         Ok(loaded)
     }
 
-    /// Loads a bundle from its bytes.
-    pub fn new(bytes: Bytes, options: &Options) -> Result<Self, Error> {
+    /// Verifies and loads a bundle from its bytes, part of which stays in use: a `Vec<u8>`, `&'static [u8]` or [`Bytes`].
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), without those of files.
+    pub fn new(bytes: impl Into<Bytes>, options: &Options) -> Result<Self, Error> {
+        let bytes = bytes.into();
         Self::load(&Bundle::read(&bytes)?, &bytes, None, options, &|_| ())
+    }
+
+    /// Another classifier with the same weights, for another thread; it has its own working memory and tokenizer index.
+    ///
+    /// # Errors
+    /// [`Error::Model`] if tract cannot plan the model once more.
+    pub fn share(&self) -> Result<Self, Error> {
+        let Classifier { manifest, reader, model, logits, decider, .. } = self;
+        Ok(Classifier {
+            manifest: manifest.clone(),
+            reader: reader.clone(),
+            model: model.share()?,
+            logits: logits.clone(),
+            mean: Mean::new(logits.len()),
+            decider: decider.clone(),
+        })
     }
 
     fn load(
@@ -252,7 +274,7 @@ impl Classify for Classifier {
         &mut self,
         feed: &mut dyn FnMut(&mut dyn Input) -> Result<(), E>,
     ) -> Result<Result<Outcome<'_>, Error>, E> {
-        let Classifier { reader, model, logits, mean, decider, .. } = self;
+        let Classifier { manifest, reader, model, logits, mean, decider } = self;
         mean.clear();
         let read = reader.read(feed, &mut |encoding| {
             model.run(encoding.ids(), encoding.type_ids(), logits)?;
@@ -262,8 +284,24 @@ impl Classify for Classifier {
         Ok(read.and_then(|Length { tokens, truncated }| {
             reader.check()?;
             let logits = mean.finish();
-            Ok(Outcome { logits, decision: decider.decide(logits)?, tokens, truncated })
+            let decision = decider.decide(logits)?;
+            Ok(Outcome { labels: &manifest.labels, logits, decision, tokens, truncated })
         }))
+    }
+}
+
+impl<C: Classify> Classify for &mut C {
+    fn classify_chunks<E>(
+        &mut self,
+        feed: &mut dyn FnMut(&mut dyn Input) -> Result<(), E>,
+    ) -> Result<Result<Outcome<'_>, Error>, E> {
+        (**self).classify_chunks(feed)
+    }
+}
+
+impl std::fmt::Debug for Classifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Classifier").field("manifest", &self.manifest).finish_non_exhaustive()
     }
 }
 

@@ -5,6 +5,7 @@ use crate::tokenizer::{self, Encoder, Encoding, Tokenizer};
 use bytes::Bytes;
 
 /// The tokenizer, with what a manifest says about long texts and pairs.
+#[derive(Clone)]
 pub struct Reader {
     tokenizer: Tokenizer<Bytes>,
     /// What must stay as it is.

@@ -8,6 +8,9 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 
+/// Most threads of a [`ThreadedClassifier`].
+pub const MOST_THREADS: usize = 256;
+
 /// A [`Classifier`] on several threads. It reads a few messages ahead and answers them in order, with the same bits.
 ///
 /// `E` is the error of reading a message; such an error takes the place of that message's answer. Allocates nothing after it was
@@ -61,8 +64,12 @@ impl<E> Message<E> {
 }
 
 impl Classifier {
-    /// The same on `threads` threads, the caller's included.
+    /// The same on `threads` threads, the caller's included: 1 to [`MOST_THREADS`], to which other numbers are clamped.
+    ///
+    /// # Errors
+    /// [`Error::Thread`] if the system gives no more threads.
     pub fn into_threaded<E>(self, threads: usize) -> Result<ThreadedClassifier<E>, Error> {
+        let threads = threads.clamp(1, MOST_THREADS);
         let Classifier { manifest, reader, model, logits, decider, .. } = self;
         let classes = logits.len();
         let pool = ModelPool::new(model, threads)?;
@@ -99,6 +106,8 @@ impl<E> ThreadedClassifier<E> {
     /// Reads the message that `feed` gives. There must be room. To be followed by [`start`](Self::start).
     pub fn read(&mut self, number: u64, feed: &mut dyn FnMut(&mut dyn Input) -> Result<(), E>) {
         let ThreadedClassifier { reader, work, .. } = self;
+        // the window that is kept belongs to the message before
+        work.give_first();
         let mut message = work.spare.pop().expect("room for a message");
         (message.number, message.awaited, message.failed, message.read) = (number, 0, None, None);
         message.mean.clear();
@@ -128,7 +137,8 @@ impl<E> ThreadedClassifier<E> {
 
     /// The answer of the oldest message, with its number. `None`: there is none, or, unless it shall `wait`, not yet.
     pub fn answer(&mut self, wait: bool) -> Option<Answer<'_, E>> {
-        let ThreadedClassifier { reader, work, answered, decider, .. } = self;
+        let ThreadedClassifier { manifest, reader, work, answered, decider } = self;
+        work.give_first();
         while work.messages.front()?.awaited > 0 {
             if !wait && !work.pool.is_ready() {
                 return None;
@@ -142,7 +152,8 @@ impl<E> ThreadedClassifier<E> {
             let Length { tokens, truncated } = failed.map_or(read, Err)?;
             reader.check()?;
             let logits = answered.mean.finish();
-            Ok(Outcome { logits, decision: decider.decide(logits)?, tokens, truncated })
+            let decision = decider.decide(logits)?;
+            Ok(Outcome { labels: &manifest.labels, logits, decision, tokens, truncated })
         });
         Some((answered.number, outcome))
     }

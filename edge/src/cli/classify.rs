@@ -80,15 +80,14 @@ pub fn run(args: &Args) -> Result<()> {
     if manifest.task == Task::Regression && args.top > 0 {
         return Err(Usage("this model gives a number: --top does not apply".into()).into());
     }
-    let labels = manifest.labels.clone();
     let options = stream::Options { format, top: args.top, logits: args.logits, separator: args.text_pair };
     let out = Stdout::buffered()?;
     let (ended, errors) = if args.threads == 1 {
-        let mut records = Records::new(classifier, &labels, out, options);
+        let mut records = Records::new(classifier, out, options);
         (run_lines(&args.files, &mut records), records.errors())
     } else {
-        let threads = args.threads.into();
-        let mut backlog = Backlog::new(classifier, threads, &labels, out, options)?;
+        let mut threaded = classifier.into_threaded(args.threads.into())?;
+        let mut backlog = Backlog::new(&mut threaded, out, options);
         (run_lines(&args.files, &mut backlog), backlog.errors())
     };
     if !args.quiet {

@@ -55,8 +55,8 @@ Environment:
 
 docs/device.md in the sources: what records look like, signals, running as a service.";
 
-/// More threads than any board has cores; each takes working memory.
-const MOST_THREADS: i64 = 256;
+/// As clap counts.
+const MOST_THREADS: i64 = goldcrest_edge::classifier::MOST_THREADS as i64;
 
 /// The command line contradicts itself or the bundle: exit code 2.
 #[derive(Debug, thiserror::Error)]

@@ -3,7 +3,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -17,17 +17,28 @@ pub struct Interrupt {
     signal: Arc<AtomicUsize>,
     /// Whether one may end the process on the spot.
     idle: Arc<AtomicBool>,
-    /// Has something to read once one has come.
-    woken: Option<Arc<UnixStream>>,
+    /// Two ends of a pipe; there is something to read at the first once the end was asked for.
+    pipe: Option<Arc<(UnixStream, UnixStream)>>,
 }
 
 impl Interrupt {
+    /// Asked for by [`request`](Self::request) alone, which wakes a source that waits.
+    ///
+    /// [`default`](Self::default) needs nothing of the system, but wakes nobody.
+    ///
+    /// # Errors
+    /// When the system gives no pipe.
+    pub fn new() -> io::Result<Self> {
+        Ok(Interrupt { pipe: Some(Arc::new(UnixStream::pair()?)), ..Interrupt::default() })
+    }
+
     /// Listens to SIGTERM, SIGINT and SIGHUP, but for those that the program was started to ignore, as a shell starts what runs in
     /// the background. A second one ends the process as if nobody listened; so does the first, with the exit code `idle` if there
     /// is one, while [nothing is in hand](Self::nothing_in_hand).
     pub fn on_signals(idle: Option<i32>) -> io::Result<Self> {
         let (woken, wake) = UnixStream::pair()?;
-        let interrupt = Interrupt { woken: Some(Arc::new(woken)), ..Interrupt::default() };
+        let interrupt =
+            Interrupt { pipe: Some(Arc::new((woken, wake.try_clone()?))), ..Interrupt::default() };
         // where the system does not say so, none is
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         for signal in [SIGTERM, SIGINT, SIGHUP].into_iter().filter(|signal| !is_ignored(&status, *signal)) {
@@ -45,6 +56,10 @@ impl Interrupt {
     /// Asks it to end, as a signal does.
     pub fn request(&self) {
         self.requested.store(true, Ordering::SeqCst);
+        if let Some((_, wake)) = self.pipe.as_deref() {
+            // a pipe that is full or broken wakes as well
+            let _ = (&mut &*wake).write(&[0]);
+        }
     }
 
     /// Whether it was asked to.
@@ -63,9 +78,9 @@ impl Interrupt {
     }
 
     /// Waits until `source` has something to give, an end or an error included, or until the end is asked for. Whether it has.
-    pub(super) fn wait_for(&self, source: &impl AsFd) -> bool {
+    pub fn wait_for(&self, source: &impl AsFd) -> bool {
         let source = PollFd::new(source, PollFlags::IN);
-        let woken = self.woken.as_deref().map(|woken| PollFd::new(woken, PollFlags::IN));
+        let woken = self.pipe.as_deref().map(|(woken, _)| PollFd::new(woken, PollFlags::IN));
         let count = 1 + usize::from(woken.is_some());
         let mut waits = [source.clone(), woken.unwrap_or(source)];
         match poll(&mut waits[..count], None) {
@@ -86,6 +101,16 @@ fn is_ignored(status: &str, signal: i32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_wakes_a_source_that_waits() {
+        let interrupt = Interrupt::new().unwrap();
+        let (silent, _writer) = UnixStream::pair().unwrap();
+        let waits = interrupt.clone();
+        let waiting = std::thread::spawn(move || waits.wait_for(&silent));
+        interrupt.request();
+        assert!(!waiting.join().unwrap());
+    }
 
     #[test]
     fn ignored_signals_are_told_apart() {

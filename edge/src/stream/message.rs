@@ -7,8 +7,11 @@ use rustix::io::{ReadWriteFlags, preadv2};
 use std::fs::File;
 #[cfg(target_os = "linux")]
 use std::io::IoSliceMut;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, PipeReader, Read};
+use std::net::TcpStream;
 use std::ops::Range;
+use std::os::unix::net::UnixStream;
+use std::process::ChildStdout;
 
 /// Bytes read at once, and most that a chunk has.
 const BUFFER: usize = 64 << 10;
@@ -72,6 +75,23 @@ impl Source for &[u8] {
         true
     }
 }
+
+/// Sources that may always have to wait.
+macro_rules! waits {
+    ($($source:ty),*) => {$(
+        impl Source for $source {
+            fn may_wait(&self) -> bool {
+                true
+            }
+
+            fn wait(&self, interrupt: &Interrupt) -> bool {
+                interrupt.wait_for(self)
+            }
+        }
+    )*};
+}
+
+waits!(TcpStream, UnixStream, PipeReader, ChildStdout);
 
 impl Source for File {
     fn may_wait(&self) -> bool {

@@ -19,10 +19,9 @@ pub(super) fn write_jsonl(
     out: &mut impl Write,
     number: u64,
     outcome: &Outcome<'_>,
-    labels: &[String],
     options: &Options,
 ) -> io::Result<()> {
-    let decision = &outcome.decision;
+    let Outcome { labels, decision, .. } = outcome;
     let mut top = options.top;
     write!(out, "{{\"n\":{number}")?;
     match decision.answer() {
@@ -65,10 +64,9 @@ pub(super) fn write_jsonl(
 pub(super) fn write_text(
     out: &mut impl Write,
     outcome: &Outcome<'_>,
-    labels: &[String],
     options: &Options,
 ) -> io::Result<()> {
-    let decision = &outcome.decision;
+    let Outcome { labels, decision, .. } = outcome;
     let pair = |out: &mut _, label: &str, score| {
         write_all(out, label)?;
         write_all(out, "\t")?;

@@ -1,7 +1,7 @@
 //! The sinks that classify.
 use super::record::{self, Format};
 use super::{Chunk, Error, Message, Sink};
-use crate::classifier::{self, Classifier, Classify, Input, Outcome, ThreadedClassifier};
+use crate::classifier::{self, Classify, Input, Outcome, ThreadedClassifier};
 use std::fmt;
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -20,15 +20,15 @@ pub struct Options {
 }
 
 /// Classifies each message and writes its record.
-pub struct Records<'a, C, W> {
+pub struct Records<C, W> {
     classifier: C,
-    writer: Writer<'a, W>,
+    writer: Writer<W>,
 }
 
-impl<'a, C: Classify, W: Write> Records<'a, C, W> {
-    /// Records of `classifier`'s answers, whose classes are named `labels`, into `out`, which should buffer.
-    pub fn new(classifier: C, labels: &'a [String], out: W, options: Options) -> Self {
-        Records { classifier, writer: Writer::new(labels, out, options) }
+impl<C: Classify, W: Write> Records<C, W> {
+    /// Records of `classifier`'s answers into `out`, which should buffer.
+    pub fn new(classifier: C, out: W, options: Options) -> Self {
+        Records { classifier, writer: Writer::new(out, options) }
     }
 
     /// Messages so far that could not be classified.
@@ -37,7 +37,7 @@ impl<'a, C: Classify, W: Write> Records<'a, C, W> {
     }
 }
 
-impl<C: Classify, W: Write> Sink for Records<'_, C, W> {
+impl<C: Classify, W: Write> Sink for Records<C, W> {
     fn message(&mut self, number: u64, message: &mut Message<'_>) -> Result<(), Error> {
         let separator = self.writer.options.separator;
         let answer = self.classifier.classify_chunks(&mut |input| feed(message, separator, input));
@@ -53,21 +53,14 @@ impl<C: Classify, W: Write> Sink for Records<'_, C, W> {
 ///
 /// Before the source may have to wait, all answers are out.
 pub struct Backlog<'a, W> {
-    threaded: ThreadedClassifier<Failure>,
-    writer: Writer<'a, W>,
+    threaded: &'a mut ThreadedClassifier<Failure>,
+    writer: Writer<W>,
 }
 
 impl<'a, W: Write> Backlog<'a, W> {
-    /// Records of `classifier`'s answers on `threads` threads, the caller's included. See [`Records::new`].
-    pub fn new(
-        classifier: Classifier,
-        threads: usize,
-        labels: &'a [String],
-        out: W,
-        options: Options,
-    ) -> Result<Self, classifier::Error> {
-        let threaded = classifier.into_threaded(threads)?;
-        Ok(Backlog { threaded, writer: Writer::new(labels, out, options) })
+    /// Records of the answers of `threaded` into `out`, which should buffer.
+    pub fn new(threaded: &'a mut ThreadedClassifier<Failure>, out: W, options: Options) -> Self {
+        Backlog { threaded, writer: Writer::new(out, options) }
     }
 
     /// Messages so far that could not be classified.
@@ -127,8 +120,7 @@ pub enum Failure {
 }
 
 /// Writes records.
-struct Writer<'a, W> {
-    labels: &'a [String],
+struct Writer<W> {
     out: W,
     options: Options,
     errors: u64,
@@ -139,9 +131,9 @@ struct Writer<'a, W> {
 /// How long a record is kept back for others at most, while the next messages are there already: on a slow board they take long.
 const SEEN_WITHIN: Duration = Duration::from_millis(100);
 
-impl<'a, W: Write> Writer<'a, W> {
-    fn new(labels: &'a [String], out: W, options: Options) -> Self {
-        Writer { labels, out, options, errors: 0, flushed: Instant::now() }
+impl<W: Write> Writer<W> {
+    fn new(out: W, options: Options) -> Self {
+        Writer { out, options, errors: 0, flushed: Instant::now() }
     }
 
     fn flush(&mut self) -> Result<(), Error> {
@@ -166,8 +158,8 @@ impl<'a, W: Write> Writer<'a, W> {
             Err(reason) => error(&reason),
             Ok(Err(reason)) => error(&reason),
             Ok(Ok(outcome)) => match format {
-                Format::Jsonl => record::write_jsonl(out, number, &outcome, self.labels, options),
-                Format::Text => record::write_text(out, &outcome, self.labels, options),
+                Format::Jsonl => record::write_jsonl(out, number, &outcome, options),
+                Format::Text => record::write_text(out, &outcome, options),
             },
         };
         written.map_err(Error::Write)?;
@@ -211,6 +203,7 @@ mod tests {
 
     /// Logit of class `i` is the length of text `i`.
     struct Lengths {
+        labels: Vec<String>,
         decider: Decider,
         logits: Vec<f32>,
     }
@@ -234,6 +227,7 @@ mod tests {
             let decision = self.decider.decide(&self.logits);
             Ok(decision
                 .map(|decision| Outcome {
+                    labels: &self.labels,
                     logits: &self.logits,
                     decision,
                     tokens: 2,
@@ -244,14 +238,14 @@ mod tests {
     }
 
     fn records(task: Task, settings: &Settings, options: Options, input: &str) -> String {
-        let labels: &[String] = match task {
-            Task::Regression => &["length".into()],
-            _ => &["a \"b\"".into(), "ü".into()],
+        let labels: Vec<String> = match task {
+            Task::Regression => vec!["length".into()],
+            _ => vec!["a \"b\"".into(), "ü".into()],
         };
         let decider = Decider::new(task, labels.len(), settings).unwrap();
-        let classifier = Lengths { decider, logits: vec![0.0; labels.len()] };
+        let mut classifier = Lengths { decider, logits: vec![0.0; labels.len()], labels };
         let mut out = vec![];
-        let mut records = Records::new(classifier, labels, &mut out, options);
+        let mut records = Records::new(&mut classifier, &mut out, options);
         Lines::default().run(&mut input.as_bytes(), &mut records, &Interrupt::default()).unwrap();
         String::from_utf8(out).unwrap()
     }
@@ -315,7 +309,7 @@ mod tests {
     /// A record that waits for others is seen all the same.
     #[test]
     fn no_record_is_kept_back_for_long() {
-        struct Slow<'a>(Records<'a, Lengths, std::io::BufWriter<&'a mut Vec<u8>>>);
+        struct Slow<'a>(Records<Lengths, std::io::BufWriter<&'a mut Vec<u8>>>);
         impl Sink for Slow<'_> {
             fn message(&mut self, number: u64, message: &mut Message<'_>) -> Result<(), Error> {
                 std::thread::sleep(SEEN_WITHIN);
@@ -327,12 +321,12 @@ mod tests {
                 Ok(())
             }
         }
-        let labels = ["a".into(), "b".into()];
+        let labels = vec!["a".into(), "b".into()];
         let decider = Decider::new(Task::SingleLabel, 2, &Settings::default()).unwrap();
         let mut out = vec![];
         let buffer = std::io::BufWriter::new(&mut out);
-        let classifier = Lengths { decider, logits: vec![0.0; 2] };
-        let mut slow = Slow(Records::new(classifier, &labels, buffer, Options::default()));
+        let classifier = Lengths { labels, decider, logits: vec![0.0; 2] };
+        let mut slow = Slow(Records::new(classifier, buffer, Options::default()));
         Lines::default().run(&mut &b"a\nb\n"[..], &mut slow, &Interrupt::default()).unwrap();
     }
 

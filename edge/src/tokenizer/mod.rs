@@ -71,7 +71,7 @@ impl Settings {
 }
 
 /// A BERT vocabulary, read in place, ready to encode.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Tokenizer<V> {
     vocab_txt: V,
     index: Index,

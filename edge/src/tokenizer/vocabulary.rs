@@ -32,7 +32,7 @@ pub(super) enum Place {
 }
 
 /// What is built from the vocabulary text. About 13 bytes a piece and 32 KiB.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Index {
     /// Packed [`Slot`]s, 0 where free; more than there are pieces, so every probe ends.
     slots: Vec<u64>,

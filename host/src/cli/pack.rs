@@ -109,7 +109,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     goldcrest_edge::bundle::save(&args.output, &bytes).with_context(|| args.output.display().to_string())?;
     let size = bytes.len();
     if !args.fp32 {
-        let packed = goldcrest_edge::Classifier::new(bytes.into(), &goldcrest_edge::Options::default())?;
+        let packed = goldcrest_edge::Classifier::new(bytes, &goldcrest_edge::Options::default())?;
         if let Some(why) = packed.model().describe().stock {
             tell!(
                 "the device runs it on stock operators, slower and with other bits on other processors: {why}"

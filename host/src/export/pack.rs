@@ -1,7 +1,6 @@
 use super::Onnx;
 use goldcrest_edge::bundle::{self, Bundle, Golden, Manifest};
 use goldcrest_edge::classifier::{self, Classifier, Options};
-use goldcrest_edge::model::Bytes;
 
 /// Why a bundle cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +31,7 @@ pub fn pack(
 ) -> Result<Vec<u8>, PackError> {
     let (graph, weights) = onnx.split();
     let write = |golden: &[Golden]| bundle::write(manifest, &graph, &weights, vocabulary.as_bytes(), golden);
-    let mut classifier = Classifier::new(Bytes::from(write(&[])?), &Options::default())?;
+    let mut classifier = Classifier::new(write(&[])?, &Options::default())?;
     if let (Some(reason), false) = (classifier.model().describe().stock, golden.is_empty()) {
         return Err(PackError::Stock(reason));
     }
