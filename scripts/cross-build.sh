@@ -13,7 +13,7 @@
 # examples:
 #   scripts/cross-build.sh
 #   scripts/cross-build.sh musl
-#   scripts/cross-build.sh musl --no-default-features --features runtime      # without the embedded model
+#   scripts/cross-build.sh musl --no-default-features --features cli      # without the embedded model
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

@@ -140,7 +140,8 @@ fn answers_belong_to_their_messages_however_it_is_called() {
 fn a_shared_classifier_gives_the_same_logits_on_another_thread() {
     let mut one = Classifier::new(shipped(), &Options::default()).unwrap();
     let mut other = one.share().unwrap();
-    let logits = |classifier: &mut Classifier| classifier.classify("what a film", None).unwrap().logits.to_vec();
+    let logits =
+        |classifier: &mut Classifier| classifier.classify("what a film", None).unwrap().logits.to_vec();
     let there = thread::spawn(move || logits(&mut other)).join().unwrap();
     assert_eq!(logits(&mut one), there);
 }
@@ -183,8 +184,7 @@ fn a_text_split_in_any_way_has_the_same_logits() {
 fn a_part_that_is_wrong_keeps_nobody_waiting() {
     let shipped = shipped();
     let short = altered(&shipped, |manifest| manifest.max_tokens = 64);
-    let mut threaded =
-        Classifier::new(short, &Options::default()).unwrap().into_threaded::<()>(2).unwrap();
+    let mut threaded = Classifier::new(short, &Options::default()).unwrap().into_threaded::<()>(2).unwrap();
     let (mut text, mut logits) = (Encoding::new(), [0.0; 2]);
     threaded.tokenizer().encode(&"good ".repeat(200), None, 128, &mut text).unwrap();
     for _ in 0..3 {

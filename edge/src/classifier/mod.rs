@@ -4,8 +4,10 @@ mod reader;
 mod self_test;
 mod threaded;
 
+#[doc(hidden)]
 pub use model_pool::ModelPool;
 use reader::Length;
+#[doc(hidden)]
 pub use reader::Reader;
 pub use self_test::SelfTestError;
 pub use threaded::{Answer, MOST_THREADS, ThreadedClassifier};
@@ -131,13 +133,24 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// Maps, verifies and loads the bundle at `path`.
+    /// Maps, verifies and loads the bundle at `path`, on the kernels that `GOLDCREST_ISA` names or the best ones.
+    ///
+    /// The file stays mapped: once something writes to it, every answer is [`Error::Open`]. Put another file in its place instead.
+    ///
+    /// # Errors
+    /// When the file cannot be mapped, is no whole bundle, or its model does not load.
     pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
         let mapped = bundle::map(path.as_ref())?;
         Self::from_mapped(&mapped.read()?, &mapped, options)
     }
 
     /// Loads a bundle that was read from `mapped`, of which nothing stays in memory that has been copied.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    ///
+    /// # Panics
+    /// If `bundle` was read from something else.
     pub fn from_mapped(bundle: &Bundle<'_>, mapped: &Mapped, options: &Options) -> Result<Self, Error> {
         let release = |bytes: &[u8]| mapped.release(bytes);
         let loaded = Self::load(bundle, mapped.bytes(), Some(mapped.clone()), options, &release)?;
@@ -230,6 +243,9 @@ impl Classifier {
     }
 
     /// Classifies one text or, if the model compares two, a pair.
+    ///
+    /// # Errors
+    /// [`Error::Texts`] for a pair where the model takes one text, or the other way round, and what the model or its file fail with.
     pub fn classify(&mut self, text: &str, pair: Option<&str>) -> Result<Outcome<'_>, Error> {
         let Ok(outcome) = self.classify_chunks(&mut feed(text, pair));
         outcome

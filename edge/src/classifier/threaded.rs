@@ -82,6 +82,14 @@ impl Classifier {
     }
 }
 
+impl<E> std::fmt::Debug for ThreadedClassifier<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let threads = self.work.pool.threads();
+        let mut debug = f.debug_struct("ThreadedClassifier");
+        debug.field("manifest", &self.manifest).field("threads", &threads).finish_non_exhaustive()
+    }
+}
+
 impl<E> ThreadedClassifier<E> {
     /// What the bundle says about itself.
     pub fn manifest(&self) -> &Manifest {
@@ -94,6 +102,7 @@ impl<E> ThreadedClassifier<E> {
     }
 
     /// The models, for measuring them alone.
+    #[doc(hidden)]
     pub fn models_mut(&mut self) -> &mut ModelPool {
         &mut self.work.pool
     }
@@ -103,7 +112,10 @@ impl<E> ThreadedClassifier<E> {
         !self.work.spare.is_empty()
     }
 
-    /// Reads the message that `feed` gives. There must be room. To be followed by [`start`](Self::start).
+    /// Reads the message that `feed` gives, and [`start`](Self::start) puts the model to work on it.
+    ///
+    /// # Panics
+    /// Without [room](Self::has_room).
     pub fn read(&mut self, number: u64, feed: &mut dyn FnMut(&mut dyn Input) -> Result<(), E>) {
         let ThreadedClassifier { reader, work, .. } = self;
         // the window that is kept belongs to the message before
@@ -161,6 +173,12 @@ impl<E> ThreadedClassifier<E> {
 
 impl ThreadedClassifier {
     /// Classifies one text or, if the model compares two, a pair, on as many threads as it pays.
+    ///
+    /// # Errors
+    /// As [`Classifier::classify`].
+    ///
+    /// # Panics
+    /// While messages that were [read](Self::read) have no answer yet.
     pub fn classify(&mut self, text: &str, pair: Option<&str>) -> Result<Outcome<'_>, Error> {
         assert!(self.work.messages.is_empty(), "a single text, while others are under way");
         self.read(0, &mut feed(text, pair));

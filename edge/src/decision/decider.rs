@@ -4,7 +4,7 @@ use crate::kernels::Kernels;
 use heapless::Vec;
 
 /// Turns logits into answers. Allocates nothing.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Decider {
     kernels: Kernels,
     task: Task,
@@ -26,7 +26,7 @@ pub enum Answer {
         /// Its probability.
         score: f32,
     },
-    /// Single label: the best guess is below the threshold.
+    /// Single label: the best guess, the first of [`Decision::ranked`], is below the threshold.
     Abstained,
     /// Multi-label: [`Decision::labels`] are above their thresholds.
     Labels,

@@ -65,6 +65,12 @@ pub enum Error {
         /// The number asked for.
         found: usize,
     },
+    /// A regression model gives one number.
+    #[error("{found} numbers of a regression model, which gives one")]
+    Numbers {
+        /// The number asked for.
+        found: usize,
+    },
     /// The temperature is not within 1e-6 to 1e6.
     #[error("the temperature is {0}; it must be 0.000001 to 1000000")]
     Temperature(f32),
@@ -113,6 +119,9 @@ impl Settings {
     pub fn check(&self, task: Task, classes: usize) -> Result<(), Error> {
         if classes == 0 || classes > MAX_CLASSES {
             return Err(Error::Classes { found: classes });
+        }
+        if task == Task::Regression && classes != 1 {
+            return Err(Error::Numbers { found: classes });
         }
         // a temperature so small or large that dividing by it overflows is as useless as none
         if !(1e-6..=1e6).contains(&self.temperature) {

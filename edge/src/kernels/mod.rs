@@ -123,6 +123,12 @@ pub struct Kernels {
     table: &'static table::Table,
 }
 
+impl core::fmt::Debug for Kernels {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_tuple("Kernels").field(&self.isa()).finish()
+    }
+}
+
 impl Kernels {
     /// The functions for `isa`, if this processor has it.
     pub fn new(isa: Isa) -> Result<Kernels, KernelError> {

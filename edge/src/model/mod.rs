@@ -27,6 +27,7 @@ use fused::Fused;
 use graph::{Graph, expect};
 pub use onnx::EXTERNAL_LOCATION;
 use prost::Message;
+#[doc(hidden)]
 pub use split::{Exchange, Part};
 use stock::Stock;
 
@@ -51,6 +52,13 @@ impl Default for Options {
 pub struct Model {
     path: Path,
     max_tokens: usize,
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let stock = matches!(self.path, Path::Stock { .. });
+        f.debug_struct("Model").field("stock", &stock).field("max_tokens", &self.max_tokens).finish()
+    }
 }
 
 /// The two ways to run.
@@ -125,6 +133,7 @@ impl Model {
     ///
     /// # Errors
     /// As `load`.
+    #[doc(hidden)]
     pub fn load_releasing(
         onnx: &[u8],
         external: Bytes,
@@ -161,6 +170,7 @@ impl Model {
     }
 
     /// Where up to `parts` models that share weights meet to run one text. `None`: this one cannot be split.
+    #[doc(hidden)]
     pub fn exchange(&self, parts: usize) -> Option<Exchange> {
         match &self.path {
             Path::Fused(fused) => Some(Exchange::new(fused.bert(), self.max_tokens, parts)),
@@ -240,6 +250,7 @@ impl Model {
     ///
     /// # Errors
     /// As `run`; all parts fail alike.
+    #[doc(hidden)]
     pub fn run_part(
         &mut self,
         part: Part,
@@ -268,6 +279,7 @@ impl Model {
     ///
     /// # Errors
     /// As `run`.
+    #[doc(hidden)]
     pub fn run_plan(&mut self, ids: &[u32], types: &[u8], logits: &mut [f32]) -> Result<(), Error> {
         self.check(ids, types, logits)?;
         match &mut self.path {

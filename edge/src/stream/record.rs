@@ -61,11 +61,7 @@ pub(super) fn write_jsonl(
     out.write_all(b"}\n")
 }
 
-pub(super) fn write_text(
-    out: &mut impl Write,
-    outcome: &Outcome<'_>,
-    options: &Options,
-) -> io::Result<()> {
+pub(super) fn write_text(out: &mut impl Write, outcome: &Outcome<'_>, options: &Options) -> io::Result<()> {
     let Outcome { labels, decision, .. } = outcome;
     let pair = |out: &mut _, label: &str, score| {
         write_all(out, label)?;
