@@ -3,6 +3,27 @@
 //! Data flows one way:
 //! [`data`] → [`train`] → [`distill`] → [`quantize`] → [`export`] → bundle, judged by [`evaluate`], all of it named by a [`recipe`].
 //! [`bert`] is the model that training works on, [`pretrain`] what it can learn before.
+//!
+//! A recipe runs in any program as it does in `goldcrest run`:
+//!
+//! ```no_run
+//! use goldcrest::recipe::{self, Progress, Recipe, Until};
+//! use goldcrest::train::Event;
+//! use std::path::Path;
+//!
+//! let recipe = Recipe::load(Path::new("host/recipes/voice-commands.toml"))?;
+//! let finished = recipe::run(&recipe, Until::Pack, &mut |progress| match progress {
+//!     Progress::Step { name, reused } => println!("{name}{}", if reused { ", reused" } else { "" }),
+//!     Progress::Note(note) => println!("{note}"),
+//!     // `stop.set(true)` ends the run here; the same call continues it
+//!     Progress::Training(Event::Step { step, loss, stop: _ }) => println!("step {step}: loss {loss}"),
+//!     Progress::Training(_) | Progress::Classified { .. } => (),
+//! })?;
+//! println!("{:?}", finished.bundle);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Parallel work takes the threads of rayon's pool. The feature `cli` (default) is the program `goldcrest`.
 
 pub mod bert;
 pub mod data;

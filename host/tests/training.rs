@@ -127,6 +127,18 @@ fn learns_and_repeats_itself() {
     forget(a.path()).unwrap();
 }
 
+#[test]
+fn what_cannot_be_trained_is_refused() {
+    let refused = |options: TrainOptions| {
+        let folder = tempfile::tempdir().unwrap();
+        run(None, &options, folder.path()).err().map(|error| error.to_string()).unwrap()
+    };
+    let none = refused(TrainOptions { batch_size: 0, ..options() });
+    assert!(none.contains("train.batch_size"), "{none}");
+    let endless = refused(TrainOptions { epochs: Some(f64::NAN), ..options() });
+    assert!(endless.contains("train.epochs"), "{endless}");
+}
+
 /// Wide enough that several threads share its products.
 #[test]
 fn threads_change_no_bit() {

@@ -298,9 +298,10 @@ impl Dataset {
         counts
     }
 
-    /// Where an example of this dataset stands.
+    /// Where an example of this dataset stands; without a path if it came from no file.
     pub fn place(&self, example: &Example) -> Place {
-        Place { path: self.files[example.file as usize].path.clone(), line: example.line }
+        let file = self.files.get(example.file as usize);
+        Place { path: file.map(|file| file.path.clone()).unwrap_or_default(), line: example.line }
     }
 
     /// The examples at `indices`, in that order.

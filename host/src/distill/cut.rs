@@ -26,8 +26,12 @@ pub fn chosen_layers(layers: &Layers, all: usize) -> Result<Vec<usize>, Error> {
 /// A student with some of the model's layers, its embeddings, pooler and head.
 ///
 /// # Errors
-/// When a layer is missing.
+/// [`Error::Layers`] when the model lacks one of them.
 pub fn cut_layers(model: &Checkpoint, layers: &[usize]) -> Result<Checkpoint, Error> {
+    let all = model.config.num_hidden_layers;
+    if layers.iter().any(|layer| *layer >= all) {
+        return Err(Error::Layers { asked: Layers::These(layers.to_vec()).to_string(), all });
+    }
     let mut student = model.clone();
     student.config.num_hidden_layers = layers.len();
     if let Some(shape) = &mut student.config.goldcrest {

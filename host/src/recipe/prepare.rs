@@ -29,6 +29,8 @@ pub(super) struct Prepared {
 
 impl Prepared {
     pub fn read(recipe: &Recipe, watch: &mut dyn FnMut(Progress)) -> Result<Self, RunError> {
+        // it need not come from a file
+        recipe.check().map_err(|(key, problem)| RunError::Unsuitable { key, problem })?;
         let Splits { mut train, dev, test } = Splits::read(recipe, watch)?;
         if recipe.data.symmetric {
             train.add_swapped();

@@ -41,6 +41,17 @@ pub enum Error {
     /// Class weights that name no label.
     #[error("train.class_weights names {0:?}, which is no label of the data")]
     ClassWeight(String),
+    /// A number that no training is possible with.
+    #[error("train.{0}")]
+    Option(&'static str),
+    /// Data and model do not fit each other.
+    #[error("the data has {data} labels, the model {model}")]
+    Labels {
+        /// Labels of the data.
+        data: usize,
+        /// Logits of the model.
+        model: usize,
+    },
     /// No examples.
     #[error("there is nothing to train on")]
     Empty,

@@ -111,6 +111,7 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
     if lengths.is_empty() || job.dev.is_some_and(|(dev, _)| dev.tokens.is_empty()) {
         return Err(Error::Empty);
     }
+    check(job)?;
     std::fs::create_dir_all(job.folder).map_err(Error::io(job.folder))?;
     job.objective.target_scale().enter(job.model);
     let per_epoch = options.steps_per_epoch(lengths.len());
@@ -185,6 +186,28 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
     job.model.set(&best_model)?;
     best_model.save(job.folder)?;
     Ok(Summary { best, best_step, steps: at.step, runs: 1, seconds: at.seconds })
+}
+
+/// Errors where model, data and options cannot be used together.
+fn check(job: &Job) -> Result<(), Error> {
+    let (data, model) = (job.train.data.labels.len(), job.model.config().num_labels());
+    // a base that learns vectors learns from texts without labels
+    if job.train.data.task != Task::Regression && data > 0 && data != model {
+        return Err(Error::Labels { data, model });
+    }
+    if let Some((dev, Criterion { metric, .. })) = job.dev
+        && !metric.suits(dev.data.task)
+    {
+        return Err(MetricsError::Unsuited { task: dev.data.task, metric }.into());
+    }
+    let options = job.options;
+    if options.batch_size == 0 || options.accumulate == 0 {
+        return Err(Error::Option("batch_size and train.accumulate have to be 1 or more"));
+    }
+    if options.epochs.is_some_and(|epochs| !(0.0..f64::INFINITY).contains(&epochs)) {
+        return Err(Error::Option("epochs has to be 0 or more"));
+    }
+    Ok(())
 }
 
 /// What the highest learning rate is multiplied with at update `step` (from 0): linear warm-up, then the schedule.

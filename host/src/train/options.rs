@@ -62,7 +62,7 @@ pub struct TrainOptions {
     pub layer_decay: f64,
     /// Largest norm of the gradient; 0 does not clip: 1.
     pub clip: f64,
-    /// Instead of the checkpoint's own.
+    /// Instead of the checkpoint's own; by the recipe's step and not by [`train`](super::train()).
     pub dropout: Option<f64>,
     /// Share of the target spread over all labels: 0.
     pub label_smoothing: f64,
@@ -93,7 +93,8 @@ pub struct TrainOptions {
     pub patience: Option<usize>,
     /// Of order, dropout and new weights: 0.
     pub seed: u64,
-    /// Threads; all cores when not given. They change no bit of the result, so they are not part of what identifies a run.
+    /// Threads; all cores when not given. Parallel work takes those of rayon's pool, so this is for the program that makes the pool.
+    /// They change no bit of the result, so they are not part of what identifies a run.
     #[serde(skip_serializing)]
     pub threads: Option<usize>,
     /// Least seconds between saved states, which an interrupted run continues from: 30. It decides nothing about the
