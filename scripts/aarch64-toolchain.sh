@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes a Rust toolchain for aarch64-unknown-linux-gnu and -musl out of Debian packages and prints its folder.
-# For machines that cannot or shall not use rustup's targets. scripts/cross-build.sh calls it when it must.
+# Assembles a Rust toolchain for aarch64-unknown-linux-gnu and -musl from Debian packages and prints its folder.
+# For machines that cannot or should not use rustup's targets. scripts/cross-build.sh calls it when needed.
 #
 # usage: scripts/aarch64-toolchain.sh [DIR]   default: $XDG_CACHE_HOME/goldcrest/aarch64-toolchain (or ~/.cache/...)
 #
@@ -17,11 +17,11 @@ case ${1:-} in
 -*) usage_error "unknown option $1" ;;
 esac
 DIR=${1:-${XDG_CACHE_HOME:-$HOME/.cache}/goldcrest/aarch64-toolchain}
-[ "$(uname -sm)" = "Linux x86_64" ] || die "this makes a cross toolchain for x86_64 Linux, not $(uname -sm): take rustup's targets"
+[ "$(uname -sm)" = "Linux x86_64" ] || die "this makes a cross toolchain for x86_64 Linux, not $(uname -sm): use rustup's targets"
 
 mkdir -p "$(dirname "$DIR")"
 exec 9>"$DIR.lock"
-flock 9 # two builds at once make it once
+flock 9 # two builds at the same time share one toolchain
 if [ -e "$DIR" ]; then
     "$DIR/bin/rustc" --version >/dev/null || die "$DIR is not a working toolchain: delete it and try again"
     printf '%s\n' "$DIR"

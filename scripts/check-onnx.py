@@ -3,9 +3,9 @@
 
 usage: scripts/check-onnx.py MODEL.onnx TOKENIZER.json TEXTS [--ours OURS.jsonl] [--tolerance 0.2]
 
-Needs onnx, onnxruntime and tokenizers. TEXTS has one text a line. OURS.jsonl has one record a line of TEXTS, as
-`goldcrest-edge classify --format jsonl --logits` writes them; records that are errors are left out. Exit code 1 when
-a logit differs by more than the tolerance, or a label differs where ours is not a tie within the tolerance.
+Needs onnx, onnxruntime and tokenizers. TEXTS has one text per line. OURS.jsonl has one record for each line of TEXTS, as written
+by `goldcrest-edge classify --format jsonl --logits`; error records are skipped. Exit code 1 if a logit differs by more than the
+tolerance, or if a label differs although ours is not a tie within the tolerance.
 
 example:
   goldcrest-edge classify --bundle voice.bundle --format jsonl --logits < texts.txt > ours.jsonl

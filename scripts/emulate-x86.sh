@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Runs the tests of the AMX tile and of the AVX-VNNI kernels on a processor without either, their instructions played by a signal
-# handler.
+# Runs the tests of the AMX tile and of the AVX-VNNI kernels on a processor that has neither: a signal handler emulates their
+# instructions.
 #
 # usage: scripts/emulate-x86.sh
 #
-# Needs AVX2. What is around AMX's tile is AVX-512's, which is not played: kernels_equal tests it where a processor has both.
+# Needs AVX2. The code around the AMX tile uses AVX-512, which is not emulated: kernels_equal tests it on processors with both.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

