@@ -1,4 +1,4 @@
-//! Each kernel at the sizes of MiniLM-L6, and a whole encoder of random weights.
+//! Each kernel at the sizes of MiniLM-L6, and a whole encoder with random weights.
 //!
 //! `GOLDCREST_ISA=avx2 cargo bench -p goldcrest-edge --bench kernels`
 #[path = "../tests/kernels_support/mod.rs"]

@@ -1,6 +1,6 @@
-//! Texts to ids, side by side with Hugging Face `tokenizers`; and what opening a vocabulary costs.
+//! Encoding of texts, compared with Hugging Face `tokenizers`, and the cost of opening a vocabulary.
 //!
-//! On the real vocabulary and data where they are, else on synthetic ones.
+//! Uses the real vocabulary and data if they are available, otherwise synthetic ones.
 #[path = "../tests/tokenizer_common/mod.rs"]
 mod tokenizer_common;
 
@@ -11,7 +11,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use goldcrest_edge::tokenizer::{Encoding, Settings, Tokenizer};
 use tokenizer_common::*;
 
-/// Whole lines of each file, half a megabyte at most.
+/// Returns whole lines of each file, half a megabyte at most.
 fn texts() -> Vec<(String, Vec<String>)> {
     let mut sets = Vec::new();
     for (path, text) in real_data() {

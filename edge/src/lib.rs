@@ -2,8 +2,8 @@
 //!
 //! Data flows one way:
 //! message bytes → [`stream`] → [`tokenizer`] → [`model`] → [`decision`] → record.
-//! [`bundle`] is the one file all of it is read from; [`kernels`] does the arithmetic; a [`Classifier`] is a
-//! bundle loaded.
+//! Everything that a model needs is in one file, a [`bundle`]; a [`Classifier`] is a loaded one. [`kernels`]
+//! does the arithmetic.
 //!
 //! ```
 //! use goldcrest_edge::decision::Answer;
@@ -32,9 +32,9 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | none | [`bundle`], [`tokenizer`], [`kernels`] and [`decision`], against `core` and `alloc` alone |
-//! | `std` | `std`'s errors and detection of the processor |
-//! | `runtime` | [`Classifier`], [`model`] and [`stream`]: tract, files, sockets and signals of an operating system |
+//! | none | [`bundle`], [`tokenizer`], [`kernels`] and [`decision`], using only `core` and `alloc` |
+//! | `std` | saving bundles, detection of the processor's instruction sets at run time |
+//! | `runtime` | [`Classifier`], [`model`] and [`stream`], which need tract and an operating system |
 //! | `cli` (default) | the program `goldcrest-edge` |
 //! | `embedded` (default) | the model inside that program |
 #![cfg_attr(not(feature = "std"), no_std)]
@@ -58,7 +58,7 @@ pub use classifier::{Classifier, Options, Outcome};
 #[cfg(feature = "std")]
 pub use told::told_once;
 
-/// Its Rust compiles.
+/// Compiles the Rust examples in README.md as doctests.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;

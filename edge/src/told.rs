@@ -1,7 +1,8 @@
-//! Errors for people.
+//! Formatting of errors for people.
 use std::error::Error;
 
-/// An error and what caused it, each said once: many errors end with their cause.
+/// Formats an error and its causes. Leaves out a cause with which the text already ends, as
+/// many errors quote theirs.
 pub fn told_once(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -22,7 +23,7 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn a_cause_is_said_once() {
+    fn a_cause_is_not_repeated() {
         let missing = crate::bundle::map(Path::new("nowhere.bundle")).unwrap_err();
         let reason = std::io::Error::from_raw_os_error(libc::ENOENT);
         assert_eq!(told_once(&missing), format!("cannot open nowhere.bundle: {reason}"));

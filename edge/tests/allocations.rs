@@ -1,4 +1,4 @@
-//! Framing, tokenizer, decision and records allocate nothing once they are made.
+//! Splitting into lines, the tokenizer, the decision and the records allocate nothing after construction.
 mod common;
 
 use goldcrest_edge::Classifier;
@@ -14,13 +14,13 @@ use std::io;
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// How often anything was allocated since the program began.
+/// Returns the number of allocations since the program began.
 fn allocations() -> usize {
     let stats = ALLOCATOR.stats();
     stats.allocations + stats.reallocations
 }
 
-/// All of a classifier but the model: the logits are the numbers of `good` and `bad`.
+/// A classifier without its model: the logits are the counts of `bad` and `good`.
 struct WithoutModel {
     labels: [String; 2],
     tokenizer: Tokenizer<String>,
@@ -72,7 +72,8 @@ fn count(classifier: impl Classify, options: Options, input: &[u8]) -> usize {
     count_into(Records::new(classifier, out, options), b"good\n", input)
 }
 
-/// `first` comes before, for whatever a thread allocates the first time.
+/// Counts allocations for `input`. `first` is processed before, because threads
+/// allocate once at the beginning.
 fn count_into(mut sink: impl Sink, mut first: &[u8], mut input: &[u8]) -> usize {
     let (mut lines, interrupt) = (Lines::default(), Interrupt::default());
     lines.run(&mut first, &mut sink, &interrupt).unwrap();
@@ -91,7 +92,7 @@ fn main() {
             assert_eq!(count_without_model(task, options, &input), 0, "{task} {options:?}");
         }
     }
-    // and with the model, where a bundle with a fused one is at hand
+    // with the model too, if a bundle with a fused one is available
     let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/sentiment/sentiment.bundle");
     let path = std::env::var("GOLDCREST_TEST_BUNDLE").unwrap_or(shipped.into());
     if !std::path::Path::new(&path).exists() {
@@ -103,7 +104,7 @@ fn main() {
     let mut input = "good day, b\u{e4}d\n\n\u{1f980}\u{4e2d}\ngood\tbad\n".repeat(5).into_bytes();
     input.extend(b"not \xff UTF-8\n".iter().chain("good bad ".repeat(1000).as_bytes()));
     assert_eq!(count(classifier, jsonl, &input), 0);
-    // and on several threads, with a backlog and with texts that are split; what comes first is shorter than what is counted
+    // on several threads too, with a backlog and with split texts; `first` is shorter than what is counted
     let first = "good\n".repeat(20) + &"good ".repeat(70);
     for windows in [Windows::Truncate, Windows::Mean { overlap: 8, most: 5 }] {
         let mut threaded = with_windows(&path, windows).into_threaded(3).unwrap();
@@ -113,7 +114,7 @@ fn main() {
     }
 }
 
-/// The classifier of the bundle at `path`, which reads long texts so.
+/// Loads the bundle at `path`, changed to read long texts in these windows.
 fn with_windows(path: &str, windows: Windows) -> Classifier {
     let bytes = std::fs::read(path).unwrap();
     let bundle = Bundle::read(&bytes).unwrap();

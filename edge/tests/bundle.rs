@@ -1,4 +1,4 @@
-//! A damaged bundle is refused, each kind of damage with its own error, and never with a panic.
+//! Damaged bundles are refused, with a specific error for each kind of damage and never with a panic.
 use goldcrest_edge::bundle::{
     Bundle, Error, Golden, Licence, Manifest, ManifestError, Measured, Windows, WriteError, limits, write,
 };
@@ -41,7 +41,7 @@ const MODEL: &[u8] = b"a graph";
 const EXTERNAL: &[u8] = &[5; 100];
 const VOCABULARY: &[u8] = b"[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n";
 
-/// Of a body of one part.
+/// Returns the digest of a body that consists of one part.
 fn digest(body: &[u8]) -> [u8; 32] {
     Sha256::digest(Sha256::digest(body)).into()
 }
@@ -50,7 +50,8 @@ fn bundle() -> Vec<u8> {
     write(&manifest(), MODEL, EXTERNAL, VOCABULARY, &golden()).unwrap()
 }
 
-/// `bytes` with `field` written at `offset` and, so that the change is not found by it, a fitting digest.
+/// Returns the bundle with `field` written at `offset`, and with a matching digest, which therefore does not
+/// reveal the change.
 fn patched(offset: usize, field: &[u8]) -> Vec<u8> {
     let mut bytes = bundle();
     bytes[offset..offset + field.len()].copy_from_slice(field);
@@ -75,7 +76,7 @@ fn what_is_written_is_read() {
 }
 
 #[test]
-fn every_truncation_is_one() {
+fn every_truncation_is_recognised() {
     let bytes = bundle();
     for length in 0..bytes.len() {
         let error = Bundle::read(&bytes[..length]).unwrap_err();
@@ -84,7 +85,7 @@ fn every_truncation_is_one() {
 }
 
 #[test]
-fn every_flipped_bit_is_found() {
+fn every_flipped_bit_is_detected() {
     let mut bytes = bundle();
     for offset in 0..bytes.len() {
         for bit in 0..8 {
@@ -93,7 +94,7 @@ fn every_flipped_bit_is_found() {
             match offset {
                 0..8 => assert_eq!(error, Error::NotABundle),
                 8..12 => assert!(matches!(error, Error::Version { .. })),
-                // lengths are caught by what they contradict, the rest by the digest
+                // wrong lengths contradict other fields; the digest reveals the rest
                 12..160 => assert_ne!(error, Error::NotABundle),
                 _ if offset < bytes.len() - 4 => assert_eq!(error, Error::Altered, "byte {offset}"),
                 _ => assert!(matches!(error, Error::Signatures { .. })),
@@ -121,7 +122,7 @@ fn oversized_fields_are_named() {
 }
 
 #[test]
-fn contradictions_in_the_header_are_found_despite_a_fitting_digest() {
+fn contradictions_in_the_header_are_detected_despite_a_matching_digest() {
     for (offset, field) in [
         (20, &[1u8][..]),                           // the reserved field
         (32, b"\0"),                                // a section without a name
@@ -139,8 +140,8 @@ fn contradictions_in_the_header_are_found_despite_a_fitting_digest() {
 }
 
 #[test]
-fn a_section_that_every_bundle_has_is_missed() {
-    // the last section and its entry cut out, everything else fitting
+fn a_missing_section_is_detected() {
+    // removes the last section and its entry, with everything else consistent
     let bytes = bundle();
     let whole = Bundle::read(&bytes).unwrap();
     let (manifest_length, golden) = (u32::from_le_bytes(bytes[16..20].try_into().unwrap()), 3);
@@ -183,7 +184,7 @@ fn other_files_are_not_bundles() {
 }
 
 #[test]
-fn manifests_that_cannot_be_right_are_neither_written_nor_read() {
+fn invalid_manifests_are_neither_written_nor_read() {
     type Change = fn(&mut Manifest);
     let wrong: [(Change, &str); 15] = [
         (|m| m.pair = true, "a model that compares two texts cannot read them in windows"),
@@ -212,7 +213,7 @@ fn manifests_that_cannot_be_right_are_neither_written_nor_read() {
         assert!(matches!(error, WriteError::Manifest(_)));
         assert_eq!(error.to_string(), format!("manifest: {message}"));
     }
-    // the reader's side of the same: a name of the right length that is no name
+    // the reader checks the same: a name of the right length with a control character
     let bytes = bundle();
     let name = bytes.windows(5).position(|w| w == b"moods").unwrap();
     let error = Bundle::read(&patched(name, b"\n")).unwrap_err();
@@ -239,7 +240,7 @@ fn a_file_is_replaced_whole_and_mapped() {
     assert_eq!(&older.bytes()[..], b"older");
     let mapped = map(&path).unwrap();
     let read = mapped.read().unwrap();
-    // pages given back are read again
+    // released pages are read again
     assert_eq!((read.model(), read.vocabulary()), (MODEL, VOCABULARY));
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "temporary file left behind");
 
@@ -251,7 +252,7 @@ fn a_file_is_replaced_whole_and_mapped() {
     assert!(matches!(map(&path).unwrap().read(), Err(Error::Truncated { .. })));
 }
 
-/// From a file, whose digest several threads find.
+/// Loads from a file, whose digest several threads compute.
 #[cfg(feature = "runtime")]
 #[test]
 fn an_altered_bundle_is_not_loaded() {
@@ -263,7 +264,7 @@ fn an_altered_bundle_is_not_loaded() {
     let open = || Classifier::open(&path, &Options::default());
     std::fs::write(&path, &whole).unwrap();
     open().unwrap();
-    // all of header and manifest, and as many places in the graph, the weights and the vocabulary
+    // bytes of the header and the manifest, and about as many of the graph, the weights and the vocabulary
     let places = (0..1000).step_by(3).chain((1000..whole.len()).step_by(whole.len() / 300));
     for (n, place) in places.enumerate() {
         let mut altered = whole.clone();

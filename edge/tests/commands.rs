@@ -48,7 +48,7 @@ fn run(args: &[&str], input: &[u8]) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // fails where the command does not read: its exit code says more
+    // fails if the command does not read, in which case its exit code says more
     let _ = child.stdin.take().unwrap().write_all(input);
     let output = child.wait_with_output().unwrap();
     Output {
@@ -140,13 +140,13 @@ fn pairs_need_their_separator() {
 }
 
 #[test]
-fn long_texts_are_read_in_windows_where_the_bundle_says_so() {
+fn long_texts_are_read_in_windows_if_the_bundle_says_so() {
     let bench = Bench::new();
     let cut = bench.put("cut.bundle", bundle(&Manifest { max_tokens: 4, ..manifest() }));
     let windows = Windows::Mean { overlap: 0, most: 2 };
     let read = bench.put("read.bundle", bundle(&Manifest { max_tokens: 4, windows, ..manifest() }));
     let logits = |bundle, text: &[u8]| run(&["--bundle", bundle, "--format", "jsonl", "--logits"], text).out;
-    // 2 windows: good day, good good; then the rest is cut off
+    // 2 windows, "good day" and "good good"; the rest is cut off
     let text = b"good day good good bad bad bad";
     let expected = |x: f32| format!("\"logits\":[\"{:08x}\",\"{:08x}\"]", (-x).to_bits(), x.to_bits());
     let (cut, read) = (logits(&cut, text), logits(&read, text));
@@ -172,7 +172,7 @@ fn files_are_read_in_their_order() {
     let output = run(&["--bundle", &moods, &one, "none.txt"], b"");
     assert_eq!((output.code, output.out.lines().count()), (1, 2), "{}", output.err);
     assert!(output.err.contains("none.txt: No such file"), "{}", output.err);
-    // the others are read all the same
+    // the other files are read nevertheless
     let output = run(&["--bundle", &moods, "none.txt", &one, "gone.txt"], b"");
     assert_eq!((output.code, output.out.lines().count()), (1, 2), "{}", output.err);
     assert!(
@@ -180,7 +180,7 @@ fn files_are_read_in_their_order() {
         "{}",
         output.err
     );
-    // and the messages with errors are counted
+    // messages with errors are counted
     let bad = bench.put("bad.txt", b"good\xff\n");
     let output = run(&["--bundle", &moods, &bad, "none.txt"], b"");
     assert!(output.code == 1 && output.err.contains("read or classified: 1"), "{}", output.err);
@@ -282,7 +282,7 @@ fn inspect_shows_the_manifest() {
     assert_eq!(value["sections"]["vocab.txt"], vocabulary().len());
     let output = run(&["inspect", "--bundle", &moods], b"");
     assert!(output.out.contains("labels                   negative, positive\n"), "{}", output.out);
-    // what tract's operators take is not known
+    // the memory of tract's operators is not known
     assert_eq!(value["memory"]["peak_bytes"], Value::Null);
 }
 
@@ -303,7 +303,7 @@ fn bench_measures_every_length() {
     #[cfg(target_os = "linux")]
     assert!(value["peak_memory_kib"].as_u64().unwrap() > 1000);
     assert_eq!(run(&args, b"").code, 0);
-    // by default what of the usual lengths the model takes
+    // by default, those of the usual lengths that the model takes
     let output = run(&["bench", "--bundle", &moods, "--seconds", "0.02"], b"");
     let lengths: Vec<_> =
         output.out.lines().skip(5).filter_map(|line| line.split_whitespace().next()).collect();

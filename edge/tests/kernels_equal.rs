@@ -1,4 +1,4 @@
-//! Every instruction set that this processor has gives the bits of the portable kernels.
+//! Every instruction set that this processor has gives the same bits as the portable kernels.
 mod kernels_support;
 
 use goldcrest_edge::kernels::{
@@ -8,7 +8,7 @@ use goldcrest_edge::kernels::{
 use kernels_support::{Random, available, bits};
 use proptest::prelude::*;
 
-/// Runs `work` on every instruction set and compares with the first, which is portable.
+/// Runs `work` on every instruction set and compares its results with the first, which is portable.
 fn all_equal<T: PartialEq + std::fmt::Debug>(work: impl Fn(Kernels) -> T) -> Result<(), TestCaseError> {
     let mut want = None;
     for kernels in available() {
@@ -158,7 +158,8 @@ fn same_attention(
     })
 }
 
-/// Sums at the limits: the largest products of both signs over the most inputs, and inputs that BERT large has.
+/// Sums at their limits: the largest products of both signs over the maximum number of inputs, and over that
+/// of BERT large.
 #[test]
 fn extreme_sums() {
     for inputs in [4096, 4099, Linear::MAX_INPUTS] {
@@ -176,7 +177,7 @@ fn extreme_sums() {
     }
 }
 
-/// A text's rows do not depend on their neighbours or on how many there are.
+/// Rows do not depend on their neighbours or on the number of rows.
 #[test]
 fn rows_are_independent() {
     let mut random = Random(3);

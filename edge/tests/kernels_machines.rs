@@ -1,5 +1,5 @@
-//! The same bits on every machine: a fixed workload whose results are hashed and compared with what is written here,
-//! on every instruction set there is. Run on x86-64 and, emulated or not, on aarch64.
+//! The same bits on every machine: the results of a fixed workload are hashed and compared with the constants
+//! below, for every instruction set available. Run on x86-64 and, emulated or not, on aarch64.
 mod kernels_support;
 
 use goldcrest_edge::kernels::{Epilogue, FloatLinear, Kernels};
@@ -50,7 +50,7 @@ fn float_linear() {
     }
 }
 
-/// Embeddings to logits: every operator, with widths that are no multiples of sixteen too.
+/// From embeddings to logits: every operator, also with widths that are not multiples of sixteen.
 #[test]
 fn encoders() {
     let even = Shape { layers: 2, hidden: 64, heads: 2, head_size: 32, ffn: 128 };

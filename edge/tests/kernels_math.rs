@@ -1,9 +1,10 @@
-//! Errors of the polynomials against f64, densely over their ranges: the bounds that the documentation states.
+//! The errors of the polynomials against f64, sampled densely over their ranges, are
+//! within the documented bounds.
 mod kernels_support;
 
 use goldcrest_edge::kernels::{Isa, Kernels};
 
-/// Points within ±`range`, dense, and the largest error over them.
+/// Returns the largest error over dense points within ±`range`.
 fn worst(range: f32, function: fn(Kernels, &mut [f32]), error: impl Fn(f64, f64) -> f64) -> f64 {
     let kernels = Kernels::new(Isa::best()).unwrap();
     let x: Vec<f32> = (-200_000..=200_000).map(|i| i as f32 / 200_000.0 * range).collect();

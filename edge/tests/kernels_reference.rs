@@ -1,4 +1,4 @@
-//! The portable kernels against plain formulas in f64: what they compute, not how.
+//! The portable kernels compute the same as plain formulas in f64.
 mod kernels_support;
 
 use goldcrest_edge::kernels::{
@@ -59,7 +59,7 @@ fn float_linear_is_a_chain_of_multiply_adds() {
         }
         portable().float_linear(&layer, &x, Epilogue::Gelu, &mut out);
         assert_eq!(out, gelu);
-        // what is asked before anything is packed
+        // `room` is asked before anything is packed
         assert_eq!(layer.bytes(), FloatLinear::room(inputs, outputs) + FloatLinear::room(1, outputs));
     }
     let refused = |w: &[f32], bias: &[f32]| FloatLinear::pack(w.iter().copied(), 2, 3, bias).is_err();
@@ -164,7 +164,7 @@ fn errors_say_what_is_wrong() {
 }
 
 #[test]
-fn softmax_of_what_is_no_number() {
+fn softmax_of_nan_and_infinity() {
     for kernels in available() {
         for high in [0.0, 1000.0, f32::INFINITY] {
             let mut x = [0.0; 40];

@@ -1,4 +1,4 @@
-//! The real binary as part of a system: pipes, signals, bad input, input without end.
+//! The real binary as part of a system: pipes, signals, bad input, endless input.
 #![cfg(unix)]
 mod common;
 
@@ -12,8 +12,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Nothing here takes a second; a loaded machine may.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Nothing here takes a second, except on a loaded machine.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 struct Edge {
     child: Child,
@@ -49,7 +49,7 @@ impl Edge {
     }
 
     fn receive(&self) -> Value {
-        serde_json::from_str(&self.lines.recv_timeout(PATIENCE).expect("a record")).unwrap()
+        serde_json::from_str(&self.lines.recv_timeout(TIMEOUT).expect("a record")).unwrap()
     }
 
     fn signal(&self, signal: &str) {
@@ -60,7 +60,7 @@ impl Edge {
         wait(&mut self.child)
     }
 
-    /// Peak of resident memory, KiB.
+    /// Returns the peak resident memory in KiB.
     #[cfg(target_os = "linux")]
     fn peak(&self) -> i64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
@@ -81,7 +81,7 @@ fn command() -> (Command, tempfile::TempDir) {
     let path: PathBuf = folder.path().join("moods.bundle");
     std::fs::write(&path, common::bundle(&common::manifest())).unwrap();
     let binary = env!("CARGO_BIN_EXE_goldcrest-edge");
-    // whoever runs the tests may ignore signals, and children do what their parents do
+    // the tests may be run with signals ignored, which child processes inherit
     let mut command = match cfg!(target_os = "linux") {
         true => Command::new("env"),
         false => Command::new(binary),
@@ -95,17 +95,17 @@ fn command() -> (Command, tempfile::TempDir) {
 
 fn wait(child: &mut Child) -> ExitStatus {
     let start = Instant::now();
-    while start.elapsed() < PATIENCE {
+    while start.elapsed() < TIMEOUT {
         if let Some(status) = child.try_wait().unwrap() {
             return status;
         }
         thread::sleep(Duration::from_millis(5));
     }
     child.kill().unwrap();
-    panic!("still running after {PATIENCE:?}");
+    panic!("still running after {TIMEOUT:?}");
 }
 
-/// All records for an input that ends.
+/// Returns all records for a finite input.
 fn records(input: &[u8]) -> Vec<Value> {
     records_on(1, input)
 }
@@ -116,7 +116,7 @@ fn records_on(threads: usize, input: &[u8]) -> Vec<Value> {
     let input = input.to_vec();
     let writer = thread::spawn(move || stdin.write_all(&input).unwrap());
     let mut records = vec![];
-    while let Ok(line) = edge.lines.recv_timeout(PATIENCE) {
+    while let Ok(line) = edge.lines.recv_timeout(TIMEOUT) {
         records.push(serde_json::from_str(&line).unwrap());
     }
     writer.join().unwrap();
@@ -142,7 +142,7 @@ fn answers_at_once(threads: usize) {
         edge.send(b" day\n");
         assert_eq!(edge.receive()["n"], n);
     }
-    // two and a half messages in one piece: two records, then the rest
+    // two and a half messages in one write give two records, then the rest
     edge.send(b"good\nbad\nba");
     assert_eq!((edge.receive()["n"].clone(), edge.receive()["n"].clone()), (4.into(), 5.into()));
     edge.send(b"d");
@@ -181,7 +181,7 @@ fn a_hundred_thousand_messages_keep_their_order() {
 }
 
 #[test]
-fn whoever_stops_reading_is_no_error() {
+fn a_reader_that_stops_is_no_error() {
     let (mut command, _folder) = command();
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let (mut stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
@@ -209,10 +209,10 @@ fn a_full_disk_is_an_error() {
     assert!(errors.contains("goldcrest-edge: stdout: cannot write: No space left"), "{errors}");
 }
 
-/// However long records are, so that some are cut in what is escaped.
+/// Tries several lengths of records, so that the buffer also fills up in the middle of an escaped text.
 #[cfg(target_os = "linux")]
 #[test]
-fn what_cannot_be_written_is_noticed_within_a_record() {
+fn write_errors_within_a_record_are_noticed() {
     for first in 0..8 {
         let input = ["\u{e4}".repeat(first).as_bytes(), &b"\n\xff".repeat(5000)].concat();
         let run = |stdout: Stdio| {
@@ -240,7 +240,7 @@ fn what_cannot_be_written_is_noticed_within_a_record() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn nobody_has_to_read_what_it_says() {
+fn diagnostics_need_no_reader() {
     let (mut command, _folder) = command();
     let full = File::options().write(true).open("/dev/full").unwrap();
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(full).spawn().unwrap();
@@ -256,20 +256,20 @@ fn a_signal_while_a_named_pipe_has_no_writer_ends_it() {
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let mut child = command.arg(&pipe).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
     let start = Instant::now();
-    while !catches_sigterm(child.id()) && start.elapsed() < PATIENCE {
+    while !catches_sigterm(child.id()) && start.elapsed() < TIMEOUT {
         thread::sleep(Duration::from_millis(5));
     }
-    // and the others after the first
+    // wait for the handlers of the other signals too
     thread::sleep(Duration::from_millis(50));
     kill("-TERM", child.id());
     assert_eq!(wait(&mut child).code(), Some(0));
-    // and no bundle is waited for there
+    // a bundle is not awaited from a named pipe
     let status =
         Command::new(env!("CARGO_BIN_EXE_goldcrest-edge")).arg("--bundle").arg(&pipe).status().unwrap();
     assert_eq!(status.code(), Some(1));
 }
 
-/// With the shell's own command: a bare machine may lack the program.
+/// Sends a signal with the shell's built-in command, because a bare machine may lack the program.
 fn kill(signal: &str, process: u32) {
     let kill = format!("kill {signal} {process}");
     assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
@@ -289,13 +289,13 @@ fn a_bundle_that_is_written_to_ends_it() {
         edge.send(b"good\n");
         assert_eq!(edge.receive()["n"], 1);
         let (bundle, new) = (edge.folder.path().join("moods.bundle"), edge.folder.path().join("new"));
-        // another one beside it and then in its place: the old one stays as it is
+        // renaming another one over it leaves the old one intact
         let old = File::options().write(true).open(&bundle).unwrap();
         std::fs::copy(&bundle, &new).unwrap();
         std::fs::rename(&new, &bundle).unwrap();
         edge.send(b"good\n");
         assert_eq!(edge.receive()["n"], 2);
-        // and while a message is awaited whose beginning is here
+        // truncate it while the rest of a message is awaited
         edge.send(b"go");
         thread::sleep(Duration::from_millis(50));
         old.set_len(1).unwrap();
@@ -308,7 +308,7 @@ fn a_bundle_that_is_written_to_ends_it() {
     }
 }
 
-/// While pages are read that are gone, the system sends a signal of its own.
+/// The system sends SIGBUS when pages are read that are gone.
 #[test]
 fn a_bundle_that_is_cut_off_in_full_flow_ends_it() {
     for threads in [1, 3, 3, 3] {
@@ -329,7 +329,7 @@ fn a_bundle_that_is_cut_off_in_full_flow_ends_it() {
 #[test]
 fn a_signal_while_waiting_ends_it() {
     for (signal, number, threads) in [("-TERM", 15, 1), ("-INT", 2, 1), ("-HUP", 1, 1), ("-TERM", 15, 3)] {
-        // what has no end yet is more than a pipe holds: a part of it was read
+        // the unfinished message is larger than a pipe, so some of it has been read
         for rest in ["".into(), "x".repeat(300_000)] {
             let mut edge = Edge::on(threads);
             edge.send(b"good\nbad\n");
@@ -343,12 +343,12 @@ fn a_signal_while_waiting_ends_it() {
             edge.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
             let told = "after 2 messages in all, 300000 bytes that were read have no answer";
             assert_eq!(errors.contains(told), !rest.is_empty(), "{errors}");
-            assert!(edge.lines.recv_timeout(PATIENCE).is_err(), "a record for what had no end");
+            assert!(edge.lines.recv_timeout(TIMEOUT).is_err(), "a record for what had no end");
         }
     }
 }
 
-/// Whoever reads the output must not take a part of it for all.
+/// Readers of the output must not take a part of it for all of it.
 #[test]
 fn a_signal_within_a_file_is_no_success() {
     let (mut command, folder) = command();
@@ -367,10 +367,10 @@ fn a_signal_within_a_file_is_no_success() {
     assert!(errors.contains(&said), "{records}: {errors}");
 }
 
-/// Node, ssh and terminals that are shared leave such behind.
+/// Node, ssh and shared terminals can leave stdout non-blocking.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_stdout_that_never_waits_is_waited_for() {
+fn a_non_blocking_stdout_is_waited_for() {
     let (command, folder) = command();
     let file = folder.path().join("messages.txt");
     std::fs::write(&file, "good day\n".repeat(20_000)).unwrap();
@@ -396,7 +396,7 @@ fn a_stdout_that_never_waits_is_waited_for() {
 
 #[test]
 fn a_signal_in_full_flow_leaves_whole_records() {
-    // now and then it waits for the writer, and all that was read has an answer
+    // sometimes it is waiting for the writer, and everything that was read has an answer
     for threads in [1, 3] {
         assert!(
             (0..5).any(|_| whole_records_after_a_signal(threads)),
@@ -405,7 +405,7 @@ fn a_signal_in_full_flow_leaves_whole_records() {
     }
 }
 
-/// Whether it told of what was read and has no answer.
+/// Returns whether the program reported input that was read but has no answer.
 fn whole_records_after_a_signal(threads: usize) -> bool {
     let mut edge = Edge::on(threads);
     let mut stdin = edge.stdin.take().unwrap();
@@ -413,7 +413,7 @@ fn whole_records_after_a_signal(threads: usize) -> bool {
     assert_eq!(edge.receive()["n"], 1);
     edge.signal("-TERM");
     let mut n = 1;
-    while let Ok(line) = edge.lines.recv_timeout(PATIENCE) {
+    while let Ok(line) = edge.lines.recv_timeout(TIMEOUT) {
         n += 1;
         let record: Value = serde_json::from_str(&line).expect("a whole record");
         assert_eq!(record["n"], n);
@@ -428,7 +428,7 @@ fn whole_records_after_a_signal(threads: usize) -> bool {
     told
 }
 
-/// A shell starts what runs in the background of a script so.
+/// A shell starts background jobs of a script with SIGINT ignored.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_signal_that_is_ignored_stays_so() {
@@ -448,7 +448,7 @@ fn a_signal_that_is_ignored_stays_so() {
     assert_eq!(wait(&mut child).code(), Some(0));
 }
 
-/// A line of 100 MB: one record, the same as for its beginning, and no memory for its length.
+/// A line of 100 MB gives one record, the same as its beginning, and takes no more memory.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_line_of_any_length_takes_constant_memory() {
@@ -468,16 +468,16 @@ fn takes_constant_memory(threads: usize) {
         edge.send(block.as_bytes());
         sent += block.len();
     }
-    // a word without end
     edge.send(b"\n");
     let record = edge.receive();
     assert_eq!((record["n"].as_u64(), record["tokens"].as_u64()), (Some(2), Some(32)));
+    // a word of 16 MiB
     for _ in 0..16 {
         edge.send(&[b'x'; 1 << 20]);
     }
     edge.send(b"\n");
     assert_eq!(edge.receive()["tokens"], 3);
-    // and one that is wrong at its end
+    // a message that is invalid only at its end
     edge.send("good".repeat(1 << 20).as_bytes());
     edge.send(b"\xff\ngood\n");
     assert_eq!(edge.receive()["error"], "byte 4194304 is not valid UTF-8");

@@ -1,4 +1,5 @@
-//! Several threads answer as one does, to the byte: a backlog, long texts, wrong messages, windows.
+//! Several threads give the same answers as one, to the byte: a backlog, long texts,
+//! invalid messages, windows.
 mod common;
 
 use bytes::Bytes;
@@ -10,12 +11,12 @@ use goldcrest_edge::{Classifier, Options};
 use std::io::{self, Read};
 use std::thread;
 
-/// The shipped model, which is fused.
+/// Returns the shipped model, which is fused.
 fn shipped() -> Vec<u8> {
     std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/sentiment/sentiment.bundle")).unwrap()
 }
 
-/// The same bundle with another manifest.
+/// Returns the same bundle with a changed manifest.
 fn altered(bytes: &[u8], alter: impl FnOnce(&mut Manifest)) -> Vec<u8> {
     let bundle = Bundle::read(bytes).unwrap();
     let mut manifest = bundle.manifest().clone();
@@ -30,7 +31,7 @@ fn windows(bytes: &[u8]) -> Vec<u8> {
     })
 }
 
-/// Short, long, empty and wrong ones, in no regular order.
+/// Returns short, long, empty and invalid messages in irregular order.
 fn messages() -> Vec<u8> {
     let words = ["good", "bad", "day", ",", "a film", "that I", "will", "never", "forget", "b\u{e4}d"];
     let mut out = vec![];
@@ -54,7 +55,7 @@ fn messages() -> Vec<u8> {
     out
 }
 
-/// Gives at most so many bytes a read.
+/// Yields at most the given number of bytes per read.
 struct Dribble<'a>(&'a [u8], usize);
 
 impl Source for Dribble<'_> {
@@ -74,7 +75,7 @@ impl Read for Dribble<'_> {
     }
 }
 
-/// What is written for `input`, and how many messages had no answer.
+/// Returns the output for `input`, and the number of messages without an answer.
 fn run(bundle: &[u8], fuse: bool, threads: usize, mut input: Dribble<'_>) -> (String, u64) {
     let classifier = Classifier::new(bundle.to_vec(), &Options { fuse }).unwrap();
     let options = stream::Options { format: Format::Jsonl, top: 2, logits: true, separator: None };
@@ -106,7 +107,7 @@ fn any_number_of_threads_writes_the_same_bytes() {
         assert_eq!(one.0.lines().count(), 121);
         assert!(one.1 > 0, "no wrong messages");
         for threads in [2, 3, 5] {
-            // all there at once, and in pieces that seldom hold a whole message
+            // everything at once, and in pieces that rarely contain a whole message
             for piece in [usize::MAX, 100] {
                 let several = run(&bundle, fuse, threads, Dribble(&input, piece));
                 assert!(one == several, "{name}, {threads} threads, {piece} bytes a read");
@@ -123,7 +124,7 @@ fn answers_belong_to_their_messages_however_it_is_called() {
         texts.iter().map(|text| one.classify(text, None).unwrap().logits.to_vec()).collect();
     let mut threaded = one.share().unwrap().into_threaded::<()>(2).unwrap();
     let mut answers = vec![];
-    // nothing is started before the last
+    // reads all messages without calling `start`
     for (number, text) in (0..).zip(texts) {
         threaded.read(number, &mut |input| {
             input.push(text);
@@ -181,7 +182,7 @@ fn a_text_split_in_any_way_has_the_same_logits() {
 }
 
 #[test]
-fn a_part_that_is_wrong_keeps_nobody_waiting() {
+fn an_invalid_part_keeps_no_thread_waiting() {
     let shipped = shipped();
     let short = altered(&shipped, |manifest| manifest.max_tokens = 64);
     let mut threaded = Classifier::new(short, &Options::default()).unwrap().into_threaded::<()>(2).unwrap();

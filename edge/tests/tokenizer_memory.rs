@@ -1,4 +1,4 @@
-//! After construction the tokenizer allocates nothing, whatever the text and however long.
+//! After construction the tokenizer allocates nothing, for any text of any length.
 mod tokenizer_common;
 
 use std::alloc::System;
@@ -10,7 +10,7 @@ use tokenizer_common::*;
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// How often anything was allocated since the program began.
+/// Returns the number of allocations since the program began.
 fn allocations() -> usize {
     let stats = ALLOCATOR.stats();
     stats.allocations + stats.reallocations

@@ -1,4 +1,5 @@
-//! Id for id what Hugging Face `tokenizers` 0.23.2 gives: every scalar value, real data, special tokens.
+//! The ids are exactly those of Hugging Face `tokenizers` 0.23.2: every scalar value,
+//! real data, special tokens.
 mod tokenizer_common;
 
 use std::collections::BTreeSet;
@@ -7,8 +8,8 @@ use goldcrest_edge::tokenizer::{Encoding, Settings, Tokenizer};
 use tokenizer_common::*;
 use unicode_normalization_alignments::UnicodeNormalization;
 
-/// A vocabulary in which every character of `chars`, and what it normalizes to, is a piece of its own,
-/// so that no difference hides behind [UNK].
+/// Returns a vocabulary in which every character of `chars`, and everything it normalizes to, is a piece of
+/// its own, so that no difference hides behind [UNK].
 fn vocab_for(chars: &[char]) -> String {
     let mut all: BTreeSet<char> = ('!'..='~').chain("\u{301}\u{323}\u{302e}\u{1b44}".chars()).collect();
     for &c in chars {
@@ -21,7 +22,7 @@ fn vocab_for(chars: &[char]) -> String {
     vocab_of(all.iter().map(String::as_str))
 }
 
-/// A character alone, inside a word, twice, and among marks that it may have to be reordered with.
+/// Places a character alone, inside a word, twice, and among marks with which it may have to be reordered.
 fn in_contexts(c: char) -> String {
     format!(" {c} a{c}b x{c}{c} e\u{302e}{c}\u{1b44} {c}\u{301}\u{1b44}A\n")
 }
@@ -30,7 +31,7 @@ fn in_few_contexts(c: char) -> String {
     format!(" {c} a{c}b")
 }
 
-/// Compares the given characters in the given contexts with every setting; returns how many ids were compared.
+/// Compares the characters in the given contexts with every setting; returns how many ids were compared.
 fn compare(chars: &[char], settings: &[Settings], context: fn(char) -> String) -> usize {
     const AT_ONCE: usize = 32_000;
     const PER_TEXT: usize = 64;
@@ -57,7 +58,7 @@ fn compare(chars: &[char], settings: &[Settings], context: fn(char) -> String) -
     compared
 }
 
-/// What is assigned in many contexts, the empty and private planes and CJK extension B in few.
+/// Assigned characters in many contexts; the empty and private planes and CJK extension B in few.
 #[test]
 fn every_scalar_value_in_context() {
     let (assigned, rest): (Vec<char>, Vec<char>) = ('\0'..=char::MAX)

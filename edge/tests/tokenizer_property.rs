@@ -1,4 +1,5 @@
-//! Random text, random chunks, random truncation of pairs, random windows: always what `tokenizers` gives.
+//! The ids are those of `tokenizers` for random text, random chunks, random truncation of
+//! pairs and random windows.
 mod tokenizer_common;
 
 use std::cell::RefCell;
@@ -9,7 +10,7 @@ use proptest::sample::select;
 use tokenizer_common::*;
 use tokenizers::TruncationDirection;
 
-/// One setting: the oracle and ours.
+/// The oracle and our tokenizer with the same settings.
 struct Peers {
     oracle: RefCell<HuggingFace>,
     ours: Tokenizer<String>,
@@ -34,7 +35,7 @@ fn for_every_setting(check: impl Fn(&Peers) -> Result<(), TestCaseError>) -> Res
     PEERS.with(|peers| peers.iter().try_for_each(check))
 }
 
-/// Text of characters that matter, of any characters, and of words and special tokens.
+/// Text of interesting characters, arbitrary characters, words and special tokens.
 fn text() -> impl Strategy<Value = String> {
     let known = select(ALPHABET.chars().collect::<Vec<_>>()).prop_map(String::from);
     let marks = select("\u{302e}\u{1b44}\u{1d165}\u{301}\u{34f}\u{8d4}\u{f73}".chars().collect::<Vec<_>>());
@@ -58,7 +59,7 @@ fn text() -> impl Strategy<Value = String> {
     prop::collection::vec(part, 0..40).prop_map(|parts| parts.concat())
 }
 
-/// The text in chunks that end anywhere between characters.
+/// Splits the text into chunks that end anywhere between characters.
 fn chunks<'t>(text: &'t str, cuts: &[prop::sample::Index]) -> Vec<&'t str> {
     let ends: Vec<usize> = (0..=text.len()).filter(|&at| text.is_char_boundary(at)).collect();
     let mut cuts: Vec<usize> = cuts.iter().map(|cut| ends[cut.index(ends.len())]).collect();
@@ -135,7 +136,7 @@ proptest! {
     }
 }
 
-/// Every pair of lengths around the limits, both texts far longer than the buffer included.
+/// Every pair of lengths around the limits, including two texts far longer than the buffer.
 #[test]
 fn longest_first_at_every_length() {
     PEERS.with(|peers| {

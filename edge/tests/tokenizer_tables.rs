@@ -1,7 +1,7 @@
-//! The checked-in Unicode tables equal the crates that Hugging Face `tokenizers` uses.
+//! The checked-in Unicode tables equal those of the crates that Hugging Face `tokenizers` uses.
 //!
-//! The table file is generated here and compared with the checked-in one.
-//! To write it anew: `GOLDCREST_WRITE_TABLES=1 cargo test -p goldcrest-edge --test tokenizer_tables`.
+//! The table file is generated here and compared with the checked-in one. To write it again:
+//! `GOLDCREST_WRITE_TABLES=1 cargo test -p goldcrest-edge --test tokenizer_tables`.
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -41,14 +41,15 @@ fn is_starter(c: &char) -> bool {
     canonical_combining_class(*c) == 0
 }
 
-/// Not the same as a mark of class 0: U+0F73 is one, and decomposes into non-starters.
+/// Returns whether `c` decomposes into marks only, one of them of class 0. Not every mark of class 0 does:
+/// U+0F73 decomposes into non-starters.
 fn is_dropped_starter(c: char) -> bool {
     let all = nfd(c);
     all.iter().all(|d| d.is_mark_nonspacing()) && all.iter().any(is_starter)
 }
 
-/// NFD without non-spacing marks, after checking that leaving them out early is allowed: starters bound
-/// reordering, so one that is left out must not have stood beside a non-starter that stays.
+/// Returns NFD without non-spacing marks, after checking that they may be dropped before reordering: starters
+/// bound reordering, so a dropped one must not stand beside a non-starter that is kept.
 fn stripped(c: char) -> Vec<char> {
     let all = nfd(c);
     let (dropped, kept): (Vec<&char>, Vec<&char>) = all.iter().partition(|d| d.is_mark_nonspacing());
@@ -69,7 +70,7 @@ fn generate() -> String {
             blocks.len() - 1
         }));
     }
-    // Everything after the last block that says something needs no index.
+    // the blocks after the last one with flags need no index
     let zero = index.iter().position(|&i| blocks[i].iter().all(|&f| f == 0)).map(|i| index[i]).unwrap();
     while index.last() == Some(&zero) {
         index.pop();
@@ -123,10 +124,9 @@ fn generate() -> String {
     ] {
         writeln!(out, "/// {says}\npub(super) const {name}: u8 = {value};").unwrap();
     }
-    writeln!(out, "/// Code points a block of the flags.\npub(super) const BLOCK: usize = {BLOCK};\n")
-        .unwrap();
+    writeln!(out, "/// Code points per block of flags.\npub(super) const BLOCK: usize = {BLOCK};\n").unwrap();
     let flags: Vec<u8> = blocks.concat();
-    table(&mut out, "Block number, by code point / `BLOCK`; absent: no flag set.", "INDEX", "u8", &index);
+    table(&mut out, "Block number, by code point / `BLOCK`; past the end: no flags.", "INDEX", "u8", &index);
     table(&mut out, "Flags, by block number and code point % `BLOCK`.", "FLAGS", "u8", &flags);
     table(
         &mut out,
@@ -139,7 +139,7 @@ fn generate() -> String {
     table(&mut out, "Decompositions that are not one code point.", "POOL", "u32", &pool);
     table(
         &mut out,
-        "First, last, canonical combining class, sorted: all that is neither class 0 nor Mn.",
+        "First, last, canonical combining class, sorted: all characters neither of class 0 nor in Mn.",
         "COMBINING_CLASSES",
         "(u32, u32, u8)",
         &classes,
@@ -178,8 +178,8 @@ fn tables_equal_the_crates() {
     );
 }
 
-/// What the tokenizer's bounded buffer for combining marks rests on: no non-starter that stays ends a word,
-/// so a run of them longer than the longest word makes the word [UNK] in whatever order they stand.
+/// The tokenizer's bounded buffer for combining marks depends on this: no non-starter ends a word, so a run
+/// of them longer than the longest word makes the word [UNK], whatever their order.
 #[test]
 fn non_starters_never_end_a_word() {
     let lower = |c: char| c.to_lowercase().collect::<Vec<_>>();

@@ -50,7 +50,7 @@ fn special_tokens() {
 }
 
 #[test]
-fn what_is_refused() {
+fn invalid_vocabularies_are_refused() {
     let error = |vocab: &[u8]| open(vocab).err().unwrap();
     assert_eq!(error(b""), Error::Empty);
     assert_eq!(error(b"[UNK]\n[CLS]\na\xFFb\n"), Error::NotUtf8 { line: 3 });
@@ -107,7 +107,7 @@ proptest! {
         prop_assert_eq!(oracle_ids(&oracle, &*text), all_ids(&ours, &text, &mut Encoding::new()));
     }
 
-    /// Any bytes: an error or a vocabulary, no panic.
+    /// Any bytes give an error or a vocabulary, never a panic.
     #[test]
     fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200), text in any::<String>()) {
         let vocab = [b"[UNK]\n[CLS]\n[SEP]\n", &bytes[..]].concat();

@@ -1,16 +1,17 @@
-//! What shows that a byte of the body has changed: SHA-256 of the SHA-256s of its parts, of [`PART`] bytes each but the last, so
-//! that several threads can find it.
+//! The digest that detects changes to a bundle's body: the SHA-256 of the SHA-256 digests of its parts. All
+//! parts but the last have [`PART`] bytes. Parts allow several threads to share the work.
 use sha2::{Digest, Sha256};
 
-/// Bytes of a part.
+/// Size of a part in bytes.
 const PART: usize = 1 << 20;
 
-/// The digest of `body`.
+/// Returns the digest of `body`.
 pub fn digest(body: &[u8]) -> [u8; 32] {
     join(body.chunks(PART).map(of))
 }
 
-/// As [`digest`], on as many threads as the processor has; `done` gets each part that was read.
+/// Like [`digest`], on as many threads as the processor has. Calls `done` with each
+/// part once it has been read.
 #[cfg(feature = "runtime")]
 pub fn digest_by_threads(body: &[u8], done: &(dyn Fn(&[u8]) + Sync)) -> [u8; 32] {
     use alloc::vec::Vec;
@@ -30,7 +31,7 @@ pub fn digest_by_threads(body: &[u8], done: &(dyn Fn(&[u8]) + Sync)) -> [u8; 32]
     };
     let threads = thread::available_parallelism().map_or(1, |n| n.get().min(parts.len()));
     let mut digests = thread::scope(|scope| {
-        // without a thread that cannot be had the others do more
+        // if a thread cannot be started, the others do its work
         let start = |_| Builder::new().spawn_scoped(scope, work).ok();
         let helpers: Vec<_> = (1..threads).map_while(start).collect();
         let mut digests = work();
@@ -70,7 +71,7 @@ mod tests {
             read.sort();
             assert!(read.into_iter().eq(body.chunks(PART).map(|part| part.as_ptr().addr())));
         }
-        // and by hand
+        // compare with a digest computed by hand
         let halves = [Sha256::digest(&body[..PART]), Sha256::digest(&body[PART..PART + 9])].concat();
         assert_eq!(digest(&body[..PART + 9]), *Sha256::digest(&halves));
     }

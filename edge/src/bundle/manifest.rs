@@ -1,4 +1,4 @@
-//! What a bundle says about itself.
+//! The manifest: what a bundle says about itself.
 use super::limits;
 use crate::decision::{self, Task};
 use crate::tokenizer;
@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
-/// The first thing parsed of a bundle, after its digest was found right.
+/// What a bundle says about itself. It is the first part to be parsed, once the digest has been verified.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Name of the model, such as `sentiment`.
@@ -15,36 +15,37 @@ pub struct Manifest {
     pub version: String,
     /// What the logits mean.
     pub task: Task,
-    /// The model compares two texts.
+    /// Whether the model compares two texts.
     pub pair: bool,
-    /// Names of the classes in the order of the logits. Regression has exactly one, the quantity's name.
+    /// Names of the classes, in the order of the logits. For regression, only the name
+    /// of the predicted quantity.
     pub labels: Vec<String>,
-    /// How text becomes word pieces.
+    /// How text is split into word pieces.
     pub tokenizer: tokenizer::Settings,
-    /// Word pieces the model takes at once, special tokens included.
+    /// Maximum sequence length of the model in tokens, special tokens included.
     pub max_tokens: u32,
     /// What happens to longer texts.
     pub windows: Windows,
     /// How logits become an answer; fitted after quantization.
     pub decision: decision::Settings,
-    /// How well the model did, before and after quantization.
+    /// How well the model performed, before and after quantization.
     pub measured: Vec<Measured>,
-    /// Under which terms the weights and their training data stand.
+    /// Licences of the weights and of their training data.
     pub licence: Licence,
     /// The program that packed the bundle, with its version.
     pub created_by: String,
 }
 
-/// What happens to a text of more than [`Manifest::max_tokens`] pieces.
+/// What happens to a text of more than [`Manifest::max_tokens`] tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Windows {
-    /// The rest is cut off.
+    /// The excess is cut off.
     Truncate,
     /// The logits of overlapping windows are averaged.
     Mean {
-        /// Pieces that a window shares with the one before it.
+        /// Number of pieces that a window shares with the previous one.
         overlap: u32,
-        /// Windows of one text; what lies behind them is cut off.
+        /// Maximum number of windows per text; the rest is cut off.
         most: u32,
     },
 }
@@ -52,28 +53,28 @@ pub enum Windows {
 /// One figure measured on held-out data, through the code that runs on the device.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
-    /// Such as `accuracy`, `macro_f1`, `pearson`.
+    /// Name of the metric, such as `accuracy`, `macro_f1` or `pearson`.
     pub metric: String,
-    /// The model before quantization.
+    /// Its value for the model before quantization.
     pub fp32: f64,
-    /// The model in this bundle.
+    /// Its value for the model in this bundle.
     pub int8: f64,
-    /// Rows of the data.
+    /// Number of examples.
     pub rows: u64,
-    /// SHA-256 of the examples, as the host's report has it.
+    /// SHA-256 of the examples, as in the host's report.
     pub data_sha256: [u8; 32],
 }
 
-/// SPDX expressions, or a sentence where none fits.
+/// Licences as SPDX expressions, or as sentences where none fits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Licence {
-    /// Of the pretrained weights.
+    /// Licence of the pretrained weights.
     pub base_model: String,
-    /// Of the training data.
+    /// Licence of the training data.
     pub data: String,
 }
 
-/// A message and the logits that the bundle's model gives for it on every processor.
+/// A message and the logits that the bundle's model must give for it, bit for bit, on every processor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Golden {
     /// The text.
@@ -84,65 +85,65 @@ pub struct Golden {
     pub logits: Vec<u32>,
 }
 
-/// A manifest that parses but cannot be right.
+/// Why a manifest that parses is invalid.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ManifestError {
     /// A text is missing or too long.
     #[error("{field} must have 1 to {limit} bytes, it has {bytes}")]
     Text {
-        /// Which.
+        /// Name of the field.
         field: &'static str,
         /// Its length.
         bytes: usize,
-        /// The most.
+        /// The maximum length.
         limit: usize,
     },
-    /// A text holds a line end, a tab or another control character.
+    /// A text contains a line end, a tab or another control character.
     #[error("{field} holds a control character")]
     ControlCharacter {
-        /// Which.
+        /// Name of the field.
         field: &'static str,
     },
-    /// Not `MAJOR.MINOR.PATCH`.
+    /// The version is not `MAJOR.MINOR.PATCH`.
     #[error("version {0:?} is not a semantic version such as 1.0.0")]
     Version(String),
     /// Too few or too many labels for the task.
     #[error("{found} labels; {task} needs {least} to {most}")]
     Labels {
-        /// The labels there are.
+        /// Number of labels.
         found: usize,
-        /// Of which task.
+        /// The task.
         task: Task,
-        /// The fewest.
+        /// Minimum number of labels.
         least: usize,
-        /// The most.
+        /// Maximum number of labels.
         most: usize,
     },
-    /// Two classes of one name.
+    /// Two classes have the same name.
     #[error("label {0:?} occurs twice")]
     DuplicateLabel(String),
-    /// A number outside its range.
+    /// A number is out of range.
     #[error("{field} is {found}; it must be {least} to {most}")]
     Range {
-        /// Which.
+        /// Name of the field.
         field: &'static str,
         /// The number.
         found: u64,
-        /// The least.
+        /// The minimum.
         least: u64,
-        /// The most.
+        /// The maximum.
         most: u64,
     },
-    /// Windows go over one text.
+    /// The model compares two texts, but windows are for single texts.
     #[error("a model that compares two texts cannot read them in windows")]
     PairInWindows,
-    /// The decision's numbers do not fit.
+    /// The decision settings are invalid.
     #[error("decision: {0}")]
     Decision(#[from] decision::Error),
 }
 
 impl Manifest {
-    /// Checks what the types cannot say. Reader and writer both call it.
+    /// Checks what the types cannot express. Both the reader and the writer call it.
     pub fn check(&self) -> Result<(), ManifestError> {
         line("name", &self.name, limits::LABEL)?;
         line("version", &self.version, limits::LABEL)?;
@@ -155,7 +156,7 @@ impl Manifest {
             if self.pair {
                 return Err(ManifestError::PairInWindows);
             }
-            // two special tokens, and one piece of progress at least
+            // leaves room for two special tokens and at least one new piece
             range("windows.overlap", overlap.into(), 0, self.max_tokens.saturating_sub(3).into())?;
             range("windows.most", most.into(), 1, limits::WINDOWS.into())?;
         }
@@ -206,7 +207,8 @@ fn range(field: &'static str, found: u64, least: u64, most: u64) -> Result<(), M
     }
 }
 
-/// `MAJOR.MINOR.PATCH`, then optionally `-` or `+` and more (<https://semver.org>, without its finer rules).
+/// Returns whether `text` is `MAJOR.MINOR.PATCH`, optionally followed by `-` or `+` and more
+/// (<https://semver.org>, without its finer rules).
 fn is_semantic_version(text: &str) -> bool {
     let core = text.split(['-', '+']).next().unwrap_or_default();
     let mut parts = 0;

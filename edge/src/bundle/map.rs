@@ -1,4 +1,4 @@
-//! A bundle mapped into memory: its pages are shared, and read when they are needed.
+//! Bundles mapped into memory: processes share the pages, which are read on demand.
 #![allow(unsafe_code)]
 use super::digest::digest_by_threads;
 use super::{Bundle, Error, limits};
@@ -14,7 +14,7 @@ use std::time::SystemTime;
 /// Why a file could not be mapped.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The operating system refuses.
+    /// The operating system reported an error.
     #[error("cannot open {}: {source}", path.display())]
     Io {
         /// The file.
@@ -22,13 +22,13 @@ pub enum OpenError {
         /// The reason.
         source: io::Error,
     },
-    /// A folder, pipe or device.
+    /// The path names a folder, pipe or device.
     #[error("{} is not a file", path.display())]
     NotAFile {
-        /// What it names.
+        /// The path.
         path: PathBuf,
     },
-    /// In use, and not what it was: neither its answers nor its pages can be relied on.
+    /// The file was written to while in use: its contents, and so all answers, can no longer be trusted.
     #[error(
         "{} was written to while it was in use; put a new bundle beside it and `mv` it over the old one",
         path.display()
@@ -37,7 +37,7 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
-    /// Above [`limits::FILE`].
+    /// The file is larger than [`limits::FILE`].
     #[error("{} has {bytes} bytes, the limit is {}", path.display(), limits::FILE)]
     Oversized {
         /// The file.
@@ -47,19 +47,20 @@ pub enum OpenError {
     },
 }
 
-/// Bytes in pages that the system may drop and read again: a mapped file, or a part of the program itself.
+/// Bytes in pages that the system may drop and read again: a mapped file, or data inside the program itself.
 ///
-/// The file must not be written to while it is mapped: replace a bundle by renaming ([`super::save`] does),
-/// never in place. [`Mapped::check`] tells, unless it happens at that very moment.
+/// The file must not be written to while it is mapped: replace a bundle by renaming a new one over it (as
+/// [`super::save`] does), never in place. [`Mapped::check`] detects such a write, unless it happens at that
+/// very moment.
 #[derive(Clone, Debug)]
 pub struct Mapped {
     bytes: Bytes,
-    /// What is forgotten is read from the file again.
+    /// Whether the pages are backed by a file, so that dropped ones can be read again.
     of_file: bool,
     source: Option<Arc<Source>>,
 }
 
-/// A file as it was when it was mapped.
+/// A mapped file, and its state when it was mapped.
 #[derive(Debug)]
 struct Source {
     path: PathBuf,
@@ -70,7 +71,7 @@ struct Source {
 /// Maps the file at `path`.
 pub fn map(path: &Path) -> Result<Mapped, OpenError> {
     let fail = |source| OpenError::Io { path: path.into(), source };
-    // before it is opened: a pipe would wait for whoever writes into it
+    // checked before opening it, because opening a named pipe waits for a writer
     if !std::fs::metadata(path).map_err(fail)?.is_file() {
         return Err(OpenError::NotAFile { path: path.into() });
     }
@@ -79,15 +80,15 @@ pub fn map(path: &Path) -> Result<Mapped, OpenError> {
     if metadata.len() > limits::FILE {
         return Err(OpenError::Oversized { path: path.into(), bytes: metadata.len() });
     }
-    // SAFETY: the mapping is read-only. That nobody truncates or rewrites the file meanwhile cannot be
-    // enforced; bundles are replaced by rename, which leaves a mapped one as it is.
+    // SAFETY: the mapping is read-only. Nothing can keep others from truncating or rewriting the file;
+    // bundles are replaced by renaming, which leaves a mapped file intact.
     let map = unsafe { memmap2::Mmap::map(&file) }.map_err(fail)?;
     let source = Source { path: path.into(), file, written: metadata.modified().map_err(fail)? };
     Ok(Mapped { bytes: Bytes::from_owner(map), of_file: true, source: Some(Arc::new(source)) })
 }
 
 impl Mapped {
-    /// Bytes that are compiled into the program.
+    /// Wraps bytes that are compiled into the program.
     pub fn embedded(bytes: &'static [u8]) -> Self {
         let range = bytes.as_ptr_range();
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
@@ -95,7 +96,7 @@ impl Mapped {
         Mapped { bytes: Bytes::from_static(bytes), of_file, source: None }
     }
 
-    /// Whether the file is still what was mapped, as far as its length and the time of the last change tell.
+    /// Checks that the file has not changed since it was mapped, judging by its length and modification time.
     pub fn check(&self) -> Result<(), OpenError> {
         let Some(source) = &self.source else { return Ok(()) };
         let same = source
@@ -109,14 +110,16 @@ impl Mapped {
         }
     }
 
-    /// From now on the process ends with a message and the exit code 1 where it touches pages of this file that are gone because the
-    /// file was made shorter: the system's SIGBUS would end it without one. For one file of a process; `program` begins the message.
+    /// Makes the process end with a message and exit code 1 when it touches pages that are gone because the
+    /// file was truncated. By default, SIGBUS ends it without a message. Works for one file per process; the
+    /// message begins with `program`.
     pub fn end_where_pages_are_gone(&self, program: &str) -> io::Result<()> {
         let Some(source) = &self.source else { return Ok(()) };
         let changed = OpenError::Changed { path: source.path.clone() };
         let _ = GONE.set(format!("{program}: {changed}\n"));
         let handler: extern "C" fn(libc::c_int) = pages_are_gone;
-        // SAFETY: the action is all zeros but for the handler, which does what is allowed in one (signal-safety(7)).
+        // SAFETY: the action is all zeros except for the handler, which calls only async-signal-safe
+        // functions (signal-safety(7)).
         let refused = unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();
             action.sa_sigaction = handler as libc::sighandler_t;
@@ -125,21 +128,22 @@ impl Mapped {
         if refused == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
-    /// Its bytes. They live as long as a clone of them, whatever becomes of this.
+    /// Returns the bytes. A clone of them keeps them mapped, even when `self` is gone.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// Verifies it, on all cores, and parses it. What was read is given back on the way, so that a large file takes little memory.
+    /// Verifies the digest on all cores and parses the bundle. Releases each part once it has been read, so
+    /// that a large file takes little memory.
     ///
     /// # Errors
-    /// As [`Bundle::read`].
+    /// The same as for [`Bundle::read`].
     pub fn read(&self) -> Result<Bundle<'_>, Error> {
         Bundle::read_digested(&self.bytes, |body| digest_by_threads(body, &|part| self.release(part)))
     }
 
-    /// Gives the memory of these bytes back; they are read from the file again when they are used again. Bytes that are not of
-    /// this file stay where they are, and so do those at the ends that share a page with others.
+    /// Returns the memory of `bytes` to the system; if they are used again, they are read from the file
+    /// again. Has no effect on bytes outside this file, or on pages that `bytes` cover only in part.
     pub fn release(&self, bytes: &[u8]) {
         let (all, part) = (self.bytes.as_ptr_range(), bytes.as_ptr_range());
         if !self.of_file || part.start < all.start || part.end > all.end {
@@ -148,19 +152,20 @@ impl Mapped {
         let first = (part.start as usize).next_multiple_of(PAGE);
         let end = part.end as usize / PAGE * PAGE;
         if first < end {
-            // SAFETY: whole pages of a read-only mapping of a file: they hold nothing that the file does not. That advice is
-            // refused costs memory, nothing else.
+            // SAFETY: these are whole pages of a read-only file mapping, so nothing is lost that is not in
+            // the file. If the system ignores the advice, this costs memory, nothing else.
             unsafe { libc::madvise(first as *mut libc::c_void, end - first, libc::MADV_DONTNEED) };
         }
     }
 }
 
-/// What is said where pages are gone.
+/// Message that [`pages_are_gone`] prints.
 static GONE: OnceLock<String> = OnceLock::new();
 
 extern "C" fn pages_are_gone(_signal: libc::c_int) {
     static ENDS: AtomicBool = AtomicBool::new(false);
-    // SAFETY: these functions may be called in a signal handler; another thread that comes here waits for the first one's end.
+    // SAFETY: these functions are async-signal-safe. Only the first thread prints; others wait until it ends
+    // the process.
     unsafe {
         while ENDS.swap(true, Ordering::SeqCst) {
             libc::pause();
@@ -172,10 +177,11 @@ extern "C" fn pages_are_gone(_signal: libc::c_int) {
     }
 }
 
-/// The largest page of the processors that run this: a multiple of the others.
+/// The largest page size of all supported processors, a multiple of the smaller ones.
 const PAGE: usize = 64 << 10;
 
-/// Whether `maps`, as /proc/self/maps tells them, has all of `range` in one mapping of a file that is not written to.
+/// Returns whether `range` lies in a single read-only mapping of a file, according to `maps`, the
+/// text of /proc/self/maps.
 fn is_read_only_file(maps: &str, range: Range<usize>) -> bool {
     maps.lines().any(|line| {
         let mut fields = line.split_ascii_whitespace();
@@ -198,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_pages_of_files_that_are_not_written_to() {
+    fn only_read_only_mappings_of_files_count() {
         let maps = "aa0000-ab0000 r--p 00001000 fe:00 131 /usr/bin/goldcrest-edge\n\
                     ab0000-ac0000 rw-p 00011000 fe:00 131 /usr/bin/goldcrest-edge\n\
                     ac0000-ad0000 r--p 00000000 00:00 0\n\
@@ -222,7 +228,7 @@ mod tests {
         }
         let mapped = map(&path).unwrap();
         mapped.check().unwrap();
-        // another file of that name leaves this one as it is
+        // renaming another file over it leaves the mapped one intact
         touch(&other);
         std::fs::rename(&other, &path).unwrap();
         mapped.check().unwrap();
@@ -236,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_released_is_read_again() {
+    fn released_pages_are_read_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         let bytes: Vec<u8> = (0..1 << 20).map(|i: u32| (i / 7) as u8).collect();
@@ -245,11 +251,11 @@ mod tests {
         assert!(mapped.bytes()[..] == bytes);
         mapped.release(&mapped.bytes()[1000..900_000]);
         assert!(mapped.bytes()[..] == bytes);
-        // not of the file: they stay
+        // bytes outside the file are left alone
         let others = bytes.clone();
         mapped.release(&others);
         assert!(others == bytes);
-        // on the heap, though static
+        // these are static, but on the heap and not in a file
         let leaked: &'static [u8] = Box::leak(bytes.clone().into_boxed_slice());
         let mapped = Mapped::embedded(leaked);
         mapped.release(leaked);

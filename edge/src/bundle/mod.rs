@@ -1,4 +1,4 @@
-//! The one file a device runs.
+//! Bundles: a bundle is the single file that holds everything a device runs.
 //!
 //! All integers are little endian; every section starts at a multiple of 64.
 //!
@@ -10,17 +10,17 @@
 //! | 16 | 4 | bytes of the manifest, `m` |
 //! | 20 | 4 | zero |
 //! | 24 | 8 | length of the body: the offset of the digest |
-//! | 32 | 32 s | a section each: name (24, zero padded), bytes (8) |
+//! | 32 | 32 s | section table; each entry: name (24 bytes, zero padded), size (8 bytes) |
 //! | 32 + 32 s | m | manifest ([postcard](https://postcard.jamesmunns.com/wire-format)) |
 //! | aligned | | the sections in the order of the table, zeros between them |
-//! | body | 32 | SHA-256 of the SHA-256s of the body's parts, each of 1 MiB but the last |
+//! | body | 32 | SHA-256 of the SHA-256 digests of the body's parts; all but the last have 1 MiB |
 //! | body + 32 | 4 | number of signatures: 0 in this version |
 //!
-//! The file ends there. Where a section lies follows from the lengths before it, so no table can point
-//! two of them to one place. [`Bundle::read`] checks lengths and [`limits`], then the digest, and only then
-//! gives a byte to a parser.
+//! The file ends there. The offset of a section follows from the sizes before it, so sections cannot overlap.
+//! [`Bundle::read`] checks the lengths against each other and against [`limits`], then the digest, and only
+//! then parses anything.
 //!
-//! Reading needs `core` and `alloc` only. Feature `std` adds [`save`], feature `runtime` [`map`].
+//! Reading needs only `core` and `alloc`. Feature `std` adds [`save`], feature `runtime` [`map`].
 
 mod digest;
 mod layout;
@@ -48,13 +48,13 @@ pub const FORMAT_VERSION: u32 = 2;
 pub mod section {
     /// The graph in ONNX.
     pub const MODEL: &str = "model.onnx";
-    /// The graph's external tensors. Absent where the graph holds all of them.
+    /// External tensors of the graph. Absent if the graph holds all tensors itself.
     pub const EXTERNAL: &str = "model.onnx.data";
-    /// The word pieces, one a line.
+    /// The word pieces, one per line.
     pub const VOCABULARY: &str = "vocab.txt";
-    /// Messages with the logits they must give, in postcard.
+    /// Golden messages and the logits they must give, encoded with postcard.
     pub const GOLDEN: &str = "golden";
-    /// What each section may hold at most.
+    /// All sections, with the maximum bytes of each.
     pub(super) const ALL: [(&str, u64); 4] = [
         (MODEL, super::limits::MODEL),
         (EXTERNAL, super::limits::FILE),

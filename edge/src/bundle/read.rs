@@ -1,17 +1,17 @@
-//! Verify, then parse.
+//! Reading of bundles: verification, then parsing.
 use super::digest::digest;
 use super::layout::{DIGEST, HEADER, MAGIC, TABLE_ENTRY, TRAILER, align, manifest_offset};
 use super::{FORMAT_VERSION, Golden, Manifest, ManifestError, limits, section};
 use alloc::vec::Vec;
 use core::fmt;
 
-/// Why bytes are not a bundle that can be used.
+/// Why a bundle cannot be read.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Error {
-    /// Other magic bytes.
+    /// The magic bytes are wrong.
     #[error("not a bundle: the first bytes are not those of one")]
     NotABundle,
-    /// Written by a newer or older program.
+    /// A newer or older program wrote the bundle.
     #[error(
         "format version {found}; this program reads version {}: pack it again, with a goldcrest of this version",
         FORMAT_VERSION
@@ -20,60 +20,60 @@ pub enum Error {
         /// The version in the file.
         found: u32,
     },
-    /// The end is missing.
+    /// The end of the file is missing.
     #[error("truncated: {found} of {expected} bytes")]
     Truncated {
-        /// The least bytes that the file must have, as far as it could be read.
+        /// The minimum size of the file, judging by what could be read.
         expected: u64,
-        /// The bytes it has.
+        /// Its size.
         found: u64,
     },
-    /// A length above its limit in [`limits`].
+    /// A length exceeds its limit in [`limits`].
     #[error("oversized: {what} {found}, the limit is {limit}")]
     Oversized {
-        /// The length's name.
+        /// Which length.
         what: &'static str,
         /// Its value.
         found: u64,
-        /// The most.
+        /// The limit.
         limit: u64,
     },
-    /// Bytes after the end.
+    /// There are bytes after the end.
     #[error("{bytes} unknown bytes after the end")]
     TrailingBytes {
-        /// How many.
+        /// Number of bytes.
         bytes: u64,
     },
-    /// Signatures, which this version cannot check and must not ignore.
+    /// The bundle is signed; this version cannot check signatures and must not ignore them.
     #[error("{count} signatures, which this version cannot check")]
     Signatures {
-        /// How many.
+        /// Number of signatures.
         count: u32,
     },
-    /// Header or table contradict themselves.
+    /// The header or the section table contradicts itself.
     #[error("damaged header: {0}")]
     Header(&'static str),
-    /// A byte differs from what was written.
+    /// The content does not match its digest.
     #[error("altered: the SHA-256 of the content is not the one in the file")]
     Altered,
-    /// Postcard finds no manifest in its bytes.
+    /// Postcard cannot decode the manifest.
     #[error("the manifest cannot be decoded")]
     ManifestEncoding,
-    /// The manifest cannot be right.
+    /// The manifest is invalid.
     #[error("manifest: {0}")]
     Manifest(#[from] ManifestError),
-    /// A section that every bundle has.
+    /// A required section is missing.
     #[error("section {0} is missing")]
     MissingSection(&'static str),
-    /// A section that this version does not know.
+    /// There is a section that this version does not know.
     #[error("unknown section {0:?}")]
     UnknownSection(heapless::String<{ limits::SECTION_NAME }>),
-    /// Golden messages that cannot be decoded or do not fit the manifest.
+    /// The golden messages cannot be decoded or do not fit the manifest.
     #[error("golden messages: {0}")]
     Golden(&'static str),
 }
 
-/// A bundle found whole: its manifest, and its sections in place.
+/// A parsed bundle: its manifest, and its sections in place.
 #[derive(Clone)]
 pub struct Bundle<'a> {
     manifest: Manifest,
@@ -88,7 +88,7 @@ impl<'a> Bundle<'a> {
         Self::read_digested(bytes, digest)
     }
 
-    /// As [`read`](Self::read), with one of the ways to find the digest.
+    /// Like [`read`](Self::read), but computes the digest with the given function.
     pub(super) fn read_digested(
         bytes: &'a [u8],
         digest: impl FnOnce(&[u8]) -> [u8; 32],
@@ -101,7 +101,8 @@ impl<'a> Bundle<'a> {
         Self::read_trusted(bytes)
     }
 
-    /// As [`read`](Self::read), but trusts the stored digest instead of computing it: for a bundle that is part of the program.
+    /// Like [`read`](Self::read), but trusts the stored digest instead of verifying it: for a bundle inside
+    /// the program.
     pub fn read_trusted(bytes: &'a [u8]) -> Result<Self, Error> {
         let header = Header::read(bytes)?;
         let sections = header.sections(bytes)?;
@@ -121,27 +122,27 @@ impl<'a> Bundle<'a> {
         Ok(bundle)
     }
 
-    /// What the bundle says about itself.
+    /// Returns the manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// The graph.
+    /// Returns the graph, in ONNX.
     pub fn model(&self) -> &'a [u8] {
         self.section(section::MODEL).unwrap_or_default()
     }
 
-    /// The graph's external tensors; empty where there are none.
+    /// Returns the external tensors of the graph; empty if there are none.
     pub fn external(&self) -> &'a [u8] {
         self.section(section::EXTERNAL).unwrap_or_default()
     }
 
-    /// The word pieces, one a line.
+    /// Returns the word pieces, one per line.
     pub fn vocabulary(&self) -> &'a [u8] {
         self.section(section::VOCABULARY).unwrap_or_default()
     }
 
-    /// Messages with the logits that they must give.
+    /// Decodes the golden messages.
     pub fn golden(&self) -> Result<Vec<Golden>, Error> {
         let bytes = self.section(section::GOLDEN).unwrap_or_default();
         let golden: Vec<Golden> = match postcard::take_from_bytes(bytes) {
@@ -152,17 +153,17 @@ impl<'a> Bundle<'a> {
         Ok(golden)
     }
 
-    /// All sections with their names, in the order of the file.
+    /// Returns all sections with their names, in the order of the file.
     pub fn sections(&self) -> &[(&'static str, &'a [u8])] {
         &self.sections
     }
 
-    /// SHA-256 of the SHA-256s of all parts before the digest.
+    /// Returns the digest of the body, as stored in the bundle.
     pub fn digest(&self) -> [u8; 32] {
         self.digest
     }
 
-    /// Bytes of the whole file.
+    /// Returns the size of the whole file in bytes.
     pub fn size(&self) -> u64 {
         self.size
     }
@@ -187,16 +188,16 @@ pub(super) fn check_golden(manifest: &Manifest, golden: &[Golden]) -> Result<(),
     }
     for message in golden {
         if message.logits.len() != manifest.labels.len() {
-            return Err("one has another number of logits than there are labels");
+            return Err("one has a different number of logits than there are labels");
         }
         if message.pair.is_some() != manifest.pair {
-            return Err("one has another number of texts than the model takes");
+            return Err("one has a different number of texts than the model takes");
         }
     }
     Ok(())
 }
 
-/// The fixed fields at the start.
+/// The fixed-size fields at the start of a bundle.
 struct Header {
     sections: u32,
     manifest: u32,
@@ -237,12 +238,12 @@ impl Header {
         }
         let content = manifest_offset(header.sections) + u64::from(header.manifest);
         if header.body < content {
-            return Err(Error::Header("the body is shorter than table and manifest"));
+            return Err(Error::Header("the body is shorter than the table and the manifest"));
         }
         Ok(header)
     }
 
-    /// Walks the table; the lengths must fill the body exactly.
+    /// Returns the sections listed in the table, which must fill the body exactly.
     fn sections<'a>(
         &self,
         bytes: &'a [u8],
@@ -260,7 +261,7 @@ impl Header {
                 return Err(Error::Header("a section reaches past the body"));
             }
             if sections.iter().any(|(n, _)| *n == name) {
-                return Err(Error::Header("two sections of one name"));
+                return Err(Error::Header("two sections have the same name"));
             }
             let content = &bytes[start as usize..end as usize];
             sections.push((name, content)).map_err(|_| Error::Header("too many sections"))?;
@@ -272,7 +273,7 @@ impl Header {
     }
 }
 
-/// A known name and the limit of its section.
+/// Returns the name in `field`, which must be that of a known section, and the section's maximum size.
 fn section_name(field: &[u8]) -> Result<(&'static str, u64), Error> {
     let length = field.iter().position(|&b| b == 0).unwrap_or(field.len());
     let (name, padding) = field.split_at(length);

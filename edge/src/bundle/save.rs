@@ -1,10 +1,11 @@
-//! A file is there whole or not at all.
+//! Atomic writing of files.
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Writes `bytes` to `path` so that after a crash or power cut the old file or the new one is there: to a
-/// temporary file in the same folder, synced, then renamed. A link stays one; what is no file, such as a pipe, is written to.
+/// Writes `bytes` to `path` atomically: after a crash or power cut, either the old or the new file is there.
+/// The bytes go to a temporary file in the same folder, which is synced and then renamed. Symbolic links are
+/// followed and kept; anything but a regular file, such as a pipe, is written to directly.
 pub fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let special = |path: &Path| fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir());
     if special(path) {
@@ -14,7 +15,7 @@ pub fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if target.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
         && let Ok(aim) = fs::read_link(path)
     {
-        // what it leads to is not there yet
+        // the target of the link does not exist yet
         return save(&path.parent().unwrap_or(Path::new("")).join(aim), bytes);
     }
     let path = target.as_deref().unwrap_or(path);
@@ -31,7 +32,7 @@ pub fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
         return written;
     }
-    // the rename itself lives in the folder; some file systems cannot sync one, and then need not
+    // the folder records the renaming, so sync it too; file systems that cannot do this do not need it
     let _ = File::open(folder).and_then(|folder| folder.sync_all());
     Ok(())
 }
@@ -42,7 +43,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn links_stay_links_and_devices_devices() {
+    fn links_and_devices_are_kept() {
         let folder = std::env::temp_dir().join(format!("goldcrest-save-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let (file, link, device) = (folder.join("file"), folder.join("link"), folder.join("null"));

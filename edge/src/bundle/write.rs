@@ -1,33 +1,33 @@
-//! The bytes of a bundle.
+//! Writing of bundles.
 use super::digest::digest;
 use super::layout::{HEADER, MAGIC, TRAILER, align, manifest_offset};
 use super::read::check_golden;
 use super::{FORMAT_VERSION, Golden, Manifest, ManifestError, limits, section};
 use alloc::vec::Vec;
 
-/// Why a bundle cannot be written. Whatever is written, [`super::Bundle::read`] takes.
+/// Why a bundle cannot be written. [`super::Bundle::read`] accepts every bundle that is written.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum WriteError {
-    /// The manifest cannot be right.
+    /// The manifest is invalid.
     #[error("manifest: {0}")]
     Manifest(#[from] ManifestError),
-    /// Golden messages that do not fit the manifest.
+    /// The golden messages do not fit the manifest.
     #[error("golden messages: {0}")]
     Golden(&'static str),
     /// Something exceeds its limit in [`limits`].
     #[error("{what} has {bytes} bytes, the limit is {limit}")]
     Oversized {
-        /// A section, the manifest, or the whole.
+        /// The name of a section, the manifest, or the whole bundle.
         what: &'static str,
         /// Its length.
         bytes: u64,
-        /// The most.
+        /// The limit.
         limit: u64,
     },
 }
 
-/// Lays out a bundle: the graph, its external tensors (empty where it has none), the vocabulary as the
-/// text of a `vocab.txt`, and golden messages.
+/// Returns the bytes of a bundle with this manifest, graph, external tensors (empty if there are none),
+/// vocabulary (the text of a `vocab.txt`) and golden messages.
 pub fn write(
     manifest: &Manifest,
     model: &[u8],
@@ -84,7 +84,7 @@ fn encode<T: serde::Serialize + ?Sized>(
     value: &T,
     limit: u64,
 ) -> Result<Vec<u8>, WriteError> {
-    // writing plain data to a growing vector cannot fail
+    // encoding plain data into a growing vector cannot fail
     let bytes = postcard::to_allocvec(value).unwrap_or_default();
     check_size(what, bytes.len() as u64, limit)?;
     Ok(bytes)

@@ -1,4 +1,5 @@
-//! A bundle, ready to classify: tokenizer, model and decision in one, on one thread ([`Classifier`]) or several ([`ThreadedClassifier`]).
+//! A loaded bundle that classifies messages, from text to answer, on one thread ([`Classifier`]) or several
+//! ([`ThreadedClassifier`]).
 mod model_pool;
 mod reader;
 mod self_test;
@@ -24,7 +25,7 @@ use std::path::Path;
 /// How a bundle is loaded.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Replace the parts of the model that are recognised by fused operators.
+    /// Whether to run recognised parts of the model in fused operators.
     pub fuse: bool,
 }
 
@@ -34,49 +35,49 @@ impl Default for Options {
     }
 }
 
-/// Why a bundle cannot be loaded, or a message not classified.
+/// Why a bundle cannot be loaded or a message cannot be classified.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file cannot be mapped, or was written to since.
+    /// The file cannot be mapped, or was written to while in use.
     #[error(transparent)]
     Open(#[from] bundle::OpenError),
-    /// The bytes are not a bundle, or a damaged one.
+    /// The bytes are not a bundle, or the bundle is damaged.
     #[error(transparent)]
     Bundle(#[from] bundle::Error),
-    /// The vocabulary does not make a tokenizer.
+    /// No tokenizer can be made of the vocabulary, or a request to it is invalid.
     #[error("tokenizer: {0}")]
     Tokenizer(#[from] tokenizer::Error),
-    /// The model does not load or run.
+    /// The model cannot be loaded or run.
     #[error("model: {0}")]
     Model(#[from] model::Error),
-    /// The logits have no answer.
+    /// The decision settings are invalid, or the logits have no answer.
     #[error(transparent)]
     Decision(#[from] decision::Error),
-    /// The system gives no more threads.
+    /// The system cannot start another thread.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),
-    /// Bundle and model contradict each other.
+    /// The model does not give one logit per label.
     #[error("the model gives {logits} logits for {labels} labels")]
     Labels {
-        /// Classes of the model.
+        /// Number of logits that the model gives.
         logits: usize,
-        /// Labels of the manifest.
+        /// Number of labels in the manifest.
         labels: usize,
     },
-    /// Bundle and model contradict each other: a text could have what the model has no row for.
+    /// An embedding table of the model is too small: a text could need a row that it does not have.
     #[error("the bundle asks for {asked} {what}, the model has {rows}")]
     Rows {
         /// Word pieces, token types or positions.
         what: &'static str,
-        /// As the manifest or the vocabulary says.
+        /// Number of rows that the manifest or the vocabulary asks for.
         asked: usize,
-        /// Rows of the model's table.
+        /// Number of rows in the model's table.
         rows: usize,
     },
-    /// One text where the model compares two, or two where it takes one.
+    /// The message has one text but the model compares two, or the other way round.
     #[error("{}", if *pair { "the model compares two texts" } else { "the model takes one text" })]
     Texts {
-        /// What the model takes.
+        /// Whether the model compares two texts.
         pair: bool,
     },
 }
@@ -86,27 +87,28 @@ pub enum Error {
 pub struct Outcome<'a> {
     /// The names of the classes.
     pub labels: &'a [String],
-    /// One per label, before the temperature is applied.
+    /// The logits, one per label, before the temperature is applied.
     pub logits: &'a [f32],
-    /// What they mean.
+    /// The answer derived from the logits.
     pub decision: Decision<'a>,
-    /// Tokens that the model read, special tokens included; pieces shared by two windows count once.
+    /// Number of tokens that the model read, special tokens included; those shared by two windows count once.
     pub tokens: usize,
-    /// Whether the text has more, which was cut off.
+    /// Whether the rest of the text was cut off.
     pub truncated: bool,
 }
 
-/// Takes the text of a message in chunks, however they are cut.
+/// Takes the text of a message in chunks, which may be cut anywhere.
 pub trait Input {
-    /// More of the current text.
+    /// Appends a chunk to the current text.
     fn push(&mut self, chunk: &str);
-    /// What follows is the second text.
+    /// Begins the second text.
     fn second_text(&mut self);
 }
 
-/// What classifies a message that comes in chunks: a [`Classifier`], or a stand-in in a test.
+/// Classifies messages that come in chunks: a [`Classifier`], or a stand-in for one in tests.
 pub trait Classify {
-    /// Lets `feed` give the message, and answers, unless `feed` gives up.
+    /// Calls `feed` for the text of one message and classifies it. If `feed` fails,
+    /// returns its error instead.
     fn classify_chunks<E>(
         &mut self,
         feed: &mut dyn FnMut(&mut dyn Input) -> Result<(), E>,
@@ -126,31 +128,33 @@ pub struct Classifier {
     manifest: Manifest,
     reader: Reader,
     model: Model,
-    /// Of the window at hand.
+    /// Logits of the current window.
     logits: Vec<f32>,
     mean: Mean,
     decider: Decider,
 }
 
 impl Classifier {
-    /// Maps, verifies and loads the bundle at `path`, on the kernels that `GOLDCREST_ISA` names or the best ones.
+    /// Maps, verifies and loads the bundle at `path`. Uses the kernels that the environment variable
+    /// `GOLDCREST_ISA` names, by default the fastest ones.
     ///
-    /// The file stays mapped: once something writes to it, every answer is [`Error::Open`]. Put another file in its place instead.
+    /// The file stays mapped: once something writes to it, every answer is [`Error::Open`]. To update the
+    /// bundle, rename a new file over it.
     ///
     /// # Errors
-    /// When the file cannot be mapped, is no whole bundle, or its model does not load.
+    /// If the file cannot be mapped, is not an intact bundle, or its model cannot be loaded.
     pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
         let mapped = bundle::map(path.as_ref())?;
         Self::from_mapped(&mapped.read()?, &mapped, options)
     }
 
-    /// Loads a bundle that was read from `mapped`, of which nothing stays in memory that has been copied.
+    /// Loads a bundle that was read from `mapped`, and releases the memory of everything that it copies.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// The same as for [`open`](Self::open).
     ///
     /// # Panics
-    /// If `bundle` was read from something else.
+    /// If `bundle` was not read from `mapped`.
     pub fn from_mapped(bundle: &Bundle<'_>, mapped: &Mapped, options: &Options) -> Result<Self, Error> {
         let release = |bytes: &[u8]| mapped.release(bytes);
         let loaded = Self::load(bundle, mapped.bytes(), Some(mapped.clone()), options, &release)?;
@@ -158,19 +162,21 @@ impl Classifier {
         Ok(loaded)
     }
 
-    /// Verifies and loads a bundle from its bytes, part of which stays in use: a `Vec<u8>`, `&'static [u8]` or [`Bytes`].
+    /// Verifies and loads a bundle from its bytes, a `Vec<u8>`, `&'static [u8]` or [`Bytes`], and keeps them
+    /// in use.
     ///
     /// # Errors
-    /// As [`open`](Self::open), without those of files.
+    /// The same as for [`open`](Self::open), except those of files.
     pub fn new(bytes: impl Into<Bytes>, options: &Options) -> Result<Self, Error> {
         let bytes = bytes.into();
         Self::load(&Bundle::read(&bytes)?, &bytes, None, options, &|_| ())
     }
 
-    /// Another classifier with the same weights, for another thread; it has its own working memory and tokenizer index.
+    /// Returns another classifier with the same weights, for another thread. It has its own working memory
+    /// and tokenizer index.
     ///
     /// # Errors
-    /// [`Error::Model`] if tract cannot plan the model once more.
+    /// [`Error::Model`] if tract cannot plan the model again.
     pub fn share(&self) -> Result<Self, Error> {
         let Classifier { manifest, reader, model, logits, decider, .. } = self;
         Ok(Classifier {
@@ -191,7 +197,7 @@ impl Classifier {
         release: &dyn Fn(&[u8]),
     ) -> Result<Self, Error> {
         let manifest = bundle.manifest().clone();
-        // a copy: a message may be long in coming, and what was mapped may be gone by then
+        // a copy, because mapped pages may be gone by the time that the next message arrives
         let vocabulary = match mapped {
             Some(_) => Bytes::copy_from_slice(bundle.vocabulary()),
             None => bytes.slice_ref(bundle.vocabulary()),
@@ -222,22 +228,22 @@ impl Classifier {
         })
     }
 
-    /// What the bundle says about itself.
+    /// Returns the manifest of the bundle.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// The tokenizer.
+    /// Returns the tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer<Bytes> {
         self.reader.tokenizer()
     }
 
-    /// The model, for measuring it alone.
+    /// Returns the model, for measuring it alone.
     pub fn model_mut(&mut self) -> &mut Model {
         &mut self.model
     }
 
-    /// The model.
+    /// Returns the model.
     pub fn model(&self) -> &Model {
         &self.model
     }
@@ -245,14 +251,16 @@ impl Classifier {
     /// Classifies one text or, if the model compares two, a pair.
     ///
     /// # Errors
-    /// [`Error::Texts`] for a pair where the model takes one text, or the other way round, and what the model or its file fail with.
+    /// [`Error::Texts`] for a pair if the model takes one text, or the other way round; any error of the
+    /// model or of its file.
     pub fn classify(&mut self, text: &str, pair: Option<&str>) -> Result<Outcome<'_>, Error> {
         let Ok(outcome) = self.classify_chunks(&mut feed(text, pair));
         outcome
     }
 }
 
-/// Fails where a text could have an id that the model has no row for. Where the rows are not known, it is tried.
+/// Fails if a text could have an id or a position for which the model has no row. If the numbers of rows are
+/// not known, runs the model on the highest ids at the maximum length.
 fn check_rows(model: &mut Model, manifest: &Manifest, pieces: usize) -> Result<(), Error> {
     let types = 1 + usize::from(manifest.pair);
     let Some(rows) = model.tables() else {
@@ -273,7 +281,7 @@ fn check_rows(model: &mut Model, manifest: &Manifest, pieces: usize) -> Result<(
     }
 }
 
-/// Feeds what is all there.
+/// Returns a `feed` for texts that are already complete.
 fn feed<'a>(text: &'a str, pair: Option<&'a str>) -> impl FnMut(&mut dyn Input) -> Result<(), Infallible> {
     move |input| {
         input.push(text);
@@ -321,7 +329,7 @@ impl std::fmt::Debug for Classifier {
     }
 }
 
-/// The mean of the logits of a text's windows, added in their order. Those of a single one stay as they are.
+/// The mean of the logits of a text's windows, summed in order. The logits of a single window stay unchanged.
 struct Mean {
     logits: Vec<f32>,
     windows: usize,
@@ -347,7 +355,7 @@ impl Mean {
         }
     }
 
-    /// To be called once.
+    /// Returns the mean. Must be called only once per text.
     fn finish(&mut self) -> &[f32] {
         if self.windows > 1 {
             let windows = self.windows as f32;

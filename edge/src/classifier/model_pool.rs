@@ -1,4 +1,5 @@
-//! Several threads that run texts: their models share the weights, and logits come out in the order of the texts.
+//! A pool of threads that run texts. Their models share the weights, and logits come out
+//! in the order of the texts.
 use super::Error;
 use crate::model::{self, Exchange, Model, Part};
 use crate::tokenizer::Encoding;
@@ -6,15 +7,16 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-/// A text is split so that no part has fewer tokens: below, waiting for each other takes more than is gained.
-const LEAST_PART: usize = 32;
+/// Minimum tokens in a part of a split text. With fewer, the threads lose more by waiting for each other than
+/// they gain.
+const MIN_PART: usize = 32;
 
-/// Texts that a pool holds, for each of its threads: one at work and one that waits for it.
-const HELD: usize = 2;
+/// Texts that a pool holds per thread: one that runs and one that waits.
+const TEXTS_PER_THREAD: usize = 2;
 
-/// Models on several threads. The caller's thread is one of them: it works while it waits.
+/// Models on several threads. The calling thread is one of them and works while it waits.
 ///
-/// Allocates nothing after it was made.
+/// Allocates nothing after construction.
 pub struct ModelPool {
     model: Model,
     shared: Arc<Shared>,
@@ -25,14 +27,14 @@ pub struct ModelPool {
     next: u64,
 }
 
-/// A text on its way.
+/// A text in the pool, and its result.
 struct Text {
     encoding: Box<Encoding>,
     logits: Vec<f32>,
     result: Result<(), model::Error>,
 }
 
-/// A text that waits for a thread, or the part of one.
+/// A text, or a part of one, that waits for a thread.
 struct Task {
     number: u64,
     part: Part,
@@ -41,23 +43,23 @@ struct Task {
 
 struct Shared {
     queue: Mutex<Queue>,
-    /// There is a task, or it is over.
+    /// Signals a new task, or the end of the pool.
     work: Condvar,
-    /// A result came in.
+    /// Signals a new result.
     result: Condvar,
 }
 
 struct Queue {
     tasks: VecDeque<Task>,
-    /// Of the texts from number `first` on; `None` while somebody is at it.
+    /// Results of the texts from number `first` on; `None` for those that are not done.
     results: VecDeque<Option<Text>>,
     first: u64,
-    over: bool,
+    closed: bool,
 }
 
 impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        // nothing panics while it holds the lock
+        // no thread panics while it holds the lock
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -70,7 +72,7 @@ impl Shared {
 
     fn help(&self, mut model: Model, exchange: Option<&Exchange>) {
         let mut queue = self.queue();
-        while !queue.over {
+        while !queue.closed {
             match queue.tasks.pop_front() {
                 Some(task) => {
                     drop(queue);
@@ -86,7 +88,7 @@ impl Shared {
 }
 
 impl Queue {
-    /// Takes the oldest text out if it is done.
+    /// Removes and returns the oldest text if it is done.
     fn oldest(&mut self) -> Option<Text> {
         let text = self.results.front_mut().expect("a text to wait for").take()?;
         self.results.pop_front();
@@ -107,7 +109,8 @@ impl Text {
     }
 }
 
-/// Ends the process when one of those who share a text panics, which is a bug: the others would wait for it for ever.
+/// Aborts the process when a thread of the pool panics, which is a bug: threads that share a text with it
+/// would wait forever.
 struct AbortOnPanic;
 
 impl Drop for AbortOnPanic {
@@ -119,14 +122,14 @@ impl Drop for AbortOnPanic {
 }
 
 impl ModelPool {
-    /// `threads` of them with the weights of `model`, the caller's included.
+    /// Starts a pool of `threads` threads, the calling one included, that share the weights of `model`.
     pub fn new(model: Model, threads: usize) -> Result<ModelPool, Error> {
-        let held = threads.max(1) * HELD;
+        let held = threads.max(1) * TEXTS_PER_THREAD;
         let queue = Queue {
             tasks: VecDeque::with_capacity(held),
             results: VecDeque::with_capacity(held),
             first: 0,
-            over: false,
+            closed: false,
         };
         let shared =
             Arc::new(Shared { queue: Mutex::new(queue), work: Condvar::new(), result: Condvar::new() });
@@ -149,27 +152,27 @@ impl ModelPool {
         Ok(pool)
     }
 
-    /// Threads at work, the caller's included.
+    /// Returns the number of threads, the calling one included.
     pub fn threads(&self) -> usize {
         self.helpers.len() + 1
     }
 
-    /// Whether one more text can be given before one is taken.
+    /// Returns whether another text can be given before one is taken.
     pub fn has_room(&self) -> bool {
         !self.free.is_empty()
     }
 
-    /// Whether no text was given that has not been taken.
+    /// Returns whether all texts that were given have been taken.
     pub fn is_idle(&self) -> bool {
         self.shared.queue().results.is_empty()
     }
 
-    /// Whether the oldest text is done, so that taking it would not wait.
+    /// Returns whether the oldest text is done, so that taking it would not wait.
     pub fn is_ready(&self) -> bool {
         matches!(self.shared.queue().results.front(), Some(Some(_)))
     }
 
-    /// Gives a text to whoever has time. There must be room.
+    /// Queues a text for the next free thread. There must be [room](Self::has_room).
     pub fn give(&mut self, encoding: &Encoding) {
         self.give_part(encoding, Part::WHOLE);
     }
@@ -184,7 +187,7 @@ impl ModelPool {
         self.shared.work.notify_one();
     }
 
-    /// Waits for the oldest text, working meanwhile, and writes its logits. There must be one.
+    /// Waits for the oldest text, running queued ones meanwhile, and writes its logits. There must be one.
     pub fn take(&mut self, logits: &mut [f32]) -> Result<(), Error> {
         let mut queue = self.shared.queue();
         let mut text = loop {
@@ -208,11 +211,12 @@ impl ModelPool {
         Ok(result?)
     }
 
-    /// Runs a single text as fast as all threads can: here if it is short, split if it is long. The pool must be idle.
+    /// Runs a single text as fast as possible: on the calling thread if it is short, split across threads if
+    /// it is long. The pool must be [idle](Self::is_idle).
     pub fn run(&mut self, encoding: &Encoding, logits: &mut [f32]) -> Result<(), Error> {
         assert!(self.is_idle(), "a single text, while others are under way");
         let (ids, types) = (encoding.ids(), encoding.type_ids());
-        let parts = self.threads().min(ids.len() / LEAST_PART);
+        let parts = self.threads().min(ids.len() / MIN_PART);
         let Some(exchange) = self.exchange.clone().filter(|_| parts > 1) else {
             return Ok(self.model.run(ids, types, logits)?);
         };
@@ -221,7 +225,7 @@ impl ModelPool {
         }
         let _guard = AbortOnPanic;
         let result = self.model.run_part(Part { number: 0, of: parts }, &exchange, ids, types, logits);
-        // the others have no logits, and fail as this one does
+        // the other parts give no logits, and fail if and only if this one does
         for _ in 1..parts {
             let mut queue = self.shared.queue();
             let text = loop {
@@ -239,7 +243,7 @@ impl ModelPool {
 impl Drop for ModelPool {
     fn drop(&mut self) {
         let mut queue = self.shared.queue();
-        queue.over = true;
+        queue.closed = true;
         queue.tasks.clear();
         drop(queue);
         self.shared.work.notify_all();

@@ -1,14 +1,14 @@
-//! From the text of a message to what the model reads: one encoding, or the windows of a long text.
+//! Turns the text of a message into what the model reads: one encoding, or the windows of a long text.
 use super::{Error, Input};
 use crate::bundle::{Manifest, Mapped, Windows};
 use crate::tokenizer::{self, Encoder, Encoding, Tokenizer};
 use bytes::Bytes;
 
-/// The tokenizer, with what a manifest says about long texts and pairs.
+/// The tokenizer, with the manifest's settings for long texts and pairs.
 #[derive(Clone)]
 pub struct Reader {
     tokenizer: Tokenizer<Bytes>,
-    /// What must stay as it is.
+    /// The file of the bundle, which must not change.
     mapped: Option<Mapped>,
     encoding: Box<Encoding>,
     max_tokens: usize,
@@ -16,16 +16,16 @@ pub struct Reader {
     pair: bool,
 }
 
-/// How much of a message is read.
+/// How much of a message was read.
 #[derive(Clone, Copy, Debug)]
 pub struct Length {
-    /// As [`Outcome::tokens`](super::Outcome::tokens).
+    /// See [`Outcome::tokens`](super::Outcome::tokens).
     pub tokens: usize,
-    /// As [`Outcome::truncated`](super::Outcome::truncated).
+    /// See [`Outcome::truncated`](super::Outcome::truncated).
     pub truncated: bool,
 }
 
-/// How much of a message was read, or why it cannot be; or why there is no message.
+/// How much of a message was read, or why it cannot be classified; the outer error is that of its source.
 pub type Read<E> = Result<Result<Length, Error>, E>;
 
 impl Reader {
@@ -34,18 +34,19 @@ impl Reader {
         Reader { tokenizer, mapped, encoding: Box::default(), max_tokens: max_tokens as usize, windows, pair }
     }
 
-    /// The tokenizer.
+    /// Returns the tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer<Bytes> {
         &self.tokenizer
     }
 
-    /// Fails where the bundle's file has changed: what was read of it since the last time may be wrong.
+    /// Fails if the bundle's file has changed: everything read from it since the last check may be wrong.
     pub fn check(&self) -> Result<(), Error> {
         Ok(self.mapped.as_ref().map_or(Ok(()), Mapped::check)?)
     }
 
-    /// Reads one message from `feed` and passes each window that the model is to read to `on_window`, possibly before the message
-    /// has ended or turns out to be invalid. Fails instead where the bundle's file has changed, however long `feed` waited.
+    /// Reads one message from `feed` and passes each window that the model is to read to `on_window`,
+    /// possibly before the message has ended or turns out to be invalid. Checks before each window that the
+    /// bundle's file has not changed, since `feed` may have waited for a long time.
     pub fn read<E>(
         &mut self,
         feed: &mut dyn FnMut(&mut dyn Input) -> Result<(), E>,
@@ -64,7 +65,7 @@ impl Reader {
         }
     }
 
-    /// One window, cut off at the manifest's maximum.
+    /// Reads a single window, truncated to the manifest's maximum.
     fn read_whole<E>(
         &mut self,
         feed: &mut dyn FnMut(&mut dyn Input) -> Result<(), E>,
@@ -97,7 +98,7 @@ impl Reader {
         Ok(run.map(|()| Length { tokens, truncated }))
     }
 
-    /// Overlapping windows; pieces shared by two count once.
+    /// Reads overlapping windows; tokens shared by two count once.
     fn read_windows<E>(
         &mut self,
         overlap: usize,

@@ -1,40 +1,40 @@
-//! Whether a bundle does on this board what it did where it was packed.
+//! Checks that a bundle behaves on this machine as it did where it was packed.
 use super::{Classifier, Error};
 use crate::bundle::Golden;
 
-/// What a bundle got wrong.
+/// Why a bundle failed its self-test.
 #[derive(Debug, thiserror::Error)]
 pub enum SelfTestError {
-    /// Golden messages with other logits.
+    /// Some golden messages give other logits.
     #[error("{wrong} of {count} golden messages give other logits, the first is number {first}")]
     Golden {
-        /// How many differ.
+        /// Number of messages that differ.
         wrong: usize,
-        /// How many there are.
+        /// Number of golden messages.
         count: usize,
-        /// The first that differs, from 1.
+        /// Number of the first one that differs, counted from 1.
         first: usize,
     },
-    /// A golden message without an answer.
+    /// A golden message cannot be classified.
     #[error("golden message {number}: {source}")]
     Message {
-        /// Which, from 1.
+        /// Its number, counted from 1.
         number: usize,
-        /// Why.
+        /// The reason.
         source: Error,
     },
-    /// The model does not take the longest text with the last piece of the vocabulary, as the manifest says.
+    /// The model fails on a text of maximum length that repeats the last piece of the vocabulary.
     #[error("a text of {tokens} tokens: {source}")]
     Longest {
-        /// The manifest's maximum.
+        /// Its length, the manifest's maximum.
         tokens: usize,
-        /// Why.
+        /// The reason.
         source: Error,
     },
 }
 
 impl Classifier {
-    /// Runs all golden messages, which must give their logits bit for bit, and a text of the greatest length.
+    /// Runs all golden messages, which must give their logits bit for bit, and a text of maximum length.
     pub fn self_test(&mut self, golden: &[Golden]) -> Result<(), SelfTestError> {
         let (mut wrong, mut first) = (0, 0);
         for (number, message) in (1..).zip(golden) {

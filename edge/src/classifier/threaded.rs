@@ -1,4 +1,4 @@
-//! A bundle on several threads: messages in, answers out in their order.
+//! A loaded bundle on several threads: answers come out in the order of the messages.
 use super::reader::{Length, Read};
 use super::{Classifier, Error, Input, Mean, ModelPool, Outcome, Reader, feed};
 use crate::bundle::Manifest;
@@ -8,45 +8,47 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 
-/// Most threads of a [`ThreadedClassifier`].
+/// Maximum number of threads of a [`ThreadedClassifier`].
 pub const MOST_THREADS: usize = 256;
 
-/// A [`Classifier`] on several threads. It reads a few messages ahead and answers them in order, with the same bits.
+/// A [`Classifier`] on several threads. It reads a few messages ahead and answers them in order, with the
+/// same bits.
 ///
-/// `E` is the error of reading a message; such an error takes the place of that message's answer. Allocates nothing after it was
-/// made.
+/// `E` is the error of reading a message; such an error takes the place of that message's answer. Allocates
+/// nothing after construction.
 pub struct ThreadedClassifier<E = Infallible> {
     manifest: Manifest,
     reader: Reader,
     decider: Decider,
     work: Work<E>,
-    /// The message whose answer was given last.
+    /// The message that was answered last.
     answered: Message<E>,
 }
 
-/// The number of a message, and what became of it.
+/// The number of a message, and its outcome or error.
 pub type Answer<'a, E> = (u64, Result<Result<Outcome<'a>, Error>, E>);
 
-/// Messages and their windows on the way.
+/// Messages in flight, and their windows.
 struct Work<E> {
     pool: ModelPool,
-    /// From the oldest on.
+    /// Messages in flight, the oldest first.
     messages: VecDeque<Message<E>>,
     spare: Vec<Message<E>>,
     logits: Vec<f32>,
-    /// The first window of the newest message, until it is known whether it is alone.
+    /// The first window of the newest message, held back until it is known whether there are more.
     first: Encoding,
+    /// Whether `first` is held back.
     kept: bool,
 }
 
 struct Message<E> {
     number: u64,
-    /// Windows given to the pool and not taken back.
+    /// Number of windows given to the pool and not taken back yet.
     awaited: usize,
     mean: Mean,
-    /// What the model said against a window.
+    /// The first error that the model gave for a window.
     failed: Option<Error>,
-    /// How reading ended.
+    /// How reading the message ended.
     read: Option<Read<E>>,
 }
 
@@ -64,16 +66,18 @@ impl<E> Message<E> {
 }
 
 impl Classifier {
-    /// The same on `threads` threads, the caller's included: 1 to [`MOST_THREADS`], to which other numbers are clamped.
+    /// Moves the classifier to `threads` threads, the calling one included. The number is clamped
+    /// to 1 to [`MOST_THREADS`].
     ///
     /// # Errors
-    /// [`Error::Thread`] if the system gives no more threads.
+    /// [`Error::Thread`] if the system cannot start a thread, [`Error::Model`] if tract
+    /// cannot plan the model again.
     pub fn into_threaded<E>(self, threads: usize) -> Result<ThreadedClassifier<E>, Error> {
         let threads = threads.clamp(1, MOST_THREADS);
         let Classifier { manifest, reader, model, logits, decider, .. } = self;
         let classes = logits.len();
         let pool = ModelPool::new(model, threads)?;
-        // so many that every thread has one at hand and one in store, however short
+        // enough for every thread to have one in work and one waiting, even if all are short
         let ahead = 2 * pool.threads();
         let spare = (0..ahead).map(|_| Message::new(classes)).collect();
         let messages = VecDeque::with_capacity(ahead);
@@ -91,34 +95,34 @@ impl<E> std::fmt::Debug for ThreadedClassifier<E> {
 }
 
 impl<E> ThreadedClassifier<E> {
-    /// What the bundle says about itself.
+    /// Returns the manifest of the bundle.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// The tokenizer.
+    /// Returns the tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer<Bytes> {
         self.reader.tokenizer()
     }
 
-    /// The models, for measuring them alone.
+    /// Returns the pool of models, for measuring it alone.
     #[doc(hidden)]
     pub fn models_mut(&mut self) -> &mut ModelPool {
         &mut self.work.pool
     }
 
-    /// Whether one more message can be read before an answer is taken.
+    /// Returns whether another message can be read before an answer is taken.
     pub fn has_room(&self) -> bool {
         !self.work.spare.is_empty()
     }
 
-    /// Reads the message that `feed` gives, and [`start`](Self::start) puts the model to work on it.
+    /// Reads a message from `feed`. Call [`start`](Self::start) afterwards to run the model on it.
     ///
     /// # Panics
-    /// Without [room](Self::has_room).
+    /// If there is no [room](Self::has_room).
     pub fn read(&mut self, number: u64, feed: &mut dyn FnMut(&mut dyn Input) -> Result<(), E>) {
         let ThreadedClassifier { reader, work, .. } = self;
-        // the window that is kept belongs to the message before
+        // a window that is held back belongs to the previous message
         work.give_first();
         let mut message = work.spare.pop().expect("room for a message");
         (message.number, message.awaited, message.failed, message.read) = (number, 0, None, None);
@@ -133,8 +137,8 @@ impl<E> ThreadedClassifier<E> {
         }
     }
 
-    /// Puts the model to work on what was read. `alone`: nothing more waits to be read, so if nothing else is under way,
-    /// all threads may take this one.
+    /// Runs the model on what was read. If the message is `alone`, so that no other waits to be read, and
+    /// nothing else is running, all threads work on it together.
     pub fn start(&mut self, alone: bool) {
         let Work { pool, messages, logits, first, kept, .. } = &mut self.work;
         if *kept && alone && pool.is_idle() {
@@ -147,7 +151,8 @@ impl<E> ThreadedClassifier<E> {
         self.work.give_first();
     }
 
-    /// The answer of the oldest message, with its number. `None`: there is none, or, unless it shall `wait`, not yet.
+    /// Returns the answer to the oldest message, with its number. Returns `None` if there is no message or,
+    /// unless it is to `wait`, no answer yet.
     pub fn answer(&mut self, wait: bool) -> Option<Answer<'_, E>> {
         let ThreadedClassifier { manifest, reader, work, answered, decider } = self;
         work.give_first();
@@ -172,13 +177,13 @@ impl<E> ThreadedClassifier<E> {
 }
 
 impl ThreadedClassifier {
-    /// Classifies one text or, if the model compares two, a pair, on as many threads as it pays.
+    /// Classifies one text or, if the model compares two, a pair, on as many threads as are worthwhile.
     ///
     /// # Errors
-    /// As [`Classifier::classify`].
+    /// The same as for [`Classifier::classify`].
     ///
     /// # Panics
-    /// While messages that were [read](Self::read) have no answer yet.
+    /// If messages that were [read](Self::read) have not been answered.
     pub fn classify(&mut self, text: &str, pair: Option<&str>) -> Result<Outcome<'_>, Error> {
         assert!(self.work.messages.is_empty(), "a single text, while others are under way");
         self.read(0, &mut feed(text, pair));
@@ -189,7 +194,7 @@ impl ThreadedClassifier {
 }
 
 impl<E> Work<E> {
-    /// One more window of the newest message.
+    /// Takes another window of the newest message.
     fn window(&mut self, window: &Encoding) {
         let newest = self.messages.back();
         if !self.kept && newest.is_some_and(|m| m.awaited == 0 && m.mean.windows == 0) {
@@ -217,7 +222,7 @@ impl<E> Work<E> {
         }
     }
 
-    /// Waits for the oldest window, which belongs to the oldest message that awaits one.
+    /// Waits for the oldest window, which belongs to the oldest message with unfinished windows.
     fn take(&mut self) {
         let result = self.pool.take(&mut self.logits);
         if let Some(message) = self.messages.iter_mut().find(|m| m.awaited > 0) {

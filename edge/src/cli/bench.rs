@@ -13,30 +13,32 @@ use std::time::{Duration, Instant};
 
 /// Measure latency, load time and peak memory
 ///
-/// One text at a time, model alone and from text to answer; and texts that wait for several threads.
+/// Measures single texts, both the model alone and from text to answer, and with several threads also a
+/// backlog of texts.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Lengths to measure, special tokens included [default: of 8, 16, 32, 64 and 128 what the model takes]
+    /// Numbers of tokens to measure, special tokens included [default: those of 8, 16, 32, 64 and 128 that
+    /// the model takes]
     #[arg(long, value_delimiter = ',', value_name = "N,N,…")]
     tokens: Vec<usize>,
-    /// Threads that work on a text, where it is long enough, and on a backlog
+    /// Number of threads, used for a backlog and for texts that are long enough to split
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=MOST_THREADS))]
     threads: u16,
-    /// Seconds for each length; half as much again with several threads
+    /// Seconds per length; half as many again with several threads
     #[arg(long, value_name = "S", default_value_t = 1.0)]
     seconds: f64,
-    /// As one JSON object; all times in microseconds
+    /// Print one JSON object, with all times in microseconds
     #[arg(long)]
     json: bool,
 }
 
-/// What is measured where nothing else is asked for.
+/// Default lengths to measure.
 const LENGTHS: [usize; 5] = [8, 16, 32, 64, 128];
-/// At least so many runs of each length, however slow.
-const LEAST_RUNS: usize = 20;
+/// Minimum number of runs per length, however slow.
+const MIN_RUNS: usize = 20;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -66,7 +68,7 @@ pub fn run(args: &Args) -> Result<()> {
         asked => asked.to_vec(),
     };
     if tokens.is_empty() {
-        return Err(Usage(format!("this model takes {least} to {max_tokens}: name them by --tokens")).into());
+        return Err(Usage(format!("this model takes {least} to {max_tokens}: choose with --tokens")).into());
     }
     let words = words(bundle.vocabulary(), runner.tokenizer())?;
     let mut lengths = vec![];
@@ -90,7 +92,7 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// What is measured.
+/// The classifier to measure.
 enum Runner {
     One(Box<Classifier>),
     Several(Box<ThreadedClassifier>),
@@ -136,11 +138,11 @@ impl Runner {
         Ok(())
     }
 
-    /// Microseconds a text while others wait.
+    /// Measures the microseconds per text while others wait; `None` on one thread.
     fn backlog(&mut self, encoding: &Encoding, logits: &mut [f32], limit: Duration) -> Result<Option<f64>> {
         let Runner::Several(threaded) = self else { return Ok(None) };
         let (pool, start, mut texts) = (threaded.models_mut(), Instant::now(), 0);
-        while start.elapsed() < limit || texts < LEAST_RUNS {
+        while start.elapsed() < limit || texts < MIN_RUNS {
             while pool.has_room() {
                 pool.give(encoding);
             }
@@ -155,7 +157,7 @@ impl Runner {
     }
 }
 
-/// Words that are one piece each, so that a text of any number of tokens can be made of them.
+/// Returns words that are single pieces, so that texts of any number of tokens can be made of them.
 fn words(vocabulary: &[u8], tokenizer: &Tokenizer<Bytes>) -> Result<Vec<String>> {
     let mut encoding = Encoding::new();
     let words: Vec<_> = String::from_utf8_lossy(vocabulary)
@@ -174,7 +176,7 @@ fn words(vocabulary: &[u8], tokenizer: &Tokenizer<Bytes>) -> Result<Vec<String>>
 }
 
 fn measure(runner: &mut Runner, words: &[String], tokens: usize, limit: Duration) -> Result<Value> {
-    // spread over the vocabulary, so that rows of the embedding are not all in one page
+    // spread over the vocabulary, so that the embedding rows are not all in one page
     let text = |count: usize, seed: usize| {
         let words: Vec<_> = (seed..seed + count).map(|i| words[i * 7919 % words.len()].as_str()).collect();
         words.join(" ")
@@ -197,7 +199,7 @@ fn measure(runner: &mut Runner, words: &[String], tokens: usize, limit: Duration
     Ok(json!({"tokens": tokens, "model": model, "end_to_end": end_to_end, "backlog": backlog}))
 }
 
-/// Percentiles of the time that `work` takes, after a tenth of `limit` to warm up.
+/// Returns percentiles of the time that `work` takes, after warming up for a tenth of `limit`.
 fn time(limit: Duration, mut work: impl FnMut() -> Result<()>) -> Result<Value> {
     let start = Instant::now();
     let mut times = vec![];
@@ -210,12 +212,12 @@ fn time(limit: Duration, mut work: impl FnMut() -> Result<()>) -> Result<Value> 
             warm = true;
             times.clear();
         }
-        if warm && times.len() >= LEAST_RUNS && start.elapsed() > limit {
+        if warm && times.len() >= MIN_RUNS && start.elapsed() > limit {
             break;
         }
     }
     times.sort_unstable();
-    // nearest rank
+    // by the nearest-rank method
     let percentile = |p: usize| micros(times[(times.len() * p).div_ceil(100).saturating_sub(1)]);
     Ok(json!({
         "min": micros(times[0]),
@@ -230,7 +232,7 @@ fn micros(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e7).round() / 10.0
 }
 
-/// The most memory this process ever had resident, where the system tells.
+/// Returns the peak resident memory of this process, if the system reports it.
 fn peak_memory_kib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -257,7 +259,7 @@ fn table(report: &Value) -> String {
     }
     let several = report["threads"] != 1;
     if several {
-        out += "   a text of many";
+        out += " backlog, µs/text";
     }
     for length in report["lengths"].as_array().into_iter().flatten() {
         out += &format!("\n{:>6}", length["tokens"]);

@@ -7,36 +7,38 @@ use goldcrest_edge::decision::Task;
 use goldcrest_edge::stream::{self, Backlog, Format, Records};
 use std::path::{Path, PathBuf};
 
-/// Classify messages, one a line, from files or stdin (the default)
+/// Classify messages, one per line, from files or stdin (the default)
 ///
-/// One record a message. A message is a line; an empty one counts; what follows the last line end counts
-/// unless it is empty. Records are seen as soon as no more input is ready, else within a tenth of a second and a message.
+/// Writes one record per message. Each line is a message, even an empty one; the last line needs no line end.
+/// Records are written as soon as no more input is ready, otherwise at most a tenth of a second and one
+/// message later.
 ///
-/// A bundle in use must not be written to: put the new one beside it and `mv` it over the old one, which a program that
-/// runs keeps reading until it is started again. Where it was written to all the same, the program ends with an error.
+/// Never write to a bundle in use: put the new one beside it and `mv` it over the old one. A running program
+/// keeps reading the old one until it is restarted. If a bundle is written to nevertheless, the program ends
+/// with an error.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Files of messages; `-`, or none: stdin
+    /// Files of messages; `-`, or no file, means stdin
     files: Vec<PathBuf>,
-    /// text: `label TAB score`, for several labels one such pair after another; jsonl: a JSON object a message
+    /// text: `label TAB score`, repeated for several labels; jsonl: one JSON object per message
     #[arg(long, value_enum, default_value = "text")]
     format: FormatArg,
-    /// Also list the K best labels with their scores (of models of several labels: jsonl only)
+    /// Also list the K best labels with their scores (for multi-label models: jsonl only)
     #[arg(long, value_name = "K", default_value_t = 0, hide_default_value = true)]
     top: usize,
-    /// Add the logits, each the 8 hex digits of its f32 bits (jsonl only)
+    /// Add the logits, each as the 8 hex digits of its f32 bits (jsonl only)
     #[arg(long)]
     logits: bool,
-    /// Read two texts a line, with this character (or the word TAB) between them
+    /// Read two texts per line, with this character (or the word TAB) between them
     #[arg(long, value_name = "TAB", value_parser = parse_separator)]
     text_pair: Option<char>,
-    /// Threads that work on messages that wait, and on a long one together
+    /// Number of threads, which work on waiting messages, and together on a long one
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=MOST_THREADS))]
     threads: u16,
-    /// No diagnostics but errors
+    /// Print no diagnostics except errors
     #[arg(long, short)]
     quiet: bool,
 }
@@ -48,7 +50,7 @@ enum FormatArg {
 }
 
 impl Args {
-    /// The first file of messages that is named.
+    /// Returns the first file of messages, if any is given.
     pub fn first_file(&self) -> Option<&Path> {
         self.files.first().map(PathBuf::as_path)
     }
@@ -74,7 +76,7 @@ pub fn run(args: &Args) -> Result<()> {
     check_pair(manifest, args.text_pair)?;
     if manifest.task == Task::MultiLabel && format == Format::Text && args.top > 0 {
         let hint =
-            "this model gives any number of labels: --top needs --format jsonl, or nothing tells them apart";
+            "this model gives any number of labels: --top needs --format jsonl, to keep both lists apart";
         return Err(Usage(hint.into()).into());
     }
     if manifest.task == Task::Regression && args.top > 0 {

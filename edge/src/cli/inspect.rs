@@ -11,26 +11,26 @@ use std::io::{Write, stdout};
 
 /// Show what a bundle holds and which parts of its model are fused
 ///
-/// The manifest, the sections with their sizes, what of the model is fused, and the memory it takes at most.
-/// How much tract's own operators take is not known: then none is stated.
+/// Prints the manifest, the sections with their sizes, which parts of the model are fused, and the maximum
+/// memory. The memory of models that run on tract's own operators is not known and not printed.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// How many threads the stated memory is for
+    /// Number of threads for which to state the memory
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=MOST_THREADS))]
     threads: u16,
-    /// As one JSON object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
-/// Bytes of the program, its libraries and its buffers, at most: the device's takes half of that, one of more than that size as
-/// much of itself as Linux brings in around what is used. Beside them stand what the model holds on the heap and those pages of the
-/// bundle that it has no copy of, which the system may take back.
+/// Maximum bytes of the program, its libraries and its buffers. The device's program takes half of it; of a
+/// larger one, Linux loads only the pages around those in use. Not included: the heap of the model, and the
+/// pages of the bundle that are read in place, which the system may reclaim.
 const PROGRAM: usize = 16 << 20;
-/// Stack and texts at hand of each further thread, at most.
+/// Maximum bytes of each further thread: its stack and the texts in work.
 const THREAD: usize = 256 << 10;
 
 const EXAMPLES: &str = "\
@@ -92,7 +92,7 @@ fn describe(bundle: &Bundle<'_>, golden: usize, classifier: &Classifier, threads
     });
     let peak = heap.zip(model.memory).map(|(heap, memory)| {
         let read_in_place = (bundle.size() as usize).saturating_sub(memory.copied);
-        // of what lies within the protobuf there are two copies for a while
+        // tensors inside the protobuf exist twice while loading
         let loading = memory.loading + bundle.model().len();
         PROGRAM + (threads - 1) * THREAD + heap + read_in_place + loading
     });
@@ -139,7 +139,7 @@ fn describe(bundle: &Bundle<'_>, golden: usize, classifier: &Classifier, threads
     })
 }
 
-/// A line a field, nested names joined by dots.
+/// Formats one field per line, with nested names joined by dots.
 fn table(value: &Value) -> String {
     let mut out = String::new();
     lines(&mut out, "", value);

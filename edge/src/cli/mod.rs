@@ -1,4 +1,4 @@
-//! Commands of the device binary. Results go to stdout, diagnostics to stderr.
+//! Commands of the device binary. Results go to stdout, diagnostics go to stderr.
 mod bench;
 mod classify;
 mod inspect;
@@ -14,15 +14,16 @@ use std::io::{self, BufWriter, Write};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
-/// Classifies text, offline. Reads messages, one a line, and writes a record for each.
+/// Classifies text, offline. Reads messages, one per line, and writes a record for each.
 ///
-/// Without a command it is `classify`; without --bundle it uses the model embedded in the binary.
-/// Exit codes: 0 done, or whoever reads stdout is gone; 1 failed; 2 wrong usage. Messages that cannot be classified have a record with
-/// the reason and fail nothing.
+/// The default command is `classify`, the default model the one embedded in the binary. Exit codes: 0
+/// success, also if the reader of stdout has gone; 1 failure; 2 wrong usage. A message that cannot be
+/// classified gets a record with the reason and is not a failure.
 ///
-/// SIGTERM, SIGINT and SIGHUP finish the message in hand if the rest of it is there, and write what is answered. Where nothing was left to
-/// do, as while messages are awaited, the exit code is 0; else the program says what has no answer and ends by that signal. A second
-/// one ends it at once, and what was not written is lost.
+/// On SIGTERM, SIGINT or SIGHUP, the program finishes the current message if the rest of it is available, and
+/// writes all answers. If nothing was left to do, as while waiting for messages, the exit code is 0;
+/// otherwise it reports what has no answer and ends by that signal. A second signal ends it at once, and
+/// records not yet written are lost.
 #[derive(Parser)]
 #[command(name = "goldcrest-edge", version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
 struct Cli {
@@ -50,15 +51,15 @@ Examples:
   goldcrest-edge bench --tokens 16,64 --json
 
 Environment:
-  GOLDCREST_ISA   Kernels to use instead of the best that the processor has: portable, avx2, avx-vnni, avx512-vnni, avx512-amx,
-                  neon, neon-dot or neon-i8mm. No bit of an answer differs
+  GOLDCREST_ISA   Kernels to use instead of the fastest for the processor: portable, avx2, avx-vnni, avx512-vnni, avx512-amx,
+                  neon, neon-dot or neon-i8mm. All give bit-identical answers
 
-docs/device.md in the sources: what records look like, signals, running as a service.";
+See docs/device.md in the sources for the format of records, signals, and running as a service.";
 
-/// As clap counts.
+/// The maximum number of threads, in the type that clap's ranges need.
 const MOST_THREADS: i64 = goldcrest_edge::classifier::MOST_THREADS as i64;
 
-/// The command line contradicts itself or the bundle: exit code 2.
+/// The command line is inconsistent or does not fit the bundle: exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Usage(String);
@@ -82,12 +83,12 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        // whoever reads has seen enough, as in `goldcrest-edge | head`
+        // the reader has seen enough, as in `goldcrest-edge | head`
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             say(format_args!("{}", goldcrest_edge::told_once(error.as_ref())));
             if let Some(ended) = error.downcast_ref::<source::Ended>() {
-                // a shell then goes on to no further command
+                // so that a shell script ends too, instead of running the next command
                 let _ = signal_hook::low_level::emulate_default_handler(ended.signal);
             }
             ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
@@ -95,19 +96,19 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// A line of diagnostics. That nobody can read it, on a full disk say, changes no exit code.
+/// Prints a line of diagnostics. Failing to write it, say to a full disk, does not change the exit code.
 fn say(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "goldcrest-edge: {line}");
 }
 
-/// That some messages have an error in place of an answer.
+/// Reports the number of messages that got an error instead of an answer, if any.
 fn say_errors(count: u64) {
     if count > 0 {
         say(format_args!("messages that could not be read or classified: {count}"));
     }
 }
 
-/// stdout for records. Nobody may have set it so that a write never waits; then it is waited here.
+/// Stdout, for records. If another process has made it non-blocking, writes wait here until they can go on.
 struct Stdout(File);
 
 impl Stdout {
@@ -136,7 +137,7 @@ impl Write for Stdout {
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|error| {
-        // a source is never at fault for this one: reading does not give it
+        // only writing gives this error, so it cannot come from a source
         error.kind() == io::ErrorKind::BrokenPipe
     })
 }

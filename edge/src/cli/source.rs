@@ -14,7 +14,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Which bundle.
+/// Which bundle to use.
 #[derive(Args)]
 pub struct BundleArgs {
     /// The bundle to use instead of the embedded model
@@ -22,18 +22,18 @@ pub struct BundleArgs {
     pub bundle: Option<PathBuf>,
 }
 
-/// Which model, and how to run it.
+/// Which model to use, and how to run it.
 #[derive(Args)]
 pub struct ModelArgs {
     #[command(flatten)]
     pub bundle: BundleArgs,
-    /// Run the whole model on stock operators, as an oracle for the fused ones
+    /// Run the whole model on tract's stock operators, as a reference for the fused ones
     #[arg(long)]
     pub stock: bool,
 }
 
 impl BundleArgs {
-    /// The name under which messages speak of the bundle.
+    /// Returns the name of the bundle for diagnostics.
     pub fn name(&self) -> String {
         self.bundle.as_ref().map_or("the embedded model".into(), |path| path.display().to_string())
     }
@@ -84,34 +84,35 @@ fn embedded() -> Result<&'static [u8], Usage> {
     Err(Usage("this binary was built without a model: name one with --bundle FILE".into()))
 }
 
-/// What parts two texts of a line: `TAB`, or any one character.
+/// Parses the separator between the two texts of a line: `TAB` or any single character.
 pub fn parse_separator(text: &str) -> Result<char, String> {
     let mut characters = text.chars();
     match (text, characters.next(), characters.next()) {
         ("TAB" | "tab" | "\\t", ..) => Ok('\t'),
-        (_, Some('\n'), None) => Err("a line end already parts messages".into()),
+        (_, Some('\n'), None) => Err("a line end already separates messages".into()),
         (_, Some(character), None) => Ok(character),
         _ => Err("give TAB or one character".into()),
     }
 }
 
-/// Errors unless a model of pairs is given pairs, and one of texts texts.
+/// Fails unless the messages are pairs if and only if the model compares two texts.
 pub fn check_pair(manifest: &Manifest, separator: Option<char>) -> Result<(), Usage> {
     match (manifest.pair, separator) {
         (true, None) => {
-            Err(Usage("this model compares two texts: give --text-pair TAB, and two texts a line".into()))
+            Err(Usage("this model compares two texts: give --text-pair TAB, and two texts per line".into()))
         }
         (false, Some(_)) => Err(Usage("this model takes one text: --text-pair does not apply".into())),
         _ => Ok(()),
     }
 }
 
-/// Gives all lines of `files` (`-`, or none at all: stdin) to `sink`. A file that cannot be read keeps no other from being read.
+/// Passes all lines of `files` to `sink`; `-`, or no file at all, means stdin. If a file cannot be read, the
+/// others are read nevertheless.
 pub fn run_lines(files: &[PathBuf], sink: &mut impl Sink) -> Result<()> {
     let stdin = [PathBuf::from("-")];
     let mut failed = Vec::new();
     let mut ended = run_all(if files.is_empty() { &stdin } else { files }, sink, &mut failed);
-    // the last one is returned, and told of by whoever tells of all errors
+    // the caller reports the last error, like any other
     if ended.is_ok() {
         ended = failed.pop().map_or(Ok(()), Err);
     }
@@ -137,7 +138,7 @@ fn run_all(files: &[PathBuf], sink: &mut impl Sink, failed: &mut Vec<anyhow::Err
             Ok(End::Source) => {}
             Ok(End::Interrupted { unanswered }) => {
                 let (waits, files_left) = (source.may_wait(), files.len() - number);
-                // nobody knows whether more would have come
+                // all that had come was answered, and nothing tells whether more would have come
                 if waits && unanswered == 0 && files_left == 0 {
                     break;
                 }
@@ -147,31 +148,32 @@ fn run_all(files: &[PathBuf], sink: &mut impl Sink, failed: &mut Vec<anyhow::Err
             }
             Err(error @ stream::Error::Read(_)) => failed.push(anyhow::Error::from(error).context(name())),
             Err(error @ stream::Error::Write(_)) => return Err(error).context("stdout"),
-            // not of the messages
+            // not an error of this file or of stdout
             Err(error) => return Err(error.into()),
         }
     }
     Ok(())
 }
 
-/// `-` is stdin, without the buffer of the standard library, which would hide what is there.
+/// Opens a file; `-` is stdin, without the buffer of the standard library, which would hide available input
+/// from polling.
 fn open(path: &Path) -> io::Result<File> {
     if path == Path::new("-") {
         return io::stdin().as_fd().try_clone_to_owned().map(File::from);
     }
-    // a pipe with a name would wait here for whoever writes into it
-    let at_once = if cfg!(target_os = "linux") { libc::O_NONBLOCK } else { 0 };
-    let file = File::options().read(true).custom_flags(at_once).open(path)?;
+    // without this, opening a named pipe would wait for a writer
+    let nonblocking = if cfg!(target_os = "linux") { libc::O_NONBLOCK } else { 0 };
+    let file = File::options().read(true).custom_flags(nonblocking).open(path)?;
     ioctl_fionbio(&file, false)?;
     Ok(file)
 }
 
-/// A signal came before everything had its answer.
+/// A signal ended the program before everything was answered.
 #[derive(Debug, thiserror::Error)]
 pub struct Ended {
     name: String,
     messages: u64,
-    /// Bytes that were read of a stream.
+    /// Bytes that were read from a stream and have no answer.
     unanswered: Option<u64>,
     files_left: usize,
     pub signal: i32,

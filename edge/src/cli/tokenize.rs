@@ -11,7 +11,8 @@ use std::path::PathBuf;
 
 /// Print the token ids of each message as a JSON array
 ///
-/// Special tokens included. Of a text that a model reads in several windows, those of the first.
+/// Includes special tokens. For a text that the model reads in several windows, prints
+/// only the ids of the first.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -20,22 +21,22 @@ pub struct Args {
     /// A vocab.txt to use instead of a bundle
     #[arg(long, value_name = "FILE", conflicts_with = "bundle")]
     vocab: Option<PathBuf>,
-    /// Cut off what exceeds N tokens, special tokens included [default: the bundle's maximum, or 512]
+    /// Truncate to N tokens, special tokens included [default: the bundle's maximum, or 512]
     #[arg(long, value_name = "N")]
     max_tokens: Option<usize>,
     /// With --vocab: keep case and accents
     #[arg(long, requires = "vocab")]
     cased: bool,
-    /// With --vocab: let [SEP] and the like, written in a text, become those tokens
+    /// With --vocab: turn [SEP] and the like in a text into special tokens
     #[arg(long, requires = "vocab")]
     special_tokens_in_text: bool,
-    /// Read two texts a line, with this character (or the word TAB) between them
+    /// Read two texts per line, with this character (or the word TAB) between them
     #[arg(long, value_name = "TAB", value_parser = parse_separator)]
     text_pair: Option<char>,
-    /// No diagnostics but errors
+    /// Print no diagnostics except errors
     #[arg(long, short)]
     quiet: bool,
-    /// Files of messages; `-`, or none: stdin
+    /// Files of messages; `-`, or no file, means stdin
     files: Vec<PathBuf>,
 }
 
@@ -49,7 +50,7 @@ pub fn run(args: &Args) -> Result<()> {
         Some(path) => {
             let cased = if args.cased { Settings::cased() } else { Settings::uncased() };
             let settings = Settings { special_tokens_in_text: args.special_tokens_in_text, ..cased };
-            // a copy: the file may be written to while messages are awaited
+            // a copy: the file may be written to while waiting for messages
             let vocabulary = bundle::map(path)?.bytes().to_vec();
             (vocabulary, settings, capacity::MAX_TOKENS, path.display().to_string())
         }
@@ -121,7 +122,7 @@ impl<W> Ids<W> {
     }
 }
 
-/// What a classifier would read.
+/// Encodes what a classifier would read.
 struct Texts<'a>(Encoder<'a>);
 
 impl Input for Texts<'_> {
@@ -130,7 +131,7 @@ impl Input for Texts<'_> {
     }
 
     fn second_text(&mut self) {
-        // the first time, and with room for it: `run` has checked
+        // cannot fail: it is called once, and `run` has checked that there is room
         let _ = self.0.second();
     }
 }

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use goldcrest_edge::{Classifier, Options};
 use std::io::{Write, stdout};
 
-/// Check a bundle: whole, loadable, and its golden messages give their logits bit for bit
+/// Check that a bundle is intact and loads, and that its golden messages give their logits bit for bit
 ///
 /// Exits with 0, or with 1 and the reason.
 #[derive(clap::Args)]
@@ -15,14 +15,14 @@ use std::io::{Write, stdout};
 pub struct Args {
     #[command(flatten)]
     bundle: BundleArgs,
-    /// Print nothing if all is well and was compared
+    /// Print nothing if all is well and answers were compared
     #[arg(long, short)]
     quiet: bool,
 }
 
 pub fn run(args: &Args) -> Result<()> {
     let opened = args.bundle.open()?;
-    // the embedded one too, which is trusted elsewhere
+    // verifies the embedded bundle too, which is trusted elsewhere
     let bundle = opened.read().with_context(|| args.bundle.name())?;
     let golden = bundle.golden().with_context(|| args.bundle.name())?;
     let mut classifier =

@@ -1,4 +1,4 @@
-//! From logits to the answer.
+//! Turns logits into answers.
 use super::{Abstention, Error, MAX_CLASSES, Settings, Task};
 use crate::kernels::Kernels;
 use heapless::Vec;
@@ -10,13 +10,13 @@ pub struct Decider {
     task: Task,
     temperature: f32,
     abstention: Abstention,
-    /// One a class for multi-label, else empty.
+    /// One per class for multi-label, otherwise empty.
     thresholds: Vec<f32, MAX_CLASSES>,
     scores: Vec<f32, MAX_CLASSES>,
     ranking: Vec<u16, MAX_CLASSES>,
 }
 
-/// What the model says about one message.
+/// The answer to one message.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Answer {
     /// Single label: the class and its probability.
@@ -28,13 +28,13 @@ pub enum Answer {
     },
     /// Single label: the best guess, the first of [`Decision::ranked`], is below the threshold.
     Abstained,
-    /// Multi-label: [`Decision::labels`] are above their thresholds.
+    /// Multi-label: see [`Decision::labels`] for the classes that reach their thresholds.
     Labels,
     /// Regression: the number.
     Value(f32),
 }
 
-/// The answer with all it rests on.
+/// An answer, with the scores that it is based on.
 #[derive(Clone, Copy, Debug)]
 pub struct Decision<'a> {
     answer: Answer,
@@ -44,17 +44,18 @@ pub struct Decision<'a> {
 }
 
 impl Decider {
-    /// For a model of `classes` logits, on the fastest kernels. The error says which number does not fit.
+    /// Returns a decider for a model with `classes` logits, on the fastest kernels. Fails
+    /// if a setting is invalid.
     pub fn new(task: Task, classes: usize, settings: &Settings) -> Result<Self, Error> {
         Self::with(Kernels::best(), task, classes, settings)
     }
 
-    /// As [`new`](Self::new), on these kernels: the same bits.
+    /// Like [`new`](Self::new), on the given kernels; all give the same bits.
     pub fn with(kernels: Kernels, task: Task, classes: usize, settings: &Settings) -> Result<Self, Error> {
         settings.check(task, classes)?;
         let mut thresholds = Vec::new();
         if task == Task::MultiLabel {
-            // both fit: `check` has seen the number of classes
+            // `resize` cannot fail: `check` has bounded the number of classes
             let _ = thresholds.resize(classes, 0.5);
             for (to, from) in thresholds.iter_mut().zip(&settings.thresholds) {
                 *to = *from;
@@ -74,12 +75,12 @@ impl Decider {
         })
     }
 
-    /// Logits that a [`decide`](Self::decide) takes.
+    /// Returns the number of logits that [`decide`](Self::decide) takes.
     pub fn classes(&self) -> usize {
         self.scores.len()
     }
 
-    /// The answer for one message's logits, one a class.
+    /// Returns the answer for the logits of one message, one per class.
     pub fn decide(&mut self, logits: &[f32]) -> Result<Decision<'_>, Error> {
         if logits.len() != self.scores.len() {
             return Err(Error::Logits { found: logits.len(), expected: self.scores.len() });
@@ -101,8 +102,8 @@ impl Decider {
             *class = i as u16;
         }
         let scores = &self.scores;
-        // descending; equal scores by their logits, which a temperature may have made equal, then in the order of the labels: the
-        // answer is the same everywhere
+        // by descending score, then by logit, as a high temperature can make scores equal, then by label: the
+        // order is the same everywhere
         self.ranking.sort_unstable_by(|&a, &b| {
             let by = |numbers: &[f32]| numbers[usize::from(b)].total_cmp(&numbers[usize::from(a)]);
             by(scores).then_with(|| by(logits)).then(a.cmp(&b))
@@ -121,13 +122,14 @@ impl Decider {
         Ok(Decision { answer, scores, ranking: &self.ranking, thresholds: &self.thresholds })
     }
 
-    /// Scores become the logits over the temperature.
+    /// Sets the scores to the logits divided by the temperature.
     fn scale(&mut self, logits: &[f32]) {
         let temperature = if self.task == Task::Regression { 1.0 } else { self.temperature };
         self.scores.iter_mut().zip(logits).for_each(|(score, x)| *score = x / temperature);
     }
 
-    /// Whether `ln Σ exp(x) < least`, as `Σ exp(x - least) < 1`: without a logarithm. Scores are overwritten.
+    /// Returns whether `ln Σ exp(x) < least`, computed without a logarithm as `Σ exp(x - least) < 1`.
+    /// Overwrites the scores.
     fn energy_is_below(&mut self, logits: &[f32], least: f32) -> bool {
         self.scale(logits);
         self.scores.iter_mut().for_each(|x| *x -= least);
@@ -137,23 +139,23 @@ impl Decider {
 }
 
 impl<'a> Decision<'a> {
-    /// What the model says.
+    /// Returns the answer.
     pub fn answer(&self) -> Answer {
         self.answer
     }
 
-    /// The probability of each class; for regression the number.
+    /// Returns the probability of each class; for regression, the number.
     pub fn scores(&self) -> &'a [f32] {
         self.scores
     }
 
-    /// Classes with their scores, the best first.
+    /// Returns all classes with their scores, the best first.
     pub fn ranked(&self) -> impl Iterator<Item = (usize, f32)> + use<'a> {
         let scores = self.scores;
         self.ranking.iter().map(move |&class| (usize::from(class), scores[usize::from(class)]))
     }
 
-    /// Multi-label: the classes at or above their thresholds, the best first. Empty for other tasks.
+    /// Multi-label: returns the classes at or above their thresholds, the best first. Empty for other tasks.
     pub fn labels(&self) -> impl Iterator<Item = (usize, f32)> + use<'a> {
         let thresholds = self.thresholds;
         self.ranked().filter(move |&(class, score)| thresholds.get(class).is_some_and(|t| score >= *t))
@@ -171,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_class_of_equals_is_the_first() {
+    fn the_first_of_equal_classes_wins() {
         let mut decider = Decider::new(Task::SingleLabel, 3, &Settings::default()).unwrap();
         let decision = decider.decide(&[1.0, 2.0, 2.0]).unwrap();
         let ranked: std::vec::Vec<_> = decision.ranked().map(|(class, _)| class).collect();
@@ -185,7 +187,7 @@ mod tests {
         let mut decider = Decider::new(Task::SingleLabel, 2, &hot).unwrap();
         let decision = decider.decide(&[0.0, 4.0]).unwrap();
         assert!((decision.scores()[1] - 0.731_058_6).abs() < 1e-6);
-        // so hot that the scores are equal
+        // at such a high temperature the scores are equal
         let hot = Settings { temperature: 100.0, ..Settings::default() };
         let mut decider = Decider::new(Task::SingleLabel, 2, &hot).unwrap();
         let decision = decider.decide(&[1.0, 1.000_002]).unwrap();
@@ -202,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn abstains_where_all_logits_are_low() {
+    fn abstains_if_all_logits_are_low() {
         // ln(e^2 + e^1) is 2.313, and half of it at twice the temperature: ln(e^1 + e^0.5) is 1.474
         for (temperature, least, answers) in
             [(1.0, 2.31, true), (1.0, 2.32, false), (2.0, 1.47, true), (2.0, 1.48, false)]
@@ -211,7 +213,7 @@ mod tests {
             let mut decider = Decider::new(Task::SingleLabel, 2, &settings).unwrap();
             let decision = decider.decide(&[2.0, 1.0]).unwrap();
             assert_eq!(decision.answer() != Answer::Abstained, answers, "{temperature} {least}");
-            // the probability is none the worse
+            // the probabilities are not affected
             let wanted = 1.0 / (1.0 + (-1.0 / temperature).exp());
             assert!((decision.scores()[0] - wanted).abs() < 1e-6);
         }
@@ -237,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_do_not_fit_are_named() {
+    fn invalid_numbers_are_named() {
         let single = |s: &Settings| s.check(Task::SingleLabel, 2);
         assert_eq!(Settings::default().check(Task::SingleLabel, 513), Err(Error::Classes { found: 513 }));
         assert!(matches!(single(&settings(&[0.5, 0.5], Abstention::Never)), Err(Error::Thresholds { .. })));
@@ -254,13 +256,13 @@ mod tests {
     }
 
     proptest! {
-        /// Against the formulas in f64.
+        /// Compares with the formulas in f64.
         #[test]
         fn probabilities_are_right(
             logits in proptest::collection::vec(-30f32..30., 1..MAX_CLASSES), temperature in 0.1f32..10.,
         ) {
             let settings = Settings { temperature, ..Settings::default() };
-            // divided as the decider divides: in f32
+            // divided in f32, as the decider does
             let scaled: std::vec::Vec<f64> = logits.iter().map(|&x| f64::from(x / temperature)).collect();
             let max = scaled.iter().copied().fold(f64::MIN, f64::max);
             let sum: f64 = scaled.iter().map(|x| (x - max).exp()).sum();

@@ -1,5 +1,5 @@
-//! Logits to an answer: probabilities, temperature, thresholds, abstention, ranking. In fixed memory, and
-//! with the kernels' own exponential, so that scores have the same bits on every processor.
+//! Turns logits into an answer: probabilities, temperature, thresholds, abstention, ranking. Uses fixed
+//! memory, and the kernels' own exponential so that scores have the same bits on every processor.
 //!
 //! ```
 //! use goldcrest_edge::decision::{Answer, Decider, Settings, Task};
@@ -14,5 +14,5 @@ mod settings;
 pub use decider::{Answer, Decider, Decision};
 pub use settings::{Abstention, Error, Settings, Task};
 
-/// Classes (logits) at most; all buffers of this room have this capacity.
+/// Maximum number of classes, and so of logits: the capacity of all buffers in this module.
 pub const MAX_CLASSES: usize = 512;

@@ -1,4 +1,4 @@
-//! What is fitted on held-out data after quantization.
+//! Decision settings, which are fitted on held-out data after quantization.
 use super::MAX_CLASSES;
 use alloc::vec::Vec;
 use core::fmt;
@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Task {
-    /// Exactly one class is right: softmax.
+    /// Exactly one class is correct: softmax.
     SingleLabel,
-    /// Any number of classes is right: a sigmoid each.
+    /// Any number of classes can be correct: one sigmoid per class.
     MultiLabel,
-    /// One logit, the number itself.
+    /// The only logit is the predicted number.
     Regression,
 }
 
@@ -26,27 +26,27 @@ impl fmt::Display for Task {
     }
 }
 
-/// Numbers that turn logits into an answer.
+/// Settings that turn logits into an answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
-    /// Logits are divided by it before they become probabilities (Guo et al. 2017). Regression ignores it.
+    /// Divides the logits before they become probabilities (Guo et al. 2017). Ignored for regression.
     pub temperature: f32,
-    /// Multi-label: the least probability at which each label is given. Empty: 0.5 for all.
+    /// Multi-label: the minimum probability at which each label is given. Empty means 0.5 for all.
     pub thresholds: Vec<f32>,
-    /// Single label: when the best guess is not given as the answer.
+    /// Single label: when to abstain.
     pub abstention: Abstention,
 }
 
-/// When the best guess is not given as the answer.
+/// When to abstain, that is, not to give the best guess as the answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub enum Abstention {
-    /// It always is.
+    /// Always give the best guess.
     #[default]
     Never,
-    /// Its probability is below this, 0 to 1.
+    /// Abstain if the probability of the best guess is below this value, 0 to 1.
     Probability(f32),
-    /// `ln Σ exp(logit / temperature)` is below this: the negative free energy (Liu et al., arXiv 2010.03759), which is low for
-    /// texts unlike all that was learned.
+    /// Abstain if `ln Σ exp(logit / temperature)` is below this value. This negative free energy (Liu et al.,
+    /// arXiv 2010.03759) is low for texts unlike the training data.
     Energy(f32),
 }
 
@@ -56,66 +56,66 @@ impl Default for Settings {
     }
 }
 
-/// Numbers that do not fit each other, or logits without an answer.
+/// Why settings are invalid or logits have no answer.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Error {
-    /// No class, or more than the buffers hold.
+    /// There are no classes, or more than [`MAX_CLASSES`].
     #[error("{found} classes; 1 to {} are possible", MAX_CLASSES)]
     Classes {
         /// The number asked for.
         found: usize,
     },
-    /// A regression model gives one number.
-    #[error("{found} numbers of a regression model, which gives one")]
+    /// A regression model must have exactly one logit.
+    #[error("a regression model gives one number, not {found}")]
     Numbers {
         /// The number asked for.
         found: usize,
     },
-    /// The temperature is not within 1e-6 to 1e6.
+    /// The temperature is not between 1e-6 and 1e6.
     #[error("the temperature is {0}; it must be 0.000001 to 1000000")]
     Temperature(f32),
-    /// Thresholds for another task or another number of labels.
+    /// The task has no thresholds, or their number is not that of the labels.
     #[error("{found} thresholds for {classes} labels of a {task} model")]
     Thresholds {
-        /// Thresholds given.
+        /// Number of thresholds.
         found: usize,
-        /// Labels.
+        /// Number of labels.
         classes: usize,
-        /// Of which task.
+        /// The task.
         task: Task,
     },
-    /// No answer is a thing of single labels.
-    #[error("a score below which there is no answer, for a {0} model")]
+    /// Only single-label models can abstain.
+    #[error("there is a score below which to abstain, but a {0} model cannot abstain")]
     Abstention(Task),
-    /// A threshold outside 0 to 1.
+    /// A threshold is not between 0 and 1.
     #[error("{field} is {found}; it must be 0 to 1")]
     Probability {
-        /// Which.
+        /// Name of the threshold.
         field: &'static str,
-        /// The number.
+        /// Its value.
         found: f32,
     },
-    /// An energy that no logits have.
+    /// The energy is out of the range of logits.
     #[error("the energy below which there is no answer is {0}; it must be within ±10000")]
     Energy(f32),
-    /// Another number of logits than classes.
+    /// The number of logits is not that of the classes.
     #[error("{found} logits for {expected} classes")]
     Logits {
-        /// Logits given.
+        /// Number of logits.
         found: usize,
-        /// Classes.
+        /// Number of classes.
         expected: usize,
     },
     /// A logit is infinite or not a number.
     #[error("logit {class} is not a finite number")]
     NotFinite {
-        /// Which.
+        /// Index of the logit.
         class: usize,
     },
 }
 
 impl Settings {
-    /// Whether a model of that task and number of classes can be decided with these numbers.
+    /// Checks that the settings are valid for a model with this task and number of classes.
     pub fn check(&self, task: Task, classes: usize) -> Result<(), Error> {
         if classes == 0 || classes > MAX_CLASSES {
             return Err(Error::Classes { found: classes });
@@ -123,7 +123,7 @@ impl Settings {
         if task == Task::Regression && classes != 1 {
             return Err(Error::Numbers { found: classes });
         }
-        // a temperature so small or large that dividing by it overflows is as useless as none
+        // a temperature so extreme that dividing by it overflows is useless
         if !(1e-6..=1e6).contains(&self.temperature) {
             return Err(Error::Temperature(self.temperature));
         }

@@ -1,13 +1,13 @@
-//! Quantized rows: what goes into a linear layer.
+//! Quantized rows: the input of a linear layer.
 use alloc::vec;
 use alloc::vec::Vec;
 
 use super::memory::Aligned;
 use super::{Kernels, table};
 
-/// Rows of int8 activations with one scale each, in the layout that the kernels they were made for read.
+/// Rows of int8 activations with one scale each, in the layout of the kernels that they were made for.
 ///
-/// Its memory is taken once and reused for every quantization up to the capacity.
+/// The memory is allocated once and reused for every quantization up to the capacity.
 pub struct Activations {
     kernels: Kernels,
     data: Aligned,
@@ -17,33 +17,33 @@ pub struct Activations {
 }
 
 impl Activations {
-    /// Room for `rows` rows of up to `inputs` floats.
+    /// Allocates room for `rows` rows of up to `inputs` activations.
     pub fn new(kernels: Kernels, rows: usize, inputs: usize) -> Activations {
         let data = Aligned::zeroed(rows * stride(kernels, inputs));
         Activations { kernels, data, scales: vec![0.0; rows], rows: 0, inputs: 0 }
     }
 
-    /// Bytes it holds on the heap.
+    /// Returns the heap memory in bytes.
     pub fn bytes(&self) -> usize {
         self.data.bytes().len() + 4 * self.scales.len()
     }
 
-    /// Rows held now.
+    /// Returns the current number of rows.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Floats in a row, as held now.
+    /// Returns the current number of activations per row.
     pub fn inputs(&self) -> usize {
         self.inputs
     }
 
-    /// The scale of each row: `absmax / 127`.
+    /// Returns the scale of each row: `absmax / 127`.
     pub fn scales(&self) -> &[f32] {
         &self.scales[..self.rows]
     }
 
-    /// The integers of row `r`, whatever their layout: for tests and tools.
+    /// Returns the integers of row `r`, independent of the layout: for tests and tools.
     pub fn row(&self, r: usize) -> impl Iterator<Item = i8> + '_ {
         let layout = self.kernels.table.layout;
         let stride = self.stride();
@@ -56,7 +56,7 @@ impl Activations {
         self.kernels
     }
 
-    /// Bytes from one row to the next.
+    /// Returns the number of bytes from one row to the next.
     pub(super) fn stride(&self) -> usize {
         stride(self.kernels, self.inputs)
     }
@@ -65,7 +65,7 @@ impl Activations {
         self.data.bytes()
     }
 
-    /// Takes the shape of what is to be written next.
+    /// Sets the shape of the rows that are to be written next.
     pub(super) fn reshape(&mut self, rows: usize, inputs: usize) {
         let needed = rows * stride(self.kernels, inputs);
         assert!(
@@ -75,7 +75,7 @@ impl Activations {
         (self.rows, self.inputs) = (rows, inputs);
     }
 
-    /// Scale and bytes of row `r`.
+    /// Returns the scale and the bytes of row `r`.
     #[inline(always)]
     pub(super) fn row_mut(&mut self, r: usize) -> (&mut f32, &mut [u8]) {
         let stride = self.stride();
@@ -83,7 +83,8 @@ impl Activations {
     }
 }
 
-/// A row is padded to whole steps and whole lane sets of every instruction set: 64 activations.
+/// Returns the number of bytes from one row to the next. Rows are padded to a multiple of 64 activations:
+/// whole steps and whole lane sets of every instruction set.
 fn stride(kernels: Kernels, inputs: usize) -> usize {
     let table::Layout { activation_bytes, .. } = kernels.table.layout;
     inputs.next_multiple_of(64) * activation_bytes

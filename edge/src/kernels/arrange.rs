@@ -1,12 +1,12 @@
-//! Weights from the order of a matrix into the one that a kernel reads: in strips of outputs, and in each so many inputs of
-//! an output side by side.
+//! Rearranges the weights of a matrix into the order in which a kernel reads them: strips of outputs, with
+//! groups of inputs of an output side by side.
 use super::linear::Weights;
 
-/// Outputs that are turned at once: a register of bytes.
+/// Outputs that are transposed at once: a register of bytes.
 const BLOCK: usize = 16;
 
-/// Lays the weights out in strips of `STRIP` outputs, each with `depth` inputs, `GROUP` inputs of an output side by side.
-/// What is padding stays as it is, zero.
+/// Writes the weights to `panels` in strips of `STRIP` outputs with `depth` inputs each, `GROUP` inputs of an
+/// output side by side. Does not write padding, which must be zero already.
 pub(super) fn arrange<const GROUP: usize, const STRIP: usize>(
     weights: &Weights<'_>,
     depth: usize,
@@ -16,13 +16,14 @@ pub(super) fn arrange<const GROUP: usize, const STRIP: usize>(
     let whole = (weights.inputs / GROUP * GROUP, weights.outputs / BLOCK * BLOCK);
     for output in (0..whole.1).step_by(BLOCK) {
         for input in (0..whole.0).step_by(GROUP) {
-            // not by `array::from_fn`, which is not inlined where GROUP is large: this is most of what loading computes
+            // not `array::from_fn`, which is not inlined for large GROUP: this loop is
+            // most of the work of loading
             let mut rows = [[0; BLOCK]; GROUP];
             for (i, to) in rows.iter_mut().enumerate() {
                 let row = &weights.row(input + i)[output..];
                 *to = row.first_chunk::<BLOCK>().expect("a whole block").map(|v| v as u8);
             }
-            let columns = turn::<GROUP>(rows);
+            let columns = transpose::<GROUP>(rows);
             let part = BLOCK.min(STRIP) * GROUP;
             for (n, part) in columns.as_flattened().chunks_exact(part).enumerate() {
                 let to = place::<GROUP, STRIP>(depth, input, output + n * BLOCK.min(STRIP));
@@ -30,7 +31,7 @@ pub(super) fn arrange<const GROUP: usize, const STRIP: usize>(
             }
         }
     }
-    // what is less than a block
+    // the rest, which is smaller than a block
     for output in 0..weights.outputs {
         let first = if output < whole.1 { whole.0 } else { 0 };
         for input in first..weights.inputs {
@@ -39,17 +40,17 @@ pub(super) fn arrange<const GROUP: usize, const STRIP: usize>(
     }
 }
 
-/// Where a weight goes.
+/// Returns the index of a weight in `panels`.
 fn place<const GROUP: usize, const STRIP: usize>(depth: usize, input: usize, output: usize) -> usize {
     let strip = output / STRIP * STRIP * depth;
     strip + input / GROUP * STRIP * GROUP + output % STRIP * GROUP + input % GROUP
 }
 
-/// Transposes a matrix of bytes `[GROUP, BLOCK]`; the result, `[BLOCK, GROUP]` row by row, is returned in as many registers.
-/// Interleaving the first half of the rows with the second rotates the bits of every byte's index by one; after log2(GROUP)
-/// rounds row and column have changed places.
+/// Transposes a byte matrix `[GROUP, BLOCK]`, and returns the result, `[BLOCK, GROUP]` row by row, in as many
+/// registers. Interleaving the first half of the rows with the second rotates the bits of every byte's index
+/// by one; after log2(GROUP) rounds, row and column have changed places.
 #[inline(always)]
-fn turn<const GROUP: usize>(mut rows: [[u8; BLOCK]; GROUP]) -> [[u8; BLOCK]; GROUP] {
+fn transpose<const GROUP: usize>(mut rows: [[u8; BLOCK]; GROUP]) -> [[u8; BLOCK]; GROUP] {
     const { assert!(GROUP.is_power_of_two()) };
     for _ in 0..GROUP.ilog2() {
         let halves = rows;
@@ -60,7 +61,7 @@ fn turn<const GROUP: usize>(mut rows: [[u8; BLOCK]; GROUP]) -> [[u8; BLOCK]; GRO
     rows
 }
 
-/// By two instructions.
+/// Implements [`zip`] by two instructions.
 #[cfg(any(
     all(target_arch = "x86_64", target_feature = "sse2"),
     all(target_arch = "aarch64", target_feature = "neon", target_endian = "little")
@@ -76,7 +77,7 @@ macro_rules! zip_registers {
     };
 }
 
-/// Bytes of both in turns.
+/// Interleaves the bytes of two registers.
 #[inline(always)]
 fn zip(a: [u8; BLOCK], b: [u8; BLOCK]) -> [[u8; BLOCK]; 2] {
     #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]

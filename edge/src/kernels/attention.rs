@@ -1,14 +1,14 @@
 //! Scaled dot-product attention in f32 over all heads of one text.
 //!
-//! Scores and sums are chains of fused multiply-adds in the order of the head's elements and of the keys, so their
-//! bits do not depend on how the work is blocked. Softmax is the two-pass one of [`super::rows`].
+//! Scores and sums are chains of fused multiply-adds in the order of the head's elements and of the keys, so
+//! their bits do not depend on how the work is blocked. Softmax is the two-pass one of [`super::rows`].
 use alloc::vec;
 use alloc::vec::Vec;
 
 use super::lanes::{Dot, LANES, Lanes, MAX_QUERIES};
 use super::rows::exp_row;
 
-/// Rows of floats with a distance between them: a part of a wider matrix.
+/// Rows of floats at a stride, such as some columns of a wider matrix.
 #[derive(Clone, Copy, Debug)]
 pub struct Rows<'a> {
     /// Row `r` begins at `r * stride`.
@@ -18,7 +18,7 @@ pub struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    /// Panics unless `rows` rows of `width` floats are there.
+    /// Panics unless there are `rows` rows of `width` floats.
     fn check(&self, rows: usize, width: usize) {
         let end =
             rows.checked_sub(1).map_or(Some(0), |last| last.checked_mul(self.stride)?.checked_add(width));
@@ -35,24 +35,24 @@ impl Rows<'_> {
     }
 }
 
-/// What attention reads: `heads * head_size` floats a row.
+/// The input of attention. Each row has `heads * head_size` floats.
 #[derive(Clone, Copy, Debug)]
 pub struct AttentionInput<'a> {
-    /// One row a query.
+    /// One row per query.
     pub queries: Rows<'a>,
-    /// One row a key.
+    /// One row per key.
     pub keys: Rows<'a>,
-    /// One row a key.
+    /// One row per key.
     pub values: Rows<'a>,
-    /// How many queries: one is enough where only \[CLS\] is read.
+    /// Number of queries: one is enough if only \[CLS\] is read.
     pub query_count: usize,
-    /// How many keys, at least one.
+    /// Number of keys, at least one.
     pub key_count: usize,
-    /// Heads.
+    /// Number of heads.
     pub heads: usize,
-    /// Floats of a head, 1 to 128.
+    /// Floats per head, 1 to 128.
     pub head_size: usize,
-    /// What scores are multiplied by: `1 / sqrt(head_size)`, or 1 where the weights hold it.
+    /// Factor of the scores: `1 / sqrt(head_size)`, or 1 if the weights include it.
     pub scale: f32,
 }
 
@@ -74,7 +74,8 @@ impl AttentionInput<'_> {
     }
 }
 
-/// Working memory of attention: one head's transposed keys and its values, and scores and queries of a few rows.
+/// Scratch buffers for attention: the transposed keys and the values of one head, scores
+/// and queries of a few rows.
 pub struct AttentionScratch {
     keys: Vec<f32>,
     values: Vec<f32>,
@@ -86,7 +87,7 @@ impl AttentionScratch {
     /// Largest head size.
     pub const MAX_HEAD_SIZE: usize = 128;
 
-    /// For up to `keys` keys and heads of up to `head_size`.
+    /// Allocates scratch buffers for up to `keys` keys and heads of up to `head_size`.
     pub fn new(keys: usize, head_size: usize) -> AttentionScratch {
         let padded = keys.next_multiple_of(LANES);
         AttentionScratch {
@@ -97,7 +98,7 @@ impl AttentionScratch {
         }
     }
 
-    /// Bytes it holds on the heap.
+    /// Returns the heap memory in bytes.
     pub fn bytes(&self) -> usize {
         4 * (self.keys.len() + self.values.len() + self.scores.len() + self.queries.len())
     }
@@ -113,7 +114,8 @@ pub(super) fn attention<D: Dot>(input: &AttentionInput<'_>, scratch: &mut Attent
     for head in 0..heads {
         let from = head * head_size;
         transpose_keys::<D>(input, from, padded, keys);
-        // side by side: in rows as wide as the model they fall into a few sets of the cache, and leave it again
+        // copied side by side: in rows as wide as the model, they map to few sets of the
+        // cache and evict each other
         let values = match query_count > D::QUERIES {
             true => {
                 for (j, to) in scratch.values.chunks_exact_mut(head_size).enumerate().take(key_count) {
@@ -188,7 +190,7 @@ fn put_rows<L: Lanes, const SETS: usize>(
     }
 }
 
-/// Writes `width` columns of a block, each row times its factor.
+/// Writes `width` columns of a block, each row multiplied by its factor.
 #[inline(always)]
 fn put_contexts<L: Lanes, const SETS: usize>(
     block: [[L; SETS]; MAX_QUERIES],
@@ -205,8 +207,8 @@ fn put_contexts<L: Lanes, const SETS: usize>(
     }
 }
 
-/// For each of [`Dot::QUERIES`] rows: the sum over `i` of `left[row * stride + i] * right[i]`, `width` columns wide: at most
-/// `SETS` lane sets, all of them if there are two.
+/// Returns for each of [`Dot::QUERIES`] rows the sum over `i` of `left[row * stride + i] * right[i]`, `width`
+/// columns wide. `width` is `SETS` whole lane sets, or a part of a single one.
 #[inline(always)]
 fn weighted_sums<D: Dot, const SETS: usize>(
     left: &[f32],
@@ -224,7 +226,7 @@ fn weighted_sums<D: Dot, const SETS: usize>(
     }
 }
 
-/// [`weighted_sums`], whose checks were made; `WHOLE` lane sets or a part of one.
+/// Does the work of [`weighted_sums`] after its checks, for `WHOLE` lane sets or a part of one.
 #[inline(always)]
 fn sums_of<D: Dot, const SETS: usize, const WHOLE: bool>(
     left: &[f32],
@@ -256,7 +258,7 @@ fn sums_of<D: Dot, const SETS: usize, const WHOLE: bool>(
     acc
 }
 
-/// Row `i` of `right`: whole lane sets, or `width` floats.
+/// Returns row `i` of `right`: whole lane sets, or `width` floats.
 #[inline(always)]
 fn sets<D: Dot, const SETS: usize, const WHOLE: bool>(right: Rows<'_>, i: usize, width: usize) -> [D; SETS] {
     let mut sets = [D::splat(0.0); SETS];
@@ -291,7 +293,7 @@ fn add_scaled<D: Dot, const SETS: usize, const LANE: i32>(
     }
 }
 
-/// `keys[e * padded + j]` becomes element `e` of key `j`; missing keys repeat the last one.
+/// Sets `keys[e * padded + j]` to element `e` of key `j`; missing keys repeat the last one.
 #[inline(always)]
 fn transpose_keys<L: Lanes>(input: &AttentionInput<'_>, from: usize, padded: usize, keys: &mut [f32]) {
     for e in (0..input.head_size).step_by(LANES) {

@@ -1,4 +1,5 @@
-//! The linear layer in f32, for the few matrices that lose too much in int8: slower, and as exact on every processor.
+//! The linear layer in f32, for the few matrices that lose too much accuracy in int8: slower, with the same
+//! bits on every processor.
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -7,7 +8,7 @@ use super::lanes::{LANES, Lanes};
 use super::linear::{Epilogue, check_bias, check_shape};
 use super::math;
 
-/// Rows that a pass over a panel serves.
+/// Rows that are computed together in a pass over a panel.
 const ROWS: usize = 4;
 
 /// A linear layer of f32 weights, in panels of sixteen outputs with all their inputs.
@@ -19,10 +20,10 @@ pub struct FloatLinear {
 }
 
 impl FloatLinear {
-    /// Packs `weights` `[inputs, outputs]`, row major. `bias` has one value an output or none.
+    /// Packs `weights` `[inputs, outputs]`, row major. `bias` has one value per output or none.
     ///
     /// # Errors
-    /// When a count is wrong, a weight is not finite, or a bias is not within ±1e30.
+    /// If a count is wrong, a weight is not finite, or a bias is not within ±1e30.
     pub fn pack(
         weights: impl ExactSizeIterator<Item = f32>,
         inputs: usize,
@@ -47,28 +48,28 @@ impl FloatLinear {
         Ok(FloatLinear { inputs, outputs, panels, bias: padded })
     }
 
-    /// Bytes that weights of this shape take.
+    /// Returns the number of bytes that weights of this shape take.
     pub fn room(inputs: usize, outputs: usize) -> usize {
         4 * inputs * outputs.next_multiple_of(LANES)
     }
 
-    /// Inputs, k.
+    /// Returns the number of inputs, k.
     pub fn inputs(&self) -> usize {
         self.inputs
     }
 
-    /// Outputs, n.
+    /// Returns the number of outputs, n.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// Bytes it holds on the heap.
+    /// Returns the heap memory in bytes.
     pub fn bytes(&self) -> usize {
         4 * LANES * (self.panels.len() + self.bias.len())
     }
 }
 
-/// The rows of `x` `[rows, inputs]` through `layer` into `out` `[rows, outputs]`.
+/// Applies `layer` to the rows of `x` `[rows, inputs]` and writes `out` `[rows, outputs]`.
 #[inline(always)]
 pub(super) fn float_linear<L: Lanes>(layer: &FloatLinear, x: &[f32], epilogue: Epilogue, out: &mut [f32]) {
     let FloatLinear { inputs, outputs, .. } = *layer;
@@ -91,7 +92,8 @@ pub(super) fn float_linear<L: Lanes>(layer: &FloatLinear, x: &[f32], epilogue: E
     }
 }
 
-/// `R` rows and the outputs of one panel: from the bias on, one fused multiply-add an input, in their order.
+/// Computes `R` rows and the outputs of one panel, starting from the bias, by one fused multiply-add per
+/// input, in order.
 #[inline(always)]
 fn tile<L: Lanes, const R: usize>(
     x: &[f32],
@@ -102,7 +104,7 @@ fn tile<L: Lanes, const R: usize>(
     out: &mut [f32],
 ) {
     let mut sums = [L::load(bias); R];
-    // a row beside the other: indices that the compiler can see are within bounds
+    // one slice per row, so that the compiler can see that indices are within bounds
     let mut rows = [&x[..weights.len()]; R];
     for (r, row) in rows.iter_mut().enumerate() {
         *row = &x[r * weights.len()..][..weights.len()];

@@ -1,4 +1,4 @@
-//! The instruction sets there are kernels for, and which of them this processor has.
+//! The instruction sets that have kernels, and detection of those that this processor has.
 use core::fmt;
 use core::str::FromStr;
 
@@ -7,7 +7,7 @@ use super::KernelError;
 /// An instruction set with kernels of its own. All give the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
-    /// Plain Rust, any processor: the oracle.
+    /// Plain Rust for any processor: the oracle.
     Portable,
     /// x86-64 AVX2 with FMA.
     Avx2,
@@ -38,7 +38,7 @@ impl Isa {
         Isa::NeonI8mm,
     ];
 
-    /// The name that `GOLDCREST_ISA` and `Display` use.
+    /// Returns the name that `GOLDCREST_ISA` and `Display` use.
     pub const fn name(self) -> &'static str {
         match self {
             Isa::Portable => "portable",
@@ -52,12 +52,13 @@ impl Isa {
         }
     }
 
-    /// True where this processor can run it. Without the feature `std` only what the compiler was told counts.
+    /// Returns whether this processor can run it. Without the feature `std`, only target features set at
+    /// compile time count.
     pub fn available(self) -> bool {
         super::table::of(self).is_some() && detected(self)
     }
 
-    /// The fastest one this processor can run.
+    /// Returns the fastest one that this processor can run.
     pub fn best() -> Isa {
         Isa::ALL.into_iter().rev().find(|isa| isa.available()).unwrap_or(Isa::Portable)
     }
@@ -80,7 +81,7 @@ impl FromStr for Isa {
     }
 }
 
-/// `true` when every feature is there: asked at run time with `std`, at compile time without.
+/// `true` if all features are available: checked at run time with `std`, at compile time without.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! has {
     ($detect:ident: $($feature:tt),+) => {{
@@ -109,7 +110,7 @@ fn detected(isa: Isa) -> bool {
 fn detected(isa: Isa) -> bool {
     match isa {
         Isa::Portable => true,
-        // tiles load lanes in the order of little-endian
+        // tiles assume the lane order of little-endian
         _ if cfg!(target_endian = "big") => false,
         Isa::Neon => has!(is_aarch64_feature_detected: "neon"),
         Isa::NeonDot => has!(is_aarch64_feature_detected: "neon", "dotprod"),

@@ -4,11 +4,11 @@ use alloc::vec::Vec;
 use core::mem::MaybeUninit;
 
 use super::activations::Activations;
-use super::lanes::{Dot, LANES, MAX_COLUMNS, MAX_ROWS, Turn};
+use super::lanes::{Dot, LANES, MAX_COLUMNS, MAX_ROWS, TileOrder};
 use super::memory::{Aligned, Arena};
 use super::{KernelError, Kernels, math};
 
-/// Int8 weights of a linear layer, `[inputs, outputs]` row major, as ONNX MatMul has them.
+/// Int8 weights of a linear layer, `[inputs, outputs]` row major, as in ONNX MatMul.
 #[derive(Clone, Copy, Debug)]
 pub struct Weights<'a> {
     data: &'a [i8],
@@ -17,27 +17,29 @@ pub struct Weights<'a> {
 }
 
 impl<'a> Weights<'a> {
+    /// Takes the weights of a layer of this shape.
+    ///
     /// # Errors
-    /// When there are none, too many inputs, or another number of weights.
+    /// If there are no inputs or outputs, too many inputs, or not `inputs * outputs` weights.
     pub fn new(data: &'a [i8], inputs: usize, outputs: usize) -> Result<Self, KernelError> {
         check_shape(inputs, outputs, data.len())?;
         Ok(Weights { data, inputs, outputs })
     }
 
-    /// As [`new`](Self::new), for the bytes of a file.
+    /// Like [`new`](Self::new), for the bytes of a file.
     pub fn from_bytes(data: &'a [u8], inputs: usize, outputs: usize) -> Result<Self, KernelError> {
-        // SAFETY: i8 and u8 have one size and alignment, and every bit pattern is a value of both.
+        // SAFETY: i8 and u8 have the same size and alignment, and every bit pattern is a value of both.
         let data = unsafe { core::slice::from_raw_parts(data.as_ptr().cast(), data.len()) };
         Self::new(data, inputs, outputs)
     }
 
-    /// The weights of one input.
+    /// Returns the weights of one input.
     #[inline(always)]
     pub(super) fn row(&self, input: usize) -> &'a [i8] {
         &self.data[input * self.outputs..][..self.outputs]
     }
 
-    /// Adds the weights of each output.
+    /// Adds the weights of each output to its sum.
     fn sum_columns(&self, sums: &mut [i32]) {
         for row in self.data.chunks_exact(self.outputs) {
             sums.iter_mut().zip(row).for_each(|(sum, w)| *sum += i32::from(*w));
@@ -45,7 +47,7 @@ impl<'a> Weights<'a> {
     }
 }
 
-/// Fails unless `weights` of them make a linear layer of this shape.
+/// Fails unless the shape is valid and `weights` is its number of weights.
 pub(super) fn check_shape(inputs: usize, outputs: usize, weights: usize) -> Result<(), KernelError> {
     if inputs == 0 || outputs == 0 || inputs > Linear::MAX_INPUTS {
         return Err(KernelError::Shape { inputs, outputs });
@@ -56,7 +58,7 @@ pub(super) fn check_shape(inputs: usize, outputs: usize, weights: usize) -> Resu
     Ok(())
 }
 
-/// Fails unless there is a bias an output, or none, and each is within ±1e30.
+/// Fails unless there is one bias per output, or none, and each is within ±1e30.
 pub(super) fn check_bias(bias: &[f32], outputs: usize) -> Result<(), KernelError> {
     if bias.len() != outputs && !bias.is_empty() {
         return Err(KernelError::Count { what: "biases", expected: outputs, found: bias.len() });
@@ -67,7 +69,7 @@ pub(super) fn check_bias(bias: &[f32], outputs: usize) -> Result<(), KernelError
     }
 }
 
-/// What follows the bias.
+/// What is applied after the bias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Epilogue {
     /// Nothing.
@@ -76,9 +78,10 @@ pub enum Epilogue {
     Gelu,
 }
 
-/// A linear layer packed for one instruction set: about `inputs * outputs` bytes and 12 more an output.
+/// A linear layer packed for one instruction set: about `inputs * outputs` bytes, and 12 more per output.
 ///
-/// Panels of [`Dot::COLUMNS`] outputs, each with all its inputs; both padded with zero weights.
+/// It consists of panels of [`Dot::COLUMNS`] outputs, each with all its inputs; both are
+/// padded with zero weights.
 pub struct Linear {
     kernels: Kernels,
     inputs: usize,
@@ -86,18 +89,19 @@ pub struct Linear {
     panels: Aligned,
     scale: Vec<f32>,
     bias: Vec<f32>,
-    /// Where the sums of an output start: `-OFFSET * sum of its weights`.
+    /// Initial value of the sums of each output: `-OFFSET * sum of its weights`.
     start: Vec<i32>,
 }
 
 impl Linear {
-    /// More inputs could overflow the i32 sums.
+    /// Maximum number of inputs; more could overflow the i32 sums.
     pub const MAX_INPUTS: usize = 65_536;
 
-    /// Packs `weights` for `kernels`. `scales` has one value an output or one for all; `bias` one an output or none.
+    /// Packs `weights` for `kernels`. `scales` has one value per output or one for all; `bias` has one per
+    /// output or none.
     ///
     /// # Errors
-    /// When a count is wrong, a scale is not within 0 to 1000, or a bias is not within ±1e30.
+    /// If a count is wrong, a scale is not within 0 to 1000, or a bias is not within ±1e30.
     pub fn pack(
         kernels: Kernels,
         weights: Weights<'_>,
@@ -107,16 +111,16 @@ impl Linear {
         Self::pack_in(&Arena::new(0), kernels, weights, scales, bias)
     }
 
-    /// Bytes of an arena that weights of this shape take.
+    /// Returns the number of bytes that weights of this shape take in an arena.
     pub fn room(kernels: Kernels, inputs: usize, outputs: usize) -> usize {
         let layout = kernels.table.layout;
         Arena::room(inputs.next_multiple_of(layout.step) * outputs.next_multiple_of(layout.columns))
     }
 
-    /// As [`pack`](Self::pack), with the weights in `arena` as far as there is room.
+    /// Like [`pack`](Self::pack), with the weights in `arena` if there is room.
     ///
     /// # Errors
-    /// As `pack`.
+    /// The same as for `pack`.
     pub fn pack_in(
         arena: &Arena,
         kernels: Kernels,
@@ -156,17 +160,17 @@ impl Linear {
         Ok(linear)
     }
 
-    /// Inputs, k.
+    /// Returns the number of inputs, k.
     pub fn inputs(&self) -> usize {
         self.inputs
     }
 
-    /// Outputs, n.
+    /// Returns the number of outputs, n.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// Bytes it holds on the heap.
+    /// Returns the heap memory in bytes.
     pub fn bytes(&self) -> usize {
         self.panels.bytes().len() + 12 * self.scale.len()
     }
@@ -176,7 +180,7 @@ impl Linear {
     }
 }
 
-/// The first `rows` rows of `x` through `layer` into `out` `[rows, outputs]`.
+/// Applies `layer` to the first `rows` rows of `x` and writes `out` `[rows, outputs]`.
 ///
 /// # Safety
 /// `layer` and `x` were made for `D`; `x` has `layer.inputs()` inputs and at least `rows` rows; `out` has
@@ -196,7 +200,8 @@ pub(super) unsafe fn linear<D: Dot>(
     if rows == 0 {
         return;
     }
-    // tiles of equal height, rather than full ones and a thin rest: some of them are higher by one, or the last two overlap
+    // tiles of about equal height, rather than full ones and a small rest: some are higher by one, or the
+    // last two overlap
     let tiles = rows.div_ceil(D::ROWS);
     let (least, higher) = (rows / tiles, rows % tiles);
     let highest = rows.div_ceil(tiles);
@@ -211,17 +216,18 @@ pub(super) unsafe fn linear<D: Dot>(
             } else {
                 (tile * least + tile.min(higher), least + usize::from(tile < higher))
             };
-            // SAFETY: rows up to `row + height` exist; `weights` is one whole panel; `start` is padded to whole panels; `acc` has room for any tile.
+            // SAFETY: rows up to `row + height` exist; `weights` is one whole panel; `start` is padded to
+            // whole panels; `acc` has room for any tile.
             unsafe {
                 let x = x.data().as_ptr().add(row * stride);
                 let (w, start) = (weights.as_ptr().cast(), layer.start.as_ptr().add(first));
                 match height {
-                    _ if D::EVEN => D::even_tile(x, stride, w, steps, Turn { tile, tiles }, acc),
+                    _ if D::EVEN => D::even_tile(x, stride, w, steps, TileOrder { tile, tiles }, acc),
                     1 => D::tile::<1>(x, stride, w, steps, start, acc),
                     2 => D::tile::<2>(x, stride, w, steps, start, acc),
                     3 => D::tile::<3>(x, stride, w, steps, start, acc),
                     4 => D::tile::<4>(x, stride, w, steps, start, acc),
-                    // heights that an instruction set does not have are not compiled for it
+                    // not compiled for instruction sets without tiles of this height
                     5 if D::ROWS >= 5 => D::tile::<5>(x, stride, w, steps, start, acc),
                     6 if D::ROWS >= 6 => D::tile::<6>(x, stride, w, steps, start, acc),
                     7 if D::ROWS >= 7 => D::tile::<7>(x, stride, w, steps, start, acc),
@@ -243,7 +249,7 @@ pub(super) unsafe fn linear<D: Dot>(
     unsafe { D::end() }
 }
 
-/// Scale, bias and GELU for the outputs of one tile from column `first` on; `out` is whole rows.
+/// Applies scale, bias and GELU to the sums of one tile, whose columns begin at `first`; `out` is whole rows.
 #[inline(always)]
 fn finish<D: Dot, const GELU: bool>(
     layer: &Linear,
@@ -265,7 +271,7 @@ fn finish<D: Dot, const GELU: bool>(
     }
 }
 
-/// [`finish`] of one row, or of two together.
+/// [`finish`] for one row, or for two together.
 #[inline(always)]
 fn finish_rows<D: Dot, const R: usize, const GELU: bool>(
     layer: &Linear,

@@ -1,12 +1,13 @@
-//! exp, GELU, tanh and the logistic function on lanes: own polynomials, so that no bit depends on a libm.
+//! exp, GELU, tanh and the logistic function on lanes, by our own polynomials so that
+//! no bit depends on a libm.
 //!
-//! Errors against f64, measured by `tests/kernels_math.rs`.
+//! The stated errors are those against f64, checked by `tests/kernels_math.rs`.
 use super::lanes::{Lanes, gelu_polynomial};
 
 /// 1.5 * 2^23: adding it rounds to an integer, half to even, and leaves that integer in the low bits.
 pub(super) const ROUND: f32 = 12_582_912.0;
 
-/// e^x for x clamped to [-87, 88]; NaN counts as -87. Relative error below 2.5e-7.
+/// Returns e^x for x clamped to [-87, 88]; NaN counts as -87. Relative error below 2.5e-7.
 ///
 /// x = n ln 2 + r (Cody and Waite in two parts), e^r by a minimax polynomial of degree 5.
 #[inline(always)]
@@ -14,7 +15,7 @@ pub(super) fn exp<L: Lanes>(x: L) -> L {
     exp_in_range(x.clamp(-87.0, 88.0))
 }
 
-/// [`exp`] of what is 0 or below.
+/// [`exp`] for x of 0 or below.
 #[inline(always)]
 pub(super) fn exp_of_negative<L: Lanes>(x: L) -> L {
     exp_in_range(x.at_least(-87.0))
@@ -34,30 +35,30 @@ fn exp_in_range<L: Lanes>(x: L) -> L {
     p.scale_by_power(shifted)
 }
 
-/// The GELU of the exact (erf) definition, x Φ(x). Absolute error below 3e-6.
+/// Returns GELU by its exact (erf) definition, x Φ(x). Absolute error below 3e-6.
 ///
-/// Φ(z) - 1/2 = z P(t) with t = 2 z² / 25 - 1 and z = x clamped to ±5, P minimax of degree 11 and exactly 0.1 at
-/// its end: Φ is 0 and 1 from there on.
+/// Φ(z) - 1/2 = z P(t) with t = 2 z² / 25 - 1 and z = x clamped to ±5. P is a minimax polynomial of degree 11
+/// that is exactly 0.1 at t = 1, so that Φ is exactly 0 and 1 from z = ±5 on.
 #[inline(always)]
 pub(super) fn gelu<L: Lanes>(x: L) -> L {
     gelu_end(x, gelu_polynomial(gelu_start(x)))
 }
 
-/// [`gelu`] of two sets.
+/// [`gelu`] for two sets.
 #[inline(always)]
 pub(super) fn gelu_two<L: Lanes>([a, b]: [L; 2]) -> [L; 2] {
     let [p, q] = L::gelu_polynomials([gelu_start(a), gelu_start(b)]);
     [gelu_end(a, p), gelu_end(b, q)]
 }
 
-/// t
+/// Returns t.
 #[inline(always)]
 fn gelu_start<L: Lanes>(x: L) -> L {
     let z = x.clamp(-5.0, 5.0);
     z.mul(z).fma(L::splat(0.08), L::splat(-1.0))
 }
 
-/// x Φ(x) from P(t)
+/// Returns x Φ(x), given P(t).
 #[inline(always)]
 fn gelu_end<L: Lanes>(x: L, p: L) -> L {
     x.mul(p.mul(x.clamp(-5.0, 5.0)).add(L::splat(0.5)))

@@ -1,68 +1,70 @@
-//! Zeroed memory on 64-byte boundaries; that of many matrices in one stretch of large pages.
+//! Zeroed memory aligned to 64 bytes, and arenas that hold many matrices in one allocation of huge pages.
 use alloc::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use alloc::sync::Arc;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 const LINE: usize = 64;
-/// What Linux can map in one piece, where pages have 4 KiB.
-const LARGE_PAGE: usize = 2 << 20;
+/// Size of a huge page of Linux, if normal pages have 4 KiB.
+const HUGE_PAGE: usize = 2 << 20;
 
-/// Memory for what is packed together: one stretch, in large pages where the system has them. They come with one fault
-/// instead of 512, and a walk through the weights never waits for a translation.
+/// Memory for weights that are packed together: one allocation, in huge pages if the system has them. These
+/// take one page fault instead of 512, and reading the weights does not wait for address translation.
 pub struct Arena {
-    stretch: Arc<Stretch>,
+    allocation: Arc<Allocation>,
     used: AtomicUsize,
 }
 
 impl Arena {
-    /// What a block of so many bytes takes: whole lines.
+    /// Returns the number of bytes that a block takes in an arena: whole cache lines.
     pub(super) fn room(bytes: usize) -> usize {
         bytes.next_multiple_of(LINE)
     }
 
-    /// Room for blocks of `bytes` in all, each counted in whole lines.
+    /// Allocates an arena for blocks of `bytes` in total, each counted in whole cache lines.
     pub fn new(bytes: usize) -> Arena {
-        Arena { stretch: Arc::new(Stretch::zeroed(bytes)), used: AtomicUsize::new(0) }
+        Arena { allocation: Arc::new(Allocation::zeroed(bytes)), used: AtomicUsize::new(0) }
     }
 
-    /// The next `bytes`; on their own when there is no room left.
+    /// Returns the next `bytes`, or a separate allocation if there is no room left.
     pub(super) fn zeroed(&self, bytes: usize) -> Aligned {
         let size = Self::room(bytes);
-        let room = self.stretch.layout.size();
+        let room = self.allocation.layout.size();
         let take = |used: usize| used.checked_add(size).filter(|&end| end <= room);
         match self.used.fetch_update(Relaxed, Relaxed, take) {
-            // SAFETY: `start + size` lies within the stretch, and no other block has had these bytes: `used` only grows.
+            // SAFETY: `start + size` is within the allocation, and no other block has these bytes: `used`
+            // only grows.
             Ok(start) => unsafe {
-                Aligned { start: self.stretch.start.add(start), size, _of: self.stretch.clone() }
+                Aligned { start: self.allocation.start.add(start), size, _of: self.allocation.clone() }
             },
             Err(_) => Aligned::zeroed(bytes),
         }
     }
 }
 
-/// Bytes on a 64-byte boundary, in whole lines, that nobody else reads or writes.
+/// Bytes aligned to 64 bytes, in whole cache lines, that nothing else reads or writes.
 pub(super) struct Aligned {
     start: NonNull<u8>,
     size: usize,
-    /// Keeps the memory.
-    _of: Arc<Stretch>,
+    /// Keeps the memory alive.
+    _of: Arc<Allocation>,
 }
 
 impl Aligned {
-    /// On their own.
+    /// Allocates memory outside any arena.
     pub fn zeroed(bytes: usize) -> Aligned {
-        let stretch = Arc::new(Stretch::zeroed(bytes));
-        Aligned { start: stretch.start, size: stretch.layout.size(), _of: stretch }
+        let allocation = Arc::new(Allocation::zeroed(bytes));
+        Aligned { start: allocation.start, size: allocation.layout.size(), _of: allocation }
     }
 
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: initialised bytes of a stretch that lives as long as this, written through `bytes_mut` alone.
+        // SAFETY: initialised bytes of an allocation that lives as long as this, written
+        // only through `bytes_mut`.
         unsafe { core::slice::from_raw_parts(self.start.as_ptr(), self.size) }
     }
 
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as in `bytes`, and they are this one's alone.
+        // SAFETY: as in `bytes`, and nothing else refers to them.
         unsafe { core::slice::from_raw_parts_mut(self.start.as_ptr(), self.size) }
     }
 }
@@ -72,48 +74,49 @@ unsafe impl Send for Aligned {}
 // SAFETY: as above.
 unsafe impl Sync for Aligned {}
 
-/// What the blocks are cut from.
-struct Stretch {
+/// An allocation that blocks are parts of.
+struct Allocation {
     start: NonNull<u8>,
     layout: Layout,
 }
 
-// SAFETY: it is memory and nothing else; who may read and write which part of it is the blocks' concern.
-unsafe impl Send for Stretch {}
+// SAFETY: it is only memory; the blocks determine who may read and write which part of it.
+unsafe impl Send for Allocation {}
 // SAFETY: as above.
-unsafe impl Sync for Stretch {}
+unsafe impl Sync for Allocation {}
 
-impl Stretch {
-    fn zeroed(bytes: usize) -> Stretch {
-        let align = if bytes < LARGE_PAGE { LINE } else { LARGE_PAGE };
+impl Allocation {
+    fn zeroed(bytes: usize) -> Allocation {
+        let align = if bytes < HUGE_PAGE { LINE } else { HUGE_PAGE };
         let size = bytes.next_multiple_of(LINE).max(LINE);
         let layout = Layout::from_size_align(size, align).expect("no more than memory holds");
         // SAFETY: the size is not zero.
         let Some(start) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
-        if align == LARGE_PAGE {
+        if align == HUGE_PAGE {
             prepare(start, size);
         }
         // SAFETY: these bytes were just allocated.
         unsafe { start.write_bytes(0, size) };
-        Stretch { start, layout }
+        Allocation { start, layout }
     }
 }
 
-impl Drop for Stretch {
+impl Drop for Allocation {
     fn drop(&mut self) {
-        // SAFETY: allocated in `zeroed` with this layout, and the last block that pointed here is gone.
+        // SAFETY: allocated in `zeroed` with this layout, and the last block that refers to it is gone.
         unsafe { dealloc(self.start.as_ptr(), self.layout) };
     }
 }
 
-/// Asks for large pages, and for all pages at once, before they are first written to. What a system does not have costs
+/// Asks for huge pages, and for all pages at once, before the first write. If the system refuses, this costs
 /// speed, nothing else.
 fn prepare(_start: NonNull<u8>, _bytes: usize) {
     #[cfg(all(target_os = "linux", feature = "runtime"))]
     {
-        // a large page that reached past the end would take memory that nobody uses
-        let whole = _bytes / LARGE_PAGE * LARGE_PAGE;
-        // SAFETY: allocated bytes from a page's start on; the advice changes nothing that they hold.
+        // a huge page that reaches past the end would waste memory
+        let whole = _bytes / HUGE_PAGE * HUGE_PAGE;
+        // SAFETY: allocated bytes, beginning at the start of a page; the advice does
+        // not change their contents.
         unsafe {
             libc::madvise(_start.as_ptr().cast(), whole, libc::MADV_HUGEPAGE);
             libc::madvise(_start.as_ptr().cast(), _bytes, libc::MADV_POPULATE_WRITE);
@@ -126,10 +129,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blocks_lie_apart_on_boundaries_and_outlive_the_arena() {
-        for room in [0, 1000, 3 * LARGE_PAGE] {
+    fn blocks_are_disjoint_and_aligned_and_outlive_the_arena() {
+        for room in [0, 1000, 3 * HUGE_PAGE] {
             let arena = Arena::new(room);
-            let sizes = [1, 64, 65, LARGE_PAGE - 64, 0, LARGE_PAGE];
+            let sizes = [1, 64, 65, HUGE_PAGE - 64, 0, HUGE_PAGE];
             let mut blocks = sizes.map(|size| arena.zeroed(size));
             drop(arena);
             for (mark, (block, size)) in (1..).zip(blocks.iter_mut().zip(sizes)) {

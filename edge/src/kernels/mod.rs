@@ -1,16 +1,17 @@
 //! Int8 matrix products and float row operators of a BERT encoder, with the same bits on every processor.
 //!
-//! Weights are int8 with one scale an output channel ([`Linear`]), activations int8 with one scale a row
-//! ([`Activations`]), sums exact in i32, everything else f32; [`FloatLinear`] is
-//! for single layers that lose too much so. [`Kernels`] holds the functions of one instruction set
-//! ([`Isa`]); the portable ones are the oracle, and all others equal them bit for bit.
+//! Weights are int8 with one scale per output channel ([`Linear`]), activations int8 with one scale per row
+//! ([`Activations`]), sums exact in i32, everything else f32; [`FloatLinear`] is for single layers that would
+//! lose too much accuracy. [`Kernels`] holds the functions of one instruction set ([`Isa`]); the portable
+//! ones are the oracle, and all others equal them bit for bit.
 //!
-//! How that is so: integer sums do not depend on order. Each float operator is written once over sixteen virtual
-//! lanes (`lanes`): lane i of a reduction takes elements i, i + 16, ..., missing ones are neutral, and one tree joins
-//! the lanes. Multiply-adds are fused where the source says so and nowhere else; rounding is half to even; subnormals
-//! are kept. Minimum and maximum return their second operand where neither is larger. IEEE 754 leaves the sign and
-//! payload of a NaN open, so operators that end a chain write the nearest finite number instead of NaN or infinity:
-//! finite weights give finite results, and whatever garbage comes in, the same bits come out everywhere.
+//! This works because integer sums do not depend on order, and each float operator is written once over
+//! sixteen virtual lanes (`lanes`): lane i of a reduction takes elements i, i + 16, ..., missing ones are
+//! neutral, and a fixed tree joins the lanes. Multiply-adds are fused where the source says so and nowhere
+//! else; rounding is half to even; subnormals are kept. Minimum and maximum return their second operand if
+//! neither is larger. IEEE 754 leaves the sign and payload of a NaN open, so operators that end a chain write
+//! the nearest finite number instead of NaN or infinity: finite weights give finite results, and whatever
+//! garbage comes in, the same bits come out everywhere.
 //! (`add` and `dequantize_row` pass infinities and NaN through.)
 //!
 //! Nothing here allocates after [`Linear::pack`], [`Activations::new`] and [`AttentionScratch::new`].
@@ -44,28 +45,28 @@ pub use linear::{Epilogue, Linear, Weights};
 pub use memory::Arena;
 use rows::Function;
 
-/// Why kernels could not be chosen or weights not be packed.
+/// Why kernels cannot be chosen or weights cannot be packed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KernelError {
-    /// What the environment asks for is not to be had.
+    /// `GOLDCREST_ISA` asks for kernels that are unknown or not available.
     #[error("the environment variable GOLDCREST_ISA: {0}")]
     Variable(alloc::boxed::Box<KernelError>),
-    /// Not one of the names of [`Isa`].
+    /// The name is not that of an [`Isa`].
     #[error(
         "unknown instruction set \"{name}\"; known: portable, avx2, avx-vnni, avx512-vnni, avx512-amx, neon, neon-dot, neon-i8mm"
     )]
     UnknownIsa {
-        /// What was asked for.
+        /// What was requested.
         name: String,
     },
-    /// This processor, or this build, has no such instructions.
+    /// This processor, or this build, does not have these instructions.
     #[error("instruction set {isa} is not available here; the best available is {best}", best = Isa::best())]
     Unavailable {
-        /// What was asked for.
+        /// What was requested.
         isa: Isa,
     },
-    /// No inputs, no outputs, or more inputs than [`Linear::MAX_INPUTS`].
+    /// There are no inputs, no outputs, or more inputs than [`Linear::MAX_INPUTS`].
     #[error("a linear layer of {inputs} inputs and {outputs} outputs is not supported (1 to 65536 inputs)")]
     Shape {
         /// k.
@@ -73,14 +74,14 @@ pub enum KernelError {
         /// n.
         outputs: usize,
     },
-    /// The weights are not `inputs * outputs`.
-    #[error("{inputs} inputs and {outputs} outputs need their product of weights, found {found}")]
+    /// The number of weights is not `inputs * outputs`.
+    #[error("{inputs} inputs and {outputs} outputs need {inputs} * {outputs} weights, found {found}")]
     WeightCount {
         /// k.
         inputs: usize,
         /// n.
         outputs: usize,
-        /// Weights given.
+        /// Number of weights.
         found: usize,
     },
     /// A vector of a linear layer has the wrong length.
@@ -88,22 +89,23 @@ pub enum KernelError {
     Count {
         /// Scales or biases.
         what: &'static str,
-        /// Outputs of the layer.
+        /// Number of outputs of the layer.
         expected: usize,
-        /// Values given.
+        /// Number of values.
         found: usize,
     },
-    /// A scale or bias that could make a result overflow.
+    /// A weight, scale or bias is not finite, or could make a result overflow.
     #[error("{what} {value} of a linear layer is out of range")]
     Value {
-        /// Scale or bias.
+        /// Weight, scale or bias.
         what: &'static str,
         /// The value.
         value: f32,
     },
 }
 
-/// LayerNorm of a row (Ba et al., arXiv 1607.06450) with the biased variance in two passes.
+/// Parameters of LayerNorm (Ba et al., arXiv 1607.06450), which uses the biased
+/// variance, computed in two passes.
 #[derive(Clone, Copy, Debug)]
 pub struct Norm<'a> {
     /// Factor of each element.
@@ -116,8 +118,8 @@ pub struct Norm<'a> {
 
 /// The functions of one instruction set.
 ///
-/// Methods panic when slices do not fit each other or a layer was packed for another instruction set: errors of the
-/// calling code, never of the data.
+/// Methods panic if the lengths of slices do not match or a layer was packed for another instruction set:
+/// errors of the calling code, never of the data.
 #[derive(Clone, Copy)]
 pub struct Kernels {
     table: &'static table::Table,
@@ -130,7 +132,7 @@ impl core::fmt::Debug for Kernels {
 }
 
 impl Kernels {
-    /// The functions for `isa`, if this processor has it.
+    /// Returns the functions for `isa`, if this processor has it.
     pub fn new(isa: Isa) -> Result<Kernels, KernelError> {
         match table::of(isa) {
             Some(table) if isa.available() => Ok(Kernels { table }),
@@ -138,12 +140,13 @@ impl Kernels {
         }
     }
 
-    /// The fastest functions for this processor.
+    /// Returns the fastest functions for this processor.
     pub fn best() -> Kernels {
         Kernels { table: table::of(Isa::best()).expect("an available instruction set has a table") }
     }
 
-    /// What the environment variable `GOLDCREST_ISA` names, or the best where it is unset or empty.
+    /// Returns the functions that the environment variable `GOLDCREST_ISA` names, or the fastest if it is
+    /// unset or empty.
     #[cfg(feature = "std")]
     pub fn from_env() -> Result<Kernels, KernelError> {
         match std::env::var_os("GOLDCREST_ISA") {
@@ -155,25 +158,27 @@ impl Kernels {
         }
     }
 
-    /// Which instruction set it is.
+    /// Returns the instruction set.
     pub fn isa(self) -> Isa {
         self.table.isa
     }
 
-    /// Quantizes rows of `inputs` floats: `scale = absmax / 127`, `q = round(x * (127 / absmax))` half to even.
+    /// Quantizes rows of `inputs` floats: `scale = absmax / 127`, `q = round(x * (127 / absmax))`, where ties
+    /// round to even.
     ///
-    /// absmax is held within 1e-12 to 1e24; a row of zeros gives zeros.
+    /// absmax is clamped to 1e-12 to 1e24; a row of zeros gives zeros.
     pub fn quantize_rows(self, x: &[f32], inputs: usize, to: &mut Activations) {
         assert!(inputs > 0 && x.len().is_multiple_of(inputs), "{} floats are no rows of {inputs}", x.len());
         self.check(to.kernels());
         to.reshape(x.len() / inputs, inputs);
-        // SAFETY: this processor has the instruction set, or the table would not be here.
+        // SAFETY: `Kernels` exist only for instruction sets that this processor has.
         unsafe { (self.table.quantize)(x, to) }
     }
 
-    /// `out[r][c] = fma(sum over k of x[r][k] * w[k][c], scale[c] * x.scale[r], bias[c])`, then the epilogue.
+    /// Computes `out[r][c] = fma(sum over k of x[r][k] * w[k][c], scale[c] * x.scale[r], bias[c])`, then
+    /// applies the epilogue.
     ///
-    /// `out` is `[rows, outputs]`; as many rows of `x` as it holds are used, the first ones.
+    /// `out` is `[rows, outputs]` and determines how many of the first rows of `x` are used.
     pub fn linear(self, layer: &Linear, x: &Activations, epilogue: Epilogue, out: &mut [f32]) {
         let rows = out.len() / layer.outputs();
         assert!(
@@ -187,10 +192,10 @@ impl Kernels {
         unsafe { (self.table.linear)(layer, x, rows, epilogue, out) }
     }
 
-    /// `out[r][c] = bias[c]`, then one fused multiply-add of `x[r][k] * w[k][c]` a `k`, in their order; then the epilogue.
-    /// NaN and infinities become the nearest finite number.
+    /// Starts from `out[r][c] = bias[c]`, adds `x[r][k] * w[k][c]` by one fused multiply-add per `k`, in
+    /// order, then applies the epilogue. NaN and infinities become the nearest finite number.
     ///
-    /// `out` is `[rows, outputs]`; as many rows of `x` as it holds are used, the first ones.
+    /// `out` is `[rows, outputs]` and determines how many of the first rows of `x` are used.
     pub fn float_linear(self, layer: &FloatLinear, x: &[f32], epilogue: Epilogue, out: &mut [f32]) {
         let rows = out.len() / layer.outputs();
         assert!(out.len().is_multiple_of(layer.outputs()), "output is not rows * outputs");
@@ -198,8 +203,8 @@ impl Kernels {
         unsafe { (self.table.float_linear)(layer, &x[..rows * layer.inputs()], epilogue, out) }
     }
 
-    /// LayerNorm of each row of `x` in place, after `residual` is added if given; the result also goes, quantized, to
-    /// `quantized` if given.
+    /// Applies LayerNorm to each row of `x` in place, after adding `residual` if given. Also quantizes the
+    /// result into `quantized` if given.
     pub fn layer_norm(
         self,
         x: &mut [f32],
@@ -218,49 +223,50 @@ impl Kernels {
         unsafe { (self.table.layer_norm)(x, residual, norm, quantized) }
     }
 
-    /// Softmax attention of every query over every key, head by head, into `out` `[query_count, heads * head_size]`.
+    /// Computes softmax attention of every query over every key, head by head, into `out`,
+    /// `[query_count, heads * head_size]`.
     pub fn attention(self, input: &AttentionInput<'_>, scratch: &mut AttentionScratch, out: &mut [f32]) {
         input.check(scratch, out);
         // SAFETY: as in `quantize_rows`; shapes are checked above.
         unsafe { (self.table.attention)(input, scratch, out) }
     }
 
-    /// `to = row * scale`: one row of an int8 embedding table.
+    /// Computes `to = row * scale`, for a row of an int8 embedding table.
     pub fn dequantize_row(self, row: &[i8], scale: f32, to: &mut [f32]) {
         assert!(row.len() == to.len());
         // SAFETY: as in `quantize_rows`.
         unsafe { (self.table.dequantize)(row, scale, to) }
     }
 
-    /// `x += y`.
+    /// Computes `x += y`.
     pub fn add(self, x: &mut [f32], y: &[f32]) {
         assert!(x.len() == y.len());
         // SAFETY: as in `quantize_rows`.
         unsafe { (self.table.add)(x, y) }
     }
 
-    /// Softmax of one row, in place.
+    /// Applies softmax to a row in place.
     pub fn softmax(self, x: &mut [f32]) {
         // SAFETY: as in `quantize_rows`.
         unsafe { (self.table.softmax)(x) }
     }
 
-    /// e^x of each, x clamped to -87 to 88. Relative error below 2.5e-7.
+    /// Replaces each x by e^x, with x clamped to -87 to 88. Relative error below 2.5e-7.
     pub fn exp(self, x: &mut [f32]) {
         self.map(Function::Exp, x);
     }
 
-    /// GELU (erf) of each. Absolute error below 3e-6.
+    /// Replaces each x by its GELU (erf). Absolute error below 3e-6.
     pub fn gelu(self, x: &mut [f32]) {
         self.map(Function::Gelu, x);
     }
 
-    /// tanh of each. Absolute error below 3e-7.
+    /// Replaces each x by its tanh. Absolute error below 3e-7.
     pub fn tanh(self, x: &mut [f32]) {
         self.map(Function::Tanh, x);
     }
 
-    /// 1 / (1 + e^-x) of each. Absolute error below 3e-7.
+    /// Replaces each x by 1 / (1 + e^-x). Absolute error below 3e-7.
     pub fn sigmoid(self, x: &mut [f32]) {
         self.map(Function::Sigmoid, x);
     }
@@ -281,19 +287,20 @@ pub(crate) mod tests {
     use alloc::vec;
     use alloc::vec::Vec;
 
-    /// Says so even where the test harness captures what tests print.
+    /// Writes to stderr directly, because the test harness captures what tests print.
     #[allow(clippy::explicit_write)]
     pub(super) fn skip(why: &str) {
         use std::io::Write;
         writeln!(std::io::stderr(), "skipped: {why}").unwrap();
     }
 
-    /// Runs where the processor has AVX-VNNI, or something plays its one instruction (scripts/emulate-x86.sh, which says so).
+    /// Runs if the processor has AVX-VNNI, or scripts/emulate-x86.sh emulates its one instruction
+    /// and sets GOLDCREST_PLAYED.
     #[test]
     fn avx_vnni_equals_portable() {
-        let played = std::env::var_os("GOLDCREST_PLAYED").is_some();
-        assert!(!played || Isa::Avx2.available(), "only AVX-VNNI is played: the rest needs AVX2");
-        if !Isa::AvxVnni.available() && !played {
+        let emulated = std::env::var_os("GOLDCREST_PLAYED").is_some();
+        assert!(!emulated || Isa::Avx2.available(), "only AVX-VNNI is emulated: the rest needs AVX2");
+        if !Isa::AvxVnni.available() && !emulated {
             return skip("no AVX-VNNI here");
         }
         let tables = [Isa::Portable, Isa::AvxVnni].map(|isa| table::of(isa).unwrap());

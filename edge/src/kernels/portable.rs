@@ -1,4 +1,4 @@
-//! The oracle: sixteen lanes as an array, weights as they come.
+//! The portable kernels, which are the oracle: sixteen lanes as an array, weights in their original order.
 use super::float::fma;
 use super::lanes::{Dot, LANES, Lanes};
 
@@ -16,7 +16,7 @@ impl Portable {
         Portable(core::array::from_fn(|i| f(self.0[i], b.0[i])))
     }
 
-    /// The tree over all lanes: i with i+8, then i+4, i+2, i+1.
+    /// Joins all lanes in the fixed tree: i with i+8, then i+4, i+2, i+1.
     #[inline(always)]
     fn tree(self, f: impl Fn(f32, f32) -> f32) -> f32 {
         let mut x = self.0;
@@ -135,7 +135,7 @@ impl Dot for Portable {
     #[inline(always)]
     unsafe fn store_activations(self, to: *mut u8) {
         for (i, x) in self.0.into_iter().enumerate() {
-            // adding and taking away 1.5 * 2^23 rounds half to even; `as` is exact after it
+            // adding and subtracting 1.5 * 2^23 rounds half to even; `as` is exact after that
             let rounded = (x + super::math::ROUND) - super::math::ROUND;
             // SAFETY: the caller gives room for 16 bytes.
             unsafe { to.add(i).write(rounded as i8 as u8) }
@@ -152,8 +152,8 @@ impl Dot for Portable {
         acc: *mut i32,
     ) {
         for r in 0..R {
-            // SAFETY: the caller vouches for `R` rows of `steps` activations, as many rows of 16 weights,
-            // 16 start values and `R * 16` sums.
+            // SAFETY: the caller vouches for `R` rows of `steps` activations, `steps` rows of 16 weights, 16
+            // start values and `R * 16` sums.
             unsafe {
                 let mut sums = *start.cast::<[i32; 16]>();
                 for k in 0..steps {

@@ -4,8 +4,9 @@ use super::float::sqrt;
 use super::lanes::{Dot, LANES, Lanes};
 use super::{Norm, math};
 
-/// Bounds of a row's absmax. The lower one keeps the inverse finite, so a row of zeros gives zeros; the upper one
-/// keeps every product of [`super::Linear`] finite, whatever the row holds. NaN counts as the upper one.
+/// Bounds of a row's absmax. The lower one keeps the inverse finite, so a row of zeros gives zeros; the upper
+/// one keeps every product of [`super::Linear`] finite, whatever the row contains. NaN
+/// counts as the upper one.
 const ABSMAX: (f32, f32) = (1e-12, 1e24);
 
 #[inline(always)]
@@ -20,7 +21,7 @@ fn absmax<L: Lanes>(x: &[f32]) -> u32 {
 /// Writes a row as integers and returns its scale. `absmax` is its largest magnitude, as bits.
 #[inline(always)]
 fn write_activations<D: Dot>(x: &[f32], absmax: u32, to: &mut [u8]) -> f32 {
-    // up to the bound nothing is NaN and everything comes to ±127 by itself, if not to the bit before it is rounded
+    // up to the bound nothing is NaN, and all values round to within ±127 without clamping
     let bounded = absmax <= ABSMAX.1.to_bits();
     let absmax = f32::from_bits(absmax.clamp(ABSMAX.0.to_bits(), ABSMAX.1.to_bits()));
     let inverse = D::splat(127.0 / absmax);
@@ -63,7 +64,7 @@ pub(super) fn layer_norm<D: Dot>(
     }
 }
 
-/// Returns the result's absmax as bits.
+/// Normalizes a row and returns the absmax of the result as bits.
 #[inline(always)]
 fn layer_norm_row<L: Lanes>(x: &mut [f32], residual: Option<&[f32]>, norm: &Norm<'_>) -> u32 {
     let n = x.len();
@@ -95,7 +96,7 @@ fn layer_norm_row<L: Lanes>(x: &mut [f32], residual: Option<&[f32]>, norm: &Norm
     highest.highest_bits()
 }
 
-/// `to = row * scale`.
+/// Computes `to = row * scale`.
 #[inline(always)]
 pub(super) fn dequantize<L: Lanes>(row: &[i8], scale: f32, to: &mut [f32]) {
     let scale = L::splat(scale);
@@ -137,7 +138,7 @@ pub(super) fn map<L: Lanes>(function: Function, x: &mut [f32]) {
     }
 }
 
-/// `x += y`.
+/// Computes `x += y`.
 #[inline(always)]
 pub(super) fn add<L: Lanes>(x: &mut [f32], y: &[f32]) {
     for i in (0..x.len()).step_by(LANES) {
@@ -145,7 +146,7 @@ pub(super) fn add<L: Lanes>(x: &mut [f32], y: &[f32]) {
     }
 }
 
-/// `x *= factor`.
+/// Computes `x *= factor`.
 #[inline(always)]
 fn scale<L: Lanes>(x: &mut [f32], factor: f32) {
     for i in (0..x.len()).step_by(LANES) {
@@ -153,11 +154,12 @@ fn scale<L: Lanes>(x: &mut [f32], factor: f32) {
     }
 }
 
-/// Leaves e^(x - highest) in `x`, which is `blocks` and then the first `kept` floats of `last`, and returns the inverse
-/// of its sum. The rest of `last` repeats something of `x` and becomes zero.
+/// Replaces each element x of a row by e^(x - highest), and returns the inverse of the sum. The row is
+/// `blocks` and the first `kept` floats of `last`; the rest of `last` must repeat elements of the row, and
+/// becomes zero.
 #[inline(always)]
 pub(super) fn exp_row<L: Lanes>(blocks: &mut [[f32; LANES]], last: &mut [f32; LANES], kept: usize) -> f32 {
-    // NaN would hide what is higher
+    // a NaN would hide higher values
     let mut highest = L::load(last).max(L::splat(-f32::MAX));
     for block in blocks.iter() {
         highest = L::load(block).max(highest);
@@ -174,7 +176,7 @@ pub(super) fn exp_row<L: Lanes>(blocks: &mut [[f32; LANES]], last: &mut [f32; LA
     1.0 / sum.add(e).sum()
 }
 
-/// Softmax of one row, in place.
+/// Applies softmax to a row in place.
 #[inline(always)]
 pub(super) fn softmax<L: Lanes>(x: &mut [f32]) {
     let Some(&first) = x.first() else { return };

@@ -13,7 +13,7 @@ use super::rows::{self, Function};
 use super::x86_64;
 use super::{Isa, Norm};
 
-/// How weights and activations lie in memory: the constants of [`Dot`].
+/// The memory layout of weights and activations: the constants of [`Dot`].
 #[derive(Clone, Copy)]
 pub(super) struct Layout {
     pub columns: usize,
@@ -35,7 +35,8 @@ impl Layout {
 
 type LayerNorm = unsafe fn(&mut [f32], Option<&[f32]>, &Norm<'_>, Option<&mut Activations>);
 
-/// One entry an operator. To call any, the processor must have the features of the table's instruction set.
+/// One function per operator. The processor must have the features of the table's
+/// instruction set to call any.
 pub(super) struct Table {
     pub isa: Isa,
     pub layout: Layout,
@@ -109,7 +110,7 @@ macro_rules! table {
     }};
 }
 
-/// The table of an instruction set, if this build has kernels for it.
+/// Returns the table of an instruction set, if this build has kernels for it.
 pub(super) fn of(isa: Isa) -> Option<&'static Table> {
     match isa {
         Isa::Portable => Some(table!(Portable, Portable)),

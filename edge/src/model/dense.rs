@@ -1,4 +1,4 @@
-//! Linear layers of the classifier, packed once: int8, or f32 where the bundle keeps a matrix in half precision.
+//! Linear layers of the classifier, packed once: int8, or f32 if the bundle has a matrix in half precision.
 
 use std::cell::RefCell;
 
@@ -14,7 +14,7 @@ pub(super) enum Dense {
 }
 
 impl Dense {
-    /// Outputs, n.
+    /// Returns the number of outputs, n.
     pub fn outputs(&self) -> usize {
         match self {
             Dense::Int8(linear) => linear.outputs(),
@@ -22,7 +22,7 @@ impl Dense {
         }
     }
 
-    /// Bytes it holds on the heap.
+    /// Returns the heap memory in bytes.
     pub fn bytes(&self) -> usize {
         match self {
             Dense::Int8(linear) => linear.bytes(),
@@ -30,7 +30,7 @@ impl Dense {
         }
     }
 
-    /// Bytes of the weights in the bundle that it is a copy of.
+    /// Returns the size of the weights in the bundle of which this is a copy, in bytes.
     pub fn copied(&self) -> usize {
         match self {
             Dense::Int8(linear) => linear.inputs() * linear.outputs(),
@@ -38,7 +38,7 @@ impl Dense {
         }
     }
 
-    /// Rows of `x`, which `quantized` holds as well, through the layer into `out`, as many as it holds.
+    /// Applies the layer to the first rows of `x`, which `quantized` holds as well, and fills `out`.
     pub fn run(
         &self,
         kernels: Kernels,
@@ -54,13 +54,13 @@ impl Dense {
     }
 }
 
-/// Packs linear layers, and tells of weights that it has a copy of.
+/// Packs linear layers, and calls `release` with the weights that it has copied.
 pub(super) struct Packer<'a> {
     kernels: Kernels,
-    /// Where int8 weights go.
+    /// Memory for int8 weights.
     arena: &'a Arena,
     release: &'a dyn Fn(&[u8]),
-    /// Parts side by side: one matrix after another, in the same memory.
+    /// Scratch buffer in which matrices are joined, reused for each layer.
     joined: RefCell<Vec<u8>>,
 }
 
@@ -69,7 +69,7 @@ impl<'a> Packer<'a> {
         Packer { kernels, arena, release, joined: RefCell::default() }
     }
 
-    /// Packs linear layers of the same inputs and precision side by side into one.
+    /// Packs linear layers with the same inputs and precision side by side into one.
     pub fn dense(&self, parts: &[LinearParts<'_>]) -> Result<Dense, KernelError> {
         let inputs = parts[0].inputs;
         let outputs: usize = parts.iter().map(|p| p.outputs).sum();
@@ -91,7 +91,7 @@ impl<'a> Packer<'a> {
     }
 }
 
-/// The weights of several parts, row by row.
+/// Joins the weights of several parts, row by row.
 fn side_by_side<'a>(parts: &[LinearParts<'_>], joined: &'a mut Vec<u8>) -> &'a [u8] {
     joined.clear();
     joined.reserve_exact(parts.iter().map(|p| p.weights.len()).sum());

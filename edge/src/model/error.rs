@@ -1,12 +1,12 @@
-//! What can be wrong with a model or with what it is given.
+//! Errors of models.
 
 /// Why a model could not be loaded or run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The bytes are no ONNX protobuf.
+    /// The bytes are not an ONNX protobuf.
     #[error("not an ONNX model: {0}")]
     Decode(#[from] prost::DecodeError),
-    /// A constant of the graph whose bytes are missing, out of bounds or of the wrong size.
+    /// The bytes of a constant of the graph are missing, out of bounds or of the wrong size.
     #[error("tensor `{name}`: {reason}")]
     Tensor {
         /// The initializer's name.
@@ -14,43 +14,43 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// A valid model of a kind that is not run here.
+    /// The model is valid, but of an unsupported kind.
     #[error("{0}")]
     Unsupported(String),
     /// tract refused the graph, or failed while running it.
     #[error("tract: {0}")]
     Tract(String),
-    /// The instruction set asked for is unknown or not here.
+    /// The requested instruction set is unknown or not available.
     #[error(transparent)]
     Kernels(#[from] crate::kernels::KernelError),
-    /// No token at all: even an empty text is `[CLS] [SEP]`.
+    /// There are no tokens; even an empty text is `[CLS] [SEP]`.
     #[error("no tokens to classify")]
     Empty,
-    /// More tokens than the model was loaded for.
+    /// There are more tokens than the model was loaded for.
     #[error("{tokens} tokens, the model takes at most {max}")]
     TooLong {
-        /// Tokens given.
+        /// Number of tokens.
         tokens: usize,
-        /// Tokens the model was loaded for.
+        /// Maximum number of tokens.
         max: usize,
     },
-    /// A token id outside the embedding table.
+    /// A token id has no row in the word embedding table.
     #[error("token id {id}, the vocabulary has {vocabulary} pieces")]
     TokenId {
-        /// The id given.
+        /// The id.
         id: u32,
-        /// Rows of the word embedding table.
+        /// Number of rows of the table.
         vocabulary: usize,
     },
-    /// A token type id outside the token type table.
+    /// A token type id has no row in the token type embedding table.
     #[error("token type id {id}, the model has {types} types")]
     TypeId {
-        /// The id given.
+        /// The id.
         id: u8,
-        /// Rows of the token type embedding table.
+        /// Number of rows of the table.
         types: usize,
     },
-    /// A slice that does not fit the call.
+    /// A slice has the wrong length.
     #[error("{what}: length {found}, expected {expected}")]
     Length {
         /// Which slice.

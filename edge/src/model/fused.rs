@@ -1,8 +1,8 @@
 //! The fused classifier as one operator in tract's typed graph.
 //!
-//! tract checks and plans the graph like any other. A turn of its plan allocates (inputs, outputs, symbols), and this
-//! plan has a single node to run, so [`Fused::run`] hands a text straight to that node's state: the steady state
-//! then allocates nothing. [`Fused::run_plan`] is the turn itself: same state, same bits.
+//! tract checks and plans the graph like any other. Running a plan allocates (inputs, outputs, symbols).
+//! Since this plan has a single node to run, [`Fused::run`] passes a text directly to the state of that node
+//! and allocates nothing. [`Fused::run_plan`] runs the plan itself, with the same state and the same bits.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::Error;
 use super::bert::{Bert, Scratch};
 use super::split::{Exchange, Part};
 
-/// The plan of a graph that is one classifier.
+/// The plan of a graph that consists of one classifier node.
 pub(super) struct Fused {
     bert: Arc<Bert>,
     plan: TypedSimpleState,
@@ -49,17 +49,17 @@ impl Fused {
         self.plan.op_states[self.node].as_ref().and_then(|s| s.downcast_ref::<State>())
     }
 
-    /// Bytes of working memory.
+    /// Returns the size of the working memory in bytes.
     pub fn scratch_bytes(&self) -> usize {
         self.state().map_or(0, |s| s.scratch.bytes())
     }
 
-    /// The first token of the last text after the last layer.
+    /// Returns the output of the last layer for the first token of the last text.
     pub fn cls(&self) -> Option<&[f32]> {
         self.state().map(|s| self.bert.cls(&s.scratch))
     }
 
-    /// Ids to logits; the caller has checked lengths.
+    /// Computes the logits of a text. The caller must have checked the lengths.
     pub fn run(&mut self, ids: &[u32], types: &[u8], logits: &mut [f32]) -> Result<(), Error> {
         self.bert.check(ids, types)?;
         let State { bert, scratch, .. } = self.state_mut()?;
@@ -67,7 +67,8 @@ impl Fused {
         Ok(())
     }
 
-    /// A part of a text. All parts find the same ids wrong, if any are, before one waits for another.
+    /// Runs a part of a text. Every part checks all ids first, so that invalid ones make all parts fail
+    /// before any waits for another.
     pub fn run_part(
         &mut self,
         part: Part,
@@ -90,18 +91,18 @@ impl Fused {
         state.ok_or_else(|| Error::Tract("the operator lost its state".into()))
     }
 
-    /// The same through a turn of tract's plan.
+    /// Like [`run`](Self::run), through tract's plan.
     pub fn run_plan(&mut self, ids: &[u32], types: &[u8], logits: &mut [f32]) -> Result<(), Error> {
         let ids: Vec<i64> = ids.iter().map(|&i| i.into()).collect();
         let types: Vec<i64> = types.iter().map(|&t| t.into()).collect();
-        let mut turn = || -> TractResult<()> {
+        let mut run = || -> TractResult<()> {
             let shape = [1, ids.len()];
             let inputs = [Tensor::from_shape(&shape, &ids)?, Tensor::from_shape(&shape, &types)?];
             let outputs = self.plan.run(inputs.into_iter().map(IntoTValue::into_tvalue).collect())?;
             logits.copy_from_slice(outputs[0].try_as_plain_ram()?.as_slice()?);
             Ok(())
         };
-        turn().map_err(|e| Error::Tract(format!("{e:#}")))
+        run().map_err(|e| Error::Tract(format!("{e:#}")))
     }
 }
 
@@ -151,7 +152,7 @@ impl TypedOp for Classifier {
     as_op!();
 }
 
-/// What the operator keeps between turns.
+/// What the operator keeps between runs.
 struct State {
     bert: Arc<Bert>,
     scratch: Scratch,
@@ -176,7 +177,7 @@ impl OpState for State {
     }
 }
 
-/// A copy is a state of its own.
+/// A clone has its own working memory.
 impl Clone for State {
     fn clone(&self) -> Self {
         let scratch = self.bert.scratch(self.max_tokens);

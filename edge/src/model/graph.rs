@@ -1,4 +1,4 @@
-//! Looking around in an ONNX graph: who makes a value, what a constant holds.
+//! Look-ups in an ONNX graph: which node makes a value, what a constant holds.
 
 use std::collections::HashMap;
 
@@ -9,10 +9,10 @@ use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 use super::onnx;
 use super::stock::Feed;
 
-/// What was looked for, or why it is not there.
+/// What was looked for, or why it was not found.
 pub(super) type Found<T> = Result<T, String>;
 
-/// A graph with its nodes by output and its constants by name.
+/// A graph, with its nodes by output and its constants by name.
 pub(super) struct Graph<'a> {
     proto: &'a GraphProto,
     makers: HashMap<&'a str, &'a NodeProto>,
@@ -22,7 +22,7 @@ pub(super) struct Graph<'a> {
 
 impl<'a> Graph<'a> {
     pub fn new(proto: &'a GraphProto, external: &'a Bytes) -> Graph<'a> {
-        // further outputs, as LayerNormalization has them, are nothing that is looked for
+        // further outputs, such as those of LayerNormalization, are never looked for
         let output = |node: &'a NodeProto| node.output.first().map(|o| (o.as_str(), node));
         Graph {
             proto,
@@ -32,7 +32,7 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// The one output of the graph.
+    /// Returns the only output of the graph.
     pub fn output(&self) -> Found<&'a str> {
         match &self.proto.output[..] {
             [one] => Ok(&one.name),
@@ -40,20 +40,20 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// Fails unless `value` is the input of the graph that is fed so.
+    /// Fails unless `value` is the input of the graph that takes `feed`.
     pub fn is_input(&self, value: &str, feed: Feed) -> Found<()> {
         let input = self.proto.input.iter().any(|i| i.name == value) && !self.constants.contains_key(value);
-        expect(input, || format!("`{value}` is no input of the graph"))?;
+        expect(input, || format!("`{value}` is not an input of the graph"))?;
         let right = Feed::of(value, 0, self.proto.input.len()).is_ok_and(|found| found == feed);
         expect(right, || format!("input `{value}` stands where {feed:?} do"))
     }
 
-    /// Whether `value` comes from a node of this type.
+    /// Returns whether a node of this type makes `value`.
     pub fn is(&self, value: &str, op_type: &str) -> bool {
         self.maker(value, op_type).is_ok()
     }
 
-    /// The node that makes `value`, which must be of this type.
+    /// Returns the node that makes `value`, which must be of this type.
     pub fn maker(&self, value: &str, op_type: &str) -> Found<&'a NodeProto> {
         let node = self.makers.get(value).ok_or_else(|| format!("`{value}` is made by no node"))?;
         let standard = node.domain.is_empty() || node.domain == "ai.onnx";
@@ -63,22 +63,22 @@ impl<'a> Graph<'a> {
         let unknown = node.attribute.iter().find(|a| !is_known(op_type, a));
         expect(unknown.is_none(), || {
             let attribute = unknown.map_or("", |a| &a.name);
-            format!("{op_type} `{}` has an attribute `{attribute}` that is not provided for", node.name)
+            format!("{op_type} `{}` has an unsupported attribute `{attribute}`", node.name)
         })?;
         Ok(node)
     }
 
-    /// The inputs of the node that makes `value`, of this type and number.
+    /// Returns the inputs of the node that makes `value`, which must be of this type and have `N` inputs.
     pub fn inputs<const N: usize>(&self, value: &str, op_type: &str) -> Found<[&'a str; N]> {
         inputs(self.maker(value, op_type)?)
     }
 
-    /// The one input of a node.
+    /// Returns the only input of the node that makes `value`.
     pub fn unary(&self, value: &str, op_type: &str) -> Found<&'a str> {
         self.inputs(value, op_type).map(|[x]| x)
     }
 
-    /// The other input of a commutative node of which one is the constant `scalar`.
+    /// Returns the other input of a commutative node, one of whose inputs must be the constant `scalar`.
     pub fn with_scalar(&self, value: &str, op_type: &str, scalar: f32) -> Found<&'a str> {
         let [a, b] = self.inputs(value, op_type)?;
         if self.scalar(b) == Ok(scalar) {
@@ -90,7 +90,7 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// The input of a Cast to `to`.
+    /// Returns the input of a Cast to `to`.
     pub fn cast(&self, value: &str, to: DataType) -> Found<&'a str> {
         let node = self.maker(value, "Cast")?;
         let found = attribute(node, "to").map(|a| a.i);
@@ -98,7 +98,7 @@ impl<'a> Graph<'a> {
         inputs(node).map(|[x]| x)
     }
 
-    /// The input of a Transpose with this permutation.
+    /// Returns the input of a Transpose with this permutation.
     pub fn transpose(&self, value: &str, order: &[i64]) -> Found<&'a str> {
         let node = self.maker(value, "Transpose")?;
         let found = attribute(node, "perm").map(|a| &a.ints[..]);
@@ -106,34 +106,34 @@ impl<'a> Graph<'a> {
         inputs(node).map(|[x]| x)
     }
 
-    /// The one value of an f32 constant.
+    /// Returns the only value of an f32 constant.
     pub fn scalar(&self, name: &str) -> Found<f32> {
         match self.floats(name, 1)?[..] {
             [one] => Ok(one),
-            _ => Err(format!("`{name}` is no scalar")),
+            _ => Err(format!("`{name}` is not a scalar")),
         }
     }
 
-    /// An f32 constant of `count` finite values, copied.
+    /// Returns a copy of an f32 constant of `count` finite values.
     pub fn floats(&self, name: &str, count: usize) -> Found<Vec<f32>> {
         self.finite(name, count).map(|bytes| floats(bytes).collect())
     }
 
-    /// The bytes of an f32 constant of `count` finite values, in place.
+    /// Returns the bytes of an f32 constant of `count` finite values, in place.
     pub fn finite(&self, name: &str, count: usize) -> Found<&'a [u8]> {
         let bytes = self.bytes(name, DataType::Float)?;
-        expect(bytes.len() == 4 * count, || format!("`{name}` has not {count} values"))?;
+        expect(bytes.len() == 4 * count, || format!("`{name}` does not have {count} values"))?;
         expect(floats(bytes).all(f32::is_finite), || format!("`{name}` holds NaN or infinity"))?;
         Ok(bytes)
     }
 
-    /// The values of a small int64 constant.
+    /// Returns the values of a small int64 constant.
     pub fn integers(&self, name: &str) -> Found<Vec<i64>> {
         let bytes = self.bytes(name, DataType::Int64)?;
         Ok(bytes.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b)).collect())
     }
 
-    /// Rows and columns of a constant matrix.
+    /// Returns the numbers of rows and columns of a constant matrix.
     pub fn matrix(&self, name: &str) -> Found<(usize, usize)> {
         let shape = onnx::shape(self.constant(name)?).map_err(|e| e.to_string())?;
         match shape[..] {
@@ -142,7 +142,7 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// The bytes of a constant of this type, in place.
+    /// Returns the bytes of a constant of this type, in place.
     pub fn bytes(&self, name: &str, data_type: DataType) -> Found<&'a [u8]> {
         let tensor = self.constant(name)?;
         expect(tensor.data_type == data_type as i32, || format!("`{name}` is not {data_type:?}"))?;
@@ -150,7 +150,7 @@ impl<'a> Graph<'a> {
         bytes.ok_or_else(|| format!("`{name}` has no raw data"))
     }
 
-    /// The bytes of a constant of this type, shared with the section they lie in.
+    /// Returns the bytes of a constant of this type: shared if they are external, otherwise a copy.
     pub fn shared(&self, name: &str, data_type: DataType) -> Found<Bytes> {
         let bytes = self.bytes(name, data_type)?;
         Ok(match self.is_external(name) {
@@ -159,17 +159,17 @@ impl<'a> Graph<'a> {
         })
     }
 
-    /// Whether a constant lies outside the protobuf.
+    /// Returns whether a constant is stored outside the protobuf.
     pub fn is_external(&self, name: &str) -> bool {
         self.constant(name).is_ok_and(onnx::is_external)
     }
 
     fn constant(&self, name: &str) -> Found<&'a TensorProto> {
-        self.constants.get(name).copied().ok_or_else(|| format!("`{name}` is no constant"))
+        self.constants.get(name).copied().ok_or_else(|| format!("`{name}` is not a constant"))
     }
 }
 
-/// Whether an attribute is read where such a node is looked for, or says what holds without it (opset 17).
+/// Returns whether an attribute of such a node is taken into account, or has its default value (opset 17).
 fn is_known(op_type: &str, attribute: &AttributeProto) -> bool {
     match (op_type, &attribute.name[..]) {
         ("Gather" | "Softmax" | "LayerNormalization" | "Concat", "axis") => true,
@@ -181,12 +181,12 @@ fn is_known(op_type: &str, attribute: &AttributeProto) -> bool {
     }
 }
 
-/// The values of an f32 constant, from its little-endian bytes.
+/// Decodes the little-endian bytes of an f32 constant.
 pub(super) fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> + '_ {
     bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b))
 }
 
-/// The values of an f16 constant, from its little-endian bytes.
+/// Decodes the little-endian bytes of an f16 constant.
 pub(super) fn halves(bytes: &[u8]) -> impl ExactSizeIterator<Item = f32> + '_ {
     bytes.as_chunks().0.iter().map(|b| half::f16::from_le_bytes(*b).to_f32())
 }
@@ -196,13 +196,13 @@ pub(super) fn expect(holds: bool, reason: impl FnOnce() -> String) -> Found<()> 
     if holds { Ok(()) } else { Err(reason()) }
 }
 
-/// An attribute of a node.
+/// Returns an attribute of a node, if it has it.
 pub(super) fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> {
     node.attribute.iter().find(|a| a.name == name)
 }
 
-/// The inputs of a node, which must be `N`.
+/// Returns the inputs of a node, which must have `N` of them.
 pub(super) fn inputs<const N: usize>(node: &NodeProto) -> Found<[&str; N]> {
     let all: Vec<&str> = node.input.iter().map(String::as_str).collect();
-    all.try_into().map_err(|_| format!("`{}` has not {N} inputs", node.name))
+    all.try_into().map_err(|_| format!("`{}` does not have {N} inputs", node.name))
 }

@@ -1,9 +1,9 @@
-//! `model.onnx` to logits: ONNX into tract, with the BERT parts replaced by fused int8 operators.
+//! Runs `model.onnx` on tract, with a BERT classifier replaced by a fused int8 operator.
 //!
-//! [`Model::load`] decodes the protobuf and looks for a BERT classifier in it (`recognise`). One that
-//! `goldcrest export` wrote in int8 becomes a single operator on the int8 kernels (`bert`) in tract's graph
-//! (`fused`). Any other graph runs on tract's stock operators (`stock`), which is also the oracle of the fused path.
-//! [`Model::run`] takes one text of any length from 1 to [`Model::max_tokens`], without padding.
+//! [`Model::load`] decodes the protobuf and looks for a BERT classifier in it (`recognise`). The int8 graph
+//! that goldcrest packs into bundles becomes a single operator on the int8 kernels (`bert`) in tract's graph
+//! (`fused`). Any other graph runs on tract's stock operators (`stock`), which are also the oracle of the
+//! fused path. [`Model::run`] takes one text of 1 to [`Model::max_tokens`] tokens, without padding.
 
 mod bert;
 mod dense;
@@ -34,11 +34,12 @@ use stock::Stock;
 /// How a model is loaded.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Replace the BERT parts by fused int8 operators where they are recognised.
+    /// Whether to run a recognised BERT classifier in fused int8 operators.
     pub fuse: bool,
-    /// Instruction set of the fused operators; what `GOLDCREST_ISA` names, or the best here, if none.
+    /// Instruction set of the fused operators. `None` means the one that `GOLDCREST_ISA` names, by default
+    /// the fastest.
     pub isa: Option<Isa>,
-    /// Longest text, in tokens, that [`Model::run`] will be given: working memory is sized from it.
+    /// Maximum sequence length in tokens, which determines the size of the working memory.
     pub max_tokens: usize,
 }
 
@@ -67,31 +68,31 @@ enum Path {
     Stock { stock: Stock, reason: String },
 }
 
-/// What [`Model::describe`] tells.
+/// What [`Model::describe`] returns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
     /// What runs in fused operators, and on which instruction set.
     pub fused: Option<String>,
     /// What runs on tract's stock operators, and why.
     pub stock: Option<String>,
-    /// What the fused path takes; of tract's operators nobody knows.
+    /// Memory of the fused path; that of tract's operators is not known.
     pub memory: Option<Memory>,
 }
 
-/// Bytes that the fused path takes.
+/// Memory of the fused path, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// Weights on the heap; the tables stay in the file.
+    /// Packed weights and embedding tables, except a word table that stays in the file.
     pub weights: usize,
-    /// The bundle's weights that these are a copy of.
+    /// Weights in the bundle of which these are a copy.
     pub copied: usize,
-    /// What is held besides while it is loaded, at most.
+    /// Maximum additional memory while loading.
     pub loading: usize,
     /// Working memory of each model that [shares](Model::share) the weights.
     pub scratch: usize,
 }
 
-/// Rows of the tables in which a model looks up what it is given.
+/// Numbers of rows of a model's embedding tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tables {
     /// Word pieces.
@@ -119,20 +120,21 @@ impl fmt::Display for Description {
 }
 
 impl Model {
-    /// Loads an ONNX classifier. Tensors kept outside the protobuf lie in `external` (empty where there are none),
-    /// which the model shares: the fused path reads its tables there, in a memory map say, as long as it lives.
+    /// Loads an ONNX classifier. `external` holds the tensors outside the protobuf (empty if there are none).
+    /// The model keeps it in use: the fused path reads its tables in place, for example in a memory map.
     ///
     /// # Errors
-    /// When the bytes are no ONNX model, a tensor is damaged or points outside `external`, tract refuses the graph,
-    /// or the instruction set asked for is not there.
+    /// If the bytes are not an ONNX model, a tensor is damaged or points outside `external`, tract refuses
+    /// the graph, or the requested instruction set is not available.
     pub fn load(onnx: &[u8], external: Bytes, options: &Options) -> Result<Model, Error> {
         Self::load_releasing(onnx, external, options, &|_| ())
     }
 
-    /// As [`load`](Model::load), and tells of tensors that it has a copy of and does not read again, one after another.
+    /// Like [`load`](Model::load), and calls `release` with each tensor that it has copied
+    /// and will not read again.
     ///
     /// # Errors
-    /// As `load`.
+    /// The same as for `load`.
     #[doc(hidden)]
     pub fn load_releasing(
         onnx: &[u8],
@@ -157,10 +159,10 @@ impl Model {
         Ok(Model { path: Path::Stock { stock, reason }, max_tokens: options.max_tokens })
     }
 
-    /// Another one of the same weights, with working memory of its own: for another thread.
+    /// Returns another model with the same weights and its own working memory, for another thread.
     ///
     /// # Errors
-    /// When tract refuses to plan it once more.
+    /// If tract cannot plan the model again.
     pub fn share(&self) -> Result<Model, Error> {
         let path = match &self.path {
             Path::Fused(fused) => Path::Fused(Box::new(Fused::new(fused.bert().clone(), self.max_tokens)?)),
@@ -169,7 +171,8 @@ impl Model {
         Ok(Model { path, max_tokens: self.max_tokens })
     }
 
-    /// Where up to `parts` models that share weights meet to run one text. `None`: this one cannot be split.
+    /// Returns an exchange through which up to `parts` models that share weights can run one text. `None` if
+    /// this model cannot split texts.
     #[doc(hidden)]
     pub fn exchange(&self, parts: usize) -> Option<Exchange> {
         match &self.path {
@@ -178,7 +181,7 @@ impl Model {
         }
     }
 
-    /// What the fused operators run on. `None`: there are none.
+    /// Returns the kernels of the fused operators, if there are any.
     pub fn kernels(&self) -> Option<Kernels> {
         match &self.path {
             Path::Fused(fused) => Some(fused.bert().kernels()),
@@ -186,7 +189,7 @@ impl Model {
         }
     }
 
-    /// Rows of its tables; of a model on stock operators nobody knows.
+    /// Returns the numbers of rows of the embedding tables; not known for a model on stock operators.
     pub fn tables(&self) -> Option<Tables> {
         match &self.path {
             Path::Fused(fused) => Some(fused.bert().tables()),
@@ -194,7 +197,7 @@ impl Model {
         }
     }
 
-    /// Logits a text gets.
+    /// Returns the number of logits per text.
     pub fn classes(&self) -> usize {
         match &self.path {
             Path::Fused(fused) => fused.bert().classes(),
@@ -202,12 +205,12 @@ impl Model {
         }
     }
 
-    /// Longest text, in tokens.
+    /// Returns the maximum sequence length in tokens.
     pub fn max_tokens(&self) -> usize {
         self.max_tokens
     }
 
-    /// What was fused, what runs on stock operators and why, and the memory it takes.
+    /// Describes what was fused, what runs on stock operators and why, and how much memory it takes.
     pub fn describe(&self) -> Description {
         match &self.path {
             Path::Fused(fused) => {
@@ -232,11 +235,11 @@ impl Model {
         }
     }
 
-    /// Classifies one text: `ids` of its pieces with the special tokens, `types` as many token type ids,
-    /// `logits` [`classes`](Model::classes) long. On the fused path nothing is allocated.
+    /// Computes the `logits` of one text, of which there are [`classes`](Model::classes), from its token ids,
+    /// special tokens included, and as many token type ids. The fused path allocates nothing.
     ///
     /// # Errors
-    /// When lengths do not fit, an id has no row in its table, or tract fails.
+    /// If a length is wrong, an id has no row in its table, or tract fails.
     pub fn run(&mut self, ids: &[u32], types: &[u8], logits: &mut [f32]) -> Result<(), Error> {
         self.check(ids, types, logits)?;
         match &mut self.path {
@@ -245,11 +248,12 @@ impl Model {
         }
     }
 
-    /// One part of a text, as [`run`](Model::run) otherwise. Returns when all parts are far enough, so each needs a thread
-    /// and a model of its own, all [shared](Model::share) from one. The first part writes the logits: the same bits.
+    /// Like [`run`](Model::run), for one part of a text. Parts wait for each other, so each needs its own
+    /// thread and its own model, all [shared](Model::share) from one. The first part writes the logits, with
+    /// the same bits.
     ///
     /// # Errors
-    /// As `run`; all parts fail alike.
+    /// The same as for `run`; all parts fail alike.
     #[doc(hidden)]
     pub fn run_part(
         &mut self,
@@ -266,8 +270,8 @@ impl Model {
         }
     }
 
-    /// The \[CLS\] vector after the last layer, of the text that was run last: one value a hidden unit. `None` where stock
-    /// operators run, which do not give it.
+    /// Returns the output of the last layer for \[CLS\] of the last text, `[hidden]`. `None` for stock
+    /// operators, which do not provide it.
     pub fn cls(&self) -> Option<&[f32]> {
         match &self.path {
             Path::Fused(fused) => fused.cls(),
@@ -275,10 +279,10 @@ impl Model {
         }
     }
 
-    /// As [`run`](Model::run), always through a turn of tract's plan, which allocates: the same bits.
+    /// Like [`run`](Model::run), but always through tract's plan, which allocates. Gives the same bits.
     ///
     /// # Errors
-    /// As `run`.
+    /// The same as for `run`.
     #[doc(hidden)]
     pub fn run_plan(&mut self, ids: &[u32], types: &[u8], logits: &mut [f32]) -> Result<(), Error> {
         self.check(ids, types, logits)?;
@@ -303,10 +307,10 @@ impl Model {
     }
 }
 
-/// What the operators that are looked for mean.
+/// The operator set that defines the operators of a recognised graph.
 const OPSET: i64 = 17;
 
-/// The packed classifier, or why the graph is not one.
+/// Returns the packed classifier, or why the graph is not one.
 fn fuse(
     proto: &tract_onnx::pb::ModelProto,
     external: &Bytes,

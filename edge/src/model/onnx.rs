@@ -1,8 +1,8 @@
 //! The protobuf side of a model: decoding, and constants read in place.
 //!
 //! A bundle's `model.onnx` holds the graph and small constants; everything from 1 KiB up is *external data*
-//! (ONNX external data specification) in the section beside it. Offsets point into that section and nowhere
-//! else: a location that names another file is refused, so no model reaches the file system.
+//! (ONNX external data specification) in the section beside it. Offsets refer to that section only: a
+//! location that names another file is refused, so no model can access the file system.
 
 use prost::Message;
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
@@ -10,11 +10,11 @@ use tract_onnx::pb::{ModelProto, TensorProto};
 
 use super::Error;
 
-/// The one external location a model may name.
+/// The only external location that a model may name.
 pub const EXTERNAL_LOCATION: &str = "model.onnx.data";
 
-/// Decodes `onnx` and drops what only describes: shape annotations written by other tools carry symbols
-/// that clash with ours.
+/// Decodes `onnx`, and drops shape annotations: those of other tools contain symbols that clash with ours.
+/// Refuses axes beyond [`MAX_AXIS`].
 pub(super) fn decode(onnx: &[u8]) -> Result<ModelProto, Error> {
     let mut model = ModelProto::decode(onnx)?;
     let Some(graph) = &mut model.graph else {
@@ -31,18 +31,19 @@ pub(super) fn decode(onnx: &[u8]) -> Result<ModelProto, Error> {
     Ok(model)
 }
 
-/// No tensor has more dimensions. tract counts up to an axis one by one: a damaged one would take it years.
+/// Maximum axis; no tensor has more dimensions. tract counts up to an axis one by one, so a damaged one could
+/// take years.
 const MAX_AXIS: u64 = 64;
 
-/// The shape of an initializer.
+/// Returns the shape of an initializer.
 pub(super) fn shape(tensor: &TensorProto) -> Result<Vec<usize>, Error> {
     let dim = |&d: &i64| usize::try_from(d).map_err(|_| bad(tensor, format!("negative dimension {d}")));
     tensor.dims.iter().map(dim).collect()
 }
 
-/// The little-endian bytes of an initializer, in place: its own `raw_data`, or its range of `external`.
-/// Their number is checked against the shape. Data in the typed fields of the protobuf (`float_data` …) has
-/// no bytes to point to and gives `None`.
+/// Returns the little-endian bytes of an initializer, in place: its own `raw_data`, or its range of
+/// `external`. Their number must match the shape. Returns `None` for data in the typed fields of the protobuf
+/// (`float_data` …), which are not plain bytes.
 pub(super) fn bytes<'a>(tensor: &'a TensorProto, external: &'a [u8]) -> Result<Option<&'a [u8]>, Error> {
     let bytes = if is_external(tensor) {
         &external[external_range(tensor, external.len())?]
@@ -60,12 +61,13 @@ pub(super) fn bytes<'a>(tensor: &'a TensorProto, external: &'a [u8]) -> Result<O
     }
 }
 
-/// Whether the initializer's bytes lie outside the protobuf.
+/// Returns whether the initializer's bytes are stored outside the protobuf.
 pub(super) fn is_external(tensor: &TensorProto) -> bool {
     tensor.data_location == Some(DataLocation::External as i32)
 }
 
-/// Copies external data into the protobuf, where tract's own loader finds it. Tensors may share bytes, but not many of them.
+/// Copies external data into the protobuf, where tract's own loader finds it. Tensors may share bytes, as
+/// long as the copies take at most twice the size of `external`.
 pub(super) fn inline_external(model: &mut ModelProto, external: &[u8]) -> Result<(), Error> {
     let mut room = external.len().saturating_mul(2);
     for tensor in model.graph.iter_mut().flat_map(|g| &mut g.initializer) {
@@ -81,7 +83,7 @@ pub(super) fn inline_external(model: &mut ModelProto, external: &[u8]) -> Result
     Ok(())
 }
 
-/// The bytes of an external tensor within the data section of `size` bytes.
+/// Returns the range of an external tensor within the data section of `size` bytes.
 pub(super) fn external_range(tensor: &TensorProto, size: usize) -> Result<std::ops::Range<usize>, Error> {
     let field = |key: &str| tensor.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str());
     match field("location") {
@@ -91,7 +93,7 @@ pub(super) fn external_range(tensor: &TensorProto, size: usize) -> Result<std::o
             return Err(bad(tensor, format!("stored in `{found}`, only `{EXTERNAL_LOCATION}` is read")));
         }
     }
-    // both may be left out: from the beginning, to the end
+    // both are optional; by default, from the beginning and to the end
     let number = |key: &str, usual: usize| field(key).map_or(Some(usual), |v| v.parse::<usize>().ok());
     let offset = number("offset", 0);
     let length = number("length", size.saturating_sub(offset.unwrap_or(0)));
@@ -121,7 +123,8 @@ mod tests {
     use super::*;
     use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto};
 
-    /// A few may share their data, as tied weights do; many would take many times a bundle's size.
+    /// A few tensors may share their data, as tied weights do; copies of many would take many times the
+    /// bundle's size.
     #[test]
     fn tensors_over_the_same_data_are_bounded() {
         let tensor = TensorProto {
@@ -144,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn an_axis_that_no_tensor_has_is_refused() {
+    fn an_impossible_axis_is_refused() {
         let model = |axis: i64| {
             let attribute = AttributeProto { name: "axis".into(), i: axis, ..Default::default() };
             let node = NodeProto { name: "norm".into(), attribute: vec![attribute], ..Default::default() };

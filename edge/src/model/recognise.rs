@@ -1,9 +1,10 @@
-//! Finds a BERT classifier in an ONNX graph: from the logits back to the inputs, by operators and constants, whatever
-//! the names but those of the inputs. What is looked for is the int8 graph that goldcrest packs into bundles; `goldcrest export --int8`
-//! writes the same with uint8 weights, for other runtimes.
+//! Finds a BERT classifier in an ONNX graph. It goes from the logits back to the inputs, by operators and
+//! constants; names do not matter, except those of the inputs. The graph looked for is the int8 graph that
+//! goldcrest packs into bundles; `goldcrest export --int8` writes the same with uint8
+//! weights, for other runtimes.
 //!
-//! This happens on the protobuf, before tract's costly translation; a graph that differs anywhere runs on stock
-//! operators instead.
+//! This happens on the protobuf, before tract's costly translation. A graph that differs anywhere runs on
+//! stock operators instead.
 
 use bytes::Bytes;
 use tract_onnx::pb::tensor_proto::DataType;
@@ -18,7 +19,7 @@ pub(super) struct LinearParts<'a> {
     pub weights: &'a [u8],
     pub inputs: usize,
     pub outputs: usize,
-    /// Of int8 weights; `None` where they are f16, little-endian.
+    /// Scales of int8 weights; `None` if the weights are f16, little-endian.
     pub scales: Option<Vec<f32>>,
     pub bias: Vec<f32>,
 }
@@ -30,18 +31,18 @@ pub(super) struct NormParts {
     pub epsilon: f32,
 }
 
-/// Tables, and what follows the lookup.
+/// The embedding tables, and what follows the lookup.
 pub(super) struct EmbeddingParts<'a> {
-    /// Int8 [vocabulary, width], or two integers a byte: [vocabulary, width / 2].
+    /// Int8 [vocabulary, width], or two integers per byte: [vocabulary, width / 2].
     pub words: Bytes,
-    /// Whether there are two integers a byte.
+    /// Whether `words` has two integers per byte.
     pub packed: bool,
     /// f32 [vocabulary].
     pub word_scales: Bytes,
-    /// Bytes of both that are a copy.
+    /// Bytes of `words` and `word_scales` that are copies.
     pub copied: usize,
     pub width: usize,
-    /// From the table's width to the hidden size, for factorised embeddings.
+    /// Projects from the width of `words` to the hidden size, for factorised embeddings.
     pub projection: Option<LinearParts<'a>>,
     /// f32 [types, hidden].
     pub types: Vec<f32>,
@@ -50,7 +51,7 @@ pub(super) struct EmbeddingParts<'a> {
     pub norm: NormParts,
 }
 
-/// A table of integers, its scales, and what is looked up in both.
+/// A table of integers, its scales, and the ids that are looked up in both.
 struct Lookup<'a> {
     table: &'a str,
     packed: bool,
@@ -65,7 +66,7 @@ pub(super) struct LayerParts<'a> {
     pub value: LinearParts<'a>,
     pub heads: usize,
     pub head_size: usize,
-    /// What scores are multiplied by.
+    /// Factor of the attention scores.
     pub scale: f32,
     pub attention_output: LinearParts<'a>,
     pub attention_norm: NormParts,
@@ -83,10 +84,10 @@ pub(super) struct Parts<'a> {
     pub classifier: LinearParts<'a>,
 }
 
-/// No BERT has so many: bounds the walk where a malformed graph runs in a circle.
-const MOST_LAYERS: usize = 256;
+/// More layers than any BERT has. Bounds the search if a malformed graph has a cycle.
+const MAX_LAYERS: usize = 256;
 
-/// The parts of the classifier that `graph` computes, or where it differs from one.
+/// Returns the parts of the classifier that `graph` computes, or where it differs from one.
 pub(super) fn recognise<'a>(graph: &'a Graph<'a>) -> Found<Parts<'a>> {
     let (classifier, pooled) = graph.linear(graph.output()?)?;
     let (pooler, first) = graph.linear(graph.unary(pooled, "Tanh")?)?;
@@ -95,7 +96,7 @@ pub(super) fn recognise<'a>(graph: &'a Graph<'a>) -> Found<Parts<'a>> {
     expect(pooler.outputs <= hidden, || "the pooler is wider than the hidden states".into())?;
     let classifier = classifier.sized_inputs(pooler.outputs)?;
     let mut layers = vec![];
-    while layers.len() <= MOST_LAYERS {
+    while layers.len() <= MAX_LAYERS {
         match graph.embeddings(x, hidden)? {
             Some(embeddings) => {
                 expect(!layers.is_empty(), || "no encoder layer".into())?;
@@ -109,11 +110,11 @@ pub(super) fn recognise<'a>(graph: &'a Graph<'a>) -> Found<Parts<'a>> {
             }
         }
     }
-    Err(format!("more than {MOST_LAYERS} layers, or the graph runs in a circle"))
+    Err(format!("more than {MAX_LAYERS} layers, or the graph has a cycle"))
 }
 
 impl<'a> Graph<'a> {
-    /// A layer that makes `x`, and its input.
+    /// Returns the layer that makes `x`, and its input.
     fn layer(&self, x: &str, hidden: usize) -> Found<(LayerParts<'a>, &'a str)> {
         let (output_norm, sum) = self.layer_norm(x, hidden)?;
         let [y, attended] = self.inputs(sum, "Add")?;
@@ -140,7 +141,7 @@ impl<'a> Graph<'a> {
         let joined = self.integers(context[1])? == [0, 0, (heads.0 * heads.1) as i64];
         expect(same && joined, || format!("`{scores}` mixes heads of different sizes"))?;
         let width = heads.0 * heads.1;
-        // both are computed together
+        // keys and values are computed together
         let alike = self.linear(key)?.0.scales.is_some() == self.linear(value)?.0.scales.is_some();
         expect(alike, || format!("`{key}` and `{value}` are not of one precision"))?;
         let project = |x: &str| -> Found<LinearParts<'a>> {
@@ -164,7 +165,8 @@ impl<'a> Graph<'a> {
         Ok((layer, input))
     }
 
-    /// Splits a value into heads: what was split, number and size of heads.
+    /// Matches a value that is split into heads. Returns the value before the split, and the number and size
+    /// of heads.
     fn heads(&self, value: &str, order: &[i64]) -> Found<(&'a str, (usize, usize))> {
         let [x, shape] = self.inputs(self.transpose(value, order)?, "Reshape")?;
         let (heads, size) = match self.integers(shape)?[..] {
@@ -176,17 +178,17 @@ impl<'a> Graph<'a> {
         Ok((x, (heads, size)))
     }
 
-    /// `(1 - mask) * far`: without padding it is zero.
+    /// Matches `(1 - mask) * far`, which is zero without padding.
     fn mask(&self, value: &str) -> Found<()> {
         let [absent, far] = self.inputs(value, "Mul")?;
         self.scalar(far)?;
         let [one, mask] = self.inputs(absent, "Sub")?;
-        expect(self.scalar(one) == Ok(1.0), || format!("`{absent}` is no inverted mask"))?;
+        expect(self.scalar(one) == Ok(1.0), || format!("`{absent}` is not an inverted mask"))?;
         let [mask, _axes] = self.inputs(self.cast(mask, DataType::Float)?, "Unsqueeze")?;
         self.is_input(mask, Feed::Mask)
     }
 
-    /// The embeddings that make `x`, or `None` where a layer does.
+    /// Returns the embeddings that make `x`, or `None` if a layer makes it.
     fn embeddings(&self, x: &str, hidden: usize) -> Found<Option<EmbeddingParts<'a>>> {
         let (norm, sum) = self.layer_norm(x, hidden)?;
         let [sum, positions] = self.inputs(sum, "Add")?;
@@ -201,7 +203,7 @@ impl<'a> Graph<'a> {
         let Lookup { table, packed, scales, ids } = self.lookup(rows)?;
         let (vocabulary, mut width) = self.matrix(table)?;
         width *= if packed { 2 } else { 1 };
-        expect(self.matrix(scales)? == (vocabulary, 1), || format!("`{scales}` has not a scale a piece"))?;
+        expect(self.matrix(scales)? == (vocabulary, 1), || format!("`{scales}` is not one scale per piece"))?;
         self.finite(scales, vocabulary)?;
         let projection = projection.map(|p| p.sized(width, hidden)).transpose()?;
         expect(projection.is_some() || width == hidden, || format!("`{table}` is not {hidden} wide"))?;
@@ -228,7 +230,7 @@ impl<'a> Graph<'a> {
         }))
     }
 
-    /// `table[ids] * scales[ids]`.
+    /// Matches `table[ids] * scales[ids]`.
     fn lookup(&self, value: &str) -> Found<Lookup<'a>> {
         let [row, scale] = self.inputs(value, "Mul")?;
         let (row, packed) = match self.cast(row, DataType::Float) {
@@ -237,12 +239,12 @@ impl<'a> Graph<'a> {
         };
         let [table, ids] = self.rows(row)?;
         let [scales, same] = self.rows(scale)?;
-        expect(ids == same, || format!("`{value}` looks up two things"))?;
+        expect(ids == same, || format!("`{value}` looks up different ids in its tables"))?;
         self.is_input(ids, Feed::Ids)?;
         Ok(Lookup { table, packed, scales, ids })
     }
 
-    /// `table[ids]`: both.
+    /// Matches `table[ids]` and returns both.
     fn rows(&self, value: &str) -> Found<[&'a str; 2]> {
         let node = self.maker(value, "Gather")?;
         let rows = attribute(node, "axis").is_none_or(|a| a.i == 0);
@@ -250,7 +252,8 @@ impl<'a> Graph<'a> {
         inputs(node)
     }
 
-    /// Rows of bytes whose low halves, then high halves, less 8 make `value`.
+    /// Matches rows of bytes that are unpacked into their low halves, then their high halves, each minus 8.
+    /// Returns the rows of bytes.
     fn unpacked(&self, value: &str) -> Found<&'a str> {
         let [halves, eight] = self.inputs(value, "Sub")?;
         let last = attribute(self.maker(halves, "Concat")?, "axis").is_some_and(|a| a.i == -1);
@@ -263,14 +266,14 @@ impl<'a> Graph<'a> {
         self.cast(row, DataType::Float)
     }
 
-    /// `table[0 .. length of ids]`: the table, f32 [positions, hidden].
+    /// Matches `table[0 .. length of ids]` and returns the table, f32 [positions, hidden].
     fn positions(&self, value: &str, ids: &str, hidden: usize) -> Found<Bytes> {
         let [table, start, length, axis] = self.inputs(value, "Slice")?;
         let [shape, from, to] = self.inputs(length, "Slice")?;
         let constants = [(start, 0), (axis, 0), (from, 1), (to, 2)];
         let right = constants.iter().all(|&(name, n)| self.integers(name).is_ok_and(|v| v == [n]));
         let right = right && self.unary(shape, "Shape") == Ok(ids);
-        expect(right, || format!("`{value}` is not one position a token"))?;
+        expect(right, || format!("`{value}` is not one position per token"))?;
         let wide = |width| expect(width == hidden, || format!("`{table}` is not {hidden} wide"));
         if !self.is(table, "Mul") {
             let (rows, width) = self.matrix(table)?;
@@ -282,7 +285,7 @@ impl<'a> Graph<'a> {
         let integers = self.cast(integers, DataType::Float)?;
         let (rows, width) = self.matrix(integers)?;
         wide(width)?;
-        expect(self.matrix(scales)? == (rows, 1), || format!("`{scales}` has not a scale a position"))?;
+        expect(self.matrix(scales)? == (rows, 1), || format!("`{scales}` is not one scale per position"))?;
         let (integers, scales) = (self.bytes(integers, DataType::Int8)?, self.floats(scales, rows)?);
         let mut bytes = Vec::with_capacity(4 * integers.len());
         for (row, scale) in integers.chunks_exact(hidden).zip(&scales) {
@@ -291,7 +294,7 @@ impl<'a> Graph<'a> {
         Ok(bytes.into())
     }
 
-    /// `x[:, 0]`.
+    /// Matches `x[:, 0]` and returns `x`.
     fn first_token(&self, value: &str) -> Found<&'a str> {
         let node = self.maker(value, "Gather")?;
         let [x, index] = inputs(node)?;
@@ -311,16 +314,17 @@ impl<'a> Graph<'a> {
         Ok((NormParts { gamma: self.floats(gamma, width)?, beta: self.floats(beta, width)?, epsilon }, x))
     }
 
-    /// `x * (1 + erf(x / √2)) * 0.5`.
+    /// Matches `x * (1 + erf(x / √2)) * 0.5` and returns `x`.
     fn gelu(&self, value: &str) -> Found<&'a str> {
         let [x, y] = self.inputs(self.with_scalar(value, "Mul", 0.5)?, "Mul")?;
         let erf = self.with_scalar(y, "Add", 1.0)?;
         let inner = self.with_scalar(self.unary(erf, "Erf")?, "Mul", std::f32::consts::FRAC_1_SQRT_2)?;
-        expect(inner == x, || format!("`{value}` is no GELU"))?;
+        expect(inner == x, || format!("`{value}` is not a GELU"))?;
         Ok(x)
     }
 
-    /// A linear layer, int8 or f16, with or without bias, that makes `value`; and its input, before quantization.
+    /// Returns the linear layer that makes `value` (int8 or f16, with or without bias), and its
+    /// input before quantization.
     fn linear(&self, value: &str) -> Found<(LinearParts<'a>, &'a str)> {
         let (product, bias) = match self.inputs::<2>(value, "Add") {
             Ok([product, bias]) => (product, Some(bias)),
@@ -349,7 +353,7 @@ impl<'a> Graph<'a> {
         Ok((linear, x))
     }
 
-    /// What was quantized, row by row, into `q` with `scale`.
+    /// Returns the value that was quantized, row by row, into `q` with `scale`.
     fn quantized(&self, q: &str, scale: &str) -> Found<&'a str> {
         let shifted = self.cast(q, DataType::Uint8)?;
         let [rounded, low, high] = self.inputs(self.with_scalar(shifted, "Add", 128.0)?, "Clip")?;

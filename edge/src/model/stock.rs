@@ -1,7 +1,7 @@
-//! Any ONNX BERT classifier on tract's stock operators: the oracle of the fused path, and the way to run
-//! somebody else's export.
+//! Runs any ONNX BERT classifier on tract's stock operators: the oracle of the fused path, and the way to run
+//! models exported by other tools.
 //!
-//! The sequence length stays a symbol: batch 1, no padding, attention mask of ones.
+//! The sequence length stays a symbol: batch size 1, no padding, an attention mask of ones.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use tract_onnx::tract_hir::infer::Factoid;
 
 use super::{Error, onnx};
 
-/// What a graph input is fed with.
+/// What a graph input takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Feed {
     Ids,
@@ -20,10 +20,11 @@ pub(super) enum Feed {
     Types,
 }
 
-/// Loading takes longer than the square of the nodes; BERT of 24 layers has 2,000 to 4,000.
-const MOST_NODES: usize = 8000;
+/// Maximum number of nodes: the time to load grows faster than their square. A BERT of 24
+/// layers has 2,000 to 4,000.
+const MAX_NODES: usize = 8000;
 
-/// A classifier as tract loaded, optimised and planned it. A copy shares the plan.
+/// A classifier that tract has loaded, optimised and planned. Clones share the plan.
 #[derive(Clone)]
 pub(super) struct Stock {
     plan: Arc<TypedRunnableModel>,
@@ -32,11 +33,11 @@ pub(super) struct Stock {
 }
 
 impl Stock {
-    /// Loads a decoded model whose external tensors lie in `external`.
+    /// Loads a decoded model whose external tensors are in `external`.
     pub(super) fn load(mut model: ModelProto, external: &[u8]) -> Result<Stock, Error> {
         let nodes = model.graph.as_ref().map_or(0, |graph| graph.node.len());
-        if nodes > MOST_NODES {
-            return Err(Error::Unsupported(format!("the graph has {nodes} nodes, more than {MOST_NODES}")));
+        if nodes > MAX_NODES {
+            return Err(Error::Unsupported(format!("the graph has {nodes} nodes, more than {MAX_NODES}")));
         }
         onnx::inline_external(&mut model, external)?;
         guarded("loading", || Self::build(model))
@@ -87,12 +88,12 @@ impl Stock {
         Ok(Stock { plan: graph.into_runnable().map_err(tract)?, feeds, classes })
     }
 
-    /// Nodes of the optimised plan.
+    /// Returns the number of nodes of the optimised plan.
     pub(super) fn nodes(&self) -> usize {
         self.plan.model().nodes().len()
     }
 
-    /// Ids to logits; the caller has checked lengths.
+    /// Computes the logits of a text. The caller must have checked the lengths.
     pub(super) fn run(&self, ids: &[u32], types: &[u8], logits: &mut [f32]) -> Result<(), Error> {
         let input = |&(feed, datum_type): &(Feed, DatumType)| -> TractResult<TValue> {
             let values: Vec<i64> = match feed {
@@ -117,7 +118,7 @@ impl Stock {
 }
 
 impl Feed {
-    /// What the input of this name is for. Exporters agree on the names; a lone input is the ids.
+    /// Returns what the input of this name takes. Exporters agree on the names; a single input takes the ids.
     pub(super) fn of(name: &str, ix: usize, inputs: usize) -> Result<Feed, Error> {
         let lower = name.to_lowercase();
         if lower.contains("position") {
@@ -138,8 +139,8 @@ impl Feed {
     }
 }
 
-/// tract still panics on some malformed graphs; a bundle's digest is checked before it comes here, but a
-/// file given by hand is not, so a panic becomes an error (where panics unwind).
+/// Turns a panic into an error (where panics unwind): tract still panics on some malformed graphs. A bundle
+/// is verified by its digest before it comes here, but other files are not.
 fn guarded<T>(doing: &str, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err(Error::Tract(format!("panicked while {doing} the graph"))))

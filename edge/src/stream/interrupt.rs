@@ -1,4 +1,4 @@
-//! A polite end: what is in hand, a message or a step of training, is finished, and then the program stops.
+//! Graceful shutdown: the program finishes its current work, a message or a training step, and then stops.
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -9,37 +9,38 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Whether the program was asked to end. A copy is the same.
+/// A request to end the program. Clones share their state.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt {
     requested: Arc<AtomicBool>,
-    /// Which signal asked; 0: none.
+    /// The signal that requested the end; 0 for none.
     signal: Arc<AtomicUsize>,
-    /// Whether one may end the process on the spot.
+    /// Whether a signal may end the process at once.
     idle: Arc<AtomicBool>,
-    /// Two ends of a pipe; there is something to read at the first once the end was asked for.
+    /// The two ends of a pipe; the first becomes readable once the end is requested.
     pipe: Option<Arc<(UnixStream, UnixStream)>>,
 }
 
 impl Interrupt {
-    /// Asked for by [`request`](Self::request) alone, which wakes a source that waits.
+    /// Returns an interrupt that only [`request`](Self::request) triggers; doing so wakes a waiting source.
     ///
-    /// [`default`](Self::default) needs nothing of the system, but wakes nobody.
+    /// [`default`](Self::default) needs no system resources, but does not wake a waiting source.
     ///
     /// # Errors
-    /// When the system gives no pipe.
+    /// If the system cannot create a pipe.
     pub fn new() -> io::Result<Self> {
         Ok(Interrupt { pipe: Some(Arc::new(UnixStream::pair()?)), ..Interrupt::default() })
     }
 
-    /// Listens to SIGTERM, SIGINT and SIGHUP, but for those that the program was started to ignore, as a shell starts what runs in
-    /// the background. A second one ends the process as if nobody listened; so does the first, with the exit code `idle` if there
-    /// is one, while [nothing is in hand](Self::nothing_in_hand).
+    /// Listens to SIGTERM, SIGINT and SIGHUP, except those that the process has ignored from its start, like
+    /// a background job of a shell. A second signal ends the process as if there were no handler. If `idle`
+    /// is given, the first one ends it at once too, with this exit code, while
+    /// [nothing is in hand](Self::nothing_in_hand).
     pub fn on_signals(idle: Option<i32>) -> io::Result<Self> {
         let (woken, wake) = UnixStream::pair()?;
         let interrupt =
             Interrupt { pipe: Some(Arc::new((woken, wake.try_clone()?))), ..Interrupt::default() };
-        // where the system does not say so, none is
+        // on systems without this file, assume that no signal is ignored
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         for signal in [SIGTERM, SIGINT, SIGHUP].into_iter().filter(|signal| !is_ignored(&status, *signal)) {
             if let Some(code) = idle {
@@ -53,31 +54,32 @@ impl Interrupt {
         Ok(interrupt)
     }
 
-    /// Asks it to end, as a signal does.
+    /// Requests the end, as a signal does.
     pub fn request(&self) {
         self.requested.store(true, Ordering::SeqCst);
         if let Some((_, wake)) = self.pipe.as_deref() {
-            // a pipe that is full or broken wakes as well
+            // may fail: a full or broken pipe wakes the source too
             let _ = (&mut &*wake).write(&[0]);
         }
     }
 
-    /// Whether it was asked to.
+    /// Returns whether the end was requested.
     pub fn requested(&self) -> bool {
         self.requested.load(Ordering::SeqCst)
     }
 
-    /// The signal that asked, if one did.
+    /// Returns the signal that requested the end, if one did.
     pub fn signal(&self) -> Option<i32> {
         Some(self.signal.load(Ordering::SeqCst) as i32).filter(|signal| *signal != 0)
     }
 
-    /// Says whether a signal may end the process on the spot. At first it may not.
-    pub fn nothing_in_hand(&self, so: bool) {
-        self.idle.store(so, Ordering::SeqCst);
+    /// Sets whether a signal may end the process at once. Initially it may not.
+    pub fn nothing_in_hand(&self, idle: bool) {
+        self.idle.store(idle, Ordering::SeqCst);
     }
 
-    /// Waits until `source` has something to give, an end or an error included, or until the end is asked for. Whether it has.
+    /// Waits until `source` is readable (its end and errors included) or the end is requested. Returns
+    /// whether `source` is readable.
     pub fn wait_for(&self, source: &impl AsFd) -> bool {
         let source = PollFd::new(source, PollFlags::IN);
         let woken = self.pipe.as_deref().map(|(woken, _)| PollFd::new(woken, PollFlags::IN));
@@ -85,13 +87,14 @@ impl Interrupt {
         let mut waits = [source.clone(), woken.unwrap_or(source)];
         match poll(&mut waits[..count], None) {
             Ok(_) => !waits[0].revents().is_empty(),
-            // the read tells why
+            // the read will report the error
             Err(error) => error != Errno::INTR,
         }
     }
 }
 
-/// Whether a process ignores a signal, as its `/proc/PID/status` tells (proc_pid_status(5), SigIgn).
+/// Returns whether a process ignores a signal, according to its `/proc/PID/status`
+/// (SigIgn in proc_pid_status(5)).
 fn is_ignored(status: &str, signal: i32) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
@@ -103,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_wakes_a_source_that_waits() {
+    fn a_request_wakes_a_waiting_source() {
         let interrupt = Interrupt::new().unwrap();
         let (silent, _writer) = UnixStream::pair().unwrap();
         let waits = interrupt.clone();
@@ -113,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn ignored_signals_are_told_apart() {
+    fn ignored_signals_are_recognised() {
         let status = "Name:\tsh\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000001006\n";
         assert!(is_ignored(status, SIGINT) && !is_ignored(status, SIGTERM) && !is_ignored("", SIGINT));
     }

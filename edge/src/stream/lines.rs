@@ -1,29 +1,29 @@
-//! One message a line.
+//! Splits sources into messages, one per line.
 use super::Interrupt;
 use super::message::{Error, Input, Message, Source};
 
-/// Takes messages.
+/// Consumes messages.
 pub trait Sink {
-    /// Message `number` (from 1). What it does not pull of it is skipped.
+    /// Handles a message, numbered from 1. The rest that it does not read is skipped.
     fn message(&mut self, number: u64, message: &mut Message<'_>) -> Result<(), Error>;
 
-    /// The source may have nothing more for now: everything up to here shall be seen.
+    /// Makes everything so far visible, because the source may have no more input for now.
     fn flush(&mut self) -> Result<(), Error>;
 }
 
-/// Why a stream ended.
+/// Why [`Lines::run`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The source has no more.
+    /// The source is exhausted.
     Source,
-    /// [`Interrupt::requested`].
+    /// The end was [requested](Interrupt::requested).
     Interrupted {
-        /// Bytes that were read and that no message was made of.
+        /// Bytes that were read but do not belong to a completed message.
         unanswered: u64,
     },
 }
 
-/// Cuts sources into lines. Only `\n` ends a line; the last one may lack it; an empty one is a message.
+/// Splits sources into lines. Only `\n` ends a line; the last line may lack it. An empty line is a message.
 #[derive(Debug, Default)]
 pub struct Lines {
     input: Input,
@@ -31,12 +31,13 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Messages that were given to a sink as a whole, of all sources.
+    /// Returns the number of completed messages, of all sources.
     pub fn messages(&self) -> u64 {
         self.number
     }
 
-    /// Gives all lines of `source` to `sink`. Flushes the sink before it reads, since that may have to wait.
+    /// Passes all lines of `source` to `sink`. Flushes the sink before each read,
+    /// since that may have to wait.
     pub fn run(
         &mut self,
         source: &mut dyn Source,
@@ -114,7 +115,7 @@ mod tests {
         }
     }
 
-    /// Gives at most `most` bytes a read.
+    /// Yields at most the given number of bytes per read.
     struct Dribble<'a>(&'a [u8], usize);
 
     impl Read for Dribble<'_> {
@@ -145,7 +146,7 @@ mod tests {
     }
 
     proptest! {
-        /// However it is cut into reads: what splitting and checking the whole at once gives.
+        /// However the source is cut into reads, the result is that of splitting and checking it as a whole.
         #[test]
         fn every_line_is_one_message(source in source(), most in 1usize..9) {
             let mut lines: Vec<&[u8]> = source.split(|&b| b == b'\n').collect();
@@ -170,7 +171,7 @@ mod tests {
         assert_eq!((end, sink.messages), (End::Interrupted { unanswered: 4 }, one));
     }
 
-    /// An end is asked for when it is waited for the second time.
+    /// Requests the end when it is waited for the second time.
     struct Ends<'a>(&'a [u8], Interrupt, Cell<usize>);
 
     impl Read for Ends<'_> {
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_in_hand_is_finished_where_its_rest_is_there() {
+    fn a_message_in_hand_is_finished_if_its_rest_is_available() {
         for (after, messages) in [(&b""[..], 1), (b"\n", 2), (b"\nmore\n", 2)] {
             let text = [b"one\n", &[b'x'; 1_000_000][..], after].concat();
             let (interrupt, mut sink) = (Interrupt::default(), Collect::default());
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_go_on_over_sources() {
+    fn numbers_continue_across_sources() {
         let (mut lines, mut sink) = (Lines::default(), Collect::default());
         for mut source in [&b"one"[..], b"", b"\ntwo\n"] {
             lines.run(&mut source, &mut sink, &Interrupt::default()).unwrap();

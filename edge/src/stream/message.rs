@@ -1,4 +1,4 @@
-//! One message, read while it is consumed.
+//! A message, which is read while it is consumed.
 use super::Interrupt;
 use crate::bundle::OpenError;
 use rustix::io::Errno;
@@ -13,27 +13,27 @@ use std::ops::Range;
 use std::os::unix::net::UnixStream;
 use std::process::ChildStdout;
 
-/// Bytes read at once, and most that a chunk has.
+/// Maximum bytes per read, and so per chunk.
 const BUFFER: usize = 64 << 10;
 
-/// A message that is longer is not finished once the end was asked for.
-const MOST_LATE: u64 = 64 << 20;
+/// Maximum bytes to read in order to finish a message, once the end is requested.
+const MAX_LATE: u64 = 64 << 20;
 
 /// A part of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Chunk<'a> {
     /// Some characters.
     Text(&'a str),
-    /// A byte that is not UTF-8, at this offset in the message. Nothing more comes.
+    /// The message is not UTF-8. No more chunks follow.
     NotUtf8 {
-        /// From 0.
+        /// Offset of the first invalid byte in the message, from 0.
         offset: u64,
     },
-    /// Nothing more comes.
+    /// The message has ended.
     End,
 }
 
-/// Why a stream broke off.
+/// Why a stream failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The source failed.
@@ -42,30 +42,31 @@ pub enum Error {
     /// The sink failed.
     #[error("cannot write: {0}")]
     Write(#[source] io::Error),
-    /// The bundle is not what it was: no message after this one has an answer.
+    /// The file of the bundle has changed, so no further message has an answer.
     #[error(transparent)]
     Bundle(OpenError),
-    /// [`Interrupt::requested`] before a message, or while more of one was awaited. It is not a message without its end.
+    /// The end was [requested](Interrupt::requested) before a message, or while waiting for the rest of one.
+    /// Such a partial message does not count.
     #[error("interrupted")]
     Interrupted,
 }
 
-/// Where messages come from.
+/// A source of messages.
 pub trait Source: Read {
-    /// Whether a read may have to wait for more.
+    /// Returns whether a read may have to wait for input.
     fn may_wait(&self) -> bool;
 
-    /// Waits until a read has something to give, an end or an error included, and consumes nothing. `false`: it may have nothing
-    /// yet, but the end was asked for.
+    /// Waits until a read would not wait (because of input, the end of the source or an error), without
+    /// consuming anything. Returns `false` if a read may still have to wait, but the end was requested.
     fn wait(&self, interrupt: &Interrupt) -> bool;
 
-    /// Reads what is there. [`io::ErrorKind::WouldBlock`]: somebody else was faster.
+    /// Reads the available input. Fails with [`io::ErrorKind::WouldBlock`] if another reader has taken it.
     fn read_ready(&mut self, to: &mut [u8]) -> io::Result<usize> {
         self.read(to)
     }
 }
 
-/// All of it is there.
+/// Everything is available at once.
 impl Source for &[u8] {
     fn may_wait(&self) -> bool {
         false
@@ -76,7 +77,7 @@ impl Source for &[u8] {
     }
 }
 
-/// Sources that may always have to wait.
+/// Implements [`Source`] for types that may always have to wait.
 macro_rules! waits {
     ($($source:ty),*) => {$(
         impl Source for $source {
@@ -106,22 +107,22 @@ impl Source for File {
     fn read_ready(&mut self, to: &mut [u8]) -> io::Result<usize> {
         let here = u64::MAX;
         match preadv2(&*self, &mut [IoSliceMut::new(to)], here, ReadWriteFlags::NOWAIT) {
-            // kinds of files and systems without it
+            // this file or system does not support it
             Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::SPIPE | Errno::INVAL) => self.read(to),
             result => Ok(result?),
         }
     }
 }
 
-/// Bytes that were read and not consumed yet.
+/// Input that was read and not consumed yet.
 #[derive(Debug)]
 pub(super) struct Input {
     buffer: Box<[u8]>,
     unread: Range<usize>,
     exhausted: bool,
-    /// Bytes consumed of the message in hand.
+    /// Bytes consumed of the current message.
     of_message: u64,
-    /// Bytes read after the end was asked for.
+    /// Bytes read after the end was requested.
     late: u64,
 }
 
@@ -138,22 +139,23 @@ impl Input {
         self.of_message = 0;
     }
 
-    /// What was consumed has an answer.
+    /// Marks the consumed input as answered.
     pub fn end_message(&mut self) {
         self.of_message = 0;
     }
 
-    /// Bytes that were read and have no answer.
+    /// Returns the number of bytes that were read and have no answer.
     pub fn unanswered(&self) -> u64 {
         self.of_message + self.unread.len() as u64
     }
 
-    /// Whether the rest of the message in hand may still be read although the end was asked for, where it is there already.
+    /// Returns whether the rest of the current message, if available, may still be read
+    /// after the end was requested.
     fn may_finish(&self) -> bool {
-        self.of_message > 0 && self.late < MOST_LATE
+        self.of_message > 0 && self.late < MAX_LATE
     }
 
-    /// Whether a source that need not be waited for has no more.
+    /// Returns whether the source never has to be waited for and is exhausted.
     pub fn is_at_end(&mut self, source: &mut dyn Source) -> Result<bool, Error> {
         if self.unread.is_empty() && !self.exhausted && !source.may_wait() {
             match source.read(&mut self.buffer) {
@@ -169,11 +171,12 @@ impl Input {
         &self.buffer[self.unread.clone()]
     }
 
-    /// Reads more if all is consumed. `false`: there is no more.
+    /// Reads more if everything is consumed. Returns `false` at the end of the source.
     pub fn fill(&mut self, source: &mut dyn Source, interrupt: &Interrupt) -> Result<bool, Error> {
         while self.unread.is_empty() && !self.exhausted {
             let waits = source.may_wait();
-            // apart from the read: what is read has to be answered, and what is not may be somebody else's
+            // waits before reading: input that is read must be answered, and input that is not may go to
+            // another reader
             let ready = !waits || source.wait(interrupt);
             if interrupt.requested() && !(ready && self.may_finish()) {
                 return Err(Error::Interrupted);
@@ -199,14 +202,14 @@ impl Input {
     }
 }
 
-/// A message whose chunks are pulled one by one. Only `\n`, or the end of the source, ends it.
+/// A message that is read chunk by chunk. Only `\n`, or the end of the source, ends it.
 pub struct Message<'a> {
     input: &'a mut Input,
     source: &'a mut dyn Source,
     interrupt: &'a Interrupt,
-    /// Bytes consumed.
+    /// Number of bytes consumed.
     offset: u64,
-    /// Start of a character whose end has not been read yet.
+    /// The first bytes of a character whose end has not been read yet.
     split: [u8; 4],
     split_length: usize,
     not_utf8: Option<u64>,
@@ -219,7 +222,7 @@ impl<'a> Message<'a> {
         Message { input, source, interrupt, offset: 0, split, split_length, not_utf8: None, ended: false }
     }
 
-    /// The next characters. Waits for them where it must.
+    /// Returns the next chunk, waiting for it if necessary.
     pub fn next_chunk(&mut self) -> Result<Chunk<'_>, Error> {
         loop {
             if let Some(offset) = self.not_utf8 {
@@ -245,7 +248,7 @@ impl<'a> Message<'a> {
                     return Ok(Chunk::Text(str::from_utf8(text).unwrap_or_default()));
                 }
             }
-            // a character that is split between two reads, or wrong: byte by byte
+            // a character that is invalid or split between two reads: go byte by byte
             self.split[self.split_length] = self.input.unread()[0];
             self.split_length += 1;
             self.consume(1);
@@ -260,12 +263,12 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Whether this one has ended, and another whole one was read already.
+    /// Returns whether this message has ended and another complete one was already read.
     pub fn is_followed(&self) -> bool {
         self.ended && self.input.unread().contains(&b'\n')
     }
 
-    /// Reads past the end of the message.
+    /// Skips the rest of the message.
     pub(super) fn skip_rest(&mut self) -> Result<(), Error> {
         loop {
             match self.available()? {
@@ -275,7 +278,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Bytes of this message that can be consumed; waits until there are some. 0: it has ended.
+    /// Returns how many bytes of this message can be consumed, waiting until there are some; 0 at its end.
     fn available(&mut self) -> Result<usize, Error> {
         if self.ended || !self.input.fill(self.source, self.interrupt)? {
             self.ended = true;

@@ -1,8 +1,8 @@
 //! Messages in, records out.
 //!
-//! [`Lines`] cuts a source into messages, one a line. A [`Sink`] pulls each of them through chunk by chunk, in
-//! valid UTF-8, so that a message of any length passes in constant memory. [`Records`] is the sink that
-//! classifies, [`Backlog`] the one that does so on several threads. Nothing here allocates after construction.
+//! [`Lines`] splits a source into messages, one per line. A [`Sink`] reads each message in chunks of valid
+//! UTF-8, so that a message of any length takes constant memory. [`Records`] is the sink that classifies;
+//! [`Backlog`] does so on several threads. Nothing here allocates after construction.
 mod interrupt;
 mod lines;
 mod message;

@@ -1,17 +1,17 @@
-//! What is written for a message.
+//! Records: what is written for each message.
 use super::Options;
 use crate::classifier::Outcome;
 use crate::decision::Answer;
 use std::fmt;
 use std::io::{self, Write};
 
-/// How records look.
+/// The format of records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
-    /// `label<TAB>score` a line, for people and `cut`. `-` where there is no label.
+    /// `label<TAB>score` per line, for people and `cut`; `-` if there is no label.
     #[default]
     Text,
-    /// A JSON object a line.
+    /// One JSON object per line.
     Jsonl,
 }
 
@@ -91,7 +91,7 @@ pub(super) fn write_text(out: &mut impl Write, outcome: &Outcome<'_>, options: &
     write_all(out, "\n")
 }
 
-/// A message that has no answer.
+/// Writes the record of a message that has no answer.
 pub fn write_error(
     out: &mut impl Write,
     format: Format,
@@ -140,15 +140,15 @@ fn write_all(out: &mut impl Write, text: &str) -> io::Result<()> {
     out.write_all(text.as_bytes())
 }
 
-/// `text` as a JSON string (RFC 8259), quotes included.
+/// Writes `text` as a JSON string (RFC 8259), quotes included.
 fn write_json_string(out: &mut impl Write, text: &str) -> io::Result<()> {
     out.write_all(b"\"")?;
     Escape(out).write_all(text.as_bytes())?;
     out.write_all(b"\"")
 }
 
-/// Six significant digits, at most nine decimals, no trailing zeros, no exponent: `0.991`, `3.2`, `0`.
-/// Rounded from the exact value, so equal bits give equal digits everywhere.
+/// Writes a number with six significant digits, at most nine decimals, no trailing zeros and no exponent:
+/// `0.991`, `3.2`, `0`. It is rounded from the exact value, so equal bits give equal digits everywhere.
 fn write_number(out: &mut impl Write, value: f32) -> io::Result<()> {
     let mut scientific = heapless::String::<24>::new();
     let mut plain = heapless::String::<64>::new();
@@ -160,13 +160,13 @@ fn write_number(out: &mut impl Write, value: f32) -> io::Result<()> {
     write_all(out, if digits == "-0" { "0" } else { digits })
 }
 
-/// Escapes what passes through for the inside of a JSON string.
+/// A writer that escapes text for the inside of a JSON string.
 struct Escape<'a, W>(&'a mut W);
 
 impl<W: Write> Write for Escape<'_, W> {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         let mut rest = text;
-        // bytes of a character of more than one are never among these
+        // the bytes of a multi-byte character are never among these
         while let Some(at) = rest.iter().position(|&c| c < b' ' || c == b'"' || c == b'\\') {
             self.0.write_all(&rest[..at])?;
             match rest[at] {

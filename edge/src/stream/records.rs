@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 /// How messages are read and records written.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// The look of a record.
+    /// The format of the records.
     pub format: Format,
-    /// So many best labels with their scores beside the answer.
+    /// Number of best labels to list, with their scores, in addition to the answer.
     pub top: usize,
-    /// The bits of the logits beside the answer (JSON Lines only).
+    /// Whether to add the bits of the logits (JSON Lines only).
     pub logits: bool,
-    /// Two texts a message, with this character between them.
+    /// Separator between the two texts of a message; `None` for a single text.
     pub separator: Option<char>,
 }
 
@@ -26,12 +26,12 @@ pub struct Records<C, W> {
 }
 
 impl<C: Classify, W: Write> Records<C, W> {
-    /// Records of `classifier`'s answers into `out`, which should buffer.
+    /// Returns a sink that writes the answers of `classifier` to `out`, which should be buffered.
     pub fn new(classifier: C, out: W, options: Options) -> Self {
         Records { classifier, writer: Writer::new(out, options) }
     }
 
-    /// Messages so far that could not be classified.
+    /// Returns the number of messages so far that could not be classified.
     pub fn errors(&self) -> u64 {
         self.writer.errors
     }
@@ -49,26 +49,27 @@ impl<C: Classify, W: Write> Sink for Records<C, W> {
     }
 }
 
-/// As [`Records`], the same bytes, on several threads: while messages wait to be read, a few are under way.
+/// Like [`Records`], with the same output, on several threads: if messages are waiting to be read, classifies
+/// several at once.
 ///
-/// Before the source may have to wait, all answers are out.
+/// Writes all answers before a read that may have to wait.
 pub struct Backlog<'a, W> {
     threaded: &'a mut ThreadedClassifier<Failure>,
     writer: Writer<W>,
 }
 
 impl<'a, W: Write> Backlog<'a, W> {
-    /// Records of the answers of `threaded` into `out`, which should buffer.
+    /// Returns a sink that writes the answers of `threaded` to `out`, which should be buffered.
     pub fn new(threaded: &'a mut ThreadedClassifier<Failure>, out: W, options: Options) -> Self {
         Backlog { threaded, writer: Writer::new(out, options) }
     }
 
-    /// Messages so far that could not be classified.
+    /// Returns the number of messages so far that could not be classified.
     pub fn errors(&self) -> u64 {
         self.writer.errors
     }
 
-    /// Writes what is answered; all there is, if it shall `wait` for it.
+    /// Writes the answers that are ready or, if it is to `wait`, all of them.
     fn write(&mut self, wait: bool) -> Result<(), Error> {
         while let Some((number, answer)) = self.threaded.answer(wait) {
             self.writer.answer(number, answer)?;
@@ -92,7 +93,7 @@ impl<W: Write> Sink for Backlog<'_, W> {
             fed
         });
         threaded.start(!message.is_followed());
-        // a stream that broke is the last answer, and an error
+        // a failed stream is the last answer, and returned as an error
         self.write(broken)
     }
 
@@ -105,16 +106,16 @@ impl<W: Write> Sink for Backlog<'_, W> {
 /// Why a message could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The stream broke off: it is not about this message alone.
+    /// The stream failed, which does not concern this message alone.
     #[error(transparent)]
     Stream(#[from] Error),
-    /// A byte that is not UTF-8, at this offset in the message.
+    /// The message is not UTF-8.
     #[error("byte {offset} is not valid UTF-8")]
     NotUtf8 {
-        /// From 0.
+        /// Offset of the first invalid byte in the message, from 0.
         offset: u64,
     },
-    /// No separator in it.
+    /// The message has no separator.
     #[error("one text, where two with a separator between them are expected")]
     OneText,
 }
@@ -124,12 +125,13 @@ struct Writer<W> {
     out: W,
     options: Options,
     errors: u64,
-    /// When all was seen that was written.
+    /// Time of the last flush.
     flushed: Instant,
 }
 
-/// How long a record is kept back for others at most, while the next messages are there already: on a slow board they take long.
-const SEEN_WITHIN: Duration = Duration::from_millis(100);
+/// Maximum time that a record is buffered while more messages are available, which can
+/// take long on a slow board.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
 
 impl<W: Write> Writer<W> {
     fn new(out: W, options: Options) -> Self {
@@ -163,14 +165,15 @@ impl<W: Write> Writer<W> {
             },
         };
         written.map_err(Error::Write)?;
-        if self.flushed.elapsed() < SEEN_WITHIN { Ok(()) } else { self.flush() }
+        if self.flushed.elapsed() < FLUSH_INTERVAL { Ok(()) } else { self.flush() }
     }
 }
 
-/// The whole message into `input`, its texts parted at the first `separator`, if there is to be one; another one is text.
+/// Feeds the whole message to `input`. If there is a `separator`, it splits the message at its first
+/// occurrence; further ones belong to the second text.
 ///
 /// # Errors
-/// When the source fails, and for messages that are not UTF-8 or lack the separator.
+/// If the source fails, or the message is not UTF-8 or lacks the separator.
 pub fn feed(
     message: &mut Message<'_>,
     separator: Option<char>,
@@ -201,7 +204,7 @@ mod tests {
     use crate::decision::{Abstention, Decider, Settings, Task};
     use crate::stream::{Interrupt, Lines};
 
-    /// Logit of class `i` is the length of text `i`.
+    /// A classifier whose logit of class `i` is the length of text `i`.
     struct Lengths {
         labels: Vec<String>,
         decider: Decider,
@@ -296,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn text_has_a_line_a_message() {
+    fn text_has_a_line_per_message() {
         let text = |task, settings: &Settings| records(task, settings, Options::default(), "a\n\n");
         let half = Settings { thresholds: vec![0.6, 0.6], ..Settings::default() };
         let abstain = Settings { abstention: Abstention::Probability(0.7), ..Settings::default() };
@@ -306,16 +309,16 @@ mod tests {
         assert_eq!(text(Task::Regression, &Settings::default()), "1\n0\n");
     }
 
-    /// A record that waits for others is seen all the same.
+    /// A buffered record is written after a while, even if more messages are available.
     #[test]
-    fn no_record_is_kept_back_for_long() {
+    fn no_record_is_buffered_for_long() {
         struct Slow<'a>(Records<Lengths, std::io::BufWriter<&'a mut Vec<u8>>>);
         impl Sink for Slow<'_> {
             fn message(&mut self, number: u64, message: &mut Message<'_>) -> Result<(), Error> {
-                std::thread::sleep(SEEN_WITHIN);
+                std::thread::sleep(FLUSH_INTERVAL);
                 self.0.message(number, message)
             }
-            // never asked to
+            // does not flush: everything has been written by then
             fn flush(&mut self) -> Result<(), Error> {
                 assert!(self.0.writer.out.buffer().is_empty());
                 Ok(())
@@ -331,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn pairs_part_at_the_first_separator() {
+    fn pairs_are_split_at_the_first_separator() {
         let options = Options { separator: Some('\t'), ..jsonl() };
         let out = records(Task::SingleLabel, &Settings::default(), options, "a\tbb\tc\nabc\n\t\n");
         let lines: Vec<_> = out.lines().collect();

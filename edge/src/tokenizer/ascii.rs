@@ -1,4 +1,4 @@
-//! ASCII: one table look-up says what a byte is, and letters and digits are taken eight at a time.
+//! The fast path for ASCII: a table classifies each byte, and letters and digits are taken eight at a time.
 
 /// What to do with a byte.
 #[derive(Clone, Copy)]
@@ -30,7 +30,8 @@ const fn kinds() -> [Kind; 256] {
     kinds
 }
 
-/// The first eight bytes, and how many of them, from the front, are letters and digits.
+/// Returns the first eight bytes, lower-cased if asked for, and how many of them at the
+/// front are letters and digits.
 #[inline]
 pub(super) fn word_block(text: &[u8], lowercase: bool) -> ([u8; 8], usize) {
     let block = u64::from_le_bytes(text.first_chunk().copied().unwrap_or_else(|| padded(text)));
@@ -38,7 +39,7 @@ pub(super) fn word_block(text: &[u8], lowercase: bool) -> ([u8; 8], usize) {
     let letters = between(low | (0x20 * EACH), b'a', b'z');
     let in_word = (letters | between(low, b'0', b'9')) & !block;
     let len = (!in_word & (0x80 * EACH)).trailing_zeros() as usize / 8;
-    // the mark of a letter, moved to the bit that makes it lower case
+    // shifts the 0x80 of each letter to 0x20, the bit that makes it lower case
     let mapped = if lowercase { block | letters >> 2 } else { block };
     (mapped.to_le_bytes(), len)
 }
@@ -46,7 +47,7 @@ pub(super) fn word_block(text: &[u8], lowercase: bool) -> ([u8; 8], usize) {
 /// 1 in each byte of a block.
 const EACH: u64 = 0x0101_0101_0101_0101;
 
-/// 0x80 in each byte that lies in the range; all bytes are below 0x80.
+/// Returns 0x80 in each byte that lies in the range; all bytes must be below 0x80.
 #[inline]
 fn between(block: u64, first: u8, last: u8) -> u64 {
     let from_first = block + (0x80 - first as u64) * EACH;
@@ -54,7 +55,7 @@ fn between(block: u64, first: u8, last: u8) -> u64 {
     from_first & !after_last & (0x80 * EACH)
 }
 
-/// Fewer than eight bytes and zeros after them.
+/// Pads fewer than eight bytes with zeros.
 fn padded(text: &[u8]) -> [u8; 8] {
     let mut block = [0; 8];
     for (to, from) in block.iter_mut().zip(text) {

@@ -1,25 +1,26 @@
-//! Every capacity of the tokenizer, in one place.
+//! All capacities of the tokenizer.
 
-/// Most tokens of one [`Encoding`](super::Encoding), special tokens included.
+/// Maximum tokens of an [`Encoding`](super::Encoding), special tokens included.
 pub const MAX_TOKENS: usize = 512;
 
-/// Characters (not bytes) of the longest word that is looked up; a longer one is `[UNK]`, as in BERT.
+/// Maximum characters (not bytes) of a word; a longer one becomes `[UNK]`, as in BERT.
 pub const MAX_WORD_CHARS: usize = 100;
 
-/// Bytes of the longest word that is looked up.
+/// Maximum bytes of a word.
 pub const MAX_WORD_BYTES: usize = MAX_WORD_CHARS * 4;
 
-/// Most lines of a vocabulary.
+/// Maximum lines of a vocabulary.
 pub const MAX_PIECES: usize = 1 << 17;
 
-/// Bytes of the longest vocabulary entry, `##` not counted: no longer one could match a word.
+/// Maximum bytes of a vocabulary entry, not counting `##`: a longer one could not match any word.
 pub const MAX_PIECE_BYTES: usize = MAX_WORD_BYTES;
 
-/// Bytes of the largest vocabulary text.
+/// Maximum bytes of a vocabulary text.
 pub const MAX_VOCAB_BYTES: usize = 1 << 24;
 
-/// Entries that are looked at before one has its place in the index. Vocabularies that nobody made for it stay below 200.
-pub(super) const MAX_LOOKS: usize = 1000;
+/// Maximum number of occupied slots that are probed to insert a piece into the index. Vocabularies that were
+/// not crafted to exceed it stay below 200.
+pub(super) const MAX_PROBES: usize = 1000;
 
-/// Bytes of the longest special token, `[MASK]`.
+/// Maximum bytes of a special token: the length of `[MASK]`.
 pub(super) const MAX_SPECIAL_BYTES: usize = 6;

@@ -1,10 +1,10 @@
-//! Encoding text that comes in chunks, in constant memory.
+//! Encoding of text that comes in chunks, in constant memory.
 use super::Error;
 use super::capacity::MAX_TOKENS;
 use super::encoding::{Assembly, Encoding, WindowSink};
 use super::segment::Segmenter;
 
-/// Encodes one text or a pair, of any length, from chunks; made by
+/// Encodes one text or a pair, of any length, from chunks. Created by
 /// [`Tokenizer::encoder`](super::Tokenizer::encoder).
 ///
 /// How the text is cut into chunks makes no difference.
@@ -25,12 +25,12 @@ impl<'a> Encoder<'a> {
         Ok(Self { segmenter, assembly: Assembly::new(out, max_tokens), max_tokens })
     }
 
-    /// Goes on with the text.
+    /// Appends a chunk to the text.
     pub fn push(&mut self, chunk: &str) {
         self.segmenter.push(chunk, &mut self.assembly);
     }
 
-    /// Ends the first text; what follows is the second of a pair.
+    /// Ends the first text of a pair and begins the second.
     pub fn second(&mut self) -> Result<(), Error> {
         check_max_tokens(self.max_tokens, 3)?;
         if self.assembly.is_pair() {
@@ -41,19 +41,19 @@ impl<'a> Encoder<'a> {
         Ok(())
     }
 
-    /// Ends the text: the encoding is complete.
+    /// Ends the text and completes the encoding.
     pub fn finish(mut self) {
         self.complete();
     }
 
-    /// [`Self::finish`], but nothing is moved.
+    /// Like [`Self::finish`], but without moving the encoder.
     pub(super) fn complete(&mut self) {
         self.segmenter.finish(&mut self.assembly);
         self.assembly.finish(self.segmenter.vocabulary().special());
     }
 }
 
-/// Encodes one text, of any length, as overlapping windows; made by
+/// Encodes one text, of any length, as overlapping windows. Created by
 /// [`Tokenizer::windows`](super::Tokenizer::windows).
 pub struct Windows<'a, F> {
     segmenter: Segmenter<'a>,
@@ -81,13 +81,13 @@ impl<'a, F: FnMut(&Encoding)> Windows<'a, F> {
         })
     }
 
-    /// Goes on with the text.
+    /// Appends a chunk to the text.
     pub fn push(&mut self, chunk: &str) {
         self.segmenter.push(chunk, &mut self.sink);
     }
 
-    /// Ends the text and delivers the last window (the only one, perhaps of no piece, if the text is short).
-    /// Returns the pieces of the whole text.
+    /// Ends the text and delivers the last window. For a short text this is the only one, and may have no
+    /// pieces. Returns the number of pieces of the whole text.
     pub fn finish(mut self) -> usize {
         self.segmenter.finish(&mut self.sink);
         self.sink.deliver();

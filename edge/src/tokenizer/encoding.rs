@@ -1,40 +1,41 @@
 use super::capacity::MAX_TOKENS;
 use super::vocabulary::SpecialTokens;
 
-/// What a model reads for one text or a pair: token ids with `[CLS]` and `[SEP]` in place, and token type ids.
+/// What a model reads for one text or a pair: token ids including `[CLS]` and `[SEP]`, and token type ids.
 #[derive(Clone)]
 pub struct Encoding {
     ids: [u32; MAX_TOKENS],
     type_ids: [u8; MAX_TOKENS],
     len: usize,
-    /// How many of them frame the texts.
+    /// How many of them are `[CLS]` and `[SEP]`.
     framing: usize,
     pieces: usize,
 }
 
 impl Encoding {
-    /// An empty encoding, to be filled.
+    /// Returns an empty encoding, to be filled by a tokenizer.
     pub const fn new() -> Self {
         Self { ids: [0; MAX_TOKENS], type_ids: [0; MAX_TOKENS], len: 0, framing: 0, pieces: 0 }
     }
 
-    /// Token ids, special tokens included.
+    /// Returns the token ids, special tokens included.
     pub fn ids(&self) -> &[u32] {
         &self.ids[..self.len]
     }
 
-    /// 0 for the first text and its special tokens, 1 for the second; as many as [`Self::ids`].
+    /// Returns as many token type ids as [`Self::ids`]: 0 for the first text and its special tokens, 1 for
+    /// the second.
     pub fn type_ids(&self) -> &[u8] {
         &self.type_ids[..self.len]
     }
 
-    /// Pieces of the whole text or pair before truncation, without `[CLS]` and `[SEP]`;
-    /// of a window, its own.
+    /// Returns the number of pieces of the whole text or pair before truncation, without `[CLS]` and `[SEP]`;
+    /// for a window, the number of its own pieces.
     pub fn pieces(&self) -> usize {
         self.pieces
     }
 
-    /// Was something cut off?
+    /// Returns whether pieces were cut off.
     pub fn truncated(&self) -> bool {
         self.len - self.framing < self.pieces
     }
@@ -62,28 +63,29 @@ impl core::fmt::Debug for Encoding {
     }
 }
 
-/// Where the pieces of a text go, one by one.
+/// Takes the pieces of a text one by one.
 pub(super) trait Sink {
     fn piece(&mut self, id: u32);
 }
 
-/// Collects one text or two, however long, in the buffer of one [`Encoding`], and truncates "longest first".
+/// Collects one or two texts of any length in the buffer of one [`Encoding`], truncated "longest first".
 ///
-/// The first text is kept from the front. How much of it stays is known only when the second one is: that
-/// grows from the back, reversed, and overwrites the tail of the first where it must.
+/// The first text fills the buffer from the front. How much of it is kept depends on the length of the
+/// second, which therefore fills the buffer from the back, in reverse order, and overwrites the tail of the
+/// first if necessary.
 pub(super) struct Assembly<'a> {
     out: &'a mut Encoding,
     max_tokens: usize,
-    /// Pieces of the first text, once the second comes in.
+    /// Number of pieces of the first text, once the second has begun.
     first: Option<usize>,
-    /// Pieces of the text that comes in.
+    /// Number of pieces of the current text so far.
     current: usize,
-    /// Those that are kept of it.
+    /// How many of them are kept at most.
     room: usize,
 }
 
 impl<'a> Assembly<'a> {
-    /// `max_tokens` lies in 2..=MAX_TOKENS.
+    /// `max_tokens` must be 2 to [`MAX_TOKENS`].
     #[inline]
     pub(super) fn new(out: &'a mut Encoding, max_tokens: usize) -> Self {
         out.len = 0;
@@ -95,7 +97,7 @@ impl<'a> Assembly<'a> {
         self.first.is_some()
     }
 
-    /// What comes from here on is the second text; `max_tokens` is at least 3.
+    /// Begins the second text. `max_tokens` must be at least 3.
     pub(super) fn begin_second(&mut self) {
         let budget = self.max_tokens - 3;
         let first = core::mem::take(&mut self.current);
@@ -137,8 +139,8 @@ impl Sink for Assembly<'_> {
     }
 }
 
-/// How many pieces of each text stay. The shorter text keeps all it has up to half of the budget;
-/// an odd one goes to the longer text, to the second if they are equal.
+/// Returns how many pieces of each text are kept. The shorter text keeps up to half of the budget; the longer
+/// one, or the second if they are equally long, gets the rest.
 fn longest_first(first: usize, second: usize, budget: usize) -> (usize, usize) {
     if first + second <= budget {
         return (first, second);
@@ -147,19 +149,19 @@ fn longest_first(first: usize, second: usize, budget: usize) -> (usize, usize) {
     if first > second { (budget - shorter, shorter) } else { (shorter, budget - shorter) }
 }
 
-/// Collects one text in overlapping windows, each of which goes to `on_window` as soon as it is known
-/// not to be the last.
+/// Collects one text in overlapping windows, and passes each to `on_window` as soon as it is known not to be
+/// the last.
 pub(super) struct WindowSink<'a, F> {
     pub(super) out: &'a mut Encoding,
     pub(super) on_window: F,
     pub(super) special: SpecialTokens,
-    /// Pieces a window holds.
+    /// Maximum number of pieces per window.
     pub(super) room: usize,
-    /// Pieces it repeats of the one before.
+    /// Number of pieces that a window repeats of the previous one.
     pub(super) stride: usize,
-    /// Pieces in the window that fills.
+    /// Number of pieces in the current window.
     pub(super) filled: usize,
-    /// Pieces of the text so far.
+    /// Number of pieces of the text so far.
     pub(super) pieces: usize,
 }
 

@@ -1,28 +1,28 @@
 use super::capacity::{MAX_PIECE_BYTES, MAX_PIECES, MAX_TOKENS, MAX_VOCAB_BYTES};
 
-/// Why a vocabulary or a request is refused. Lines count from 1.
+/// Why a vocabulary or a request is refused. Lines are counted from 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No line at all.
-    #[error("the vocabulary is empty: it should hold one piece a line")]
+    /// The vocabulary has no lines.
+    #[error("the vocabulary is empty: it should hold one piece per line")]
     Empty,
-    /// More text than [`MAX_VOCAB_BYTES`].
+    /// The vocabulary is larger than [`MAX_VOCAB_BYTES`].
     #[error("the vocabulary has {bytes} bytes, at most {MAX_VOCAB_BYTES} are supported")]
     TooLarge {
         /// Its size.
         bytes: usize,
     },
-    /// A line that is not UTF-8.
+    /// A line is not UTF-8.
     #[error("vocabulary line {line} is not UTF-8")]
     NotUtf8 {
         /// The line.
         line: usize,
     },
-    /// More lines than [`MAX_PIECES`].
+    /// The vocabulary has more than [`MAX_PIECES`] lines.
     #[error("the vocabulary has more than {MAX_PIECES} pieces")]
     TooManyPieces,
-    /// A piece longer than [`MAX_PIECE_BYTES`].
+    /// A piece is longer than [`MAX_PIECE_BYTES`].
     #[error("vocabulary line {line} has {bytes} bytes, at most {MAX_PIECE_BYTES} can match a word")]
     PieceTooLong {
         /// The line.
@@ -30,7 +30,7 @@ pub enum Error {
         /// Bytes of the piece.
         bytes: usize,
     },
-    /// The same piece twice: its id would be ambiguous.
+    /// A piece occurs twice: its id would be ambiguous.
     #[error("vocabulary line {line} repeats the piece of line {first}")]
     Duplicate {
         /// The second of the two lines.
@@ -38,32 +38,33 @@ pub enum Error {
         /// The first of the two lines.
         first: usize,
     },
-    /// More pieces of one hash than any language has: made to make every look long.
-    #[error("vocabulary line {line}: too many pieces are found at one place")]
+    /// Inserting a piece into the index takes too many probes. No ordinary vocabulary has so many colliding
+    /// hashes: this one was crafted to make every lookup slow.
+    #[error("vocabulary line {line}: too many pieces have colliding hashes")]
     Crowded {
         /// The line.
         line: usize,
     },
-    /// A special token that every encoding needs is absent.
+    /// A special token that every encoding needs is missing.
     #[error("the vocabulary has no {0}: is it a BERT vocab.txt?")]
     MissingSpecial(&'static str),
-    /// The limit leaves no room for the special tokens, or is beyond [`MAX_TOKENS`].
+    /// The maximum leaves no room for the special tokens, or exceeds [`MAX_TOKENS`].
     #[error("max_tokens is {max_tokens}, it must lie between {least} and {MAX_TOKENS}")]
     MaxTokens {
-        /// What was asked for.
+        /// The maximum that was asked for.
         max_tokens: usize,
-        /// Special tokens of such an encoding.
+        /// Number of special tokens in the encoding.
         least: usize,
     },
-    /// Windows that overlap by `stride` would not move on.
+    /// Windows that overlap by `stride` would not advance.
     #[error("stride is {stride}, it must be less than the {room} pieces that a window holds")]
     Stride {
-        /// What was asked for.
+        /// The stride that was asked for.
         stride: usize,
-        /// Pieces of a window, special tokens not counted.
+        /// Number of pieces per window, not counting special tokens.
         room: usize,
     },
-    /// [`Encoder::second`](super::Encoder::second) a second time.
+    /// [`Encoder::second`](super::Encoder::second) was called twice.
     #[error("an encoding holds at most two texts")]
     TooManyTexts,
 }

@@ -2,9 +2,9 @@
 //!
 //! text → clean, set ideographs apart, strip accents, lower-case → words → WordPiece → [`Encoding`].
 //!
-//! It gives the ids of Hugging Face `tokenizers` 0.23.2 (`BertNormalizer`, `BertPreTokenizer`, `WordPiece`,
-//! `TemplateProcessing`), for text of any length and in constant memory. The constructor builds an index of
-//! the vocabulary on the heap; nothing is allocated after that. All limits are in [`capacity`].
+//! It gives the same ids as Hugging Face `tokenizers` 0.23.2 (`BertNormalizer`, `BertPreTokenizer`,
+//! `WordPiece`, `TemplateProcessing`), for text of any length and in constant memory. The constructor builds
+//! an index of the vocabulary on the heap; nothing is allocated after that. All limits are in [`capacity`].
 //!
 //! ```
 //! use goldcrest_edge::tokenizer::{Encoding, Settings, Tokenizer};
@@ -37,30 +37,31 @@ pub use self::vocabulary::SpecialTokens;
 use self::segment::Segmenter;
 use self::vocabulary::{Index, View};
 
-/// What is done to a text before it is looked up; the fields of `BertNormalizer`, `clean_text` being always on.
+/// How a text is normalized before it is looked up. The fields are those of `BertNormalizer`, whose
+/// `clean_text` is always on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
-    /// Lower-case, character by character.
+    /// Convert the text to lower case, character by character.
     pub lowercase: bool,
-    /// Decompose and drop non-spacing marks; `None`: as `lowercase` says.
+    /// Decompose characters and drop non-spacing marks; `None` means the same as `lowercase`.
     pub strip_accents: Option<bool>,
-    /// Make each Chinese ideograph a word.
+    /// Make each Chinese ideograph a word of its own.
     pub chinese_chars: bool,
-    /// Whether `[SEP]`, `[CLS]`, `[MASK]`, `[PAD]` and `[UNK]` written in a text become those tokens, matched
-    /// before anything else as `tokenizers` does by default.
+    /// Turn `[SEP]`, `[CLS]`, `[MASK]`, `[PAD]` and `[UNK]` in a text into those tokens, matched before
+    /// anything else, as `tokenizers` does by default.
     ///
-    /// Otherwise, and for text from outside, they are ordinary text: `[`, `sep`, `]`. (`tokenizers` calls this
-    /// `encode_special_tokens`.)
+    /// Otherwise they are ordinary text: `[`, `sep`, `]`, which is right for text from outside. (`tokenizers`
+    /// calls that `encode_special_tokens`.)
     pub special_tokens_in_text: bool,
 }
 
 impl Settings {
-    /// For models like `bert-base-uncased`.
+    /// Returns the settings of models like `bert-base-uncased`.
     pub const fn uncased() -> Self {
         Self { lowercase: true, strip_accents: None, chinese_chars: true, special_tokens_in_text: false }
     }
 
-    /// For models like `bert-base-cased`.
+    /// Returns the settings of models like `bert-base-cased`.
     pub const fn cased() -> Self {
         Self { lowercase: false, ..Self::uncased() }
     }
@@ -70,7 +71,7 @@ impl Settings {
     }
 }
 
-/// A BERT vocabulary, read in place, ready to encode.
+/// A BERT tokenizer, whose vocabulary is read in place.
 #[derive(Clone, Debug)]
 pub struct Tokenizer<V> {
     vocab_txt: V,
@@ -79,46 +80,49 @@ pub struct Tokenizer<V> {
 }
 
 impl<V: AsRef<[u8]>> Tokenizer<V> {
-    /// Takes the text of a `vocab.txt`: one piece a line, its id the line's number from 0. As in `tokenizers`,
-    /// white space at the end of a line is cut, so CRLF is read too; a blank line has an id but matches nothing.
+    /// Builds a tokenizer from the text of a `vocab.txt`: one piece per line, whose id is the number of the
+    /// line, counted from 0. As in `tokenizers`, white space at the end of a line is ignored, so CRLF works
+    /// too; a blank line uses up an id but matches nothing.
     pub fn new(vocab_txt: V, settings: Settings) -> Result<Self, Error> {
         let index = Index::build(vocab_txt.as_ref())?;
         Ok(Self { vocab_txt, index, settings })
     }
 
-    /// The settings it was made with.
+    /// Returns the settings that the tokenizer was built with.
     pub fn settings(&self) -> Settings {
         self.settings
     }
 
-    /// Number of pieces; ids are less than this.
+    /// Returns the number of pieces; all ids are below it.
     pub fn vocab_size(&self) -> usize {
         self.index.pieces()
     }
 
-    /// Bytes on the heap beside the vocabulary text.
+    /// Returns the heap memory in bytes, not counting the vocabulary text.
     pub fn index_bytes(&self) -> usize {
         self.index.heap_bytes()
     }
 
-    /// Ids of the special tokens.
+    /// Returns the ids of the special tokens.
     pub fn special_tokens(&self) -> SpecialTokens {
         self.index.special
     }
 
-    /// Id of a piece, spelled as in the vocabulary (`##` inside words).
+    /// Returns the id of a piece, spelled as in the vocabulary (with `##` inside words).
     pub fn id(&self, piece: &str) -> Option<u32> {
         self.view().id(piece)
     }
 
-    /// The piece of an id, as the vocabulary spells it. Looks through the text: for people, not for loops.
+    /// Returns the piece with this id, as the vocabulary spells it. Searches the text line by line, so do not
+    /// call it in a loop.
     pub fn piece(&self, id: u32) -> Option<&str> {
         let text = core::str::from_utf8(self.vocab_txt.as_ref()).ok()?;
         text.split_inclusive('\n').nth(id as usize).map(str::trim_end)
     }
 
-    /// Encodes one text or a pair into `out`: at most `max_tokens` ids (2 or 3 to
-    /// [`MAX_TOKENS`](capacity::MAX_TOKENS)), a pair truncated longest first.
+    /// Encodes one text or a pair into `out`, truncated to `max_tokens` ids, a pair "longest first".
+    /// `max_tokens` must be at least 2 for a text or 3 for a pair, and at most
+    /// [`MAX_TOKENS`](capacity::MAX_TOKENS).
     pub fn encode(
         &self,
         text: &str,
@@ -136,16 +140,18 @@ impl<V: AsRef<[u8]>> Tokenizer<V> {
         Ok(())
     }
 
-    /// Encodes like [`Self::encode`] what comes in chunks. `out` is complete after [`Encoder::finish`].
+    /// Like [`Self::encode`], for text that comes in chunks. `out` is complete after [`Encoder::finish`].
     #[inline]
     pub fn encoder<'a>(&'a self, max_tokens: usize, out: &'a mut Encoding) -> Result<Encoder<'a>, Error> {
         Encoder::new(self.segmenter(), max_tokens, out)
     }
 
-    /// Encodes one text of any length as windows of at most `max_tokens` ids, each beginning with the last
-    /// `stride` pieces of the one before: what `Encoding::truncate` of `tokenizers` makes of the whole text, the
-    /// encoding and its overflowing ones in that order. (`encode` of 0.23.2 with truncation set loses most of
-    /// those: it stops reading early.) Each goes to `on_window`; `out` is scratch.
+    /// Encodes one text of any length as windows of at most `max_tokens` ids, and passes each to `on_window`.
+    /// Each window begins with the last `stride` pieces of the previous one. `out` is a scratch buffer.
+    ///
+    /// The windows are the encoding and its overflowing ones, in that order, that `Encoding::truncate` of
+    /// `tokenizers` makes of the whole text. (`encode` of 0.23.2 with truncation loses most of them, because
+    /// it stops reading early.)
     pub fn windows<'a, F: FnMut(&Encoding)>(
         &'a self,
         max_tokens: usize,

@@ -1,4 +1,5 @@
-//! Text to pieces, chunk by chunk: special tokens, normalization, splitting at white space and punctuation.
+//! Splits text into pieces, chunk by chunk: special tokens, normalization, splitting at
+//! white space and punctuation.
 use super::Settings;
 use super::ascii::{KINDS, Kind};
 use super::capacity::{MAX_SPECIAL_BYTES, MAX_WORD_CHARS};
@@ -7,17 +8,17 @@ use super::unicode::{Class, combining_class, decompose_without_marks, is_chinese
 use super::vocabulary::View;
 use super::word::Word;
 
-/// Reads chunks of one text; all that it must remember from one chunk to the next is of fixed size.
+/// Reads one text in chunks. What it remembers from one chunk to the next has a fixed size.
 pub(super) struct Segmenter<'v> {
     vocabulary: View<'v>,
     settings: Settings,
     word: Word,
     /// Non-starters that wait to be put into canonical order: combining class and character.
     ///
-    /// No such character ends a word, so a run longer than this makes the word longer than [`MAX_WORD_CHARS`]:
-    /// it is `[UNK]` whatever their order, and the rest may be forgotten.
+    /// No such character ends a word, so a run longer than this makes the word longer than
+    /// [`MAX_WORD_CHARS`]: it becomes `[UNK]` whatever their order, and the rest may be dropped.
     marks: heapless::Vec<(u8, char), MAX_WORD_CHARS>,
-    /// What may become a special token: a proper prefix of one.
+    /// Text that may become a special token: a proper prefix of one.
     pending: heapless::String<MAX_SPECIAL_BYTES>,
 }
 
@@ -52,8 +53,8 @@ impl<'v> Segmenter<'v> {
         self.end_word(sink);
     }
 
-    /// Splits at special tokens. They begin with `[` and have no other, so after a failed match
-    /// only the last character needs a second look.
+    /// Splits at special tokens. `[` occurs only at their beginning, so after a failed match only the last
+    /// character can begin another.
     fn find_special(&mut self, mut chunk: &str, sink: &mut impl Sink) {
         let named = self.vocabulary.special().named();
         loop {
@@ -85,7 +86,7 @@ impl<'v> Segmenter<'v> {
         }
     }
 
-    /// Text in which nothing is special.
+    /// Reads text in which no token is special.
     fn plain(&mut self, chunk: &str, sink: &mut impl Sink) {
         let bytes = chunk.as_bytes();
         let mut at = 0;
@@ -114,7 +115,8 @@ impl<'v> Segmenter<'v> {
         }
     }
 
-    /// One character outside ASCII: clean, set ideographs apart, then the rest.
+    /// Reads a character outside ASCII: drops control characters, ends words at white space, and sets
+    /// ideographs apart.
     fn character(&mut self, c: char, sink: &mut impl Sink) {
         if c == char::REPLACEMENT_CHARACTER || Class::of(c).is_other() {
         } else if c.is_whitespace() {
@@ -128,7 +130,8 @@ impl<'v> Segmenter<'v> {
         }
     }
 
-    /// Canonical decomposition and ordering, without non-spacing marks.
+    /// Decomposes a character canonically, drops non-spacing marks, and orders the remaining non-starters, if
+    /// the settings say so.
     fn strip_accents(&mut self, c: char, sink: &mut impl Sink) {
         if !self.settings.strips_accents() {
             return self.lowercase(c, sink);
@@ -150,7 +153,7 @@ impl<'v> Segmenter<'v> {
         });
     }
 
-    /// Passes on the non-starters that waited.
+    /// Passes on the waiting non-starters, which are in canonical order.
     #[inline]
     fn order_marks(&mut self, sink: &mut impl Sink) {
         if !self.marks.is_empty() {

@@ -1,6 +1,6 @@
-//! What the tokenizer asks of Unicode, answered as Hugging Face `tokenizers` 0.23 does:
-//! categories as of Unicode 8, canonical decomposition as of Unicode 9 (`unicode_tables.rs`),
-//! white space and lower case as of the Rust release that builds this crate.
+//! Unicode properties, in the same versions as in Hugging Face `tokenizers` 0.23: categories of Unicode 8,
+//! canonical decomposition of Unicode 9 (`unicode_tables.rs`), white space and lower case of the Rust release
+//! that builds this crate.
 use super::unicode_tables::{
     BLOCK, COMBINING_CLASSES, DECOMPOSES, DECOMPOSITIONS, DROPPED_STARTER, FLAGS, INDEX, MARK, NONSTARTER,
     OTHER, POOL, PUNCTUATION,
@@ -31,7 +31,7 @@ impl Class {
         self.0 & NONSTARTER != 0
     }
 
-    /// Leaves nothing when marks are dropped, but nothing is reordered across it.
+    /// Vanishes when marks are dropped, but nothing is reordered across it.
     pub(super) fn is_dropped_starter(self) -> bool {
         self.0 & DROPPED_STARTER != 0
     }
@@ -41,19 +41,20 @@ impl Class {
     }
 }
 
-/// Punctuation as BERT sees it: category P*, and every ASCII symbol.
+/// Returns whether BERT treats `c` as punctuation: category P*, and every ASCII symbol.
 pub(super) fn is_punctuation(c: char) -> bool {
     c.is_ascii_punctuation() || Class::of(c).0 & PUNCTUATION != 0
 }
 
-/// The ideographs that stand alone. Extension E starts at U+2B920 as in `tokenizers`, not at U+2B820.
+/// Returns whether `c` is an ideograph that becomes a word of its own. Extension E starts at U+2B920 as in
+/// `tokenizers`, not at U+2B820.
 pub(super) fn is_chinese(c: char) -> bool {
     matches!(c as u32,
         0x3400..=0x4DBF | 0x4E00..=0x9FFF | 0xF900..=0xFAFF | 0x20000..=0x2A6DF | 0x2A700..=0x2B73F
         | 0x2B740..=0x2B81F | 0x2B920..=0x2CEAF | 0x2F800..=0x2FA1F)
 }
 
-/// Canonical combining class of a non-starter that is not a non-spacing mark.
+/// Returns the canonical combining class of a non-starter that is not a non-spacing mark.
 pub(super) fn combining_class(c: char) -> u8 {
     let code = c as u32;
     let after = COMBINING_CLASSES.partition_point(|&(first, ..)| first <= code);
@@ -63,7 +64,7 @@ pub(super) fn combining_class(c: char) -> u8 {
     }
 }
 
-/// Calls `each` with the full canonical decomposition of `c`, non-spacing marks left out.
+/// Calls `each` with every character of the full canonical decomposition of `c`, except non-spacing marks.
 pub(super) fn decompose_without_marks(c: char, mut each: impl FnMut(char)) {
     if let syllable @ 0xAC00..=0xD7A3 = c as u32 {
         return decompose_hangul(syllable - 0xAC00, each);
@@ -91,7 +92,7 @@ fn each_code(codes: &[u32], each: impl FnMut(char)) {
     codes.iter().filter_map(|&code| char::from_u32(code)).for_each(each);
 }
 
-/// Unicode Standard, section 3.12.
+/// Decomposes a Hangul syllable (Unicode Standard, section 3.12).
 fn decompose_hangul(index: u32, each: impl FnMut(char)) {
     let (lead, vowel, trail) = (index / 588, index % 588 / 28, index % 28);
     let codes = [0x1100 + lead, 0x1161 + vowel, 0x11A7 + trail];

@@ -13,10 +13,10 @@ pub(super) const DECOMPOSES: u8 = 8;
 pub(super) const NONSTARTER: u8 = 16;
 /// Decomposes into Mn only, one of them of combining class 0.
 pub(super) const DROPPED_STARTER: u8 = 32;
-/// Code points a block of the flags.
+/// Code points per block of flags.
 pub(super) const BLOCK: usize = 128;
 
-/// Block number, by code point / `BLOCK`; absent: no flag set.
+/// Block number, by code point / `BLOCK`; past the end: no flags.
 #[rustfmt::skip]
 pub(super) static INDEX: [u8; 8704] = [
     0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28,
@@ -1065,7 +1065,7 @@ pub(super) static POOL: [u32; 91] = [
     119226, 119141, 119225, 119141, 119150, 119226, 119141, 119150, 119225, 119141, 119151, 119226, 119141,
     119151,
 ];
-/// First, last, canonical combining class, sorted: all that is neither class 0 nor Mn.
+/// First, last, canonical combining class, sorted: all characters neither of class 0 nor in Mn.
 #[rustfmt::skip]
 pub(super) static COMBINING_CLASSES: [(u32, u32, u8); 25] = [
     (2260, 2273, 230), (6980, 6980, 9), (7082, 7082, 9), (7154, 7155, 9), (7675, 7675, 230),

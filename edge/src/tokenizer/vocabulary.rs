@@ -3,7 +3,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::Error;
-use super::capacity::{MAX_LOOKS, MAX_PIECE_BYTES, MAX_PIECES, MAX_VOCAB_BYTES};
+use super::capacity::{MAX_PIECE_BYTES, MAX_PIECES, MAX_PROBES, MAX_VOCAB_BYTES};
 
 /// Ids of the special tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,32 +17,32 @@ pub struct SpecialTokens {
 }
 
 impl SpecialTokens {
-    /// Each as the vocabulary spells it.
+    /// Returns the spelling of each token in the vocabulary, and its id.
     pub(super) fn named(&self) -> [(&'static str, Option<u32>); 5] {
         let Self { cls, sep, unk, pad, mask } = *self;
         [("[CLS]", Some(cls)), ("[SEP]", Some(sep)), ("[UNK]", Some(unk)), ("[PAD]", pad), ("[MASK]", mask)]
     }
 }
 
-/// Where a piece stands: at the start of a word, or inside one (`##` in the text).
+/// Where a piece occurs: at the start of a word, or inside one (`##` in the vocabulary).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     Start,
     Inside,
 }
 
-/// What is built from the vocabulary text. About 13 bytes a piece and 32 KiB.
+/// The index built from the vocabulary text. Takes about 13 bytes per piece, plus 32 KiB.
 #[derive(Clone, Debug)]
 pub(super) struct Index {
-    /// Packed [`Slot`]s, 0 where free; more than there are pieces, so every probe ends.
+    /// Packed [`Slot`]s, 0 if free. There are more slots than pieces, so every search ends at a free one.
     slots: Vec<u64>,
-    /// Bit n: a piece of n bytes (bit 31: 31 or more) may begin with the three bytes that hash here.
+    /// By hash of three bytes: bit n says that a piece of n bytes (bit 31: 31 or more) may begin with them.
     lengths: Vec<u32>,
-    /// Bytes of the longest piece.
+    /// Length of the longest piece in bytes.
     longest: usize,
     pieces: usize,
     pub(super) special: SpecialTokens,
-    /// Id of each ASCII character standing alone.
+    /// Id of each ASCII character as a word of its own.
     ascii: [u32; 128],
 }
 
@@ -59,7 +59,7 @@ impl Slot {
     fn new(offset: usize, id: usize, key: u64) -> Self {
         Self(offset as u64 | (id as u64) << 34 | key)
     }
-    /// What [`Slot::KEY`] covers.
+    /// Returns the bits that [`Slot::KEY`] covers.
     fn key(place: Place, hash: u64, len: usize) -> u64 {
         (len as u64) << 24 | (place as u64) << 33 | hash >> 51 << 51
     }
@@ -76,7 +76,7 @@ impl Slot {
 
 const LENGTHS: usize = 1 << 13;
 
-/// The vocabulary text with its index, borrowed.
+/// The vocabulary text and its index, borrowed.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
     text: &'a [u8],
@@ -84,8 +84,9 @@ pub(super) struct View<'a> {
 }
 
 impl Index {
-    /// Reads `vocab.txt` as `tokenizers` does: a line ends at `\n`, white space at its end is cut (so CRLF is
-    /// read), the line number is the id. A blank line keeps its id and matches nothing.
+    /// Indexes a `vocab.txt`, read as `tokenizers` does: a line ends at `\n`, white space at its end is
+    /// ignored (so CRLF works), and the line number is the id. A blank line uses up
+    /// an id but matches nothing.
     pub(super) fn build(text: &[u8]) -> Result<Self, Error> {
         if text.len() > MAX_VOCAB_BYTES {
             return Err(Error::TooLarge { bytes: text.len() });
@@ -113,7 +114,7 @@ impl Index {
             ascii: [0; 128],
         };
         let mut offset = 0;
-        // bytes, for lines are short: a search for each newline costs more than the look at each byte
+        // byte by byte, because lines are short: searching for each newline would be slower
         for (id, line) in text.split_inclusive(|&b| b == b'\n').enumerate() {
             let end = offset + line.len();
             index.insert(text, offset, lines[offset..end].trim_end(), id)?;
@@ -123,7 +124,7 @@ impl Index {
         Ok(index)
     }
 
-    /// Adds a piece, with at most [`MAX_LOOKS`] looks for its place.
+    /// Inserts a piece, probing at most [`MAX_PROBES`] occupied slots.
     fn insert(&mut self, text: &[u8], offset: usize, piece: &str, id: usize) -> Result<(), Error> {
         let (place, piece_bytes) = split(piece);
         let (offset, len) = (offset + piece.len() - piece_bytes.len(), piece_bytes.len());
@@ -137,10 +138,10 @@ impl Index {
         let hash = hash(place, piece, len);
         let key = Slot::key(place, hash, len);
         let mut at = self.home(hash);
-        let mut looked = 0;
+        let mut probes = 0;
         while self.slots[at] != 0 {
-            looked += 1;
-            if looked > MAX_LOOKS {
+            probes += 1;
+            if probes > MAX_PROBES {
                 return Err(Error::Crowded { line: id + 1 });
             }
             let slot = Slot(self.slots[at]);
@@ -178,12 +179,12 @@ impl Index {
         self.pieces
     }
 
-    /// Bytes on the heap.
+    /// Returns the heap memory in bytes.
     pub(super) fn heap_bytes(&self) -> usize {
         size_of_val(&self.slots[..]) + size_of_val(&self.lengths[..])
     }
 
-    /// Scales the lower 32 bits of the hash to the number of slots.
+    /// Returns the first slot to probe: the lower 32 bits of the hash, scaled to the number of slots.
     fn home(&self, hash: u64) -> usize {
         (((hash & 0xFFFF_FFFF) * self.slots.len() as u64) >> 32) as usize
     }
@@ -202,18 +203,18 @@ impl<'a> View<'a> {
         self.index.special
     }
 
-    /// Id of an ASCII character that is a word by itself.
+    /// Returns the id of an ASCII character that is a word of its own.
     pub(super) fn ascii(self, byte: u8) -> u32 {
         self.index.ascii[byte as usize & 127]
     }
 
-    /// Id of a piece as the vocabulary spells it.
+    /// Returns the id of a piece, spelled as in the vocabulary.
     pub(super) fn id(self, piece: &str) -> Option<u32> {
         let (place, bytes) = split(piece);
         self.find(place, bytes.as_bytes(), bytes.len())
     }
 
-    /// Id of the piece that is the first `len` bytes of `word`.
+    /// Returns the id of the piece that equals the first `len` bytes of `word`.
     #[inline]
     pub(super) fn find(self, place: Place, word: &[u8], len: usize) -> Option<u32> {
         if len == 0 {
@@ -234,7 +235,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The longest piece that the first `rest` bytes of `word` begin with: its id and its length.
+    /// Returns the id and length of the longest piece with which the first `rest` bytes of `word` begin.
     pub(super) fn longest(self, place: Place, word: &[u8], rest: usize) -> Option<(u32, usize)> {
         let limit = rest.min(self.index.longest);
         let found = |len| self.find(place, word, len).map(|id| (id, len));
@@ -257,7 +258,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// A piece as the vocabulary spells it: its place, and its text without `##`.
+/// Splits a piece, spelled as in the vocabulary, into its place and its text without `##`.
 fn split(piece: &str) -> (Place, &str) {
     match piece.strip_prefix("##") {
         Some(inside) if !inside.is_empty() => (Place::Inside, inside),
@@ -265,7 +266,7 @@ fn split(piece: &str) -> (Place, &str) {
     }
 }
 
-/// Multiplies and folds, eight bytes a step; `bytes` may go on after the first `len`, at least 1.
+/// Hashes the first `len` (at least 1) of `bytes`, multiplying and folding eight bytes per step.
 #[inline]
 fn hash(place: Place, bytes: &[u8], len: usize) -> u64 {
     const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -285,7 +286,7 @@ fn hash(place: Place, bytes: &[u8], len: usize) -> u64 {
     mix(hash, block(bytes, at, len - at))
 }
 
-/// Are the first `len` bytes, at least 1, the same?
+/// Returns whether the first `len` bytes (at least 1) are equal.
 #[inline]
 fn same(a: &[u8], b: &[u8], len: usize) -> bool {
     let mut at = 0;
@@ -298,7 +299,7 @@ fn same(a: &[u8], b: &[u8], len: usize) -> bool {
     block(a, at, len - at) == block(b, at, len - at)
 }
 
-/// The `wanted` bytes from `at`, 1 to 8, as a number.
+/// Returns the `wanted` (1 to 8) bytes from `at` on as a little-endian number.
 #[inline]
 fn block(bytes: &[u8], at: usize, wanted: usize) -> u64 {
     let bytes = bytes.get(at..).unwrap_or_default();
@@ -306,7 +307,7 @@ fn block(bytes: &[u8], at: usize, wanted: usize) -> u64 {
     number & (u64::MAX >> (64 - 8 * wanted as u32))
 }
 
-/// Fewer than eight bytes and zeros after them.
+/// Pads fewer than eight bytes with zeros.
 #[cold]
 fn last_block(bytes: &[u8]) -> u64 {
     let mut chunk = [0; 8];
@@ -314,7 +315,7 @@ fn last_block(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(chunk)
 }
 
-/// Where the lengths of the pieces that begin with the first three of `bytes` are.
+/// Returns the index into [`Index::lengths`] for pieces that begin with the first three of `bytes`.
 fn lengths_at(place: Place, bytes: &[u8]) -> usize {
     let first = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], place as u8 + 1]);
     (first.wrapping_mul(0x9E37_79B1) >> (32 - LENGTHS.trailing_zeros())) as usize
@@ -328,13 +329,15 @@ mod tests {
     #[test]
     fn a_vocabulary_that_crowds_its_index_is_refused() {
         let text = |words: &mut dyn Iterator<Item = u32>| {
-            let words = words.take(MAX_LOOKS + 60).map(|word| alloc::format!("{word}\n"));
+            let words = words.take(MAX_PROBES + 60).map(|word| alloc::format!("{word}\n"));
             ["[CLS]\n[SEP]\n[UNK]\n".into()].into_iter().chain(words).collect::<String>()
         };
         let usual = Index::build(text(&mut (0..)).as_bytes()).unwrap();
         let home = |word: &str| usual.home(hash(Place::Start, word.as_bytes(), word.len()));
-        // all want to be among the first of as many places
+        // all hash to the first 40 of the same number of slots
         let crowded = text(&mut (0..).filter(|word| home(&alloc::format!("{word}")) < 40));
-        assert!(matches!(Index::build(crowded.as_bytes()), Err(Error::Crowded { line }) if line > MAX_LOOKS));
+        assert!(
+            matches!(Index::build(crowded.as_bytes()), Err(Error::Crowded { line }) if line > MAX_PROBES)
+        );
     }
 }

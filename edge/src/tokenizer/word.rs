@@ -1,4 +1,4 @@
-//! One word, and WordPiece on it: greedy, longest match first.
+//! Collects a word and splits it by WordPiece: greedily, longest match first.
 use super::ascii;
 use super::capacity::{MAX_WORD_BYTES, MAX_WORD_CHARS};
 use super::encoding::Sink;
@@ -6,7 +6,7 @@ use super::vocabulary::{Place, View};
 
 /// The normalized word that is being read.
 pub(super) struct Word {
-    /// Eight more than a word may have, so that whole blocks can be written and read.
+    /// Eight bytes more than a word may have, so that whole blocks can be written and read.
     bytes: [u8; MAX_WORD_BYTES + 8],
     len: usize,
     chars: usize,
@@ -28,7 +28,8 @@ impl Word {
         }
     }
 
-    /// Takes the longest prefix of `text` that is ASCII letters and digits; returns its length.
+    /// Appends the longest prefix of `text` that consists of ASCII letters and
+    /// digits, and returns its length.
     #[inline]
     pub(super) fn push_ascii(&mut self, text: &[u8], lowercase: bool) -> usize {
         let mut taken = 0;
@@ -52,7 +53,7 @@ impl Word {
         self.too_long = true;
     }
 
-    /// Ends the word, if there is one: its pieces go to `sink`.
+    /// Ends the word, if there is one, and passes its pieces to `sink`.
     #[inline]
     pub(super) fn end(&mut self, vocabulary: View<'_>, sink: &mut impl Sink) {
         if self.len > 0 {
@@ -69,7 +70,8 @@ impl Word {
         }
     }
 
-    /// Pieces of a word that is not one itself; `[UNK]` for all of it if a part matches nothing.
+    /// Splits a word that is not a piece itself. The whole word becomes `[UNK]` if a
+    /// part of it matches nothing.
     fn split(&self, vocabulary: View<'_>, sink: &mut impl Sink) {
         let mut ids = heapless::Vec::<u32, MAX_WORD_BYTES>::new();
         let mut place = Place::Start;

@@ -1,4 +1,4 @@
-//! A bundle small enough to know its answers by heart: logits are the mean of the tokens' embeddings.
+//! A bundle so small that its answers are easy to predict: the logits are the mean of the tokens' embeddings.
 #![allow(dead_code)]
 use goldcrest_edge::bundle::{Golden, Licence, Manifest, Windows, write};
 use goldcrest_edge::decision::{Settings, Task};
@@ -10,7 +10,7 @@ use tract_onnx::pb::{
     TypeProto, ValueInfoProto, attribute_proto, tensor_proto, type_proto,
 };
 
-/// Word pieces with the embedding of each.
+/// Word pieces and their embeddings.
 const PIECES: [(&str, [f32; 2]); 9] = [
     ("[PAD]", [0., 0.]),
     ("[UNK]", [0., 0.]),
@@ -29,7 +29,7 @@ pub fn vocabulary() -> String {
     PIECES.map(|(piece, _)| piece).join("\n") + "\n"
 }
 
-/// `good` gives logits -2, 2: three tokens, two of them nothing.
+/// With this manifest, `good` gives logits -2, 2: the mean of three tokens, two of which are zero.
 pub fn manifest() -> Manifest {
     Manifest {
         name: "moods".into(),
@@ -51,7 +51,7 @@ pub fn bundle(manifest: &Manifest) -> Vec<u8> {
     let two = Golden {
         text: "good".into(),
         pair: manifest.pair.then(|| "good".into()),
-        // with a pair: two thirds of five tokens, and rounding that is not ours to predict
+        // not for pairs: with five tokens, the rounding of the mean is not specified
         logits: [-2f32, 2.].map(f32::to_bits)[..manifest.labels.len()].into(),
     };
     let golden = if manifest.pair || manifest.labels.len() != 2 { vec![] } else { vec![two] };
@@ -62,7 +62,7 @@ pub fn with_golden(manifest: &Manifest, golden: &[Golden]) -> Vec<u8> {
     write(manifest, &onnx(manifest.labels.len()), &[], vocabulary().as_bytes(), golden).unwrap()
 }
 
-/// Gather, then the mean over the tokens.
+/// Returns a graph that gathers embeddings and takes the mean over the tokens.
 fn onnx(classes: usize) -> Vec<u8> {
     let rows = PIECES.iter().flat_map(|(_, row)| &row[2 - classes..]).copied().collect();
     let embeddings = TensorProto {

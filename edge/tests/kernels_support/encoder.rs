@@ -1,4 +1,5 @@
-//! A BERT encoder with random weights, written against the kernels alone: for the bench and for comparing machines.
+//! A BERT encoder with random weights that uses only the kernels: for the benchmark
+//! and for comparing machines.
 use goldcrest_edge::kernels::{
     Activations, AttentionInput, AttentionScratch, Epilogue, Kernels, Linear, Norm, Rows, Weights,
 };
@@ -14,7 +15,7 @@ pub struct Shape {
     pub ffn: usize,
 }
 
-/// all-MiniLM-L6-v2 and its like.
+/// The shape of all-MiniLM-L6-v2 and similar models.
 pub const MINILM_L6: Shape = Shape { layers: 6, hidden: 384, heads: 12, head_size: 32, ffn: 1536 };
 
 struct Layer {
@@ -124,7 +125,7 @@ impl Encoder {
         }
     }
 
-    /// Word ids to logits; the last layer for \[CLS\] only.
+    /// Computes the logits of word ids; the last layer runs for \[CLS\] only.
     pub fn run(&self, ids: &[usize], scratch: &mut Scratch) {
         let Shape { hidden, heads, head_size, ffn, .. } = self.shape;
         let (kernels, tokens, width) = (self.kernels, ids.len(), heads * head_size);

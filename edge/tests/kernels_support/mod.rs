@@ -1,4 +1,4 @@
-//! What the kernel tests and the bench share: a generator that gives the same values on every machine.
+//! What the kernel tests and the benchmark share: a generator that gives the same values on every machine.
 #![allow(dead_code)]
 
 pub mod encoder;
@@ -16,7 +16,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// Uniform within -1 to 1.
+    /// Returns a float, uniform within -1 to 1.
     pub fn float(&mut self) -> f32 {
         (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0
     }
@@ -25,7 +25,7 @@ impl Random {
         (0..n).map(|_| self.float()).collect()
     }
 
-    /// Mostly ordinary values of several sizes; with `extreme`, one in eight is anything.
+    /// Mostly ordinary values of one of several magnitudes; with `extreme`, one in eight is arbitrary.
     pub fn wild(&mut self, n: usize, extreme: bool) -> Vec<f32> {
         const ODD: [f32; 14] = [
             0.0,
@@ -53,18 +53,18 @@ impl Random {
         (0..n).map(|_| draw(self)).collect()
     }
 
-    /// Uniform within -128 to 127.
+    /// Returns integers, uniform within -128 to 127.
     pub fn weights(&mut self, n: usize) -> Vec<i8> {
         (0..n).map(|_| self.next() as i8).collect()
     }
 }
 
-/// The kernels of every instruction set that this processor has, the portable ones first.
+/// Returns the kernels of every instruction set that this processor has, the portable ones first.
 pub fn available() -> Vec<Kernels> {
     Isa::ALL.into_iter().filter(|isa| isa.available()).map(|isa| Kernels::new(isa).unwrap()).collect()
 }
 
-/// The bits of floats, for comparing.
+/// Returns the bits of floats, for comparing.
 pub fn bits(x: &[f32]) -> Vec<u32> {
     x.iter().map(|v| v.to_bits()).collect()
 }

@@ -1,4 +1,4 @@
-//! The oracle (Hugging Face `tokenizers`), vocabularies, and where real ones and real data are.
+//! The oracle (Hugging Face `tokenizers`), synthetic and real vocabularies, and real data.
 #![allow(dead_code)]
 use std::collections::BTreeSet;
 use std::env;
@@ -20,7 +20,7 @@ pub type HuggingFace =
 
 pub const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
 
-/// `tokenizers` as `tokenizer.json` of a BERT sets it up.
+/// Returns `tokenizers`, set up as by the `tokenizer.json` of a BERT.
 pub fn hugging_face(vocab_txt: &str, settings: Settings) -> HuggingFace {
     let vocab = WordPiece::read_bytes(vocab_txt.as_bytes()).unwrap();
     let id = |token: &str| (token.to_string(), vocab[token]);
@@ -56,8 +56,9 @@ pub fn truncate(oracle: &mut HuggingFace, max_length: usize, stride: usize) {
     oracle.with_truncation(Some(TruncationParams { direction, max_length, strategy, stride })).unwrap();
 }
 
-/// A pair, truncated longest first by the lengths that its texts have, and whether it had to be. (`encode` of 0.23.2 reads a text only up to the word that
-/// completes `max_length` pieces, and judges by those; the versions before and after it do not.)
+/// Encodes a pair, truncated longest first by the full lengths of its texts, and returns whether truncation
+/// was necessary. (`encode` of 0.23.2 reads a text only up to the word that completes `max_length` pieces and
+/// truncates by those lengths; the versions before and after it do not.)
 pub fn pair(oracle: &HuggingFace, a: &str, b: &str, max_length: usize) -> (tokenizers::Encoding, bool) {
     assert!(oracle.get_truncation().is_none());
     let alone = |text: &str| oracle.encode(text, false).unwrap();
@@ -67,13 +68,14 @@ pub fn pair(oracle: &HuggingFace, a: &str, b: &str, max_length: usize) -> (token
     let params = TruncationParams { direction, max_length: max_length - 3, strategy, stride: 0 };
     let truncated = a.len() + b.len() > params.max_length;
     let (mut a, mut b) = truncate_encodings(a, Some(b), &params).unwrap();
-    // each of the first text's would be joined with each of the second's
+    // overflowing encodings of the first text would be joined with each of the second
     a.take_overflowing();
     b.iter_mut().for_each(|b| drop(b.take_overflowing()));
     (oracle.post_process(a, b, true).unwrap(), truncated)
 }
 
-/// Ids of every piece of a text, without special tokens and whatever its length, by windows that do not overlap.
+/// Returns the ids of all pieces of a text of any length, without special tokens, by
+/// windows that do not overlap.
 pub fn all_ids<V: AsRef<[u8]>>(ours: &Tokenizer<V>, text: &str, scratch: &mut Encoding) -> Vec<u32> {
     let mut ids = Vec::new();
     let mut windows =
@@ -87,7 +89,7 @@ pub fn oracle_ids<'s>(oracle: &HuggingFace, text: impl Into<EncodeInput<'s>>) ->
     oracle.encode(text, false).unwrap().get_ids().to_vec()
 }
 
-/// Both cases, each with accents left as they are and stripped.
+/// Returns the cased and the uncased settings, each with accents kept and stripped.
 pub fn every_setting() -> Vec<Settings> {
     let mut all = Vec::new();
     for base in [Settings::uncased(), Settings::cased()] {
@@ -98,7 +100,7 @@ pub fn every_setting() -> Vec<Settings> {
     all
 }
 
-/// Special tokens, then these pieces, each also with `##`, without repeats.
+/// Returns a vocabulary of the special tokens and of these pieces without repeats, each also with `##`.
 pub fn vocab_of<'s>(pieces: impl IntoIterator<Item = &'s str>) -> String {
     let mut seen: BTreeSet<String> = BTreeSet::new();
     let mut vocab: String = SPECIAL.map(|token| format!("{token}\n")).concat();
@@ -111,14 +113,14 @@ pub fn vocab_of<'s>(pieces: impl IntoIterator<Item = &'s str>) -> String {
     vocab
 }
 
-/// Characters in which random text is interesting: each kind that the pipeline treats in its own way.
+/// Characters for random text: some of each kind that the tokenizer treats differently.
 pub const ALPHABET: &str = "abcdeghilmnorstuvwyABEISTZ0129 \t\n.,!?'-[]#$+^`~\u{0}\u{7}\u{7f}\u{85}\u{a0}\u{ad}\
     àéîõüçßÅØİıſKΣσςАЙйёאָ\u{300}\u{301}\u{307}\u{308}\u{323}\u{327}\u{345}\u{34f}\u{302e}\u{302f}\u{1b44}\u{1bf2}\
     \u{a953}\u{d4d}\u{1d165}\u{1d16d}\u{1e000}\u{8d4}\u{cc0}\u{ccb}\u{f73}\u{344}한글가각漢字中\u{f900}\u{2f81a}\u{2b820}\u{2b920}\
     かが゙カ\u{3000}\u{2028}\u{2029}\u{200b}\u{200d}\u{feff}\u{fe0f}\u{fffd}\u{e000}\u{f8ff}\u{e0041}😀👍🏽“”—…§¿\u{2329}\u{226e}\u{1fef}\u{212b}\u{1e9e}";
 
-/// A vocabulary that the repository holds: every character of [`ALPHABET`] (as it is, decomposed, lower-cased),
-/// syllables and words, so that most text splits into several pieces in more than one way.
+/// Returns a vocabulary that needs no files: every character of [`ALPHABET`] (unchanged, decomposed,
+/// lower-cased), syllables and words, so that most text could be split into pieces in more than one way.
 pub fn synthetic_vocab() -> String {
     use unicode_normalization_alignments::UnicodeNormalization;
     let mut pieces: Vec<String> = (' '..='~').map(String::from).collect();
@@ -140,12 +142,12 @@ pub fn synthetic_vocab() -> String {
         un unbeliev unbelievable able ably resume résumé naïve naive straße strasse istanbul goldcrest gold crest \
         bird birds small smallest tests testing nation national international ation 漢字 한글 ることの привет мир";
     pieces.extend(words.split_whitespace().map(String::from));
-    // `]` and the like have no `##` form on purpose: they never stand inside a word
+    // `]` and the like never occur inside a word, so their `##` forms are never used
     vocab_of(pieces.iter().map(String::as_str))
 }
 
-/// The vocabulary of all-MiniLM-L6-v2 where it is (or of the base whose folder GOLDCREST_BASE names), else that of `models/base`, the
-/// part of it that is in the repository.
+/// Returns the vocabulary of the base model in the folder GOLDCREST_BASE; by default that of all-MiniLM-L6-v2
+/// if available, otherwise the part of it that is in `models/base`.
 pub fn real_vocab() -> String {
     let whole = repository("base/all-MiniLM-L6-v2");
     let found = if whole.exists() { whole } else { repository("models/base") };
@@ -153,12 +155,12 @@ pub fn real_vocab() -> String {
     std::fs::read_to_string(base.join("vocab.txt")).unwrap()
 }
 
-/// The texts of the real data where they are, file by file; the reason is printed where they are not.
+/// Returns the texts of the real data, file by file. If there are none, prints the reason.
 pub fn real_data() -> Vec<(PathBuf, String)> {
     let root = env::var_os("GOLDCREST_DATA").map_or_else(|| repository("../shared/data"), PathBuf::from);
     let mut files = Vec::new();
     for entry in walk(&root) {
-        // Latin-1 files are read byte by byte: any text will do here
+        // files that are not UTF-8 are read as Latin-1: any text will do here
         let bytes = std::fs::read(&entry).unwrap();
         let text =
             String::from_utf8(bytes).unwrap_or_else(|e| e.as_bytes().iter().map(|&b| b as char).collect());
@@ -170,7 +172,7 @@ pub fn real_data() -> Vec<(PathBuf, String)> {
     files
 }
 
-/// Says so even where the test harness captures what tests print.
+/// Writes to stderr directly, because the test harness captures what tests print.
 #[allow(clippy::explicit_write)]
 fn skip(why: std::fmt::Arguments) {
     writeln!(std::io::stderr(), "skipped: {why}").unwrap();

@@ -1,4 +1,4 @@
-//! Integer products of Advanced SIMD. The compiler's own dot product intrinsics are not stable yet: `asm!` stands in.
+//! Integer products of Advanced SIMD. Rust's dot product intrinsics are not stable yet, so these use `asm!`.
 use core::arch::aarch64::*;
 use core::arch::asm;
 
@@ -13,8 +13,8 @@ impl<const INTEGERS: u8> Dot for Neon<INTEGERS> {
     const ACTIVATION_BYTES: usize = 1;
     const OFFSET: i32 = 0;
 
-    /// Per step of sixteen inputs: SDOT has four inputs of each column side by side, SMMLA eight. SMULL goes through
-    /// four columns at a time, all their inputs, sixteen of each column side by side.
+    /// In a step of sixteen inputs, SDOT takes four inputs of each column side by side, SMMLA eight. SMULL
+    /// takes sixteen, and goes through all inputs of four columns at a time.
     const GROUP: usize = match INTEGERS {
         MULTIPLY => 16,
         SDOT => 4,
@@ -43,7 +43,7 @@ impl<const INTEGERS: u8> Dot for Neon<INTEGERS> {
         acc: *mut i32,
     ) {
         let x = x.cast();
-        // SAFETY: the caller's contract is that of each.
+        // SAFETY: each has the same contract as this function.
         unsafe {
             match INTEGERS {
                 MULTIPLY => multiply::<R>(x, stride, panel, steps, acc),
@@ -54,16 +54,17 @@ impl<const INTEGERS: u8> Dot for Neon<INTEGERS> {
     }
 }
 
-/// The low halves of eight i32.
+/// Returns the low halves of eight i32.
 #[inline(always)]
 fn narrow(a: int32x4_t, b: int32x4_t) -> int16x8_t {
     simd! { vuzp1q_s16(vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(b)) }
 }
 
-/// R rows by four columns at a time, four partial sums each. Two products of ±127 and ±128 fit an i16.
+/// Computes R rows by four columns at a time, with four partial sums each. The sum of two products of ±127
+/// and ±128 fits an i16.
 ///
 /// # Safety
-/// As [`Dot::tile`].
+/// The same as for [`Dot::tile`].
 #[inline(always)]
 unsafe fn multiply<const R: usize>(
     x: *const i8,
@@ -93,22 +94,22 @@ unsafe fn multiply<const R: usize>(
     }
 }
 
-/// `sum[i] += dot of four of w[i] with four of a's quarter LANE`. Not `pure`, so that it stays in its place: the registers that it
-/// reads are those of the next [`load_four`].
+/// Adds to each `sum[i]` the dot product of `w[4 * i..][..4]` and `a[4 * LANE..][..4]`. Not `pure`, so that
+/// the compiler does not move it: the next [`load_four`] overwrites the registers that it reads.
 #[inline(always)]
 fn sdot<const LANE: u8>(sum: &mut int32x4_t, w: int8x16_t, a: int8x16_t) {
-    // SAFETY: register arithmetic of the dot product extension, which `Isa::NeonDot` has asked for.
+    // SAFETY: register arithmetic of the dot product extension, whose presence `Isa::NeonDot` has checked.
     unsafe {
         asm!("sdot {0:v}.4s, {1:v}.16b, {2:v}.4b[{3}]", inlateout(vreg) *sum, in(vreg) w, in(vreg) a, const LANE,
             options(nomem, nostack, preserves_flags));
     }
 }
 
-/// Sixteen bytes of each of R rows, of which `from` is the first. It moves on with the load: left to itself, the compiler counts
-/// an index beside the pointer.
+/// Loads sixteen bytes of each of R rows, the first of which is at `from`. The load itself advances `from`;
+/// the compiler would keep a separate index.
 ///
 /// # Safety
-/// The bytes are there.
+/// The bytes can be read.
 #[inline(always)]
 unsafe fn load_rows<const R: usize>(from: &mut *const i8, stride: usize) -> [int8x16_t; R] {
     simd! {
@@ -121,10 +122,10 @@ unsafe fn load_rows<const R: usize>(from: &mut *const i8, stride: usize) -> [int
     }
 }
 
-/// Thirty-two bytes.
+/// Loads thirty-two bytes and advances `from`.
 ///
 /// # Safety
-/// The bytes are there.
+/// The bytes can be read.
 #[inline(always)]
 unsafe fn load_two(from: &mut *const i8) -> [int8x16_t; 2] {
     let (a, b);
@@ -136,14 +137,15 @@ unsafe fn load_two(from: &mut *const i8) -> [int8x16_t; 2] {
     [a, b]
 }
 
-/// Sixty-four bytes in one load. The compiler would take two pairs, which are two operations more on the A76.
+/// Loads sixty-four bytes at once and advances `from`. The compiler would use two pairs, which are two more
+/// operations on the A76.
 ///
 /// # Safety
-/// The bytes are there.
+/// The bytes can be read.
 #[inline(always)]
 unsafe fn load_four(from: &mut *const i8) -> [int8x16_t; 4] {
     let (a, b, c, d);
-    // SAFETY: the caller's promise. The instruction wants four registers in a row.
+    // SAFETY: the caller's promise. The instruction needs four consecutive registers.
     unsafe {
         asm!("ld1 {{v28.16b, v29.16b, v30.16b, v31.16b}}, [{0}], #64", inout(reg) *from,
             out("v28") a, out("v29") b, out("v30") c, out("v31") d, options(readonly, nostack, preserves_flags));
@@ -151,10 +153,10 @@ unsafe fn load_four(from: &mut *const i8) -> [int8x16_t; 4] {
     [a, b, c, d]
 }
 
-/// R rows by sixteen columns.
+/// Computes R rows by sixteen columns.
 ///
 /// # Safety
-/// As [`Dot::tile`].
+/// The same as for [`Dot::tile`].
 #[inline(always)]
 unsafe fn sdot_tile<const R: usize>(
     x: *const i8,
@@ -191,20 +193,20 @@ unsafe fn sdot_tile<const R: usize>(
     }
 }
 
-/// Two rows by two columns: `sum += a * w^T`, eight inputs deep.
+/// Computes two rows by two columns: `sum += a * w^T`, eight inputs deep.
 #[inline(always)]
 fn smmla(sum: &mut int32x4_t, a: int8x16_t, w: int8x16_t) {
-    // SAFETY: register arithmetic of the matrix extension, which `Isa::NeonI8mm` has asked for.
+    // SAFETY: register arithmetic of the matrix extension, whose presence `Isa::NeonI8mm` has checked.
     unsafe {
         asm!("smmla {0:v}.4s, {1:v}.16b, {2:v}.16b", inlateout(vreg) *sum, in(vreg) a, in(vreg) w,
             options(pure, nomem, nostack, preserves_flags));
     }
 }
 
-/// R rows, in pairs, by sixteen columns. An odd last row is paired with itself.
+/// Computes R rows, in pairs, by sixteen columns. An odd last row is paired with itself.
 ///
 /// # Safety
-/// As [`Dot::tile`].
+/// The same as for [`Dot::tile`].
 #[inline(always)]
 unsafe fn matrix<const R: usize>(x: *const i8, stride: usize, panel: *const i8, steps: usize, acc: *mut i32) {
     simd! {

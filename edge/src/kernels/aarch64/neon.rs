@@ -4,11 +4,11 @@ use core::arch::asm;
 
 use super::super::lanes::{GELU, LANES, Lanes};
 
-/// Integers by SMULL, SMLAL2 and SADALP.
+/// Integer products by SMULL, SMLAL2 and SADALP.
 pub(in super::super) const MULTIPLY: u8 = 0;
-/// Integers by SDOT.
+/// Integer products by SDOT.
 pub(in super::super) const SDOT: u8 = 1;
-/// Integers by SMMLA.
+/// Integer products by SMMLA.
 pub(in super::super) const MATRIX: u8 = 2;
 
 /// Lanes of Advanced SIMD; `INTEGERS` says how integers are multiplied.
@@ -17,21 +17,23 @@ pub(in super::super) struct Neon<const INTEGERS: u8>(pub(super) [float32x4_t; 4]
 
 macro_rules! simd {
     ($($body:tt)*) => {
-        // SAFETY: only reached through the tables of the NEON instruction sets, after the processor was asked (see
-        // `lanes`); pointers come from references to whole lane sets, or are what the caller of an unsafe function promised.
+        // SAFETY: only reached through the tables of the NEON instruction sets, after the processor's
+        // features were checked (see `lanes`); pointers come from references to whole lane sets, or are what
+        // the caller of an unsafe function promised.
         unsafe { $($body)* }
     };
 }
 pub(super) use simd;
 
-/// One intrinsic on each of the four registers of its operands.
+/// Applies an intrinsic to each of the four registers of its operands.
 macro_rules! each {
     ($op:ident, $($x:expr),+) => {
         simd! { Neon([$op($($x.0[0]),+), $op($($x.0[1]),+), $op($($x.0[2]),+), $op($($x.0[3]),+)]) }
     };
 }
 
-/// Registers `to` become the next coefficient plus registers `from` times those of the operand `by`.
+/// Loads the next coefficient into four registers, and adds to them four other registers times those of the
+/// operand `by`.
 macro_rules! step {
     ($t0:tt $t1:tt $t2:tt $t3:tt, $f0:tt $f1:tt $f2:tt $f3:tt, $by:tt, $next:tt) => {
         concat!(
@@ -106,13 +108,13 @@ fn and(x: float32x4_t, mask: uint32x4_t) -> float32x4_t {
     simd! { vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(x), mask)) }
 }
 
-/// `c + a * b` in the operand order of the trait.
+/// Returns `a * b + c`, in the operand order of the trait.
 #[inline(always)]
 unsafe fn fma(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
     simd! { vfmaq_f32(c, a, b) }
 }
 
-/// Four by four.
+/// Transposes a block of four by four.
 #[inline(always)]
 fn transpose_block(rows: [float32x4_t; 4]) -> [float32x4_t; 4] {
     simd! {
@@ -128,7 +130,7 @@ fn transpose_block(rows: [float32x4_t; 4]) -> [float32x4_t; 4] {
     }
 }
 
-/// Sixteen ones and sixteen zeros: a window on it is a mask.
+/// Sixteen ones and sixteen zeros: any sixteen in sequence are a mask.
 static KEEP: [u32; 32] = {
     let mut mask = [0; 32];
     let mut i = 0;
@@ -151,7 +153,7 @@ impl<const INTEGERS: u8> Lanes for Neon<INTEGERS> {
             if INTEGERS == MULTIPLY {
                 return Neon([vld1q_f32(x), vld1q_f32(x.add(4)), vld1q_f32(x.add(8)), vld1q_f32(x.add(12))]);
             }
-            // two operations fewer than two pairs on the A76
+            // on the A76, this is two operations fewer than two pairs
             let float32x4x4_t(a, b, c, d) = vld1q_f32_x4(x);
             Neon([a, b, c, d])
         }
@@ -222,8 +224,8 @@ impl<const INTEGERS: u8> Lanes for Neon<INTEGERS> {
             Neon([0, 1, 2, 3].map(|i| vfmaq_laneq_f32::<LANE>(self.0[i], b.0[i], factors)))
         }
     }
-    /// FMLA adds to what it overwrites, so each coefficient is loaded into the registers that the next value is to be in: left to
-    /// itself, the compiler copies them there, and the copies take the units that multiply.
+    /// FMLA adds to its destination, so each coefficient is loaded directly into the registers of the next
+    /// value. The compiler would copy it there, and copies occupy the units that multiply.
     #[inline(always)]
     fn gelu_polynomials([Neon(a), Neon(b)]: [Self; 2]) -> [Self; 2] {
         let (p, q): ([float32x4_t; 4], [float32x4_t; 4]);
@@ -233,7 +235,8 @@ impl<const INTEGERS: u8> Lanes for Neon<INTEGERS> {
             asm!(
                 "ld1 {{v20.4s, v21.4s, v22.4s, v23.4s}}, [{next}]",
                 "ld1 {{v24.4s, v25.4s, v26.4s, v27.4s}}, [{next}], #64",
-                // in turn one is in 20 to 23, 28 to 31, 24 to 27, the other in 24 to 27, 20 to 23, 28 to 31
+                // one set rotates through v20 to v23, v28 to v31, v24 to v27, the other through v24 to v27,
+                // v20 to v23, v28 to v31
                 step!("28" "29" "30" "31", "20" "21" "22" "23", "a", "[{next}]"),
                 step!("20" "21" "22" "23", "24" "25" "26" "27", "b", "[{next}], #64"),
                 step!("24" "25" "26" "27", "28" "29" "30" "31", "a", "[{next}]"),
@@ -284,7 +287,7 @@ impl<const INTEGERS: u8> Lanes for Neon<INTEGERS> {
     #[inline(always)]
     fn at_least(self, low: f32) -> Self {
         let low = Self::splat(low);
-        // this and its counterpart give the number when the other operand is a quiet NaN
+        // this and `vminnmq_f32` return the number if the other operand is a quiet NaN
         each!(vmaxnmq_f32, self, low)
     }
     #[inline(always)]

@@ -1,12 +1,13 @@
-//! AMX: a tile register is sixteen rows of 64 bytes, `tdpbssd` adds the products of two of them into a third, 16 x 16 sums of
-//! 64 products each. Rust's intrinsics for it are not stable, the assembler is. (Intel SDM, volume 1, chapter 18.)
+//! AMX: a tile register is sixteen rows of 64 bytes; `tdpbssd` adds the products of two of them to a third,
+//! 16 x 16 sums of 64 products each. Rust's intrinsics for it are not stable, so this uses assembly. (Intel
+//! SDM, volume 1, chapter 18.)
 use core::arch::asm;
 
-use super::super::lanes::Turn;
+use super::super::lanes::TileOrder;
 
-/// Rows of a tile of activations, at most.
+/// Maximum rows of a tile of activations.
 pub(super) const ROWS: usize = 16;
-/// Products of a sum in one instruction.
+/// Products per sum and instruction.
 pub(super) const DEPTH: usize = 64;
 /// Columns of weights: three tile registers.
 const COLUMNS: usize = 48;
@@ -17,12 +18,13 @@ const STEP_BYTES: usize = DEPTH * COLUMNS;
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
-/// Whether processor and operating system have it. Asks the latter for leave to use it, which holds for the process.
+/// Returns whether the processor and the operating system support AMX. Asks the latter for permission to use
+/// it, which holds for the whole process.
 #[cfg(all(feature = "std", target_os = "linux"))]
 pub(in super::super) fn available() -> bool {
-    /// In EDX of leaf 7.
+    /// Bits in EDX of leaf 7.
     const TILE_AND_INT8: u32 = 0b11 << 24;
-    /// In XCR0: the system keeps tiles and their configuration.
+    /// Bits in XCR0: the system saves tiles and their configuration.
     const KEPT: u32 = 0b11 << 17;
     const ARCH_PRCTL: usize = 158;
     const REQUEST_PERMISSION: usize = 0x1023;
@@ -37,7 +39,8 @@ pub(in super::super) fn available() -> bool {
         return false;
     }
     let (kept, refused): (u32, usize);
-    // SAFETY: AVX-512 is only detected where the system has turned XGETBV on; the system call changes nothing in memory.
+    // SAFETY: AVX-512 is only detected if the system has enabled XGETBV; the system call
+    // changes nothing in memory.
     unsafe {
         asm!("xgetbv", in("ecx") 0, out("eax") kept, out("edx") _, options(nomem, nostack));
         asm!("syscall", inlateout("rax") ARCH_PRCTL => refused, in("rdi") REQUEST_PERMISSION, in("rsi") TILE_DATA,
@@ -46,7 +49,7 @@ pub(in super::super) fn available() -> bool {
     kept & KEPT == KEPT && refused == 0
 }
 
-/// Without an operating system to ask there is none.
+/// Without an operating system to ask, there is no AMX.
 #[cfg(not(all(feature = "std", target_os = "linux")))]
 pub(in super::super) fn available() -> bool {
     false
@@ -61,7 +64,7 @@ struct Configuration {
     rows: [u8; 16],
 }
 
-/// Gives the tile registers their shapes: 0 activations, 1 to 3 weights, 4 to 6 sums.
+/// Sets the shapes of the tile registers: 0 is for activations, 1 to 3 for weights, 4 to 6 for sums.
 ///
 /// # Safety
 /// [`available`] was true; `rows` is 1 to [`ROWS`].
@@ -73,49 +76,50 @@ pub(super) unsafe fn configure(rows: usize) {
         configuration.row_bytes[tile] = 64;
         configuration.rows[tile] = if (1..4).contains(&tile) { 16 } else { rows as u8 };
     }
-    // SAFETY: the configuration is 64 bytes of a shape that the processor has. It outlasts the statement: nothing but this file
-    // touches tile registers, and the compiler has no use for them.
+    // SAFETY: the configuration is 64 bytes and describes shapes that the processor has. It stays in effect
+    // after this statement, but only this file uses tile registers; the compiler does not.
     unsafe {
         asm!("ldtilecfg [{}]", in(reg) &configuration, out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
             out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _, options(nostack, readonly));
     }
 }
 
-/// Leaves the tile registers: a thread without them costs the system less.
+/// Releases the tile registers, so that the system need not save them for this thread.
 ///
 /// # Safety
 /// [`available`] was true.
 #[inline(always)]
 pub(super) unsafe fn release() {
-    // SAFETY: nobody else uses tile registers.
+    // SAFETY: nothing else uses tile registers.
     unsafe {
         asm!("tilerelease", out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm4") _, out("tmm5") _,
             out("tmm6") _, out("tmm7") _, options(nostack, nomem));
     }
 }
 
-/// `acc[r * 48 + c] = sum over k of x[r][k] * weight[k][c]`, for as many rows as were configured.
+/// Computes `acc[r * 48 + c] = sum over k of x[r][k] * weight[k][c]`, for as many rows as were configured.
 ///
-/// Meanwhile it fetches weights, as the processor by itself does not fetch enough: alone with a panel those of the next step,
-/// one of several its share of the next panel.
+/// Prefetches weights at the same time, as the processor by itself does not prefetch enough. A tile that is
+/// alone on its panel prefetches the weights of the next step, one of several its share of the next panel.
 ///
 /// # Safety
-/// [`configure`] was called in this thread. `x` has that many rows of `stride` bytes with `steps * DEPTH` i8 each, `panel`
-/// `steps * DEPTH * 48` weights, four inputs of a column side by side, `acc` room for as many rows of 48; `steps` is not 0.
+/// [`configure`] was called on this thread. `x` has as many rows as configured, of `stride` bytes, with
+/// `steps * DEPTH` i8 each; `panel` has `steps * DEPTH * 48` weights, four inputs of a column side by side;
+/// `acc` has room for as many rows of 48 sums; `steps` is not 0.
 #[inline(always)]
 pub(super) unsafe fn tile(
     x: *const u8,
     stride: usize,
     panel: *const i8,
     steps: usize,
-    turn: Turn,
+    order: TileOrder,
     acc: *mut i32,
 ) {
-    // nothing is read through `ahead`, which may point past all weights
-    let next_panel = |lines: usize| panel.wrapping_add(steps * (STEP_BYTES + turn.tile * 3 * lines * LINE));
+    // only for prefetching: this may point past the end of all weights
+    let next_panel = |lines: usize| panel.wrapping_add(steps * (STEP_BYTES + order.tile * 3 * lines * LINE));
     // SAFETY: the caller's contract.
     unsafe {
-        match turn.tiles {
+        match order.tiles {
             1 => fetching::<16>(x, stride, panel, steps, panel.wrapping_add(STEP_BYTES), acc),
             2 => fetching::<8>(x, stride, panel, steps, next_panel(8), acc),
             3 => fetching::<6>(x, stride, panel, steps, next_panel(6), acc),
@@ -125,10 +129,10 @@ pub(super) unsafe fn tile(
     }
 }
 
-/// [`tile`], which fetches `LINES` lines from `ahead` on for each tile register of weights.
+/// [`tile`], prefetching `LINES` cache lines from `ahead` on for each tile register of weights.
 ///
 /// # Safety
-/// As for [`tile`].
+/// The same as for [`tile`].
 #[inline(always)]
 unsafe fn fetching<const LINES: usize>(
     x: *const u8,
@@ -188,7 +192,7 @@ unsafe fn fetching<const LINES: usize>(
 mod tests {
     use super::*;
 
-    /// Runs where the processor has tiles, or something plays them (scripts/emulate-x86.sh, which says so).
+    /// Runs if the processor has AMX, or scripts/emulate-x86.sh emulates it and sets GOLDCREST_PLAYED.
     #[test]
     fn a_tile_is_the_naive_product() {
         if !available() && std::env::var_os("GOLDCREST_PLAYED").is_none() {
@@ -199,16 +203,16 @@ mod tests {
             state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
             (state >> 56) as i8
         };
-        for (turns, (rows, steps)) in (1..).zip([(1, 1), (3, 2), (8, 6), (15, 1), (16, 3)]) {
+        for (tiles, (rows, steps)) in (1..).zip([(1, 1), (3, 2), (8, 6), (15, 1), (16, 3)]) {
             let stride = steps * DEPTH + 64;
             let x: Vec<i8> = (0..rows * stride).map(|_| next().max(-127)).collect();
             let weights: Vec<i8> = (0..steps * DEPTH * COLUMNS).map(|_| next()).collect();
             let mut acc = vec![-1i32; (rows + 1) * COLUMNS];
-            // SAFETY: the processor has tiles, or they are played; lengths are as `tile` asks.
+            // SAFETY: the processor has AMX, or it is emulated; lengths are as `tile` requires.
             unsafe {
                 configure(rows);
-                let turn = Turn { tile: turns - 1, tiles: turns };
-                tile(x.as_ptr().cast(), stride, weights.as_ptr(), steps, turn, acc.as_mut_ptr());
+                let order = TileOrder { tile: tiles - 1, tiles };
+                tile(x.as_ptr().cast(), stride, weights.as_ptr(), steps, order, acc.as_mut_ptr());
                 release();
             }
             for (r, sums) in acc.chunks_exact(COLUMNS).enumerate() {

@@ -1,7 +1,7 @@
 //! AVX2 with FMA: sixteen lanes are two registers.
 //!
-//! Without VNNI, `vpmaddubsw` would saturate, so activations are kept as i16, weights widened on the way in, and
-//! `vpmaddwd` sums pairs of products exactly.
+//! Without VNNI, `vpmaddubsw` would saturate, so activations are stored as i16, weights are widened as they
+//! are loaded, and `vpmaddwd` sums pairs of products exactly.
 use core::arch::asm;
 use core::arch::x86_64::*;
 
@@ -13,13 +13,14 @@ pub(in super::super) struct Avx2<const VNNI: bool>(__m256, __m256);
 
 macro_rules! simd {
     ($($body:tt)*) => {
-        // SAFETY: only reached through the tables of `Isa::Avx2` and `Isa::AvxVnni` (and of AVX-512, for the free
-        // functions), after the processor was asked (see `lanes`); pointers come from references to whole lane sets.
+        // SAFETY: only reached through the tables of `Isa::Avx2` and `Isa::AvxVnni` (and of AVX-512, for the
+        // free functions), after the processor's features were checked (see `lanes`); pointers come from
+        // references to whole lane sets.
         unsafe { $($body)* }
     };
 }
 
-/// Joins sixteen lanes by the one tree, given the operation on 256 and on 128 bits.
+/// Joins sixteen lanes in the fixed tree, given the operation on 256 and on 128 bits.
 macro_rules! tree {
     ($low:expr, $high:expr, $wide:ident, $narrow:ident) => {{
         let x = $wide($low, $high);
@@ -54,7 +55,7 @@ fn max_bits_128(a: __m128, b: __m128) -> __m128 {
     simd! { _mm_castsi128_ps(_mm_max_epi32(_mm_castps_si128(a), _mm_castps_si128(b))) }
 }
 
-/// Sixteen ones and sixteen zeros: a window on it is a mask.
+/// Sixteen ones and sixteen zeros: any sixteen in sequence are a mask.
 static KEEP: [i32; 32] = {
     let mut mask = [0; 32];
     let mut i = 0;
@@ -186,7 +187,7 @@ impl<const VNNI: bool> Dot for Avx2<VNNI> {
     unsafe fn store_activations(self, to: *mut u8) {
         simd! {
             let (a, b) = (_mm256_cvtps_epi32(self.0), _mm256_cvtps_epi32(self.1));
-            // packing works within 128 bits: put the four quarters in order
+            // packing works within 128 bits, so put the four quarters in order
             let q = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(a, b));
             if VNNI {
                 let q = _mm256_add_epi16(q, _mm256_set1_epi16(128));
@@ -207,17 +208,17 @@ impl<const VNNI: bool> Dot for Avx2<VNNI> {
         start: *const i32,
         acc: *mut i32,
     ) {
-        // SAFETY: as the caller vouches.
+        // SAFETY: the caller's contract.
         unsafe { tile::<VNNI>(R, x, stride, panel, steps, start, acc) }
     }
 }
 
-/// [`Dot::tile`] of one to six rows by two registers of columns: twelve sums, two registers of weights and two for what is
-/// multiplied are all there are. From intrinsics the compiler keeps sums in memory now and then, which takes half as
-/// long again.
+/// [`Dot::tile`] of one to six rows by two registers of columns. It takes all registers: twelve sums, two of
+/// weights, and two for products. With intrinsics, the compiler sometimes keeps sums in memory, which takes
+/// half as long again.
 ///
 /// # Safety
-/// As for [`Dot::tile`]; the processor has AVX-VNNI where `VNNI`.
+/// The same as for [`Dot::tile`]; if `VNNI`, the processor has AVX-VNNI.
 #[target_feature(enable = "avx2")]
 unsafe fn tile<const VNNI: bool>(
     rows: usize,

@@ -1,8 +1,8 @@
-//! AVX-512: sixteen lanes are one register, `vpdpbusd` sums four products of u8 and i8 into an i32; with `TILES` the matrix
-//! products are those of AMX.
+//! AVX-512: sixteen lanes are one register, and `vpdpbusd` sums four products of u8 and i8 into an i32. With
+//! `TILES`, AMX computes the matrix products.
 use core::arch::x86_64::*;
 
-use super::super::lanes::{Dot, LANES, Lanes, Turn};
+use super::super::lanes::{Dot, LANES, Lanes, TileOrder};
 use super::amx;
 use super::avx2::{highest, highest_bits, sum};
 
@@ -11,8 +11,8 @@ pub(in super::super) struct Avx512<const TILES: bool>(__m512);
 
 macro_rules! simd {
     ($($body:tt)*) => {
-        // SAFETY: only reached through the tables of `Isa::Avx512Vnni` and `Isa::Avx512Amx`, after the processor was asked (see `lanes`);
-        // pointers come from references to whole lane sets.
+        // SAFETY: only reached through the tables of `Isa::Avx512Vnni` and `Isa::Avx512Amx`, after the
+        // processor's features were checked (see `lanes`); pointers come from references to whole lane sets.
         unsafe { $($body)* }
     };
 }
@@ -22,7 +22,7 @@ fn first(n: usize) -> __mmask16 {
     if n >= LANES { 0xffff } else { (1 << n) - 1 }
 }
 
-/// Lanes 0 to 7 and 8 to 15.
+/// Returns lanes 0 to 7 and lanes 8 to 15.
 #[inline(always)]
 fn halves(x: __m512) -> (__m256, __m256) {
     simd! {
@@ -121,7 +121,7 @@ impl<const TILES: bool> Lanes for Avx512<TILES> {
     fn transpose(sets: [Self; LANES]) -> [Self; LANES] {
         let mut out = sets;
         simd! {
-            // 4x4 blocks within each quarter of a register ...
+            // transpose 4x4 blocks within each quarter of a register ...
             let mut blocks = [_mm512_setzero_ps(); LANES];
             for g in (0..LANES).step_by(4) {
                 let low = _mm512_castps_pd(_mm512_unpacklo_ps(sets[g].0, sets[g + 1].0));
@@ -157,7 +157,7 @@ impl<const TILES: bool> Lanes for Avx512<TILES> {
     }
 }
 
-/// Bytes that the weights are fetched ahead: about one tile step times the latency of L3.
+/// How many bytes ahead weights are prefetched: about as many steps of a tile as take the latency of L3.
 const AHEAD: usize = 3072;
 
 impl<const TILES: bool> Dot for Avx512<TILES> {
@@ -192,24 +192,25 @@ impl<const TILES: bool> Dot for Avx512<TILES> {
         unsafe { tile_of_bytes::<R>(x, stride, panel, steps, start, acc) }
     }
 
-    /// The rows that were configured by three tile registers.
+    /// Computes the configured number of rows by three tile registers.
     #[inline(always)]
     unsafe fn even_tile(
         x: *const u8,
         stride: usize,
         panel: *const i8,
         steps: usize,
-        turn: Turn,
+        order: TileOrder,
         acc: *mut i32,
     ) {
         // SAFETY: the caller's contract; only `TILES` has even tiles.
-        unsafe { amx::tile(x, stride, panel, steps, turn, acc) }
+        unsafe { amx::tile(x, stride, panel, steps, order, acc) }
     }
 
     #[inline(always)]
     unsafe fn begin(rows: usize) {
         if TILES {
-            // SAFETY: the table of `Isa::Avx512Amx` is only reached where the processor has it; the caller vouches for `rows`.
+            // SAFETY: the table of `Isa::Avx512Amx` is only reached if the processor has AMX; the caller
+            // vouches for `rows`.
             unsafe { amx::configure(rows) }
         }
     }
@@ -223,10 +224,10 @@ impl<const TILES: bool> Dot for Avx512<TILES> {
     }
 }
 
-/// Eight rows by three registers of columns: 24 sums stay in registers.
+/// Computes up to eight rows by three registers of columns: 24 sums stay in registers.
 ///
 /// # Safety
-/// As for [`Dot::tile`].
+/// The same as for [`Dot::tile`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 #[inline(never)] // see `Dot::tile`
 unsafe fn tile_of_bytes<const R: usize>(

@@ -1,8 +1,8 @@
-//! A BERT classifier on the int8 kernels: weights packed once, one text at a time, nothing allocated a text.
+//! A BERT classifier on the int8 kernels: weights packed once, one text at a time, no allocation per text.
 //!
-//! Between two attentions everything is local to a token, so tokens go through a layer in blocks: only the hidden
-//! states, queries, keys, values and contexts are as long as the text. The last layer attends from [CLS] alone, all
-//! that the pooler reads.
+//! Outside attention everything is local to a token, so tokens go through a layer in blocks: only the hidden
+//! states, queries, keys, values and contexts are as long as the text. The last layer computes attention for
+//! [CLS] only, because the pooler reads nothing else.
 
 mod pack;
 mod scratch;
@@ -20,7 +20,7 @@ use super::{Error, Tables};
 use scratch::Block;
 pub(super) use scratch::Scratch;
 
-/// Tokens that go through a layer's linear parts together, at most.
+/// Maximum number of tokens that go through a layer's linear parts together.
 const BLOCK: usize = 64;
 
 /// The packed classifier.
@@ -34,17 +34,18 @@ pub(super) struct Bert {
 }
 
 struct Embeddings {
-    /// Int8 [vocabulary, width], or two integers a byte, and f32 [vocabulary], where the bundle holds them.
+    /// Int8 [vocabulary, width], or two integers per byte, in place in the bundle if possible.
     words: Bytes,
-    /// Bytes of words and their scales that are a copy.
+    /// Bytes of `words` and `word_scales` that are copies.
     copied: usize,
     packed: bool,
+    /// f32 [vocabulary].
     word_scales: Bytes,
     width: usize,
     projection: Option<Dense>,
     /// f32 [types, hidden].
     types: Vec<f32>,
-    /// f32 [positions, hidden], where the bundle holds them unless it holds integers.
+    /// f32 [positions, hidden], in place in the bundle unless that holds integers.
     positions: Bytes,
     norm: NormParts,
 }
@@ -54,7 +55,7 @@ struct Layer {
     head_size: usize,
     scale: f32,
     query: Dense,
-    /// Keys, then values.
+    /// Its outputs are keys, then values.
     key_value: Dense,
     attention_output: Dense,
     attention_norm: NormParts,
@@ -64,7 +65,7 @@ struct Layer {
 }
 
 impl Embeddings {
-    /// The rows of word pieces, `width` floats each.
+    /// Writes the rows of word pieces to `to`, `width` floats each. `integers` is scratch for one row.
     fn look_up(&self, kernels: Kernels, ids: &[u32], integers: &mut [i8], to: &mut [f32]) {
         for (&id, to) in ids.iter().zip(to.chunks_exact_mut(self.width)) {
             let id = id as usize;
@@ -75,7 +76,7 @@ impl Embeddings {
         }
     }
 
-    /// The integers of a word piece.
+    /// Writes the integers of a word piece to `to`.
     fn integers(&self, id: usize, to: &mut [i8]) {
         if !self.packed {
             to.iter_mut().zip(&self.words[id * self.width..]).for_each(|(to, &b)| *to = b as i8);
@@ -90,44 +91,44 @@ impl Embeddings {
 }
 
 impl Layer {
-    /// Width of queries, keys and values.
+    /// Returns the width of queries, keys and values.
     fn width(&self) -> usize {
         self.heads * self.head_size
     }
 }
 
 impl Bert {
-    /// Logits a text gets.
+    /// Returns the number of logits per text.
     pub fn classes(&self) -> usize {
         self.classifier.outputs()
     }
 
-    /// Rows of the position table: the longest text there is.
+    /// Returns the number of rows of the position table: the maximum sequence length.
     pub fn positions(&self) -> usize {
         self.embeddings.positions.len() / 4 / self.hidden
     }
 
-    /// Pieces in the vocabulary.
+    /// Returns the number of pieces in the vocabulary.
     pub fn vocabulary(&self) -> usize {
         self.embeddings.word_scales.len() / 4
     }
 
-    /// Encoder layers.
+    /// Returns the number of encoder layers.
     pub fn layers(&self) -> usize {
         self.layers.len()
     }
 
-    /// Floats that all keys and values of a token take, in the widest layer.
+    /// Returns the number of floats that the keys and values of a token take in the widest layer.
     pub fn key_values(&self) -> usize {
         self.layers.iter().map(|l| 2 * l.width()).max().unwrap_or(0)
     }
 
-    /// The kernels it was packed for.
+    /// Returns the kernels that the weights were packed for.
     pub fn kernels(&self) -> Kernels {
         self.kernels
     }
 
-    /// Bytes of packed weights and the position table on the heap; the word table stays where it is.
+    /// Returns the size of packed weights and tables in bytes, without the word table unless it was copied.
     pub fn bytes(&self) -> usize {
         let matrices = self.dense().map(Dense::bytes).sum::<usize>();
         let tables =
@@ -135,28 +136,29 @@ impl Bert {
         matrices + (2 * self.layers.len() + 1) * 8 * self.hidden + tables
     }
 
-    /// Bytes that are held besides while it is packed: the matrix that is read, and a copy of those that are joined.
+    /// Returns the additional memory while packing, in bytes: the matrix that is read, and a copy of it if it
+    /// is joined with another.
     pub fn loading(&self) -> usize {
         2 * self.dense().map(Dense::copied).max().unwrap_or(0)
     }
 
-    /// Rows of its tables.
+    /// Returns the numbers of rows of the embedding tables.
     pub fn tables(&self) -> Tables {
         let types = self.embeddings.types.len() / self.hidden;
         Tables { pieces: self.vocabulary(), types, positions: self.positions() }
     }
 
-    /// Bytes of the bundle's weights that it has a copy of.
+    /// Returns the size of the bundle's matrices that were copied, in bytes.
     pub fn copied(&self) -> usize {
         self.dense().map(Dense::copied).sum()
     }
 
-    /// How many of its linear layers are not int8. Keys and values count as one.
+    /// Returns how many linear layers are not int8. Keys and values count as one.
     pub fn floats(&self) -> usize {
         self.dense().filter(|dense| matches!(dense, Dense::Float(_))).count()
     }
 
-    /// All linear layers.
+    /// Returns all linear layers.
     fn dense(&self) -> impl Iterator<Item = &Dense> {
         fn layer(l: &Layer) -> [&Dense; 5] {
             [&l.query, &l.key_value, &l.attention_output, &l.intermediate, &l.output]
@@ -177,13 +179,14 @@ impl Bert {
         }
     }
 
-    /// Ids that [`check`](Bert::check) has passed, at most what `scratch` was made for, to logits.
+    /// Computes the logits of a text that has passed [`check`](Bert::check) and fits into `scratch`.
     pub fn run(&self, ids: &[u32], types: &[u8], scratch: &mut Scratch, logits: &mut [f32]) {
         self.run_part(ids, types, 0..ids.len(), scratch, logits, |_, _, _| {});
     }
 
-    /// As [`run`](Bert::run), for the tokens of `own` alone; whoever owns token 0 writes the logits. Before each layer's attention
-    /// `gather(layer, width, keys_and_values)` is called with the rows of `own` filled in, and has to fill in all others.
+    /// Like [`run`](Bert::run), for the tokens of `own` only; the owner of token 0 writes the logits. Before
+    /// each attention it calls `gather(layer, width, keys_and_values)` with the rows of `own` filled in,
+    /// which must fill in all others.
     pub fn run_part(
         &self,
         ids: &[u32],
@@ -227,7 +230,7 @@ impl Bert {
                 }
             }
         }
-        // the block now holds [CLS] alone
+        // the block now holds only [CLS]
         let Block { quantized, y, .. } = block;
         let pooled = &mut y[..self.pooler.outputs()];
         self.pooler.run(kernels, &x[..self.hidden], quantized, Epilogue::None, pooled);
@@ -236,12 +239,13 @@ impl Bert {
         self.classifier.run(kernels, pooled, quantized, Epilogue::None, logits);
     }
 
-    /// The first token after the last layer of the last [`run`](Bert::run).
+    /// Returns the output of the last layer for the first token in the last [`run`](Bert::run).
     pub fn cls<'a>(&self, scratch: &'a Scratch) -> &'a [f32] {
         &scratch.x[..self.hidden]
     }
 
-    /// Words + types + positions, normalized into `x`, and quantized into the block. The first token is at `from`.
+    /// Computes words + types + positions, normalized into `x` and quantized into the block. The first token
+    /// is at position `from`.
     fn embed(&self, ids: &[u32], types: &[u8], from: usize, x: &mut [f32], block: &mut Block) {
         let (kernels, hidden, e) = (self.kernels, self.hidden, &self.embeddings);
         let Block { quantized, wide, row, int8_row, .. } = block;
@@ -264,7 +268,8 @@ impl Bert {
         kernels.layer_norm(x, None, &e.norm.borrow(), Some(quantized));
     }
 
-    /// Queries, keys and values of layer `i` for the tokens of `part`, which `x` and `quantized` hold.
+    /// Computes queries, keys and values of layer `i` for the tokens of `part`, which
+    /// `x` and `quantized` hold.
     fn project(
         &self,
         i: usize,
@@ -284,14 +289,15 @@ impl Bert {
         layer.key_value.run(self.kernels, x, quantized, Epilogue::None, key_values);
     }
 
-    /// How many of the tokens attend in layer `i`: all, in the last one [CLS].
+    /// Returns the number of queries in layer `i`: one per token, in the last layer only that of [CLS].
     fn queries(&self, i: usize, tokens: usize) -> usize {
         if i + 1 == self.layers.len() { 1 } else { tokens }
     }
 }
 
 impl Layer {
-    /// From attention's contexts to the layer's output, in `x` and quantized in the block.
+    /// Computes the output of the layer from the contexts of attention, into `x` and
+    /// quantized into the block.
     fn finish(&self, kernels: Kernels, context: &[f32], x: &mut [f32], block: &mut Block) {
         let Block { quantized, y, wide, .. } = block;
         let tokens = context.len() / self.width();
@@ -313,14 +319,14 @@ impl NormParts {
     }
 }
 
-/// Cuts tokens into blocks of about one size: a thin last one would read all weights for little.
+/// Splits tokens into blocks of about equal size: a small last block would read all weights for little work.
 fn blocks(tokens: Range<usize>) -> impl Iterator<Item = Range<usize>> {
     let size = tokens.len().div_ceil(tokens.len().div_ceil(BLOCK).max(1)).max(1);
     let end = tokens.end;
     tokens.step_by(size).map(move |from| from..end.min(from + size))
 }
 
-/// Where the rows of `part` lie in a matrix of this width.
+/// Returns the range of the rows of `part` in a matrix of this width.
 fn rows(part: &Range<usize>, width: usize) -> Range<usize> {
     part.start * width..part.end * width
 }
@@ -330,7 +336,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blocks_follow_each_other_and_are_of_about_one_size() {
+    fn blocks_are_contiguous_and_of_about_equal_size() {
         for (start, tokens) in (0..=300).flat_map(|tokens| [(0, tokens), (17, tokens)]) {
             let all: Vec<_> = blocks(start..start + tokens).collect();
             assert_eq!(all.len(), tokens.div_ceil(BLOCK));

@@ -1,4 +1,4 @@
-//! Weights as the kernels read them.
+//! Packs weights for the kernels.
 
 use crate::kernels::{Arena, FloatLinear, KernelError, Kernels, Linear};
 use crate::model::dense::Packer;
@@ -7,7 +7,7 @@ use crate::model::recognise::{EmbeddingParts, LayerParts, LinearParts, Parts};
 use super::{Bert, Embeddings, Layer};
 
 impl Bert {
-    /// Packs the parts for `kernels`, and tells of weights that it has a copy of.
+    /// Packs the parts for `kernels`, and calls `release` with the weights that it has copied.
     pub fn pack(kernels: Kernels, parts: Parts<'_>, release: &dyn Fn(&[u8])) -> Result<Bert, KernelError> {
         let arena = Arena::new(Self::room(kernels, &parts).int8);
         let packer = Packer::new(kernels, &arena, release);
@@ -34,16 +34,16 @@ impl Bert {
     }
 }
 
-/// Bytes of packed weights.
+/// Size of packed weights in bytes.
 pub struct Room {
-    /// Those in int8, which lie together.
+    /// Int8 weights, which share one arena.
     pub int8: usize,
-    /// Those that were in half precision, each by itself.
+    /// Weights that are unpacked from half precision to f32, each in its own memory.
     pub wide: usize,
 }
 
 impl Bert {
-    /// What all weights take once they are packed. Layers may share weights, and each is packed by itself.
+    /// Returns the size of all weights once they are packed. Layers that share weights are packed separately.
     pub fn room(kernels: Kernels, parts: &Parts<'_>) -> Room {
         let mut room = Room { int8: 0, wide: 0 };
         let mut joined = |parts: &[&LinearParts<'_>]| {

@@ -1,27 +1,27 @@
-//! Working memory: made once, for the longest text.
+//! Scratch buffers, allocated once for the longest text.
 
 use crate::kernels::{Activations, AttentionScratch};
 
 use super::{BLOCK, Bert, Layer};
 
-/// Working memory for texts of up to `max_tokens`.
+/// Scratch buffers for texts of up to `max_tokens`.
 pub struct Scratch {
     /// Hidden states [tokens, hidden].
     pub x: Vec<f32>,
-    /// [tokens, width].
+    /// Queries [tokens, width].
     pub queries: Vec<f32>,
-    /// [tokens, keys then values].
+    /// Keys, then values [tokens, 2 * width].
     pub key_values: Vec<f32>,
-    /// What attention gives, [tokens, width].
+    /// Output of attention [tokens, width].
     pub context: Vec<f32>,
     pub attention: AttentionScratch,
     pub block: Block,
 }
 
-/// Working memory for [`BLOCK`] tokens.
+/// Scratch buffers for [`BLOCK`] tokens.
 pub struct Block {
     pub quantized: Activations,
-    /// [tokens, hidden].
+    /// Output of a linear layer [tokens, hidden].
     pub y: Vec<f32>,
     /// Feed-forward [tokens, intermediate], or factorised embeddings [tokens, rank].
     pub wide: Vec<f32>,
@@ -31,7 +31,7 @@ pub struct Block {
 }
 
 impl Scratch {
-    /// Bytes it holds on the heap.
+    /// Returns the heap memory in bytes.
     pub fn bytes(&self) -> usize {
         let Scratch { x, queries, key_values, context, attention, block } = self;
         let floats = [x, queries, key_values, context, &block.y, &block.wide, &block.row];
@@ -41,7 +41,7 @@ impl Scratch {
 }
 
 impl Bert {
-    /// Working memory for texts of up to `max_tokens`.
+    /// Allocates scratch buffers for texts of up to `max_tokens`.
     pub fn scratch(&self, max_tokens: usize) -> Scratch {
         let most = |size: fn(&Layer) -> usize| self.layers.iter().map(size).max().unwrap_or(0);
         let width = most(Layer::width);
