@@ -18,6 +18,6 @@ esac
 played=$(target_dir)/emulate-x86.so
 mkdir -p "$(target_dir)"
 cc -O1 -Wall -Wextra -shared -fPIC -o "$played" "$ROOT/scripts/emulate-x86.c"
-LD_PRELOAD=$played GOLDCREST_PLAYED=1 cargo test --release --manifest-path "$ROOT/Cargo.toml" --workspace --lib -- \
+LD_PRELOAD=$played GOLDCREST_EMULATED=1 cargo test --release --manifest-path "$ROOT/Cargo.toml" --workspace --lib -- \
     --exact kernels::x86_64::amx::tests::a_tile_is_the_naive_product kernels::tests::avx_vnni_equals_portable | tee "$(target_dir)/emulate-x86.log"
 grep -q "2 passed" "$(target_dir)/emulate-x86.log" || die "not both tests were run"

@@ -44,19 +44,19 @@ pub mod bundle;
 #[cfg(feature = "runtime")]
 pub mod classifier;
 pub mod decision;
+#[cfg(feature = "std")]
+mod format_error;
 pub mod kernels;
 #[cfg(feature = "runtime")]
 pub mod model;
 #[cfg(feature = "runtime")]
 pub mod stream;
 pub mod tokenizer;
-#[cfg(feature = "std")]
-mod told;
 
 #[cfg(feature = "runtime")]
 pub use classifier::{Classifier, Options, Outcome};
 #[cfg(feature = "std")]
-pub use told::told_once;
+pub use format_error::format_error;
 
 /// Compiles the Rust examples in README.md as doctests.
 #[cfg(doctest)]

@@ -5,7 +5,7 @@ use goldcrest_edge::Classifier;
 use goldcrest_edge::bundle::{Bundle, Manifest, Windows};
 use goldcrest_edge::classifier::{Classify, Error, Input, Outcome};
 use goldcrest_edge::decision::{Decider, Settings, Task};
-use goldcrest_edge::stream::{Backlog, Format, Interrupt, Lines, Options, Records, Sink};
+use goldcrest_edge::stream::{Format, Interrupt, Lines, Options, Records, Sink, ThreadedRecords};
 use goldcrest_edge::tokenizer::{self, Encoder, Encoding, Tokenizer};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use std::alloc::System;
@@ -36,7 +36,7 @@ impl Input for Whole<'_> {
         self.0.push(chunk);
     }
     fn second_text(&mut self) {
-        let _ = self.0.second();
+        let _ = self.0.begin_second();
     }
 }
 
@@ -109,7 +109,7 @@ fn main() {
     for windows in [Windows::Truncate, Windows::Mean { overlap: 8, most: 5 }] {
         let mut threaded = with_windows(&path, windows).into_threaded(3).unwrap();
         let out = io::BufWriter::with_capacity(64 << 10, io::sink());
-        let backlog = Backlog::new(&mut threaded, out, jsonl);
+        let backlog = ThreadedRecords::new(&mut threaded, out, jsonl);
         assert_eq!(count_into(backlog, first.as_bytes(), &input), 0, "{windows:?}");
     }
 }

@@ -5,7 +5,7 @@ mod common;
 use bytes::Bytes;
 use goldcrest_edge::bundle::{Bundle, Manifest, Windows, write};
 use goldcrest_edge::model::{self, Model, Part};
-use goldcrest_edge::stream::{self, Backlog, Format, Interrupt, Lines, Records, Source};
+use goldcrest_edge::stream::{self, Format, Interrupt, Lines, Records, Source, ThreadedRecords};
 use goldcrest_edge::tokenizer::Encoding;
 use goldcrest_edge::{Classifier, Options};
 use std::io::{self, Read};
@@ -86,7 +86,7 @@ fn run(bundle: &[u8], fuse: bool, threads: usize, mut input: Dribble<'_>) -> (St
         records.errors()
     } else {
         let mut threaded = classifier.into_threaded(threads).unwrap();
-        let mut backlog = Backlog::new(&mut threaded, &mut out, options);
+        let mut backlog = ThreadedRecords::new(&mut threaded, &mut out, options);
         lines.run(&mut input, &mut backlog, &interrupt).unwrap();
         backlog.errors()
     };

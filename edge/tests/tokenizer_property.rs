@@ -100,7 +100,7 @@ proptest! {
             let mut found = Encoding::new();
             let mut encoder = ours.encoder(max_tokens, &mut found).unwrap();
             chunks(&a, &cuts_a).into_iter().for_each(|chunk| encoder.push(chunk));
-            encoder.second().unwrap();
+            encoder.begin_second().unwrap();
             chunks(&b, &cuts_b).into_iter().for_each(|chunk| encoder.push(chunk));
             encoder.finish();
             prop_assert_eq!(expected.get_ids(), found.ids());

@@ -83,8 +83,8 @@ fn limits_of_requests() {
     let refused = tokenizer.windows(10, 8, &mut encoding, |_| ()).err();
     assert_eq!(refused, Some(Error::Stride { stride: 8, room: 8 }));
     let mut encoder = tokenizer.encoder(10, &mut encoding).unwrap();
-    encoder.second().unwrap();
-    assert_eq!(encoder.second(), Err(Error::TooManyTexts));
+    encoder.begin_second().unwrap();
+    assert_eq!(encoder.begin_second(), Err(Error::TooManyTexts));
     encoder.finish();
     assert_eq!(encoding.ids(), [2, 3, 3]);
     assert_eq!(encoding.type_ids(), [0, 0, 1]);

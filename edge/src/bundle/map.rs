@@ -113,7 +113,7 @@ impl Mapped {
     /// Makes the process end with a message and exit code 1 when it touches pages that are gone because the
     /// file was truncated. By default, SIGBUS ends it without a message. Works for one file per process; the
     /// message begins with `program`.
-    pub fn end_where_pages_are_gone(&self, program: &str) -> io::Result<()> {
+    pub fn exit_on_truncation(&self, program: &str) -> io::Result<()> {
         let Some(source) = &self.source else { return Ok(()) };
         let changed = OpenError::Changed { path: source.path.clone() };
         let _ = GONE.set(format!("{program}: {changed}\n"));

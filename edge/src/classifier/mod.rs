@@ -11,7 +11,7 @@ use reader::Length;
 #[doc(hidden)]
 pub use reader::Reader;
 pub use self_test::SelfTestError;
-pub use threaded::{Answer, MOST_THREADS, ThreadedClassifier};
+pub use threaded::{Answer, MAX_THREADS, ThreadedClassifier};
 
 use crate::bundle::{self, Bundle, Manifest, Mapped};
 use crate::decision::{self, Decider, Decision};
@@ -216,7 +216,7 @@ impl Classifier {
         }
         check_rows(&mut model, &manifest, tokenizer.vocab_size())?;
         let kernels = model.kernels().unwrap_or_else(Kernels::best);
-        let decider = Decider::with(kernels, manifest.task, classes, &manifest.decision)?;
+        let decider = Decider::with_kernels(kernels, manifest.task, classes, &manifest.decision)?;
         let reader = Reader::new(tokenizer, &manifest, mapped);
         Ok(Classifier {
             manifest,

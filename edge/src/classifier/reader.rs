@@ -78,7 +78,7 @@ impl Reader {
             }
             fn second_text(&mut self) {
                 self.1 += 1;
-                self.2 = self.0.second();
+                self.2 = self.0.begin_second();
             }
         }
         let encoder = match self.tokenizer.encoder(self.max_tokens, &mut self.encoding) {

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 
 /// Maximum number of threads of a [`ThreadedClassifier`].
-pub const MOST_THREADS: usize = 256;
+pub const MAX_THREADS: usize = 256;
 
 /// A [`Classifier`] on several threads. It reads a few messages ahead and answers them in order, with the
 /// same bits.
@@ -67,13 +67,13 @@ impl<E> Message<E> {
 
 impl Classifier {
     /// Moves the classifier to `threads` threads, the calling one included. The number is clamped
-    /// to 1 to [`MOST_THREADS`].
+    /// to 1 to [`MAX_THREADS`].
     ///
     /// # Errors
     /// [`Error::Thread`] if the system cannot start a thread, [`Error::Model`] if tract
     /// cannot plan the model again.
     pub fn into_threaded<E>(self, threads: usize) -> Result<ThreadedClassifier<E>, Error> {
-        let threads = threads.clamp(1, MOST_THREADS);
+        let threads = threads.clamp(1, MAX_THREADS);
         let Classifier { manifest, reader, model, logits, decider, .. } = self;
         let classes = logits.len();
         let pool = ModelPool::new(model, threads)?;

@@ -1,6 +1,6 @@
 //! `goldcrest-edge bench`
 use super::source::ModelArgs;
-use super::{MOST_THREADS, Usage};
+use super::{MAX_THREADS, Usage};
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use goldcrest_edge::Classifier;
@@ -25,7 +25,7 @@ pub struct Args {
     #[arg(long, value_delimiter = ',', value_name = "N,N,…")]
     tokens: Vec<usize>,
     /// Number of threads, used for a backlog and for texts that are long enough to split
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=MOST_THREADS))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS))]
     threads: u16,
     /// Seconds per length; half as many again with several threads
     #[arg(long, value_name = "S", default_value_t = 1.0)]

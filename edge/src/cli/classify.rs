@@ -1,10 +1,10 @@
 //! `goldcrest-edge classify`
 use super::source::{ModelArgs, check_pair, parse_separator, run_lines};
-use super::{MOST_THREADS, Stdout, Usage, say_errors};
+use super::{MAX_THREADS, Stdout, Usage, say_errors};
 use anyhow::Result;
 use clap::ValueEnum;
 use goldcrest_edge::decision::Task;
-use goldcrest_edge::stream::{self, Backlog, Format, Records};
+use goldcrest_edge::stream::{self, Format, Records, ThreadedRecords};
 use std::path::{Path, PathBuf};
 
 /// Classify messages, one per line, from files or stdin (the default)
@@ -36,7 +36,7 @@ pub struct Args {
     #[arg(long, value_name = "TAB", value_parser = parse_separator)]
     text_pair: Option<char>,
     /// Number of threads, which work on waiting messages, and together on a long one
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=MOST_THREADS))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS))]
     threads: u16,
     /// Print no diagnostics except errors
     #[arg(long, short)]
@@ -89,7 +89,7 @@ pub fn run(args: &Args) -> Result<()> {
         (run_lines(&args.files, &mut records), records.errors())
     } else {
         let mut threaded = classifier.into_threaded(args.threads.into())?;
-        let mut backlog = Backlog::new(&mut threaded, out, options);
+        let mut backlog = ThreadedRecords::new(&mut threaded, out, options);
         (run_lines(&args.files, &mut backlog), backlog.errors())
     };
     if !args.quiet {

@@ -1,5 +1,5 @@
 //! `goldcrest-edge inspect`
-use super::MOST_THREADS;
+use super::MAX_THREADS;
 use super::source::ModelArgs;
 use anyhow::{Context, Result};
 use goldcrest_edge::Classifier;
@@ -19,7 +19,7 @@ pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
     /// Number of threads for which to state the memory
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=MOST_THREADS))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS))]
     threads: u16,
     /// Print one JSON object
     #[arg(long)]

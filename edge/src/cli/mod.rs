@@ -57,7 +57,7 @@ Environment:
 See docs/device.md in the sources for the format of records, signals, and running as a service.";
 
 /// The maximum number of threads, in the type that clap's ranges need.
-const MOST_THREADS: i64 = goldcrest_edge::classifier::MOST_THREADS as i64;
+const MAX_THREADS: i64 = goldcrest_edge::classifier::MAX_THREADS as i64;
 
 /// The command line is inconsistent or does not fit the bundle: exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +86,7 @@ pub fn main() -> ExitCode {
         // the reader has seen enough, as in `goldcrest-edge | head`
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            say(format_args!("{}", goldcrest_edge::told_once(error.as_ref())));
+            say(format_args!("{}", goldcrest_edge::format_error(error.as_ref())));
             if let Some(ended) = error.downcast_ref::<source::Ended>() {
                 // so that a shell script ends too, instead of running the next command
                 let _ = signal_hook::low_level::emulate_default_handler(ended.signal);

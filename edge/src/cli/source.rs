@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use goldcrest_edge::bundle::{self, Bundle, Manifest, Mapped};
 use goldcrest_edge::stream::{self, End, Interrupt, Lines, Sink, Source};
-use goldcrest_edge::{Classifier, Options, told_once};
+use goldcrest_edge::{Classifier, Options, format_error};
 use rustix::io::ioctl_fionbio;
 use signal_hook::consts::SIGTERM;
 use std::fmt;
@@ -42,7 +42,7 @@ impl BundleArgs {
         match &self.bundle {
             Some(path) => {
                 let mapped = bundle::map(path)?;
-                mapped.end_where_pages_are_gone("goldcrest-edge")?;
+                mapped.exit_on_truncation("goldcrest-edge")?;
                 Ok(mapped)
             }
             None => Ok(Mapped::embedded(embedded()?)),
@@ -117,7 +117,7 @@ pub fn run_lines(files: &[PathBuf], sink: &mut impl Sink) -> Result<()> {
         ended = failed.pop().map_or(Ok(()), Err);
     }
     for error in failed {
-        say(format_args!("{}", told_once(error.as_ref())));
+        say(format_args!("{}", format_error(error.as_ref())));
     }
     ended
 }

@@ -4,7 +4,7 @@ use super::{Stdout, Usage, say_errors};
 use anyhow::{Context, Result};
 use goldcrest_edge::bundle::{self, Bundle};
 use goldcrest_edge::classifier::Input;
-use goldcrest_edge::stream::{Error, Failure, Format, Message, Sink, feed, write_error};
+use goldcrest_edge::stream::{Error, Format, Message, MessageError, Sink, feed, write_error};
 use goldcrest_edge::tokenizer::{Encoder, Encoding, Settings, Tokenizer, capacity};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -98,7 +98,7 @@ impl<W: Write> Sink for Ids<W> {
     fn message(&mut self, number: u64, message: &mut Message<'_>) -> Result<(), Error> {
         let written = match self.encode(message) {
             Ok(()) => write_ids(&mut self.out, self.encoding.ids()),
-            Err(Failure::Stream(error)) => return Err(error),
+            Err(MessageError::Stream(error)) => return Err(error),
             Err(reason) => {
                 self.errors += 1;
                 write_error(&mut self.out, Format::Jsonl, number, reason)
@@ -113,7 +113,7 @@ impl<W: Write> Sink for Ids<W> {
 }
 
 impl<W> Ids<W> {
-    fn encode(&mut self, message: &mut Message<'_>) -> Result<(), Failure> {
+    fn encode(&mut self, message: &mut Message<'_>) -> Result<(), MessageError> {
         let encoder = self.tokenizer.encoder(self.max_tokens, &mut self.encoding);
         let mut texts = Texts(encoder.expect("`run` has checked the length"));
         feed(message, self.separator, &mut texts)?;
@@ -132,7 +132,7 @@ impl Input for Texts<'_> {
 
     fn second_text(&mut self) {
         // cannot fail: it is called once, and `run` has checked that there is room
-        let _ = self.0.second();
+        let _ = self.0.begin_second();
     }
 }
 

@@ -47,11 +47,16 @@ impl Decider {
     /// Returns a decider for a model with `classes` logits, on the fastest kernels. Fails
     /// if a setting is invalid.
     pub fn new(task: Task, classes: usize, settings: &Settings) -> Result<Self, Error> {
-        Self::with(Kernels::best(), task, classes, settings)
+        Self::with_kernels(Kernels::best(), task, classes, settings)
     }
 
     /// Like [`new`](Self::new), on the given kernels; all give the same bits.
-    pub fn with(kernels: Kernels, task: Task, classes: usize, settings: &Settings) -> Result<Self, Error> {
+    pub fn with_kernels(
+        kernels: Kernels,
+        task: Task,
+        classes: usize,
+        settings: &Settings,
+    ) -> Result<Self, Error> {
         settings.check(task, classes)?;
         let mut thresholds = Vec::new();
         if task == Task::MultiLabel {

@@ -295,10 +295,10 @@ pub(crate) mod tests {
     }
 
     /// Runs if the processor has AVX-VNNI, or scripts/emulate-x86.sh emulates its one instruction
-    /// and sets GOLDCREST_PLAYED.
+    /// and sets GOLDCREST_EMULATED.
     #[test]
     fn avx_vnni_equals_portable() {
-        let emulated = std::env::var_os("GOLDCREST_PLAYED").is_some();
+        let emulated = std::env::var_os("GOLDCREST_EMULATED").is_some();
         assert!(!emulated || Isa::Avx2.available(), "only AVX-VNNI is emulated: the rest needs AVX2");
         if !Isa::AvxVnni.available() && !emulated {
             return skip("no AVX-VNNI here");

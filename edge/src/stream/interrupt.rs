@@ -35,7 +35,7 @@ impl Interrupt {
     /// Listens to SIGTERM, SIGINT and SIGHUP, except those that the process has ignored from its start, like
     /// a background job of a shell. A second signal ends the process as if there were no handler. If `idle`
     /// is given, the first one ends it at once too, with this exit code, while
-    /// [nothing is in hand](Self::nothing_in_hand).
+    /// the program is [idle](Self::set_idle).
     pub fn on_signals(idle: Option<i32>) -> io::Result<Self> {
         let (woken, wake) = UnixStream::pair()?;
         let interrupt =
@@ -74,7 +74,7 @@ impl Interrupt {
     }
 
     /// Sets whether a signal may end the process at once. Initially it may not.
-    pub fn nothing_in_hand(&self, idle: bool) {
+    pub fn set_idle(&self, idle: bool) {
         self.idle.store(idle, Ordering::SeqCst);
     }
 

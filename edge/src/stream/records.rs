@@ -53,15 +53,15 @@ impl<C: Classify, W: Write> Sink for Records<C, W> {
 /// several at once.
 ///
 /// Writes all answers before a read that may have to wait.
-pub struct Backlog<'a, W> {
-    threaded: &'a mut ThreadedClassifier<Failure>,
+pub struct ThreadedRecords<'a, W> {
+    threaded: &'a mut ThreadedClassifier<MessageError>,
     writer: Writer<W>,
 }
 
-impl<'a, W: Write> Backlog<'a, W> {
+impl<'a, W: Write> ThreadedRecords<'a, W> {
     /// Returns a sink that writes the answers of `threaded` to `out`, which should be buffered.
-    pub fn new(threaded: &'a mut ThreadedClassifier<Failure>, out: W, options: Options) -> Self {
-        Backlog { threaded, writer: Writer::new(out, options) }
+    pub fn new(threaded: &'a mut ThreadedClassifier<MessageError>, out: W, options: Options) -> Self {
+        ThreadedRecords { threaded, writer: Writer::new(out, options) }
     }
 
     /// Returns the number of messages so far that could not be classified.
@@ -78,9 +78,9 @@ impl<'a, W: Write> Backlog<'a, W> {
     }
 }
 
-impl<W: Write> Sink for Backlog<'_, W> {
+impl<W: Write> Sink for ThreadedRecords<'_, W> {
     fn message(&mut self, number: u64, message: &mut Message<'_>) -> Result<(), Error> {
-        let Backlog { threaded, writer } = self;
+        let ThreadedRecords { threaded, writer } = self;
         if !threaded.has_room()
             && let Some((number, answer)) = threaded.answer(true)
         {
@@ -89,7 +89,7 @@ impl<W: Write> Sink for Backlog<'_, W> {
         let (separator, mut broken) = (writer.options.separator, false);
         threaded.read(number, &mut |input| {
             let fed = feed(message, separator, input);
-            broken = matches!(fed, Err(Failure::Stream(_)));
+            broken = matches!(fed, Err(MessageError::Stream(_)));
             fed
         });
         threaded.start(!message.is_followed());
@@ -105,7 +105,7 @@ impl<W: Write> Sink for Backlog<'_, W> {
 
 /// Why a message could not be read.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum MessageError {
     /// The stream failed, which does not concern this message alone.
     #[error(transparent)]
     Stream(#[from] Error),
@@ -146,7 +146,7 @@ impl<W: Write> Writer<W> {
     fn answer(
         &mut self,
         number: u64,
-        answer: Result<Result<Outcome<'_>, classifier::Error>, Failure>,
+        answer: Result<Result<Outcome<'_>, classifier::Error>, MessageError>,
     ) -> Result<(), Error> {
         let (options, format) = (&self.options, self.options.format);
         let out = &mut self.out;
@@ -155,7 +155,7 @@ impl<W: Write> Writer<W> {
             record::write_error(out, format, number, reason)
         };
         let written = match answer {
-            Err(Failure::Stream(error)) => return Err(error),
+            Err(MessageError::Stream(error)) => return Err(error),
             Ok(Err(classifier::Error::Open(error))) => return Err(Error::Bundle(error)),
             Err(reason) => error(&reason),
             Ok(Err(reason)) => error(&reason),
@@ -178,7 +178,7 @@ pub fn feed(
     message: &mut Message<'_>,
     separator: Option<char>,
     input: &mut dyn Input,
-) -> Result<(), Failure> {
+) -> Result<(), MessageError> {
     let mut separator = separator;
     loop {
         match message.next_chunk()? {
@@ -191,8 +191,8 @@ pub fn feed(
                 }
                 None => input.push(chunk),
             },
-            Chunk::NotUtf8 { offset } => return Err(Failure::NotUtf8 { offset }),
-            Chunk::End if separator.is_some() => return Err(Failure::OneText),
+            Chunk::NotUtf8 { offset } => return Err(MessageError::NotUtf8 { offset }),
+            Chunk::End if separator.is_some() => return Err(MessageError::OneText),
             Chunk::End => return Ok(()),
         }
     }

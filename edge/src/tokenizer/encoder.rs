@@ -31,7 +31,7 @@ impl<'a> Encoder<'a> {
     }
 
     /// Ends the first text of a pair and begins the second.
-    pub fn second(&mut self) -> Result<(), Error> {
+    pub fn begin_second(&mut self) -> Result<(), Error> {
         check_max_tokens(self.max_tokens, 3)?;
         if self.assembly.is_pair() {
             return Err(Error::TooManyTexts);

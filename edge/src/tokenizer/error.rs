@@ -41,7 +41,7 @@ pub enum Error {
     /// Inserting a piece into the index takes too many probes. No ordinary vocabulary has so many colliding
     /// hashes: this one was crafted to make every lookup slow.
     #[error("vocabulary line {line}: too many pieces have colliding hashes")]
-    Crowded {
+    Collisions {
         /// The line.
         line: usize,
     },

@@ -133,7 +133,7 @@ impl<V: AsRef<[u8]>> Tokenizer<V> {
         let mut encoder = self.encoder(max_tokens, out)?;
         encoder.push(text);
         if let Some(pair) = pair {
-            encoder.second()?;
+            encoder.begin_second()?;
             encoder.push(pair);
         }
         encoder.complete();

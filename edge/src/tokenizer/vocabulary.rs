@@ -142,7 +142,7 @@ impl Index {
         while self.slots[at] != 0 {
             probes += 1;
             if probes > MAX_PROBES {
-                return Err(Error::Crowded { line: id + 1 });
+                return Err(Error::Collisions { line: id + 1 });
             }
             let slot = Slot(self.slots[at]);
             if slot.has(key) && same(&text[slot.offset()..], piece, len) {
@@ -337,7 +337,7 @@ mod tests {
         // all hash to the first 40 of the same number of slots
         let crowded = text(&mut (0..).filter(|word| home(&alloc::format!("{word}")) < 40));
         assert!(
-            matches!(Index::build(crowded.as_bytes()), Err(Error::Crowded { line }) if line > MAX_PROBES)
+            matches!(Index::build(crowded.as_bytes()), Err(Error::Collisions { line }) if line > MAX_PROBES)
         );
     }
 }

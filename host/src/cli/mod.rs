@@ -32,8 +32,8 @@ use goldcrest::bert::{Checkpoint, Config, Reads, TextWindows};
 use goldcrest::data::Dataset;
 use goldcrest::recipe::{RunError, Until};
 use goldcrest::train;
+use goldcrest_edge::format_error;
 use goldcrest_edge::tokenizer::capacity::MAX_TOKENS;
-use goldcrest_edge::told_once;
 use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
@@ -114,7 +114,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            tell!("goldcrest: {}", told_once(error.as_ref()));
+            tell!("goldcrest: {}", format_error(error.as_ref()));
             ExitCode::from(match () {
                 () if error.is::<Usage>() => 2,
                 () if error.downcast_ref().is_some_and(is_interrupted) => INTERRUPTED,

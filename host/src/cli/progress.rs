@@ -20,13 +20,13 @@ impl Display {
     pub fn new(quiet: bool) -> std::io::Result<Self> {
         let terminal = std::io::stderr().is_terminal() && !quiet;
         let (bar, interrupt) = (ProgressBar::hidden(), Interrupt::on_signals(Some(INTERRUPTED.into()))?);
-        interrupt.nothing_in_hand(true);
+        interrupt.set_idle(true);
         Ok(Self { quiet, terminal, bar, loss: f32::NAN, steps: 0, interrupt })
     }
 
     pub fn show(&mut self, progress: Progress) {
         // where nothing is being trained there is nothing to save
-        self.interrupt.nothing_in_hand(!matches!(progress, Progress::Training(_)));
+        self.interrupt.set_idle(!matches!(progress, Progress::Training(_)));
         if matches!(progress, Progress::Step { .. }) && self.interrupt.requested() {
             // it came when the last step of a training was over, and what that came to is saved
             self.finish();

@@ -192,10 +192,10 @@ unsafe fn fetching<const LINES: usize>(
 mod tests {
     use super::*;
 
-    /// Runs if the processor has AMX, or scripts/emulate-x86.sh emulates it and sets GOLDCREST_PLAYED.
+    /// Runs if the processor has AMX, or scripts/emulate-x86.sh emulates it and sets GOLDCREST_EMULATED.
     #[test]
     fn a_tile_is_the_naive_product() {
-        if !available() && std::env::var_os("GOLDCREST_PLAYED").is_none() {
+        if !available() && std::env::var_os("GOLDCREST_EMULATED").is_none() {
             return crate::kernels::tests::skip("no AMX here");
         }
         let mut state = 7u64;

@@ -3,7 +3,7 @@ use std::error::Error;
 
 /// Formats an error and its causes. Leaves out a cause with which the text already ends, as
 /// many errors quote theirs.
-pub fn told_once(error: &(dyn Error + 'static)) -> String {
+pub fn format_error(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -26,8 +26,8 @@ mod tests {
     fn a_cause_is_not_repeated() {
         let missing = crate::bundle::map(Path::new("nowhere.bundle")).unwrap_err();
         let reason = std::io::Error::from_raw_os_error(libc::ENOENT);
-        assert_eq!(told_once(&missing), format!("cannot open nowhere.bundle: {reason}"));
+        assert_eq!(format_error(&missing), format!("cannot open nowhere.bundle: {reason}"));
         let error = anyhow::Error::from(std::io::Error::other("no such file")).context("b.csv");
-        assert_eq!(told_once(error.as_ref()), "b.csv: no such file");
+        assert_eq!(format_error(error.as_ref()), "b.csv: no such file");
     }
 }
