@@ -1,10 +1,10 @@
 //! From labelled texts to one small file that classifies text on a board.
 //!
-//! Data flows one way:
-//! [`data`] → [`train`] → [`distill`] → [`quantize`] → [`export`] → bundle, judged by [`evaluate`], all of it named by a [`recipe`].
-//! [`bert`] is the model that training works on, [`pretrain`] what it can learn before.
+//! Data flows one way: [`data`] → [`train`] → [`distill`] → [`quantize`] → [`export`] → bundle. [`evaluate`]
+//! judges the result, and a [`recipe`] describes the whole run.
+//! [`bert`] is the model being trained; [`pretrain`] is what it can learn before fine-tuning.
 //!
-//! A recipe runs in any program as it does in `goldcrest run`:
+//! Any program can run a recipe the way `goldcrest run` does:
 //!
 //! ```no_run
 //! use goldcrest::recipe::{self, Progress, Recipe, Until};
@@ -15,7 +15,7 @@
 //! let finished = recipe::run(&recipe, Until::Pack, &mut |progress| match progress {
 //!     Progress::Step { name, reused } => println!("{name}{}", if reused { ", reused" } else { "" }),
 //!     Progress::Note(note) => println!("{note}"),
-//!     // `stop.set(true)` ends the run here; the same call continues it
+//!     // `stop.set(true)` ends the run here; the same call resumes it
 //!     Progress::Training(Event::Step { step, loss, stop: _ }) => println!("step {step}: loss {loss}"),
 //!     Progress::Training(_) | Progress::Classified { .. } => (),
 //! })?;
@@ -23,7 +23,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Parallel work takes the threads of rayon's pool. The feature `cli` (default) is the program `goldcrest`.
+//! Parallel work runs on rayon's global pool. The `cli` feature (on by default) builds the `goldcrest`
+//! program.
 
 pub mod bert;
 pub mod data;

@@ -1,7 +1,7 @@
 //! The `goldcrest` command.
 mod cli;
 
-/// Matrix products pack their operands into large buffers that live for one product.
+/// mimalloc, because matrix products pack their operands into large buffers that live for a single product.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

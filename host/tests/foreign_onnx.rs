@@ -1,5 +1,5 @@
-//! Other people's exports run on tract's stock operators. The files are recorded by `scripts/record-foreign-onnx.py`,
-//! with the logits that PyTorch gives.
+//! ONNX models exported by other tools run on tract's stock operators. The files, and the logits that PyTorch
+//! gives, were recorded by `scripts/record-foreign-onnx.py`.
 
 use goldcrest_edge::model::{Bytes, Model, Options};
 

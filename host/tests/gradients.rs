@@ -1,4 +1,4 @@
-//! Gradients of whole models and of the distillation objective against finite differences.
+//! Checks gradients of whole models and of the distillation objective against finite differences.
 
 mod support;
 
@@ -15,7 +15,7 @@ fn random(random: &mut Random, n: usize) -> Vec<f32> {
     (0..n).map(|_| random.float()).collect()
 }
 
-/// A random linear function of all outputs: its gradient.
+/// Makes a random linear function of all outputs, given by its gradient.
 fn upstream(output: &Output, seed: u64) -> OutputGradient {
     let mut r = Random(seed);
     OutputGradient {
@@ -29,7 +29,7 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }
 
-/// Its value.
+/// Returns the value of that function.
 fn value(output: &Output, upstream: &OutputGradient) -> f64 {
     let hidden = output.hidden.iter().zip(&upstream.hidden).map(|(x, g)| dot(x, g.as_ref().unwrap()));
     dot(&output.logits, &upstream.logits)
@@ -37,14 +37,14 @@ fn value(output: &Output, upstream: &OutputGradient) -> f64 {
         + hidden.sum::<f64>()
 }
 
-/// The derivative along a direction, of `f(distance)`.
+/// Returns the derivative of `f` at 0 numerically.
 fn numeric(f: impl Fn(f32) -> f64) -> f64 {
     let h = 1e-2f32;
     (8.0 * (f(h) - f(-h)) - (f(2.0 * h) - f(-2.0 * h))) / (12.0 * f64::from(h))
 }
 
-/// Every weight of plain models and students, along its gradient and along a random direction; dropout on, as its masks
-/// are the same in every pass with one seed.
+/// Checks every weight of plain models and students, along its gradient and along a random direction. Dropout
+/// is on: its masks are the same in every pass with the same seed.
 #[test]
 fn whole_models() {
     for shape in SHAPES.iter().filter(|s| s.layers.len() < 5 && s.hidden < 100) {
@@ -53,7 +53,7 @@ fn whole_models() {
         let mut r = Random(4);
         let texts = [7, 3, 1].map(|n| {
             let (mut ids, type_ids) = text(&mut r, shape.vocabulary, n);
-            ids[0] = 2; // a piece that occurs in all of them
+            ids[0] = 2; // a piece that occurs in every text
             Tokens { ids, type_ids }
         });
         let batch = Batch::new(texts.iter(), 0);
@@ -97,7 +97,7 @@ fn whole_models() {
             }
         }
 
-        // a second batch adds to the first, in memory that held something else in between
+        // a second batch adds to the first, even if the tape was used for something else in between
         let once = gradients.clone();
         model.forward(&Batch::new(texts[..1].iter(), 0), Mode::Evaluate, &mut tape).unwrap();
         model.forward(&batch, mode, &mut tape).unwrap();
@@ -112,7 +112,7 @@ fn whole_models() {
 }
 
 #[test]
-fn modes_agree_and_what_the_model_lacks_is_refused() {
+fn modes_agree_and_ids_out_of_range_are_refused() {
     let mut start = checkpoint(&SHAPES[3], 3);
     start.config.hidden_dropout_prob = 0.0;
     start.config.attention_probs_dropout_prob = 0.0;
@@ -132,7 +132,7 @@ fn modes_agree_and_what_the_model_lacks_is_refused() {
     assert!(matches!(refused(batch(&[1; 34], 0)), Error::Config(_)));
 }
 
-/// All parts of the distillation loss at once, by every value of the output.
+/// Checks all parts of the distillation loss at once, for every value of the output.
 #[test]
 fn distillation_objective() {
     let (texts, labels, hidden) = (4, 3, SHAPES[3].hidden);

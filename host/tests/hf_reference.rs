@@ -1,5 +1,5 @@
-//! Logits, losses and gradients of the training model against recorded ones of Hugging Face's
-//! `BertForSequenceClassification` (`scripts/reference-forward.py` records them).
+//! Compares logits, losses and gradients of the training model with those of Hugging Face's
+//! `BertForSequenceClassification`, recorded by `scripts/reference-forward.py`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,7 +20,7 @@ struct Recorded {
     gradient_norms: BTreeMap<String, f64>,
 }
 
-/// The recorded folder with a vocabulary, which these models have no use for.
+/// Loads a recorded folder, adding a vocabulary, which these models lack.
 fn load(case: &Path) -> Checkpoint {
     let folder = tempfile::tempdir().unwrap();
     for name in ["config.json", "model.safetensors"] {
@@ -29,7 +29,7 @@ fn load(case: &Path) -> Checkpoint {
     let vocab: String = (0..64).map(|i| format!("piece{i}\n")).collect();
     std::fs::write(folder.path().join("vocab.txt"), vocab).unwrap();
     let mut checkpoint = Checkpoint::load(folder.path()).unwrap();
-    // the records are of evaluation mode; gradients need training mode here
+    // recorded in evaluation mode; gradients need training mode here
     checkpoint.config.hidden_dropout_prob = 0.0;
     checkpoint.config.attention_probs_dropout_prob = 0.0;
     checkpoint
@@ -106,7 +106,7 @@ fn equals_transformers() {
                 let gradient = gradient.unwrap_or_else(|| panic!("{name}: {weight} receives no gradient"));
                 norm(gradient.iter().copied())
             };
-            // of a key bias it is zero but for rounding
+            // the gradient of a key bias is zero up to rounding
             let close = (found - wanted).abs() < 1e-4 * wanted + 1e-6;
             assert!(close, "{name}: gradient of {weight} has norm {found}, Transformers {wanted}");
         }

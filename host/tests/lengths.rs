@@ -1,4 +1,4 @@
-//! How long inputs are where a recipe leaves it open.
+//! Input lengths and windows if a recipe leaves them open.
 
 mod support;
 
@@ -9,7 +9,7 @@ use goldcrest::train::Event;
 use goldcrest_edge::bundle::{Bundle, Windows};
 use support::{SHAPES, Shape, checkpoint_with_pieces};
 
-/// An encoder without a head.
+/// Saves an encoder without a head.
 fn save_base(folder: &std::path::Path, positions: usize) {
     let mut base = checkpoint_with_pieces(&Shape { positions, ..SHAPES[2] }, 7);
     base.drop_head();
@@ -17,13 +17,13 @@ fn save_base(folder: &std::path::Path, positions: usize) {
 }
 
 #[test]
-fn inputs_are_longer_where_many_texts_are() {
+fn input_length_follows_the_texts() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     for (name, positions) in [("base", 300), ("short", 100)] {
         save_base(&path(name), positions);
     }
-    // how long the training texts that are cut off were allowed to be, and how many windows are learned from
+    // the length at which training texts were truncated, and the number of windows
     let read = |checkpoint: &str, long: usize, task: &str| {
         let line = |i: usize| {
             let words = if i < long { 290 } else { 3 };
@@ -52,26 +52,26 @@ fn inputs_are_longer_where_many_texts_are() {
     assert_eq!(read("base", 4, ""), (Some(128), None));
     assert_eq!(read("base", 5, ""), (Some(256), None));
     assert_eq!(read("base", 5, "max_tokens = 64"), (Some(64), None));
-    // 290 words and an unknown one, 126 a window
+    // 290 words and an unknown one, 126 per window
     assert_eq!(read("base", 5, "windows = { overlap = 0, most = 8 }"), (None, Some(75 + 5 * 3)));
-    // of which not all are read
+    // too few windows to read everything
     assert_eq!(read("base", 5, "windows = { overlap = 0, most = 2 }"), (Some(2), Some(75 + 5 * 2)));
-    // where more than a fifth are longer than even 256, all of each is read
+    // if more than a fifth are longer even than 256, all of them is read
     assert_eq!(read("base", 16, ""), (Some(256), None));
     assert_eq!(read("base", 17, ""), (None, Some(63 + 17 * 2)));
     assert_eq!(read("base", 17, "max_tokens = 256"), (Some(256), None));
-    // no more than the base has positions
+    // never more than the base has positions
     assert_eq!(read("short", 5, ""), (Some(100), None));
 }
 
 #[test]
-fn a_text_in_windows_is_measured_as_the_device_reads_it() {
+fn windowed_texts_are_measured_as_on_the_device() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let mut base = checkpoint_with_pieces(&SHAPES[2], 7);
     base.drop_head();
     base.save(&path("base")).unwrap();
-    // what the two labels differ by stands at the end
+    // the two labels differ only in the last word
     let line = |i: usize| {
         let words = format!("piece{} ", 5 + i % 30).repeat(1 + 7 * (i % 9));
         format!("{words}piece{},{}\n", 35 + i % 2, i % 2)
@@ -88,14 +88,14 @@ fn a_text_in_windows_is_measured_as_the_device_reads_it() {
         }
     };
     let comparison = run(&recipe, Until::Pack, &mut watch).unwrap().comparison.unwrap();
-    // the device averages what it is told of each window; so does training
+    // the device averages over the windows, and so does training
     assert!(comparison.largest_export_difference.unwrap() < 1e-4, "{comparison:?}");
     let trained = comparison.host.unwrap().metrics.get(comparison.metric).unwrap();
     assert_eq!(trained, chosen);
 }
 
 #[test]
-fn windows_that_nobody_asked_for_are_the_bundles_too() {
+fn default_windows_are_stored_in_the_bundle() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     save_base(&path("base"), 100);
@@ -111,14 +111,14 @@ fn windows_that_nobody_asked_for_are_the_bundles_too() {
     let bundle = Bundle::read(&bytes).unwrap();
     let manifest = bundle.manifest();
     assert_eq!((manifest.max_tokens, manifest.windows), (100, Windows::Mean { overlap: 16, most: 8 }));
-    // and the checkpoint's, so that it is packed and asked in the same way later
+    // they are stored in the checkpoint too, so that later commands use them
     let windows = Some(TextWindows { overlap: 16, most: 8 });
     let reads = Some(Reads { max_tokens: 100, pairs: false, windows });
     assert_eq!(Checkpoint::load(&path("run/teacher")).unwrap().config.reads, reads);
     assert_eq!(export::checkpoint(&file).unwrap().config.reads, reads);
 }
 
-/// What a run said, and its bundle.
+/// Returns the notes and the bundle of a run.
 fn packed(text: &str, path: &std::path::Path) -> (String, std::path::PathBuf) {
     let mut notes = String::new();
     let mut watch = |progress: Progress| {
@@ -131,7 +131,7 @@ fn packed(text: &str, path: &std::path::Path) -> (String, std::path::PathBuf) {
 }
 
 #[test]
-fn windows_of_texts_that_are_measured_on_are_not_learned_from() {
+fn windows_of_evaluation_texts_are_not_trained_on() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     save_base(&path("base"), 100);
@@ -147,7 +147,7 @@ fn windows_of_texts_that_are_measured_on_are_not_learned_from() {
          [distill]\nlayers = 1\nepochs = 0.1\nreplaced = 0\nunlabelled = [\"more.csv\"]\n[quantize]\nmax_drop = 100\naware = \"never\"\n\
          [pack]\nname = \"x\"\ngolden = 20\n";
     let (notes, bundle) = packed(text, &path("recipe.toml"));
-    // two windows of each, and none of dev, nor two joined
+    // two windows of each text, none of dev, and nothing spliced
     assert!(notes.contains("80 texts to learn from: 40 with labels, 40 without"), "{notes}");
     let bytes = std::fs::read(&bundle).unwrap();
     assert_eq!(Bundle::read(&bytes).unwrap().golden().unwrap().len(), 20);

@@ -1,4 +1,5 @@
-//! Exported models on the device's code: fp32 and int8, stock and fused, against plain f64 loops and each other.
+//! Runs exported models on the device's code: fp32 and int8, stock and fused operators, compared with plain
+//! f64 loops and with each other.
 
 mod support;
 
@@ -36,7 +37,7 @@ fn bits(logits: &[f32]) -> Vec<u32> {
     logits.iter().map(|v| v.to_bits()).collect()
 }
 
-/// Texts of the shortest, the longest and some lengths between.
+/// Makes texts of the minimum and maximum length and some lengths between.
 fn texts(shape: &Shape) -> Vec<(Vec<u32>, Vec<u8>)> {
     let mut random = Random(shape.hidden as u64);
     let lengths = [1, 2, 3, 9, 17, 32, 64, 65, 128, shape.positions];
@@ -60,8 +61,8 @@ fn fp32_on_stock_operators_equals_plain_loops() {
 
 #[test]
 fn int8_fused_equals_plain_loops_and_stock_operators() {
-    // Equal up to f32, but for the rare value that falls on the edge between two integers: one step of 1/127, which
-    // random weights carry on unweakened.
+    // Equal up to f32 rounding, except when a value falls on the edge between two integers: that shifts it by
+    // 1/127, and random weights carry the shift on undamped.
     let (equal, close) = (1e-5, 5e-2);
     let (mut runs, mut stepped) = (0, 0);
     for shape in &SHAPES {
@@ -100,7 +101,7 @@ fn four_bit_embeddings_equal_plain_loops_and_stock_operators() {
             let found = logits(&mut fused, &text);
             let stock: Vec<f64> = logits(&mut on_stock, &text).iter().map(|&v| v.into()).collect();
             let d = [difference(&found, &stock), difference(&found, &naive.logits(&text.0, &text.1))];
-            // one step of a value on the edge, as above; coarser embeddings weigh it more
+            // one shifted value, as above; it matters more with coarser embeddings
             assert!(d.iter().all(|&d| d < 0.1), "{}, {} tokens: {d:?}", shape.name, text.0.len());
             equal += usize::from(d.iter().all(|&d| d < 1e-5));
         }
@@ -108,7 +109,7 @@ fn four_bit_embeddings_equal_plain_loops_and_stock_operators() {
     }
 }
 
-/// Every other matrix of linear layers in half precision.
+/// Quantizes with every other linear layer's matrix in half precision.
 fn some_wide(checkpoint: &Checkpoint) -> Quantized {
     let mut quantized = quantize(checkpoint, Bits::Eight).unwrap();
     let names: Vec<String> = quantized.linear().step_by(2).map(String::from).collect();
@@ -139,9 +140,9 @@ fn matrices_in_half_precision_equal_stock_operators() {
     assert!(equal * 2 > all, "{equal} of {all}");
 }
 
-/// In training that knows of rounding the forward pass is that of the device.
+/// In quantization-aware training, the forward pass matches that of the device.
 #[test]
-fn a_rounded_forward_pass_is_that_of_the_device() {
+fn rounded_forward_pass_matches_the_device() {
     for (shape, bits) in SHAPES.iter().flat_map(|shape| [(shape, Bits::Eight), (shape, Bits::Four)]) {
         let checkpoint = checkpoint(shape, 7);
         let mut device = load(export::int8(&quantize(&checkpoint, bits).unwrap()), &Options::default());
@@ -161,9 +162,9 @@ fn a_rounded_forward_pass_is_that_of_the_device() {
     }
 }
 
-/// A bundle holds what its checkpoint computes: read back and quantized again it is the same model.
+/// A bundle read back and quantized again is the same model.
 #[test]
-fn a_bundle_is_a_checkpoint() {
+fn bundles_convert_back_to_checkpoints() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.bundle");
     for shape in &SHAPES {
@@ -211,7 +212,7 @@ fn manifest(checkpoint: &Checkpoint, task: Task) -> Manifest {
 }
 
 #[test]
-fn tracts_plan_the_direct_way_and_every_instruction_set_give_the_same_bits() {
+fn all_paths_and_instruction_sets_give_the_same_bits() {
     for shape in &SHAPES {
         let mut plain = load(int8(shape), &Options { isa: Some(Isa::Portable), ..Default::default() });
         let available = Isa::ALL.into_iter().filter(|isa| isa.available());
@@ -256,7 +257,7 @@ fn one_file_and_external_data_are_the_same_model() {
 }
 
 #[test]
-fn what_the_kernels_do_not_take_runs_on_stock_operators() {
+fn unsupported_graphs_run_on_stock_operators() {
     let shape = Shape {
         name: "one wide head",
         vocabulary: 30,
@@ -278,7 +279,7 @@ fn what_the_kernels_do_not_take_runs_on_stock_operators() {
 }
 
 #[test]
-fn what_computes_something_else_is_not_fused() {
+fn different_computations_are_not_fused() {
     let (graph, data) = int8(&SHAPES[0]).split();
     let data = Bytes::from(data);
     let fused = |edit: &dyn Fn(&mut ModelProto)| {
@@ -324,7 +325,7 @@ fn what_computes_something_else_is_not_fused() {
         norm.output.push("mean".into());
         rename(model, &normalized, "mean");
     }));
-    // the first layer reads what the last one gives
+    // the first layer reads the output of the last
     assert!(!fused(&|model| {
         let norms = nodes(model).iter().filter(|node| node.op_type == "LayerNormalization");
         let outputs: Vec<String> = norms.map(|norm| norm.output[0].clone()).collect();
@@ -343,12 +344,12 @@ fn wrong_input_is_named() {
     assert!(matches!(model.run(&[1, 2], &[0, 2], &mut out), Err(Error::TypeId { id: 2, types: 2 })));
     assert!(matches!(model.run(&[1, 2], &[0], &mut out), Err(Error::Length { found: 1, expected: 2, .. })));
     assert!(matches!(model.run(&[1], &[0], &mut out[..1]), Err(Error::Length { what: "logits", .. })));
-    // positions bound it where the options allow more
+    // the positions limit it if the options allow more
     assert_eq!(load(int8(shape), &Options::default()).max_tokens(), 40);
 }
 
 #[test]
-fn what_cannot_be_quantized_is_named() {
+fn invalid_checkpoints_are_not_quantized() {
     let mut bad = checkpoint(&SHAPES[0], 7);
     bad.tensors.get_mut("classifier.weight").unwrap().data[3] = f32::NAN;
     let message = quantize(&bad, Bits::Eight).unwrap_err().to_string();
@@ -404,7 +405,7 @@ fn damaged_graphs_are_refused_or_run_but_never_panic() {
     }
 }
 
-/// Runs with `onnx` and `onnxruntime` from PyPI where `GOLDCREST_ONNXRUNTIME_PYTHON` (or `python3`) has them.
+/// Needs `onnx` and `onnxruntime` from PyPI in `GOLDCREST_ONNXRUNTIME_PYTHON` (or `python3`).
 #[test]
 fn onnx_runtime_gives_the_same_labels() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/check_onnx.py");

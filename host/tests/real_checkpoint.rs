@@ -1,4 +1,5 @@
-//! A real encoder through export and device code: `models/base`, or the Hugging Face folder that `GOLDCREST_CHECKPOINT` names.
+//! Runs a real encoder through export and device code: `models/base`, or the Hugging Face folder in
+//! `GOLDCREST_CHECKPOINT`.
 
 mod support;
 
@@ -10,11 +11,11 @@ use goldcrest::quantize::{Bits, quantize};
 use goldcrest_edge::model::{Bytes, Model, Options};
 use support::{Random, text};
 
-/// One value on the edge between two integers moves its row, and with it where the next layers round: logits of two exact int8
-/// paths differ by as much as quantization itself makes them. What must hold is that the fused path is no further from fp32 than
-/// the stock one.
+/// A value on the edge between two integers shifts its row, and with it the rounding in the next layers, so
+/// the logits of two exact int8 paths can differ by as much as quantization itself changes them. What must
+/// hold is that the fused path is no further from fp32 than the stock one.
 #[test]
-fn a_real_encoder_is_as_near_to_fp32_fused_as_it_is_with_stock_operators() {
+fn fused_operators_are_as_close_to_fp32_as_stock_ones() {
     let dir = std::env::var_os("GOLDCREST_CHECKPOINT")
         .unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../models/base").into());
     let mut checkpoint = Checkpoint::load(Path::new(&dir)).unwrap();

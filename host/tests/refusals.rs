@@ -1,4 +1,4 @@
-//! What is refused, and what is left out, before anything is trained.
+//! What is refused, and what is skipped, before training.
 
 mod support;
 
@@ -6,7 +6,7 @@ use goldcrest::bert::Checkpoint;
 use goldcrest::recipe::{Progress, Recipe, RunError, Until, run};
 use support::{SHAPES, checkpoint_with_pieces};
 
-/// An encoder without a head.
+/// Makes an encoder without a head.
 fn base() -> Checkpoint {
     let mut model = checkpoint_with_pieces(&SHAPES[2], 7);
     model.tensors.retain(|name, _| !name.starts_with("classifier."));
@@ -28,7 +28,7 @@ fn a_size_too_small_for_any_student_is_refused_before_training() {
 }
 
 #[test]
-fn what_a_bundle_would_refuse_is_refused_before_training() {
+fn invalid_bundles_are_refused_before_training() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     base().save(&path("base")).unwrap();
@@ -53,7 +53,7 @@ fn what_a_bundle_would_refuse_is_refused_before_training() {
 }
 
 #[test]
-fn pairs_that_may_change_places_need_two_texts() {
+fn symmetric_needs_pairs() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     std::fs::write(path("data.csv"), "text,label\npiece5,a\npiece6,b\n").unwrap();
@@ -64,7 +64,7 @@ fn pairs_that_may_change_places_need_two_texts() {
 }
 
 #[test]
-fn what_would_do_nothing_is_refused_before_training() {
+fn options_without_effect_are_refused_before_training() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     base().save(&path("base")).unwrap();
@@ -104,7 +104,7 @@ fn what_would_do_nothing_is_refused_before_training() {
 }
 
 #[test]
-fn a_model_that_the_run_starts_from_is_not_written_over() {
+fn input_models_are_not_overwritten() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     base().save(&path("out/teacher")).unwrap();
@@ -123,7 +123,7 @@ fn a_model_that_the_run_starts_from_is_not_written_over() {
     let error = trained("out/teacher").unwrap_err();
     assert!(matches!(error, RunError::Overwritten { .. }), "{error}");
     assert_eq!(std::fs::read(path("out/teacher/model.safetensors")).unwrap(), before);
-    // beside what the run writes it may lie
+    // it may lie beside what the run writes
     base().save(&path("out/teacher-base")).unwrap();
     std::fs::remove_dir_all(path("out/teacher")).unwrap();
     trained("out/base").unwrap();
@@ -131,7 +131,7 @@ fn a_model_that_the_run_starts_from_is_not_written_over() {
 }
 
 #[test]
-fn a_checkpoint_that_is_not_whole_is_refused_by_its_name() {
+fn incomplete_checkpoints_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let saved = |name: &str, change: &dyn Fn(&mut Checkpoint)| {
         let mut model = checkpoint_with_pieces(&SHAPES[2], 7);
@@ -140,7 +140,7 @@ fn a_checkpoint_that_is_not_whole_is_refused_by_its_name() {
         model.save(&path).unwrap();
         path
     };
-    // half a head is none
+    // an incomplete head is ignored
     let bare = |name: &str, dropped: &'static str| {
         let path = saved(name, &|model| model.tensors.retain(|name, _| !name.starts_with(dropped)));
         !Checkpoint::load(&path).unwrap().has_head()
@@ -165,7 +165,7 @@ fn a_checkpoint_that_is_not_whole_is_refused_by_its_name() {
 }
 
 #[test]
-fn what_is_measured_on_neither_teaches_nor_chooses() {
+fn test_texts_are_removed_from_train_and_dev() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     base().save(&path("base")).unwrap();
@@ -182,7 +182,7 @@ fn what_is_measured_on_neither_teaches_nor_chooses() {
         );
         let mut notes = String::new();
         let recipe = Recipe::parse(&text, &path("recipe.toml")).unwrap();
-        // it ends where a head is missing: what was read is told before
+        // the run ends with an error about a missing head, after reporting what it read
         let error = run(&recipe, Until::Train, &mut |progress| {
             if let Progress::Note(note) = progress {
                 notes += &format!("{note}\n");

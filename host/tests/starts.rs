@@ -1,4 +1,4 @@
-//! Where training starts: pooler and head.
+//! The initialisation of pooler and head.
 
 mod support;
 
@@ -8,7 +8,7 @@ use goldcrest::recipe::{Progress, Recipe, RunError, Until, run};
 use goldcrest::train::{Encoded, predict, set_head};
 use support::{SHAPES, checkpoint_with_pieces};
 
-/// An encoder without a head, its pooler scaled.
+/// Makes an encoder without a head and with its pooler scaled.
 fn base(pooler: f32) -> Checkpoint {
     let shape = &SHAPES[2];
     let mut model = checkpoint_with_pieces(shape, 7);
@@ -63,14 +63,14 @@ fn a_worn_pooler_is_replaced_before_a_head_is_trained_on_it() {
     assert!(trained("worn", "", "2"));
     assert!(!trained("worn", "pooler = \"keep\"", "3"));
     assert!(trained("fresh", "pooler = \"pass\"", "4"));
-    // a head that was trained on another pooler is none
+    // a head trained on another pooler is dropped
     assert!(trained("3/teacher", "pooler = \"pass\"", "6"));
     let text = "output = \"7\"\n[data]\ntrain = \"data.csv\"\n[base]\ncheckpoint = \"3/teacher\"\npooler = \"pass\"\n[train]\nepochs = 0\n\
                 [pack]\nname = \"x\"\n";
     let error =
         run(&Recipe::parse(text, &path("recipe.toml")).unwrap(), Until::Train, &mut |_| ()).unwrap_err();
     assert!(matches!(error, RunError::NoHead { .. }), "{error}");
-    // a classifier's pooler belongs to its head
+    // the pooler of a classifier belongs to its head
     assert!(!trained("3/teacher", "", "5"));
 }
 
@@ -78,10 +78,10 @@ fn a_worn_pooler_is_replaced_before_a_head_is_trained_on_it() {
 fn a_head_of_prototypes_finds_the_nearest_mean() {
     let mut base = base(0.02);
     base.pass_through_pooler();
-    // no text has the last of them
+    // the last label has no text
     let labels = ["a", "b", "c", "d"].map(String::from);
     base.config.set_labels(&labels, Task::SingleLabel);
-    // the third has one text, which is in nobody else's mean
+    // the third has a single text, which cannot be left out of its own mean
     let classes = [0, 1, 0, 1, 0, 1, 2, 0, 1, 1];
     let example = |(i, class): (usize, &u32)| Example {
         text: format!("piece{} piece{}", 5 + 7 * i, 100 + 50 * class),
@@ -113,7 +113,7 @@ fn a_head_of_prototypes_finds_the_nearest_mean() {
     for (vector, logits) in vectors.iter().zip(logits.chunks_exact(4)) {
         assert!(logits[..3].iter().all(|logit| *logit > logits[3]), "{logits:?}");
         for class in 1..3 {
-            // logits differ as the squared distances do
+            // differences of logits are proportional to differences of squared distances
             let apart = 0.5 * (distance(vector, 0) - distance(vector, class));
             ratios.push(f64::from(logits[class as usize] - logits[0]) / apart);
         }
@@ -121,14 +121,14 @@ fn a_head_of_prototypes_finds_the_nearest_mean() {
     let (least, most) = ratios.iter().fold((f64::MAX, f64::MIN), |(a, b), x| (a.min(*x), b.max(*x)));
     assert!(least > 0.0 && most / least < 1.02, "{ratios:?}");
 
-    // nothing to leave out: the head stays as it is
+    // no class has two texts, so the head is unchanged
     let few = Encoded::new(data.subset([0, 1, 6]), &base.tokenizer, 16).unwrap();
     assert!(!set_head(&mut model, &few).unwrap());
     assert_eq!(predict(&model, &encoded, &mut |_| ()).unwrap().logits, logits);
 }
 
 #[test]
-fn a_head_of_labels_that_do_not_exclude_each_other_is_as_sure_as_their_texts_allow() {
+fn multi_label_head_fits_left_out_texts() {
     let mut base = base(0.02);
     base.pass_through_pooler();
     let names = ["a", "b", "none has it", "all but one have it"].map(String::from);
@@ -140,7 +140,8 @@ fn a_head_of_labels_that_do_not_exclude_each_other_is_as_sure_as_their_texts_all
             chosen.into_iter().filter(|(_, has)| *has).map(|(label, _)| label).collect()
         })
         .collect();
-    // the last text has none; a word for each label, with one text in six that lacks it, and one of its own
+    // The last text has no label. Each label has a word, missing in one text of six; each text also has a
+    // unique word.
     let text = |(i, set): (usize, &Vec<u32>)| {
         let word = |label: u32| if set.contains(&label) == (i % 6 < 5) { 40 + label } else { 50 + label };
         format!("piece{} piece{} piece{}", word(0), word(1), 100 + 3 * i)
@@ -164,7 +165,7 @@ fn a_head_of_labels_that_do_not_exclude_each_other_is_as_sure_as_their_texts_all
     assert!(set_head(&mut model, &encoded).unwrap());
     let logits = predict(&model, &encoded, &mut |_| ()).unwrap().logits;
 
-    // half the difference of a text's squared distances to the two means, without text `left_out`
+    // half the difference of a text's squared distances to the two means, leaving out text `left_out`
     let difference = |i: usize, label: u32, left_out: Option<usize>| {
         let distance = |with: bool| {
             let own: Vec<&Vec<f64>> = (0..24)
@@ -187,12 +188,12 @@ fn a_head_of_labels_that_do_not_exclude_each_other_is_as_sure_as_their_texts_all
     slopes.sort_by(f64::total_cmp);
     let slope = slopes[slopes.len() / 2];
     assert!(slope > 0.0 && slopes.iter().all(|s| (s / slope - 1.0).abs() < 0.02), "{slopes:?}");
-    // no other steepness than five times this has less binary cross entropy on texts left out
+    // the slope that minimises binary cross entropy on left-out texts is five times this one
     let loss = |steep: f64| -> f64 {
         let of = |i: usize, label: u32, count: f64| {
             let logit = (count / (24.0 - count)).ln() + steep * difference(i, label, Some(i));
             let signed = if sets[i].contains(&label) { -logit } else { logit };
-            // as if one text of 26 were answered wrongly
+            // as if one text of 26 had been answered wrongly
             (25.0 * signed.exp().ln_1p() + (-signed).exp().ln_1p()) / 26.0
         };
         (0..24).map(|i| of(i, 0, 8.0) + of(i, 1, 10.0)).sum()
@@ -202,7 +203,7 @@ fn a_head_of_labels_that_do_not_exclude_each_other_is_as_sure_as_their_texts_all
 }
 
 #[test]
-fn a_regression_starts_at_the_mean_and_as_far_from_it_as_the_numbers_are() {
+fn regression_head_starts_with_the_mean_and_spread_of_the_targets() {
     let mut base = base(0.02);
     base.config.set_labels(&["score".to_string()], Task::Regression);
     let numbers = [1.0, 2.5, 4.0];
@@ -272,7 +273,7 @@ fn a_sentence_encoder_learns_to_compare_before_it_is_fine_tuned_on_pairs() {
     able.save(&path("able")).unwrap();
     assert_eq!(trained("able", "", "4"), [(train, false)]);
 
-    // what it learned is where training started, but for the head
+    // fine-tuning started from what it learned, except for the head
     let [compares, teacher] = ["1/compares", "1/teacher"].map(|f| Checkpoint::load(&path(f)).unwrap());
     let name = "bert.encoder.layer.0.attention.self.query.weight";
     let far = |a: &Checkpoint, b: &Checkpoint| {
@@ -283,7 +284,7 @@ fn a_sentence_encoder_learns_to_compare_before_it_is_fine_tuned_on_pairs() {
     assert_eq!((compares.config.num_labels(), teacher.config.num_labels()), (1, 2));
     assert!(compares.config.compares_pairs && teacher.config.compares_pairs);
 
-    // students learn from those pairs too, also those of a base that needs none
+    // students learn from those pairs too, even if the base itself does not need them
     for (checkpoint, output) in [("worn", 1), ("able", 4)] {
         let text = format!(
             "output = \"{output}\"\n[data]\ntrain = \"pairs.csv\"\n[base]\ncheckpoint = \"{checkpoint}\"\n[task]\nmax_tokens = 16\n\

@@ -1,4 +1,4 @@
-//! The fused path allocates nothing a text: a counting allocator says so.
+//! Checks with a counting allocator that the fused path allocates nothing per text.
 
 mod support;
 
@@ -15,7 +15,7 @@ use support::{Random, SHAPES, checkpoint, text};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// How often anything was allocated since the program began.
+/// Returns the number of allocations since the program started.
 fn allocations() -> usize {
     let stats = ALLOCATOR.stats();
     stats.allocations + stats.reallocations

@@ -1,4 +1,4 @@
-//! Students cut out of a model compute what they are cut for.
+//! Tests of students: cutting, factorising, transfer sets and smaller bases.
 
 use goldcrest::bert::{Batch, Checkpoint, Classifier, Config, Mode, Pooling, Tape, TokenizerFiles, Tokens};
 use goldcrest::data::{Dataset, Example, Labels, Source, Target, Task, unlabelled};
@@ -53,10 +53,10 @@ fn close(a: &[f32], b: &[f32], tolerance: f32) -> bool {
 }
 
 #[test]
-fn what_is_dead_is_cut_first_and_changes_nothing() {
+fn dead_parts_are_cut_first_and_change_nothing() {
     let mut whole = model();
     for (layer, head, column) in [(0, 2, 3), (1, 0, 11)] {
-        // one head and seven columns that reach nothing
+        // one head and seven columns whose outputs are ignored
         let mut clear = |part: &str, width: usize, dead: std::ops::Range<usize>| {
             let name = format!("bert.encoder.layer.{layer}.{part}.weight");
             let weight = whole.tensors.get_mut(&name).unwrap();
@@ -65,7 +65,7 @@ fn what_is_dead_is_cut_first_and_changes_nothing() {
         clear("attention.output.dense", 16, head * 4..head * 4 + 4);
         clear("output.dense", 24, column..column + 7);
     }
-    // and three columns of the pooler
+    // and three such columns of the pooler
     let classifier = whole.tensors.get_mut("classifier.weight").unwrap();
     classifier.data.chunks_exact_mut(16).for_each(|row| row[5..8].fill(0.0));
     let texts = data(&["red fast warm", "slower blue", "cold high low green"]);
@@ -84,10 +84,10 @@ fn what_is_dead_is_cut_first_and_changes_nothing() {
 }
 
 #[test]
-fn embeddings_of_full_rank_are_the_same() {
+fn factorising_to_full_rank_is_exact() {
     let whole = model();
     let counts = vec![1.0; 14];
-    // 14 pieces span 14 of the 16 dimensions at most
+    // 14 pieces span at most 14 of the 16 dimensions
     let narrow = factorise_embeddings(&whole, 14, &counts);
     assert_eq!(narrow.config.embedding_rank(), Some(14));
     assert!(close(&logits(&whole), &logits(&narrow), 1e-5));
@@ -98,8 +98,8 @@ fn embeddings_of_full_rank_are_the_same() {
 }
 
 #[test]
-fn of_embeddings_that_are_factorised_already_the_product_is_approximated() {
-    // a projection that does not keep lengths, as after training
+fn factorised_embeddings_are_multiplied_out_first() {
+    // a projection that does not preserve lengths, as after training
     let mut stretched = factorise_embeddings(&model(), 14, &[1.0; 14]);
     let projection = stretched.tensors.get_mut("bert.embeddings.word_embeddings_projection.weight").unwrap();
     projection.data.iter_mut().enumerate().for_each(|(i, x)| *x *= if i % 14 < 7 { 5.0 } else { 0.2 });
@@ -107,17 +107,17 @@ fn of_embeddings_that_are_factorised_already_the_product_is_approximated() {
     let again = factorise_embeddings(&stretched, 7, &[1.0; 14]).word_embeddings();
     let squares = |x: &mut dyn Iterator<Item = f32>| x.map(|x| f64::from(x).powi(2)).sum::<f64>();
     let lost = squares(&mut table.data.iter().zip(&again.data).map(|(a, b)| a - b));
-    // the table's own singular values tell what has to be lost
+    // the table's singular values give the smallest possible loss
     let matrix = nalgebra::DMatrix::from_row_slice(14, 16, &table.data).map(f64::from);
     let least: f64 = matrix.singular_values().iter().skip(7).map(|s| s * s).sum();
     assert!(lost < least * 1.001 + 1e-9, "{lost} {least}");
 }
 
 #[test]
-fn a_table_that_was_changed_counts_more_than_its_factors() {
+fn changed_table_overrides_its_factors() {
     let folder = tempfile::tempdir().unwrap();
     let mut narrow = factorise_embeddings(&model(), 10, &[1.0; 14]);
-    // numbers that half precision has no full digits for
+    // numbers that are subnormal in half precision
     let table = narrow.tensors.get_mut("bert.embeddings.word_embeddings.weight").unwrap();
     table.data[..40].iter_mut().for_each(|x| *x *= 1e-5);
     let path = |name: &str| folder.path().join(name);
@@ -126,7 +126,7 @@ fn a_table_that_was_changed_counts_more_than_its_factors() {
     narrow.save_halved(folder.path()).unwrap();
     assert_eq!(Checkpoint::load(folder.path()).unwrap().config.embedding_rank(), Some(10));
     narrow.save(folder.path()).unwrap();
-    // trained on by another program, which knows the table alone
+    // trained further by another program, which knows only the table
     let mut changed = narrow.clone();
     let table = changed.tensors.get_mut("bert.embeddings.word_embeddings.weight").unwrap();
     table.data[3] += 0.5;
@@ -143,7 +143,7 @@ fn a_table_that_was_changed_counts_more_than_its_factors() {
 }
 
 #[test]
-fn a_transfer_set_keeps_the_gold_texts_first_and_what_is_measured_on_out() {
+fn transfer_set_has_gold_first_and_no_evaluation_texts() {
     let (train, dev) = (data(&["red fast warm", "slower blue", "red fast warm"]), data(&["Cold high"]));
     let given = ["cold  HIGH", "low low", "red fast warm"].map(|text| (text.to_string(), None)).to_vec();
     let augment = Augment { replaced: 4.0, spliced: 2.0, seed: 1 };
@@ -184,7 +184,8 @@ fn texts_without_labels_are_read_from_tables_and_lines() {
     assert!(error.contains("e.txt") && error.contains('1'), "{error}");
 }
 
-/// Teachers are asked through the device's code: its [CLS] vectors are those of the f32 model, up to rounding to int8.
+/// Teachers run on the device's code: its [CLS] vectors must equal those of the f32 model, up to rounding to
+/// int8.
 #[test]
 fn the_device_gives_the_cls_vector_of_the_model() {
     let whole = model();
@@ -241,7 +242,7 @@ fn a_smaller_base_is_half_as_wide_and_can_be_fine_tuned() {
     let bytes = |folder: &std::path::Path| std::fs::metadata(folder.join("model.safetensors")).unwrap().len();
     assert!(bytes(&output) * 2 < bytes(&base), "{} {}", bytes(&output), bytes(&base));
     Classifier::new(small, 0).unwrap();
-    // a folder that holds something is left alone: this one, the base, anybody's
+    // folders that are not empty are refused: this one, the base, any other
     let refused = |output: &std::path::Path| {
         let error = shrink(&Shrink { output: output.into(), ..order.clone() }, &mut |_| ()).unwrap_err();
         assert!(error.to_string().contains("holds something"), "{error}");
@@ -256,7 +257,7 @@ fn a_smaller_base_is_half_as_wide_and_can_be_fine_tuned() {
     assert_eq!(Checkpoint::load(&base).unwrap().config, compares.config);
 }
 
-/// Two texts of different length, so that one is padded.
+/// Makes two texts of different length, so that one is padded.
 fn two_texts() -> Batch {
     let [long, short] = [vec![2, 5, 9, 13, 7, 3], vec![2, 8, 3]].map(|ids: Vec<u32>| {
         let type_ids = vec![0; ids.len()];
@@ -266,9 +267,9 @@ fn two_texts() -> Batch {
 }
 
 #[test]
-fn a_sentence_vector_is_the_mean_of_what_the_last_layer_gives_for_its_tokens() {
+fn sentence_vector_is_the_mean_of_the_last_layers_tokens() {
     let (whole, batch) = (model(), two_texts());
-    // with a layer more, the states that the last one gets are among the hidden states
+    // with one more layer, the output of the previous last layer is among the hidden states
     let longer = cut_layers(&whole, &[0, 1, 1]).unwrap();
     let (mut tape, mut other) = (Tape::default(), Tape::default());
     let whole = Classifier::new(whole, 0).unwrap();
@@ -286,13 +287,13 @@ fn a_sentence_vector_is_the_mean_of_what_the_last_layer_gives_for_its_tokens() {
             "short text, without padding, {column}"
         );
     }
-    // the rest of the pass is the same
+    // the rest of the output is the same
     let plain = whole.forward(&batch, Mode::Evaluate, &mut other).unwrap();
     assert!(close(&plain.logits, &tape.output().logits, 1e-6) && close(&plain.cls, &tape.output().cls, 1e-6));
 }
 
 #[test]
-fn a_smaller_base_learns_sentence_vectors_where_it_shall() {
+fn smaller_base_can_learn_sentence_vectors() {
     let folder = tempfile::tempdir().unwrap();
     let (base, texts) = (folder.path().join("base"), folder.path().join("texts.txt"));
     model().save(&base).unwrap();

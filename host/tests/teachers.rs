@@ -1,4 +1,4 @@
-//! Teachers are asked once each.
+//! Teachers' answers are computed once and cached.
 
 mod support;
 
@@ -6,7 +6,7 @@ use goldcrest::recipe::{Progress, Recipe, Until, run};
 use support::{SHAPES, checkpoint_with_pieces};
 
 #[test]
-fn one_teacher_more_is_asked_alone_and_the_student_learns_again() {
+fn adding_a_teacher_reuses_cached_answers_and_retrains_the_student() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let mut base = checkpoint_with_pieces(&SHAPES[2], 7);
@@ -42,7 +42,7 @@ fn one_teacher_more_is_asked_alone_and_the_student_learns_again() {
     assert_eq!(distilled("\"other1/teacher\""), (2, Some(false)));
     assert_eq!(distilled("\"other1/teacher\", \"other2/teacher\""), (1, Some(false)));
     assert_eq!(distilled("\"other1/teacher\", \"other2/teacher\""), (0, Some(true)));
-    // another seed makes up other texts, though the teacher stays the same
+    // another seed gives other augmented texts, though the teacher is the same
     let seeded = |seed| {
         distil(&recipe_on(
             "other1/teacher",

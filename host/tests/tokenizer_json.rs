@@ -1,4 +1,5 @@
-//! `tokenizer.json` of a saved checkpoint is read by Hugging Face `tokenizers`, and gives the ids that the device gives.
+//! Hugging Face `tokenizers` reads the `tokenizer.json` of a saved checkpoint and gives the same ids as the
+//! device.
 
 use goldcrest::bert::{Checkpoint, TokenizerFiles};
 use goldcrest_edge::tokenizer::{Encoding, Tokenizer};

@@ -1,4 +1,4 @@
-//! A whole training run on a tiny model: it learns, repeats itself, and continues after an interruption.
+//! Training runs of a tiny model: it learns, is reproducible, and resumes after an interruption.
 
 use std::cell::{Cell, RefCell};
 use std::path::Path;
@@ -27,7 +27,7 @@ fn checkpoint() -> Checkpoint {
     Checkpoint { config, tensors: Default::default(), tokenizer }
 }
 
-/// Four words each; `yes` where "warm" is among them.
+/// Makes texts of four words, labelled `yes` if "warm" is among them.
 fn data(rows: usize, from: usize) -> Dataset {
     let examples = (from..from + rows).map(|i| {
         let words: Vec<&str> = (0..4).map(|k| WORDS[(i * 7 + k * k * 3 + i / 5 * k) % 8]).collect();
@@ -49,7 +49,7 @@ fn options() -> TrainOptions {
     }
 }
 
-/// Fails after some updates, as a kill between two states would.
+/// Fails after some updates, like a kill between two saved states.
 struct Interrupted<'a>(&'a dyn Objective, Cell<usize>);
 
 impl Objective for Interrupted<'_> {
@@ -128,7 +128,7 @@ fn learns_and_repeats_itself() {
 }
 
 #[test]
-fn what_cannot_be_trained_is_refused() {
+fn invalid_jobs_are_refused() {
     let refused = |options: TrainOptions| {
         let folder = tempfile::tempdir().unwrap();
         run(None, &options, folder.path()).err().map(|error| error.to_string()).unwrap()
@@ -139,7 +139,7 @@ fn what_cannot_be_trained_is_refused() {
     assert!(endless.contains("train.epochs"), "{endless}");
 }
 
-/// Wide enough that several threads share its products.
+/// The model is wide enough for several threads to share its products.
 #[test]
 fn threads_change_no_bit() {
     let trained = |threads: usize| {
@@ -156,9 +156,9 @@ fn threads_change_no_bit() {
 }
 
 #[test]
-fn a_run_that_is_asked_to_stop_loses_no_step() {
+fn stopping_a_run_loses_no_step() {
     let (whole, cut) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    // never saved but for that
+    // otherwise it would never be saved
     let options = TrainOptions { save_every: 1e9, ..options() };
     run(None, &options, whole.path()).unwrap();
     let mut ask = |event: Event| {
@@ -182,7 +182,7 @@ fn a_run_that_is_asked_to_stop_loses_no_step() {
 #[test]
 fn an_interrupted_run_ends_with_the_same_weights() {
     let (whole, cut) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    // while the words are moved, and so that a state is there, the average of the weights in it
+    // covers adversarial perturbation, and a saved state with an average of the weights
     let options = TrainOptions { average: 0.9, adversarial: Some(0.5), save_every: 0.0, ..options() };
     run(None, &options, whole.path()).unwrap();
     let supervised = Supervised::new(&data(96, 0), &options).unwrap();
@@ -192,7 +192,7 @@ fn an_interrupted_run_ends_with_the_same_weights() {
     let saved = std::fs::read(&state).unwrap();
     run(None, &options, cut.path()).unwrap();
     assert_eq!(weights(whole.path()), weights(cut.path()));
-    // a state that is damaged is none
+    // damaged states are ignored
     for damaged in [&[], &saved[..saved.len() / 2]] {
         std::fs::write(&state, damaged).unwrap();
         run(None, &options, cut.path()).unwrap();
@@ -200,7 +200,7 @@ fn an_interrupted_run_ends_with_the_same_weights() {
     }
 }
 
-/// Another number where "warm" is among the words, of any size.
+/// Makes regression data whose value depends on "warm", at any magnitude.
 fn numbers(rows: usize, from: usize, size: f32) -> Dataset {
     let mut data = data(rows, from);
     data.task = Task::Regression;
@@ -212,7 +212,7 @@ fn numbers(rows: usize, from: usize, size: f32) -> Dataset {
 }
 
 #[test]
-fn numbers_of_any_size_are_learned_alike() {
+fn targets_of_any_magnitude_are_learned_alike() {
     let errors = [1e-4f32, 1.0, 1e5].map(|size| {
         let mut checkpoint = checkpoint();
         checkpoint.config.set_dropout(0.0);
@@ -243,7 +243,7 @@ fn numbers_of_any_size_are_learned_alike() {
         let [whole, cut, taught] = [(); 3].map(|()| tempfile::tempdir().unwrap());
         let objective = Supervised::new(&train_data.data, &options).unwrap();
         let model = fit(&objective, whole.path()).unwrap();
-        // what is on disk says the numbers themselves, and so does the model
+        // the saved model outputs values in the original unit, and so does the one in memory
         let saved = Classifier::new(Checkpoint::load(whole.path()).unwrap(), 0).unwrap();
         assert_eq!(saved.weights(), model.weights());
         assert!(fit(&Interrupted(&objective, Cell::new(58)), cut.path()).is_err());
@@ -264,7 +264,7 @@ fn numbers_of_any_size_are_learned_alike() {
     assert!(errors.iter().all(alike), "{errors:?}");
 }
 
-/// Keeps the losses.
+/// Records the losses.
 struct Listened<'a>(&'a dyn Objective, RefCell<Vec<f64>>);
 
 impl Objective for Listened<'_> {
@@ -276,7 +276,7 @@ impl Objective for Listened<'_> {
 }
 
 #[test]
-fn moved_words_make_the_loss_higher_and_stay_no_longer() {
+fn adversarial_perturbation_raises_the_loss_and_is_undone() {
     let folder = tempfile::tempdir().unwrap();
     let losses = |adversarial: f64, name: &str| {
         let options =
@@ -290,11 +290,11 @@ fn moved_words_make_the_loss_higher_and_stay_no_longer() {
     };
     let (moved, plain) = (losses(0.05, "moved"), losses(0.0, "plain"));
     assert_eq!((moved.len(), plain.len()), (24, 12));
-    // two batches an update, and both once more
+    // two batches per update, each passed twice
     for update in moved.chunks_exact(4) {
         assert!(update[2] + update[3] > update[0] + update[1], "{update:?}");
     }
-    // the first update of both starts from the same weights
+    // the first updates start from the same weights
     assert_eq!(moved[..2], plain[..2]);
 }
 
@@ -311,7 +311,7 @@ fn accumulated_batches_are_one_update() {
         assert_eq!(summary.steps, 3, "96 rows, all of them an update");
         model.weights()["classifier.weight"].data.clone()
     };
-    // the sums come in another order
+    // sums are taken in another order
     let (whole, parts) = (trained(96, 1), trained(24, 4));
     let apart = whole.iter().zip(&parts).map(|(a, b)| (a - b).abs()).fold(0.0f32, f32::max);
     assert!(apart < 1e-4, "{apart}");
@@ -359,7 +359,7 @@ fn a_student_learns_from_its_teacher() {
 }
 
 #[test]
-fn labels_that_are_never_likely_are_judged_by_their_own_thresholds() {
+fn improbable_labels_are_measured_with_fitted_thresholds() {
     let mut model = Classifier::new(checkpoint(), 1).unwrap();
     let bias = model.weights_mut().get_mut("classifier.bias").unwrap();
     bias.data.iter_mut().for_each(|x| *x = -9.0);
@@ -386,6 +386,6 @@ fn labels_that_are_never_likely_are_judged_by_their_own_thresholds() {
         train(&mut job, &mut |_| ()).unwrap().best
     };
     assert_eq!(best(false), 0.0);
-    // to give every label to every text is worth as much, at least
+    // giving every label to every text already scores that much
     assert!(best(true) > 0.3);
 }

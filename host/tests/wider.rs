@@ -1,4 +1,4 @@
-//! A model that int8 spoils: refused, or made with the matrices at fault in half precision.
+//! A model that int8 ruins: refused, or packed with the matrices at fault in half precision.
 
 mod support;
 
@@ -15,8 +15,8 @@ use support::{Random, SHAPES, checkpoint_with_pieces};
 const SPOILED: [&str; 2] =
     ["bert.encoder.layer.0.intermediate.dense.weight", "bert.encoder.layer.1.intermediate.dense.weight"];
 
-/// A random classifier with two matrices that hold large weights for an input that is always zero: nothing in f32, but they
-/// take the integers of all other weights, and no training changes them.
+/// Makes a random classifier in which two matrices have large weights for an input that is always zero. They
+/// are harmless in f32, but determine the int8 scale of all other weights, and no training changes them.
 fn spoiled() -> Checkpoint {
     let shape = &SHAPES[2];
     let mut model = checkpoint_with_pieces(shape, 7);
@@ -35,7 +35,7 @@ fn spoiled() -> Checkpoint {
     model
 }
 
-/// Random texts with the labels that the model gives them.
+/// Writes random texts with the labels that the model gives them.
 fn write_data(model: &Checkpoint, path: &Path, seed: u64, rows: usize) {
     let mut random = Random(seed);
     let mut text = || {
@@ -58,7 +58,7 @@ fn write_data(model: &Checkpoint, path: &Path, seed: u64, rows: usize) {
 }
 
 #[test]
-fn what_loses_most_stays_in_half_precision_where_nothing_else_helps() {
+fn half_precision_is_the_last_resort() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let model = spoiled();
@@ -87,7 +87,7 @@ fn what_loses_most_stays_in_half_precision_where_nothing_else_helps() {
     assert!(comparison.markdown().contains("in half precision: bert.encoder.layer.0.intermediate"));
 
     let bytes = std::fs::read(finished.bundle.unwrap()).unwrap();
-    // a test set is what the accepted bundle is measured on; it chooses nothing
+    // a test set only measures the accepted bundle; it decides nothing
     let mut tested = recipe("");
     tested.data.test = Some(Files::One(path("test.csv")));
     let measured = run(&tested, Until::Pack, &mut |_| ()).unwrap().comparison.unwrap();
@@ -115,11 +115,11 @@ fn what_loses_most_stays_in_half_precision_where_nothing_else_helps() {
 }
 
 #[test]
-fn word_pieces_that_are_missed_are_not_left_out() {
+fn dropping_needed_word_pieces_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let mut model = spoiled();
-    // with its characters as pieces, any other may be left out
+    // with all characters as pieces, any other piece can be dropped
     let alone = "piec0123456789".chars().flat_map(|c| [c.to_string(), format!("##{c}")]).collect::<Vec<_>>();
     let mut pieces: Vec<String> = model.tokenizer.pieces().map(String::from).collect();
     let rest = pieces.len() - alone.len();
@@ -136,6 +136,6 @@ fn word_pieces_that_are_missed_are_not_left_out() {
         RunError::Pruned { bundle, cost, .. } => assert!(cost > 10.0 && !bundle.exists(), "{cost}"),
         error => panic!("{error}"),
     }
-    // the report is of this run: the model as it was trained knows them
+    // the report is of this run: the model as trained knows all pieces
     assert!(std::fs::read_to_string(path("out/report.md")).unwrap().contains("| 100.00"));
 }

@@ -1,4 +1,4 @@
-//! A tiny BERT with random weights, as a folder in the Hugging Face layout.
+//! A tiny BERT with random weights, as a folder in Hugging Face's layout.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -18,7 +18,7 @@ const POSITIONS: usize = 64;
 /// The same texts give the same bytes.
 ///
 /// # Panics
-/// When a file cannot be written.
+/// If a file cannot be written.
 pub fn write_tiny_checkpoint(folder: &Path, texts: &str) {
     fs::create_dir_all(folder).expect("folder of the checkpoint");
     let vocabulary = vocabulary(texts);

@@ -1,7 +1,8 @@
-//! Tests that cross the crates, in `tests/`; here is what they share.
+//! Helpers shared by the end-to-end tests in `tests/`.
 //!
-//! They run the two binaries as a user does, from the target folder that the tests themselves were built into.
-//! `cargo test --workspace` builds them; with `-p goldcrest-tests` alone, `cargo build --release` first.
+//! The tests run the two binaries as a user does, from the target folder that the tests themselves were built
+//! into. `cargo test --workspace` builds them; with `-p goldcrest-tests` alone, run `cargo build --release`
+//! first.
 
 mod checkpoint;
 mod process;
@@ -17,21 +18,21 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-/// The repository's root.
+/// Returns the root of the repository.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the repository")
 }
 
-/// `target/`, wherever it is: test binaries lie in `target/<profile>/deps/`.
+/// Returns the target folder, wherever it is: test binaries lie in `target/<profile>/deps/`.
 pub fn target_dir() -> PathBuf {
     let test = env::current_exe().expect("path of the running test");
     test.ancestors().nth(3).expect("target folder").to_path_buf()
 }
 
-/// A binary of this workspace for the machine that the tests run on.
+/// Returns the path of a binary of this workspace, built for this machine.
 ///
 /// # Panics
-/// When it was not built.
+/// If it was not built.
 pub fn binary(name: &str) -> PathBuf {
     let test = env::current_exe().expect("path of the running test");
     let path = test.ancestors().nth(2).expect("profile folder").join(name);
@@ -39,13 +40,13 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
-/// The repository's own messages, one a line, as bytes for a standard input.
+/// Returns the repository's own messages, one per line, as bytes for a standard input.
 pub fn messages() -> Vec<u8> {
     let path = root().join("tests/data/messages.txt");
     fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// Every bundle in `models/`.
+/// Returns every bundle in `models/`.
 pub fn bundles() -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = fs::read_dir(root().join("models"))
         .into_iter()
@@ -59,7 +60,7 @@ pub fn bundles() -> Vec<PathBuf> {
     found
 }
 
-/// An empty folder for a test's files. It stays after the test, for a look or for a later check.
+/// Creates an empty folder for a test's files. It is kept after the test, for inspection or later checks.
 pub fn scratch(name: &str) -> PathBuf {
     let path = target_dir().join("tmp").join(name);
     if path.exists() {
@@ -69,16 +70,16 @@ pub fn scratch(name: &str) -> PathBuf {
     path
 }
 
-/// A line that the test harness does not swallow.
+/// Prints a line that the test harness does not capture.
 pub fn report(line: &str) {
-    // write_all on the handle passes by the harness's capture, eprintln! does not
+    // unlike eprintln!, write_all on the handle bypasses the harness's capture
     let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
-/// Says why a test does nothing here; where GOLDCREST_REQUIRE is set (as in `scripts/test.sh`) that is a failure.
+/// Reports why a test is skipped. If GOLDCREST_REQUIRE is set (as in `scripts/test.sh`), that is a failure.
 ///
 /// # Panics
-/// When GOLDCREST_REQUIRE is set.
+/// If GOLDCREST_REQUIRE is set.
 pub fn skip(why: &str) {
     assert!(env::var_os("GOLDCREST_REQUIRE").is_none(), "must run here, but {why}");
     report(&format!("skipped: {why}"));

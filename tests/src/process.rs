@@ -1,24 +1,24 @@
-//! Child processes, bounded in time.
+//! Child processes with a time limit.
 
 use std::io::{Read, Write};
 use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What a process left.
+/// The result of a process.
 pub struct Finished {
-    /// How it ended.
+    /// Its exit status.
     pub status: ExitStatus,
     /// All of standard output.
     pub stdout: Vec<u8>,
-    /// All of standard error, readable.
+    /// All of standard error, as text.
     pub stderr: String,
 }
 
 /// Runs `command` with `input` on standard input and kills it after `limit`.
 ///
 /// # Panics
-/// When it cannot be started or does not end in time.
+/// If it cannot be started or does not end in time.
 pub fn run(command: &mut Command, input: &[u8], limit: Duration) -> Finished {
     let mut child = command
         .stdin(Stdio::piped())
@@ -33,7 +33,7 @@ pub fn run(command: &mut Command, input: &[u8], limit: Duration) -> Finished {
     );
     let end = Instant::now() + limit;
     thread::scope(|scope| {
-        // a child that stops reading early is the child's business: its records are counted
+        // a child may stop reading early: the tests count its records anyway
         scope.spawn(move || stdin.write_all(input).ok());
         let out = scope.spawn(move || read_all(&mut stdout));
         let err = scope.spawn(move || read_all(&mut stderr));
@@ -54,10 +54,10 @@ pub fn run(command: &mut Command, input: &[u8], limit: Duration) -> Finished {
     })
 }
 
-/// Like [`run`], for a process that must end with exit code 0: gives its standard output.
+/// Like [`run`], for a process that must exit with code 0; returns its standard output.
 ///
 /// # Panics
-/// When it ends otherwise.
+/// If it exits otherwise.
 pub fn run_ok(command: &mut Command, input: &[u8], limit: Duration) -> Vec<u8> {
     let done = run(command, input, limit);
     assert!(done.status.success(), "{command:?}: {}\n{}", done.status, done.stderr);

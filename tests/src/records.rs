@@ -1,31 +1,31 @@
-//! What `goldcrest-edge classify --format jsonl --logits` prints.
+//! The output of `goldcrest-edge classify --format jsonl --logits`.
 
 use serde_json::Value;
 
-/// One message's answer.
+/// The record of one message.
 #[derive(Debug, PartialEq)]
 pub struct Record {
-    /// Number of the message, from 1.
+    /// Number of the message, counted from 1.
     pub n: u64,
-    /// The label and its logits, or why there is none.
+    /// The answer, or why there is none.
     pub answer: Result<Answer, String>,
 }
 
-/// A label with what it was decided from.
+/// An answer and the logits behind it.
 #[derive(Debug, PartialEq)]
 pub struct Answer {
-    /// Everything but logits and scores: label, tokens and what else the record says.
+    /// Everything except logits and scores: label, tokens and other fields.
     pub rest: Value,
-    /// The label's probability, or the value (regression); none where there is no one label.
+    /// The label's probability, or the value of a regression; `None` without a single label.
     pub score: Option<f64>,
-    /// One for each label.
+    /// One logit per label.
     pub logits: Vec<f32>,
 }
 
 /// Reads JSON Lines.
 ///
 /// # Panics
-/// When a line is not such a record.
+/// If a line is not such a record.
 pub fn records(output: &[u8]) -> Vec<Record> {
     let text = std::str::from_utf8(output).expect("records are UTF-8");
     text.lines().map(|line| record(line).unwrap_or_else(|| panic!("not a record: {line}"))).collect()
@@ -45,7 +45,7 @@ fn record(line: &str) -> Option<Record> {
     Some(Record { n, answer: Ok(Answer { rest: value, score, logits }) })
 }
 
-/// Scores follow from the logits, which are compared by themselves.
+/// Removes scores, which follow from the logits; those are compared by themselves.
 fn remove_scores(value: &mut Value) {
     match value {
         Value::Object(fields) => {
@@ -57,20 +57,20 @@ fn remove_scores(value: &mut Value) {
     }
 }
 
-/// 8 hex digits are the bits of an `f32`.
+/// Parses 8 hex digits as the bits of an `f32`.
 fn float(hex: &str) -> Option<f32> {
     (hex.len() == 8).then_some(())?;
     u32::from_str_radix(hex, 16).ok().map(f32::from_bits)
 }
 
-/// How far two runs over the same messages lie apart.
+/// The difference of two runs over the same messages.
 #[derive(Debug, Default)]
 pub struct Difference {
-    /// Logits compared.
+    /// Number of logits compared.
     pub logits: usize,
-    /// Logits of which at least one bit differs.
+    /// Number of logits that differ in at least one bit.
     pub logits_differing: usize,
-    /// Bits that differ, of 32 each.
+    /// Number of differing bits, of 32 per logit.
     pub bits: u64,
     /// Largest absolute difference of two logits.
     pub largest: f32,

@@ -1,4 +1,4 @@
-//! A whole `goldcrest run` in seconds: a tiny random checkpoint, the repository's voice commands.
+//! A complete `goldcrest run` in seconds, on a tiny random checkpoint and the repository's voice commands.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,16 +9,16 @@ use crate::{binary, root, run_ok, scratch, write_tiny_checkpoint};
 
 /// A finished run.
 pub struct TinyRun {
-    /// Holds `base/`, `recipe.toml` and `out/`.
+    /// Folder with `base/`, `recipe.toml` and `out/`.
     pub folder: PathBuf,
-    /// The bundle that it made.
+    /// The resulting bundle.
     pub bundle: PathBuf,
 }
 
-/// Runs the tiny recipe in an empty folder of that name.
+/// Runs the tiny recipe in an empty folder of this name.
 ///
 /// # Panics
-/// When the run fails or makes no bundle.
+/// If the run fails or makes no bundle.
 pub fn tiny_run(name: &str) -> TinyRun {
     let (folder, recipe) = tiny_recipe(name);
     run_ok(Command::new(binary("goldcrest")).arg("run").arg(&recipe), b"", Duration::from_secs(300));
@@ -27,10 +27,11 @@ pub fn tiny_run(name: &str) -> TinyRun {
     TinyRun { folder, bundle }
 }
 
-/// An empty folder of that name with the tiny checkpoint and its recipe; the recipe's path beside it.
+/// Creates an empty folder of this name with the tiny checkpoint and its recipe; returns the paths of folder
+/// and recipe.
 ///
 /// # Panics
-/// When a file cannot be written.
+/// If a file cannot be written.
 pub fn tiny_recipe(name: &str) -> (PathBuf, PathBuf) {
     let folder = scratch(name);
     let data = voice_commands_csv();
@@ -50,10 +51,10 @@ fn voice_commands_csv() -> PathBuf {
     root().join("host/recipes/data/voice_commands.csv")
 }
 
-/// The repository's own data set: text and label. Its texts hold no double quotes.
+/// Returns the texts and labels of the repository's own data set. Its texts contain no double quotes.
 ///
 /// # Panics
-/// When the file is missing or a line is not `text,label`.
+/// If the file is missing or a line is not `text,label`.
 pub fn voice_commands() -> Vec<(String, String)> {
     let text = fs::read_to_string(voice_commands_csv()).expect("voice commands");
     let row = |line: &str| {

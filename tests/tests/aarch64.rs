@@ -1,9 +1,10 @@
-//! The device binary for ARM, under qemu-user, gives the answers of the x86-64 one.
+//! The device binary for ARM, run under qemu-user, gives the same answers as on x86-64.
 //!
-//! Binaries: `$GOLDCREST_AARCH64` (paths, separated by colons), otherwise what `scripts/cross-build.sh` left in the
-//! target folder. Bundles: the one embedded, two tiny ones made here, and all of `models/`. Emulation is slow: all
-//! messages go through the first binary and the small bundles on the Cortex-A53 and A76, a share of them elsewhere
-//! (all of them everywhere when GOLDCREST_FULL is set).
+//! Binaries: those in `$GOLDCREST_AARCH64` (paths separated by colons), otherwise those that
+//! `scripts/cross-build.sh` left in the target folder. Bundles: the embedded one, two tiny ones made here,
+//! and all of `models/`. Emulation is slow, so all messages go only through the first binary and the small
+//! bundles on Cortex-A53 and A76, and a share of them elsewhere (all of them everywhere if GOLDCREST_FULL is
+//! set).
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use goldcrest_tests::{
     tiny_run,
 };
 
-/// Where all messages would take too long: every n-th.
+/// Uses every n-th message where all of them would take too long.
 const SHARE: usize = 8;
 const GLIBC: &str = "/usr/aarch64-linux-gnu";
 const LIMIT: Duration = Duration::from_secs(1200);
@@ -41,7 +42,8 @@ fn max_with_i8mm_and_sve() {
     answers_as_on_x86_64("max", SHARE);
 }
 
-/// `share`: every so many messages, at best.
+/// Compares answers with x86-64. The first binary uses every `share`-th message on the small bundles; the
+/// others use every n-th.
 fn answers_as_on_x86_64(cpu: &str, share: usize) {
     let arm = arm_binaries();
     if arm.is_empty() {
@@ -88,17 +90,18 @@ fn same_answers(cpu: &str, file: &Path, bundle: Option<&Path>, input: &[u8]) -> 
         d.largest,
         start.elapsed().as_secs_f32()
     ));
-    // the numeric contract: every bit
+    // the numeric contract: bit-identical
     if d.logits > 0 && d.bits == 0 { Ok(()) } else { Err(format!("{place}: {d:?}")) }
 }
 
-/// Whether this build has one; if that cannot be used, its test is to fail.
+/// Returns whether this build embeds a model. If the model is unusable, this returns true so that its test
+/// fails.
 fn has_embedded_model() -> bool {
     const USAGE: i32 = 2;
     run(Command::new(binary("goldcrest-edge")).arg("classify"), b"", LIMIT).status.code() != Some(USAGE)
 }
 
-/// One all in int8, and one with some matrices in half precision.
+/// Makes two bundles: one all in int8, one with some matrices in half precision.
 fn tiny_bundles() -> &'static [PathBuf; 2] {
     static TINY: OnceLock<[PathBuf; 2]> = OnceLock::new();
     TINY.get_or_init(|| {
@@ -134,7 +137,7 @@ fn arm_binaries() -> Vec<PathBuf> {
         .collect()
 }
 
-/// `musl` or `gnu`, for messages.
+/// Returns `musl` or `gnu`, for messages.
 fn libc_of(file: &Path) -> String {
     let triple = file
         .ancestors()

@@ -1,4 +1,4 @@
-//! From a CSV to labels, with the two binaries as a user calls them, and what must survive on the way.
+//! From a CSV to labels with the two binaries, as a user runs them, and the failures they must survive.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -22,7 +22,7 @@ fn a_csv_becomes_a_bundle_that_classifies() {
     let tiny = tiny();
     let labels: BTreeSet<String> = voice_commands().into_iter().map(|(_, label)| label).collect();
 
-    // any bytes get a record each, in order
+    // any input gives one record per line, in order
     let input =
         [&messages()[..], b"bad \xff\xfe utf-8\n", b"nul \0 inside\n", b"no newline at the end"].concat();
     let got = records(&run_ok(classify(&tiny.bundle).arg("--logits"), &input, MINUTE));
@@ -35,7 +35,7 @@ fn a_csv_becomes_a_bundle_that_classifies() {
         assert!(answer.score.is_some_and(|score| (0.0..=1.0).contains(&score)), "{record:?}");
     }
 
-    // it has learnt something: a guess is right once in twelve
+    // it has learnt something: guessing is right once in twelve
     let (texts, expected): (Vec<String>, Vec<String>) = voice_commands().into_iter().unzip();
     let got = records(&run_ok(
         classify(&tiny.bundle).arg("--logits"),
@@ -68,11 +68,11 @@ fn labelled_texts_alone_are_enough() {
     let answers = run_ok(classify(&bundle).arg("--logits"), b"turn on the light\n", MINUTE);
     assert_eq!(records(&answers).len(), 1);
 
-    // what is there already is not written over
+    // existing files are not overwritten
     let other = run_texts(&["--student", "small"]);
     assert_eq!(other.status.code(), Some(1));
     assert!(
-        other.stderr.contains("runs/my-texts/recipe.toml is there and says something else"),
+        other.stderr.contains("runs/my-texts/recipe.toml already exists and differs"),
         "{}",
         other.stderr
     );
@@ -134,7 +134,7 @@ fn a_damaged_bundle_is_refused() {
     }
 }
 
-/// What went wrong without a word, or with a panic.
+/// Errors are reported, without silent failures or panics.
 #[test]
 fn the_host_says_what_is_wrong() {
     let tiny = tiny();
@@ -201,7 +201,7 @@ fn a_killed_run_continues_to_the_same_weights() {
         killed += usize::from(child.wait().unwrap().signal() == Some(9) && state.exists());
     }
     report(&format!("killed {killed} times after a training state was saved"));
-    // a signal to end leaves the step at hand saved, and says so
+    // an interrupt saves the current step and says so
     let mut child = goldcrest_run(&recipe).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     thread::sleep(Duration::from_millis(100));
     assert!(Command::new("kill").arg("-INT").arg(child.id().to_string()).status().unwrap().success());
@@ -220,7 +220,7 @@ fn a_killed_run_continues_to_the_same_weights() {
     for (name, digest) in &expected {
         assert_eq!(got[name], *digest, "{name} differs after the kills");
     }
-    // runs that were averaged leave their logs, and nothing else
+    // averaged runs leave only their logs
     let teacher = folder.join("out/teacher");
     assert!(teacher.join("metrics-run-2.jsonl").is_file() && !teacher.join("run-2").exists());
 }
@@ -250,7 +250,7 @@ fn another_model_teaches_if_it_knows_the_same_labels() {
     assert_eq!(asked, 3, "the teacher, the other one, and the first student");
 }
 
-/// The run that these tests share; `scripts/test.sh` looks at its files afterwards.
+/// Returns the run that these tests share; `scripts/test.sh` checks its files afterwards.
 fn tiny() -> &'static TinyRun {
     static TINY: OnceLock<TinyRun> = OnceLock::new();
     TINY.get_or_init(|| tiny_run("end_to_end"))
@@ -268,7 +268,7 @@ fn classify(bundle: &Path) -> Command {
     command
 }
 
-/// SHA-256 of every weights file of the run, by its path inside the folder.
+/// Returns the SHA-256 of every weights file of the run, by path inside the folder.
 fn digests(folder: &Path) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut folders: Vec<PathBuf> = vec![folder.join("out")];

@@ -1,4 +1,4 @@
-//! The helpers that other tests trust can themselves fail.
+//! Tests that the helpers of other tests can fail.
 
 use std::fs;
 use std::process::Command;

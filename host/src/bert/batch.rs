@@ -1,15 +1,15 @@
 use std::sync::Arc;
 
-/// The ids of one text or pair.
+/// The token ids of one text or pair.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tokens {
-    /// Piece ids with the special ones.
+    /// Word piece ids, including special tokens.
     pub ids: Vec<u32>,
     /// 0 for the first text, 1 for the second.
     pub type_ids: Vec<u8>,
 }
 
-/// Texts padded to one length.
+/// A batch of texts, padded to one length.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
     pub(super) texts: usize,
@@ -23,7 +23,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Pads with `pad_id` to the longest of the texts.
+    /// Pads the texts with `pad_id` to the length of the longest.
     pub fn new<'a>(texts: impl ExactSizeIterator<Item = &'a Tokens> + Clone, pad_id: u32) -> Self {
         let sequence = texts.clone().map(|t| t.ids.len()).max().unwrap_or(0);
         let (mut ids, mut type_ids, mut mask) = (Vec::new(), Vec::new(), Vec::new());
@@ -47,17 +47,17 @@ impl Batch {
         }
     }
 
-    /// Number of texts.
+    /// Returns the number of texts.
     pub fn texts(&self) -> usize {
         self.texts
     }
 
-    /// Tokens in each, padding included.
+    /// Returns the number of tokens per text, padding included.
     pub fn sequence(&self) -> usize {
         self.sequence
     }
 
-    /// Whether each of the rows [texts * sequence] is a token, not padding.
+    /// Returns, for each position [texts * sequence], whether it is a token rather than padding.
     pub fn tokens(&self) -> impl Iterator<Item = bool> {
         self.mask.iter().map(|m| *m == 0.0)
     }

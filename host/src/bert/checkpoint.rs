@@ -15,12 +15,12 @@ pub struct Array {
 }
 
 impl Array {
-    /// An array of zeros.
+    /// Returns an array of zeros.
     pub fn zeros(shape: &[usize]) -> Self {
         Self { shape: shape.to_vec(), data: vec![0.0; shape.iter().product()] }
     }
 
-    /// Rows and columns of a matrix (a vector has one row).
+    /// Returns the rows and columns of a matrix; a vector counts as one row.
     pub fn dims2(&self) -> (usize, usize) {
         match self.shape[..] {
             [n] => (1, n),
@@ -29,7 +29,7 @@ impl Array {
         }
     }
 
-    /// The same values in the top left of a larger matrix of zeros, or its top left cut out.
+    /// Pads with zeros or crops, at the bottom and on the right, to `shape`.
     fn resized(&self, shape: &[usize]) -> Self {
         let mut out = Self::zeros(shape);
         let ((r, c), (rows, cols)) = (self.dims2(), out.dims2());
@@ -41,10 +41,10 @@ impl Array {
     }
 }
 
-/// A BERT classifier on disk: the folder that Transformers reads and writes.
+/// A BERT checkpoint: the folder that Transformers reads and writes.
 ///
-/// In memory the tensors have the student's native shapes (see [`super::StudentShape`]); [`save`](Self::save) and
-/// [`load`](Self::load) convert from and to the plain form. Names are Hugging Face's
+/// In memory the tensors have native shapes (see [`super::StudentShape`]); [`save`](Self::save) and
+/// [`load`](Self::load) convert to and from the plain form. Names are Hugging Face's
 /// (`bert.encoder.layer.0.attention.self.query.weight`); factorised word embeddings are
 /// `bert.embeddings.word_embeddings.weight` [vocabulary, rank] and
 /// `bert.embeddings.word_embeddings_projection.weight` [hidden, rank].
@@ -58,32 +58,32 @@ pub struct Checkpoint {
     pub tokenizer: TokenizerFiles,
 }
 
-/// Name of the position embedding table.
+/// Tensor name of the position embedding table.
 pub const POSITION_EMBEDDINGS: &str = "bert.embeddings.position_embeddings.weight";
-/// Name of the word embedding table.
+/// Tensor name of the word embedding table.
 pub const WORD_EMBEDDINGS: &str = "bert.embeddings.word_embeddings.weight";
-/// Name of the classifier's matrix.
+/// Tensor name of the classifier's matrix.
 pub const CLASSIFIER: &str = "classifier.weight";
-/// The tensors of a classifier.
+/// The tensors of the head: pooler and classifier.
 const HEAD: [&str; 4] = [CLASSIFIER, "classifier.bias", "bert.pooler.dense.weight", "bert.pooler.dense.bias"];
-/// Name of the matrix that widens factorised word embeddings.
+/// Tensor name of the matrix that projects factorised word embeddings to the hidden size.
 pub const PROJECTION: &str = "bert.embeddings.word_embeddings_projection.weight";
-/// Holds the factors of factorised word embeddings; `model.safetensors` holds their product.
+/// File with the factors of factorised word embeddings; `model.safetensors` holds their product.
 const FACTORS_FILE: &str = "embedding_factors.safetensors";
 
 impl Checkpoint {
-    /// Whether it has a classifier.
+    /// Returns whether there is a classifier.
     pub fn has_head(&self) -> bool {
         self.tensors.contains_key(CLASSIFIER)
     }
 
-    /// Leaves the classifier out.
+    /// Removes the classifier.
     pub fn drop_head(&mut self) {
         self.tensors.retain(|name, _| !name.starts_with("classifier."));
     }
 
-    /// Whether the pooler's weights have been worn down: they deviate from 0 by less than half of what Transformers starts
-    /// them with, 0.02. (That of all-MiniLM-L6-v2: 0.009.)
+    /// Returns whether the pooler's weights have decayed: their root mean square is below 0.01, half of what
+    /// Transformers initialises them with. (For all-MiniLM-L6-v2 it is 0.009.)
     pub fn pooler_is_worn(&self) -> bool {
         const WORN: f64 = 0.01;
         self.tensors.get("bert.pooler.dense.weight").is_some_and(|weight| {
@@ -92,8 +92,8 @@ impl Checkpoint {
         })
     }
 
-    /// The vector by which it tells texts apart that it reads alone, if it is a sentence encoder: one whose pooler is worn, or
-    /// [passes \[CLS\] on](Self::pass_through_pooler).
+    /// Returns how texts are pooled if this is a sentence encoder, that is, if the pooler has decayed or
+    /// [passes \[CLS\] through](Self::pass_through_pooler).
     pub fn sentence_pooling(&self) -> Option<Pooling> {
         if self.pooler_is_worn() {
             return Some(Pooling::Mean);
@@ -104,10 +104,11 @@ impl Checkpoint {
         weight.iter().enumerate().all(passes).then_some(Pooling::Cls)
     }
 
-    /// Makes the pooler pass \[CLS\] on as it is, but for its tanh.
+    /// Makes the pooler pass \[CLS\] through, apart from its tanh.
     ///
-    /// Sentence encoders leave theirs unused, and weight decay wears it down while they are trained: the singular values of that
-    /// of all-MiniLM-L6-v2 go from 0.35 down to 0.0001, and a head above it learns slowly.
+    /// Sentence encoders do not use their pooler, so weight decay shrinks it during their training: the
+    /// singular values of all-MiniLM-L6-v2's range from 0.35 down to 0.0001, and a head on top of it learns
+    /// slowly.
     pub fn pass_through_pooler(&mut self) {
         let (pooled, width) = (self.config.pooler_size(), self.config.hidden_size);
         let mut weight = Array::zeros(&[pooled, width]);
@@ -116,7 +117,7 @@ impl Checkpoint {
         self.tensors.insert("bert.pooler.dense.bias".into(), Array::zeros(&[pooled]));
     }
 
-    /// Every tensor of a classifier with this configuration: name and native shape.
+    /// Lists the name and native shape of every tensor of a classifier with this configuration.
     pub fn shapes(config: &Config) -> Vec<(String, Vec<usize>)> {
         let h = config.hidden_size;
         let mut out: Vec<(String, Vec<usize>)> = Vec::new();
@@ -150,11 +151,12 @@ impl Checkpoint {
         out
     }
 
-    /// Reads a folder. A pooler that is absent (of a pretrained encoder) is simply not there; a missing encoder tensor is an error. A
-    /// classifier is there only as a whole: with its bias, its pooler, and a row for each label of `config.json`.
+    /// Reads a folder. A missing encoder tensor is an error; the pooler may be absent, as in pretrained
+    /// encoders. The classifier is loaded only if it is complete: with its bias, the pooler, and one row for
+    /// each label in `config.json`.
     ///
     /// # Errors
-    /// [`Error`], which names the folder or the file.
+    /// [`Error`], which names the folder or file.
     pub fn load(dir: &Path) -> Result<Self, Error> {
         Self::read(dir).map_err(|error| error.of(dir))
     }
@@ -184,7 +186,7 @@ impl Checkpoint {
                 return Err(Error::Missing { name, hint: "is this folder a BERT checkpoint?" });
             };
             let plain = plain_shape(&config, &name, &shape);
-            // the head of another task may have another number of labels
+            // a classifier for another number of labels is ignored
             if array.shape != plain && !name.starts_with("classifier") {
                 return Err(Error::Shape { name, found: array.shape, wanted: plain });
             }
@@ -197,19 +199,19 @@ impl Checkpoint {
             }
         }
         let mut loaded = Self { config, tensors, tokenizer };
-        // half a head would be completed at random
+        // the missing part of the head would be initialised at random
         if !HEAD.iter().all(|name| loaded.tensors.contains_key(*name)) {
             loaded.drop_head();
         }
         Ok(loaded)
     }
 
-    /// Writes the folder in plain BERT form. The weights are written to a temporary file and renamed.
+    /// Writes the folder in plain BERT form. Weights are written to a temporary file, which is then renamed.
     pub fn save(&self, dir: &Path) -> Result<(), Error> {
         self.save_as(dir, Dtype::F32)
     }
 
-    /// As [`save`](Self::save), in half the bytes: every weight is rounded to f16.
+    /// Like [`save`](Self::save), but in half the bytes: every weight is rounded to f16.
     pub fn save_halved(&self, dir: &Path) -> Result<(), Error> {
         self.save_as(dir, Dtype::F16)
     }
@@ -233,12 +235,12 @@ impl Checkpoint {
                 .map(|n| (n.to_string(), self.tensors[*n].clone()))
                 .collect();
             if dtype == Dtype::F16 {
-                // the table is to be the product of what is written
+                // the table must be the product of the factors as written
                 let values = factors.values_mut().flat_map(|factor| &mut factor.data);
                 values.for_each(|x| *x = f16::from_f32(*x).to_f32());
             }
             plain.insert(WORD_EMBEDDINGS.into(), product(&factors[WORD_EMBEDDINGS], &factors[PROJECTION]));
-            // under another name, so that Transformers never takes them for the table
+            // in a separate file, so that Transformers never mistakes the factors for the table
             write_safetensors(&dir.join(FACTORS_FILE), &factors, dtype)?;
         }
         write_safetensors(&dir.join("model.safetensors"), &plain, dtype)?;
@@ -246,7 +248,7 @@ impl Checkpoint {
         self.tokenizer.save(dir)
     }
 
-    /// Leaves out the positions after the first `count`: for a model that reads no longer texts.
+    /// Keeps only the first `count` position embeddings, for a model that reads no longer texts.
     pub fn cut_positions(&mut self, count: usize) {
         if let Some(table) = self.tensors.get_mut(POSITION_EMBEDDINGS).filter(|table| table.shape[0] > count)
         {
@@ -256,22 +258,22 @@ impl Checkpoint {
         }
     }
 
-    /// The word embeddings [vocabulary, hidden], multiplied out where they are factorised.
+    /// Returns the word embeddings [vocabulary, hidden], multiplied out if factorised.
     pub fn word_embeddings(&self) -> Array {
         let table = &self.tensors[WORD_EMBEDDINGS];
         self.tensors.get(PROJECTION).map_or_else(|| table.clone(), |projection| product(table, projection))
     }
 
-    /// Number of parameters.
+    /// Returns the number of parameters.
     pub fn parameters(&self) -> usize {
         self.tensors.values().map(|t| t.data.len()).sum()
     }
 }
 
-/// The factors of the word embeddings beside a table, while they are that table's: whoever trains or saves the folder with
-/// Transformers changes the table alone, or leaves them out.
+/// Reads the factors of the word embeddings, unless they no longer match the table: training or saving the
+/// folder with Transformers changes only the table, or drops the file of factors.
 fn factors_of(table: Option<&Array>, dir: &Path) -> Result<Option<BTreeMap<String, Array>>, Error> {
-    // as much as rounding to half precision changes, of very small numbers by its least step
+    // the rounding error of f16: relative, and absolute for subnormal numbers
     const CLOSE: f32 = 1.0 / 1024.0;
     const STEP: f32 = 1.0 / (1 << 24) as f32;
     let path = dir.join(FACTORS_FILE);
@@ -293,7 +295,7 @@ fn factors_of(table: Option<&Array>, dir: &Path) -> Result<Option<BTreeMap<Strin
     Ok(same.then_some(factors))
 }
 
-/// Linear layers of one encoder layer: name, outputs, inputs.
+/// Lists the linear layers of one encoder layer: name, outputs, inputs.
 fn linears(l: LayerShape, h: usize) -> [(&'static str, usize, usize); 6] {
     let a = l.attention_size();
     [
@@ -306,7 +308,7 @@ fn linears(l: LayerShape, h: usize) -> [(&'static str, usize, usize); 6] {
     ]
 }
 
-/// Shape of a tensor in the plain form.
+/// Returns the shape of a tensor in the plain form.
 fn plain_shape(config: &Config, name: &str, native: &[usize]) -> Vec<usize> {
     let (h, f) = (config.hidden_size, config.intermediate_size);
     let attention = config.num_attention_heads * (h / config.num_attention_heads);
@@ -329,7 +331,7 @@ fn plain_shape(config: &Config, name: &str, native: &[usize]) -> Vec<usize> {
     }
 }
 
-/// `table [v, r] · projection [h, r]ᵀ`.
+/// Returns `table [v, r] · projection [h, r]ᵀ`.
 fn product(table: &Array, projection: &Array) -> Array {
     let ((v, r), (h, _)) = (table.dims2(), projection.dims2());
     let mut out = Array::zeros(&[v, h]);
@@ -341,7 +343,7 @@ fn product(table: &Array, projection: &Array) -> Array {
     out
 }
 
-/// Whether the folder's weights are all there.
+/// Returns whether the folder's `model.safetensors` is complete.
 pub(crate) fn is_whole(dir: &Path) -> bool {
     std::fs::read(dir.join("model.safetensors")).is_ok_and(|bytes| SafeTensors::deserialize(&bytes).is_ok())
 }
@@ -368,7 +370,8 @@ fn read_safetensors(path: &Path) -> Result<BTreeMap<String, Array>, Error> {
     Ok(out)
 }
 
-/// Names as this crate writes them: encoders saved without a head lack the `bert.` prefix, old ones say gamma and beta.
+/// Converts a tensor name to the current convention: encoders saved without a head lack the `bert.` prefix,
+/// and old checkpoints say gamma and beta.
 fn canonical(name: &str) -> String {
     let name =
         name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias");

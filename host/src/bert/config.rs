@@ -5,33 +5,33 @@ use std::collections::BTreeMap;
 
 /// `config.json` of a Hugging Face BERT checkpoint.
 ///
-/// Fields that only other programs read are kept in `extra`, so that a folder written by this crate still has them.
-/// Source: `transformers/models/bert/configuration_bert.py`.
+/// Fields that only other programs read are kept in `extra`, so that a folder written by this crate retains
+/// them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
-    /// Pieces in the vocabulary.
+    /// Number of word pieces in the vocabulary.
     pub vocab_size: usize,
     /// Width of the residual stream.
     pub hidden_size: usize,
-    /// Encoder layers.
+    /// Number of encoder layers.
     pub num_hidden_layers: usize,
-    /// Attention heads of the plain form; a student may use fewer, see [`StudentShape`].
+    /// Attention heads per layer in the plain form; a student may use fewer, see [`StudentShape`].
     pub num_attention_heads: usize,
-    /// Width of the feed-forward part of the plain form.
+    /// Feed-forward width in the plain form.
     pub intermediate_size: usize,
-    /// Activation of the feed-forward part; only `gelu` (erf) is supported.
+    /// Feed-forward activation; only `gelu` (erf) is supported.
     #[serde(default = "gelu")]
     pub hidden_act: String,
-    /// Dropout after embeddings and sublayers.
+    /// Dropout rate after the embeddings and each sublayer.
     #[serde(default = "tenth")]
     pub hidden_dropout_prob: f64,
-    /// Dropout on attention probabilities.
+    /// Dropout rate on the attention probabilities.
     #[serde(default = "tenth")]
     pub attention_probs_dropout_prob: f64,
     /// Longest sequence in tokens.
     #[serde(default = "five_twelve")]
     pub max_position_embeddings: usize,
-    /// Rows of the token type embedding.
+    /// Number of rows in the token type embedding.
     #[serde(default = "two")]
     pub type_vocab_size: usize,
     /// Epsilon of every LayerNorm.
@@ -40,7 +40,7 @@ pub struct Config {
     /// Id of `[PAD]`.
     #[serde(default)]
     pub pad_token_id: usize,
-    /// Dropout before the classifier; `hidden_dropout_prob` where absent.
+    /// Dropout rate before the classifier; defaults to `hidden_dropout_prob`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classifier_dropout: Option<f64>,
     /// Label names by id.
@@ -49,47 +49,47 @@ pub struct Config {
     /// Ids by label name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub label2id: BTreeMap<String, usize>,
-    /// Which loss the head was trained with.
+    /// Task of the head, which determines its loss.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "problem_type")]
     pub problem_type: Option<Task>,
-    /// Whether it was taught how alike two texts are that it reads together: no key of Transformers.
+    /// Whether the model was pretrained to compare two texts that it reads together. Not a Transformers key.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub compares_pairs: bool,
-    /// How a student differs from the plain form it is stored in.
+    /// A student's native shape, where it differs from the plain form on disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goldcrest: Option<StudentShape>,
-    /// How it was trained to read texts: no key of Transformers.
+    /// Input format that the model was trained on. Not a Transformers key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reads: Option<Reads>,
-    /// Everything else.
+    /// All other keys.
     #[serde(flatten)]
     pub extra: serde_json::Map<String, serde_json::Value>,
 }
 
-/// What a model takes in at once.
+/// The input format of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reads {
     /// Longest input in word pieces, special tokens included.
     pub max_tokens: usize,
-    /// Two texts.
+    /// Whether the input is a pair of texts.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pairs: bool,
-    /// How a longer text is read; cut off where it is not said.
+    /// How longer texts are read; they are truncated if `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub windows: Option<TextWindows>,
 }
 
-/// Overlapping windows in which a text longer than one input is read; their logits are averaged.
+/// Overlapping windows in which an overlong text is read; their logits are averaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextWindows {
-    /// Tokens that a window shares with the one before.
+    /// Number of tokens that a window shares with the previous one.
     pub overlap: u32,
-    /// Windows of one text; what lies behind them is cut off.
+    /// Maximum number of windows per text; the rest of the text is cut off.
     pub most: u32,
 }
 
-/// The names that Transformers has for tasks.
+/// (De)serialises tasks under the names that Transformers uses.
 mod problem_type {
     use super::Task;
     use serde::de::{Deserialize, Deserializer, Error};
@@ -112,20 +112,20 @@ mod problem_type {
 
 /// The native shape of a student (the `goldcrest` key of `config.json`).
 ///
-/// The folder holds the plain form that computes the same function: dead heads are rows of zeros, missing
-/// feed-forward and pooler columns are zeros, factorised embeddings are multiplied out.
+/// The folder holds a plain BERT that computes the same function: missing heads, feed-forward columns and
+/// pooler columns are filled with zeros, and factorised embeddings are multiplied out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StudentShape {
     /// Width of one head.
     pub head_size: usize,
-    /// Heads in each layer.
+    /// Number of heads in each layer.
     pub heads: Vec<usize>,
     /// Feed-forward width of each layer.
     pub intermediate: Vec<usize>,
-    /// Rank of the word embeddings, where they are factorised.
+    /// Rank of the word embeddings, if they are factorised.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub embedding_rank: Option<usize>,
-    /// Width of the pooler, where it is less than the hidden size.
+    /// Width of the pooler, if narrower than the hidden size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pooler: Option<usize>,
 }
@@ -133,16 +133,16 @@ pub struct StudentShape {
 /// The native shape of one encoder layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LayerShape {
-    /// Attention heads.
+    /// Number of attention heads.
     pub heads: usize,
     /// Width of one head.
     pub head_size: usize,
-    /// Width of the feed-forward part.
+    /// Feed-forward width.
     pub intermediate: usize,
 }
 
 impl LayerShape {
-    /// Width of queries, keys and values: `heads * head_size`.
+    /// Returns the width of queries, keys and values: `heads * head_size`.
     pub fn attention_size(&self) -> usize {
         self.heads * self.head_size
     }
@@ -165,7 +165,7 @@ fn epsilon() -> f64 {
 }
 
 impl Config {
-    /// The native shape of every layer.
+    /// Returns the native shape of every layer.
     pub fn layers(&self) -> Vec<LayerShape> {
         (0..self.num_hidden_layers)
             .map(|i| match &self.goldcrest {
@@ -181,29 +181,29 @@ impl Config {
             .collect()
     }
 
-    /// Rank of the word embeddings, where they are factorised.
+    /// Returns the rank of the word embeddings, if they are factorised.
     pub fn embedding_rank(&self) -> Option<usize> {
         self.goldcrest.as_ref().and_then(|s| s.embedding_rank)
     }
 
-    /// Width of what the classifier reads.
+    /// Returns the width of the pooler's output, which the classifier reads.
     pub fn pooler_size(&self) -> usize {
         self.goldcrest.as_ref().and_then(|s| s.pooler).unwrap_or(self.hidden_size)
     }
 
-    /// Number of outputs of the head (2 where `id2label` is absent, as in Transformers).
+    /// Returns the number of outputs of the head (2 without `id2label`, as in Transformers).
     pub fn num_labels(&self) -> usize {
         if self.id2label.is_empty() { 2 } else { self.id2label.len() }
     }
 
-    /// Label names in order of their ids; `LABEL_0` … where absent.
+    /// Returns the label names in order of their ids; `LABEL_0` … for unnamed ones.
     pub fn labels(&self) -> Vec<String> {
         (0..self.num_labels())
             .map(|i| self.id2label.get(&i).cloned().unwrap_or_else(|| format!("LABEL_{i}")))
             .collect()
     }
 
-    /// Sets label names and task.
+    /// Sets the label names and the task.
     pub fn set_labels(&mut self, labels: &[String], task: Task) {
         self.id2label = labels.iter().cloned().enumerate().collect();
         self.label2id = labels.iter().cloned().enumerate().map(|(i, l)| (l, i)).collect();
@@ -212,7 +212,8 @@ impl Config {
         self.extra.entry("model_type").or_insert_with(|| "bert".into());
     }
 
-    /// What the logits stand for; where it does not say, as Transformers takes it: one is a number, several are classes.
+    /// Returns the task. Without `problem_type` it follows Transformers: one output means regression, several
+    /// mean classes.
     pub fn task(&self) -> Task {
         self.problem_type.unwrap_or(match self.num_labels() {
             1 => Task::Regression,
@@ -220,18 +221,18 @@ impl Config {
         })
     }
 
-    /// Sets dropout everywhere.
+    /// Sets all dropout rates.
     pub fn set_dropout(&mut self, rate: f64) {
         (self.hidden_dropout_prob, self.attention_probs_dropout_prob) = (rate, rate);
         self.classifier_dropout = None;
     }
 
-    /// Dropout before the classifier.
+    /// Returns the dropout rate before the classifier.
     pub fn head_dropout(&self) -> f64 {
         self.classifier_dropout.unwrap_or(self.hidden_dropout_prob)
     }
 
-    /// Refuses what this crate cannot compute.
+    /// Rejects configurations that this crate cannot run.
     pub fn check(&self) -> Result<(), Error> {
         let fail = |m: String| Err(Error::Config(m));
         if let Some(kind) = self.extra.get("model_type").and_then(|v| v.as_str())

@@ -1,4 +1,4 @@
-//! Words, types and positions of a classifier: forward and backward.
+//! Forward and backward of the word, token type and position embeddings.
 
 use super::checkpoint::{POSITION_EMBEDDINGS, PROJECTION, WORD_EMBEDDINGS};
 use super::ops::{

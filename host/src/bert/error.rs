@@ -8,10 +8,10 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The weights are not there, or in another format.
+    /// The weights are missing or in another format.
     #[error(
         "{path} is missing: weights are read from this one file; save those of other files (pytorch_model.bin, several parts) with Transformers: save_pretrained(FOLDER, max_shard_size=\"100GB\")"
     )]
@@ -19,31 +19,31 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// A JSON file does not say what it must.
+    /// A JSON file is malformed or lacks a required field.
     #[error("{path}: {source}")]
     Json {
         /// The file.
         path: PathBuf,
-        /// Where and why.
+        /// The cause and its position.
         source: serde_json::Error,
     },
-    /// `model.safetensors` is not what safetensors writes.
+    /// `model.safetensors` is not a valid safetensors file.
     #[error("{path}: {source}")]
     Safetensors {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: safetensors::SafeTensorError,
     },
-    /// A configuration this crate cannot run.
+    /// A configuration that this crate cannot run.
     #[error("config.json: {0}")]
     Config(String),
-    /// Layers that the model does not have, or in another order.
+    /// The requested layers do not exist or are out of order.
     #[error("layers {asked} of a model that has {all}: name them in order, counted from 0, or say how many")]
     Layers {
-        /// What was asked for.
+        /// The requested layers.
         asked: String,
-        /// How many there are.
+        /// Number of layers in the model.
         all: usize,
     },
     /// A weight is missing.
@@ -51,20 +51,20 @@ pub enum Error {
     Missing {
         /// Name in Hugging Face's layout.
         name: String,
-        /// What to do.
+        /// A hint at the cause or the remedy.
         hint: &'static str,
     },
-    /// A weight has another shape than the configuration says.
+    /// A weight's shape contradicts the configuration.
     #[error("tensor {name} has shape {found:?}, config.json asks for {wanted:?}")]
     Shape {
         /// Name in Hugging Face's layout.
         name: String,
         /// Shape in the file.
         found: Vec<usize>,
-        /// Shape by the configuration.
+        /// Shape that the configuration implies.
         wanted: Vec<usize>,
     },
-    /// A tensor of a type other than f32, f16 or bf16.
+    /// A tensor is neither f32, f16 nor bf16.
     #[error("tensor {name} is {dtype}; f32, f16 and bf16 are read")]
     Dtype {
         /// Name in the file.
@@ -72,7 +72,7 @@ pub enum Error {
         /// Its type.
         dtype: String,
     },
-    /// A weight that is no number.
+    /// A weight is NaN or infinite.
     #[error("tensor {name} holds {value}: the training that made it diverged, or the file is damaged")]
     NotFinite {
         /// Name in the file.
@@ -80,31 +80,31 @@ pub enum Error {
         /// NaN or an infinity.
         value: f32,
     },
-    /// What is wrong with the files of a folder.
+    /// An error in a checkpoint folder that names no file itself.
     #[error("{path}: {source}")]
     Folder {
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: Box<Error>,
     },
-    /// A text that the model has no embeddings for.
+    /// A text has an id that lies outside an embedding table.
     #[error("a text has the {what} {id}, but the model has only {rows}: was it encoded for another model?")]
     Id {
-        /// Of which kind.
+        /// Kind of id.
         what: &'static str,
-        /// The number.
+        /// The id.
         id: u32,
-        /// Rows of the table.
+        /// Number of rows in the table.
         rows: usize,
     },
-    /// The vocabulary file cannot serve.
+    /// The vocabulary file is unusable.
     #[error("vocab.txt: {0}")]
     Vocabulary(String),
 }
 
 impl Error {
-    /// The same, naming the folder where it names no file.
+    /// Adds the folder to an error that does not name a file itself.
     pub(super) fn of(self, path: &std::path::Path) -> Self {
         match self {
             Error::Io { source, path }

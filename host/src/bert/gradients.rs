@@ -5,30 +5,29 @@ use std::collections::BTreeMap;
 
 /// Gradients of all weights, summed over one or more batches.
 ///
-/// Made once and cleared for each step, so that the memory stays the same. Of the word embeddings only the rows that
-/// occurred are there.
+/// Allocated once and cleared for each step. For the word embeddings, only the rows that occurred are stored.
 #[derive(Debug, Clone)]
 pub struct Gradients {
     dense: BTreeMap<String, Dense>,
-    /// Place of each row in `values`, by row.
+    /// Offset in `values` of each word embedding row.
     rows: BTreeMap<u32, usize>,
     values: Vec<f32>,
-    /// Of a row.
+    /// Width of a word embedding row.
     width: usize,
 }
 
 #[derive(Debug, Clone)]
 struct Dense {
     values: Vec<f32>,
-    /// There is something of this step in it.
+    /// Whether it holds a gradient since the last clear.
     filled: bool,
 }
 
-/// Values that one task squares.
+/// Number of values that one parallel task squares.
 const CHUNK: usize = 65_536;
 
 impl Gradients {
-    /// A place for the gradients of these weights; empty.
+    /// Allocates gradients for these weights, initially empty.
     pub fn new(weights: &BTreeMap<String, Array>) -> Self {
         let dense = weights.iter().filter(|(name, _)| *name != WORD_EMBEDDINGS);
         Self {
@@ -41,41 +40,41 @@ impl Gradients {
         }
     }
 
-    /// Forgets them all.
+    /// Clears all gradients; the memory is kept.
     pub fn clear(&mut self) {
         self.dense.values_mut().for_each(|d| d.filled = false);
         self.rows.clear();
         self.values.clear();
     }
 
-    /// The gradient of a weight; not of the word embeddings. `None` where there is none.
+    /// Returns the gradient of a weight other than the word embeddings, or `None` if it has none.
     pub fn get(&self, name: &str) -> Option<&[f32]> {
         self.dense.get(name).filter(|d| d.filled).map(|d| d.values.as_slice())
     }
 
-    /// The rows of the word embeddings that have a gradient, ascending.
+    /// Returns the rows of the word embeddings that have a gradient, by ascending id.
     pub fn rows(&self) -> impl Iterator<Item = (u32, &[f32])> {
         self.rows.iter().map(|(id, at)| (*id, &self.values[*at..][..self.width]))
     }
 
-    /// Where to put the gradient of a weight.
+    /// Returns the slot for the gradient of a weight.
     ///
     /// # Panics
-    /// When there is no such weight.
+    /// If there is no such weight.
     pub fn slot(&mut self, name: &str) -> Slot<'_> {
         self.dense.get_mut(name).unwrap_or_else(|| panic!("no weight {name}")).slot()
     }
 
-    /// Where to put those of `name.weight` and `name.bias`.
+    /// Returns the slots for the gradients of `name.weight` and `name.bias`.
     pub(super) fn pair(&mut self, name: &str) -> [Slot<'_>; 2] {
-        // nothing stands between these two names
+        // no other key sorts between these two
         let mut both = self.dense.range_mut(format!("{name}.bias")..=format!("{name}.weight"));
         let mut next = || both.next().unwrap_or_else(|| panic!("no weight and bias of {name}")).1.slot();
         let bias = next();
         [next(), bias]
     }
 
-    /// Adds gradients of rows of the word embeddings: g [ids, width].
+    /// Adds gradients to rows `ids` of the word embeddings: g [ids, width].
     pub fn add_rows(&mut self, ids: &[u32], g: &[f32]) {
         for (id, g) in ids.iter().zip(g.chunks_exact(self.width)) {
             let end = self.values.len();
@@ -88,12 +87,12 @@ impl Gradients {
         }
     }
 
-    /// The Euclidean norm of all of them together.
+    /// Returns the Euclidean norm of all gradients together.
     pub fn norm(&self) -> f64 {
         let mut squares: f64 = self.rows().map(|(_, row)| sum_of_squares(row)).sum();
         for dense in self.dense.values().filter(|d| d.filled) {
             let parts = dense.values.par_chunks(CHUNK).map(|g| vectorized!(|| sum_of_squares(g)));
-            // summed in order
+            // summed in a fixed order, whatever the number of threads
             squares += parts.collect::<Vec<f64>>().iter().sum::<f64>();
         }
         squares.sqrt()

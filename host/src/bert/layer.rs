@@ -1,13 +1,14 @@
-//! One encoder layer of a classifier: forward and backward.
+//! Forward and backward of one encoder layer.
 
 use super::ops::{Attention, Slot, gelu, gelu_backward};
 use super::tape::{Norm, Scratch, add_first_rows, first_rows, sites, sized};
 use super::{Batch, Classifier, Gradients, LayerShape, Mode};
 
-/// One layer. "Rows" are its own ones: those of all tokens, or of the first tokens in the last layer.
+/// What backward needs of one layer. "Rows" are all tokens or, in the last layer, the first token of each
+/// text.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LayerTape {
-    /// The first tokens of the input, in the last layer.
+    /// The first tokens of the input; used in the last layer only.
     first: Vec<f32>,
     /// [rows, attention]
     q: Vec<f32>,
@@ -19,16 +20,17 @@ pub(super) struct LayerTape {
     /// [rows, attention]
     context: Vec<f32>,
     attended: Norm,
-    /// Between attention and feed-forward: [rows, hidden].
+    /// Input of the feed-forward part: [rows, hidden].
     middle: Vec<f32>,
-    /// Of GELU: [rows, intermediate].
+    /// Derivative of GELU: [rows, intermediate].
     derivative: Vec<f32>,
     wide: Vec<f32>,
     out: Norm,
 }
 
 impl Classifier {
-    /// One encoder layer; the last one only for the first token of each text: nothing else reaches the logits.
+    /// Runs one encoder layer. The last one computes only the first token of each text: nothing else reaches
+    /// the logits.
     #[expect(clippy::too_many_arguments, reason = "the parts of a tape")]
     pub(super) fn layer(
         &self,
@@ -75,8 +77,8 @@ impl Classifier {
         self.norm(&name("output.LayerNorm"), &mut tape.out, sized(y, rows * h));
     }
 
-    /// `g` is the gradient of the layer's output and becomes that of its input; in the last layer, where `g` has rows
-    /// of first tokens only, the whole gradient of the input is written to `below`.
+    /// Backpropagates through one layer: `g`, the gradient of its output, becomes that of its input. In the
+    /// last layer `g` has only first-token rows, and the whole gradient of the input is written to `below`.
     #[expect(clippy::too_many_arguments, reason = "the parts of a tape")]
     pub(super) fn layer_backward(
         &self,

@@ -1,4 +1,4 @@
-//! The model for training: configuration, checkpoint, encoder, heads, fused operators.
+//! The trainable model: configuration, checkpoints, encoder, heads and fused operators.
 
 mod batch;
 mod checkpoint;

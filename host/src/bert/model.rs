@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// `BertForSequenceClassification`: encoder, pooler on [CLS], dropout, linear head.
 ///
-/// Of the last layer only the [CLS] rows are computed: nothing else reaches the logits.
+/// The last layer computes only the [CLS] rows: nothing else reaches the logits.
 #[derive(Debug)]
 pub struct Classifier {
     config: Config,
@@ -13,19 +13,19 @@ pub struct Classifier {
     rounding: Option<Rounding>,
 }
 
-/// Which values are rounded to integers in the forward pass, as the device has them. Their gradients pass as if they were not
+/// What the forward pass rounds to integers, as the device does. Gradients pass straight through the rounding
 /// (straight-through estimator, Bengio et al., arXiv 1308.3432).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rounding {
-    /// Of the word embeddings.
+    /// Bits of the word embeddings.
     pub embeddings: Bits,
-    /// Only this matrix, by the name of its tensor; all when not given.
+    /// Rounds only the matrix with this tensor name; all matrices if `None`.
     pub only: Option<String>,
 }
 
 impl Classifier {
-    /// A model with the weights of a checkpoint; what is missing (of a pretrained encoder, the head) is
-    /// initialised as Transformers does it (normal, deviation 0.02; biases 0; norms 1), from `seed`.
+    /// Builds a model from a checkpoint. Missing weights (such as the head of a pretrained encoder) are
+    /// initialised from `seed` as in Transformers: normal with standard deviation 0.02, biases 0, norms 1.
     pub fn new(checkpoint: Checkpoint, seed: u64) -> Result<Self, Error> {
         checkpoint.config.check()?;
         let Checkpoint { config, mut tensors, tokenizer } = checkpoint;
@@ -46,27 +46,27 @@ impl Classifier {
         Ok(Self { config, tokenizer, weights, rounding: None })
     }
 
-    /// The configuration.
+    /// Returns the configuration.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Vocabulary and tokenizer settings.
+    /// Returns the vocabulary and tokenizer settings.
     pub fn tokenizer(&self) -> &TokenizerFiles {
         &self.tokenizer
     }
 
-    /// The weights by name, in native shapes.
+    /// Returns the weights by name, in native shapes.
     pub fn weights(&self) -> &BTreeMap<String, Array> {
         &self.weights
     }
 
-    /// The same, to be trained.
+    /// Returns the weights for modification.
     pub fn weights_mut(&mut self) -> &mut BTreeMap<String, Array> {
         &mut self.weights
     }
 
-    /// A copy of everything.
+    /// Copies the model into a checkpoint.
     pub fn checkpoint(&self) -> Checkpoint {
         let (config, tensors) = (self.config.clone(), self.weights.clone());
         Checkpoint { config, tensors, tokenizer: self.tokenizer.clone() }
@@ -75,7 +75,7 @@ impl Classifier {
     /// Overwrites the weights with those of a checkpoint of the same shape.
     ///
     /// # Errors
-    /// When one is missing or of another shape; nothing is overwritten then.
+    /// If a weight is missing or has another shape; nothing is overwritten then.
     pub fn set(&mut self, checkpoint: &Checkpoint) -> Result<(), Error> {
         for (name, weight) in &self.weights {
             let Some(array) = checkpoint.tensors.get(name) else {
@@ -92,35 +92,35 @@ impl Classifier {
         Ok(())
     }
 
-    /// Sets what later passes round.
+    /// Sets what later forward passes round.
     pub fn round(&mut self, rounding: Option<Rounding>) {
         self.rounding = rounding;
     }
 
-    /// The bits that the matrix of this name is rounded to, if it is.
+    /// Returns the number of bits that this matrix is rounded to, if any.
     pub(super) fn bits(&self, name: &str) -> Option<Bits> {
         let rounding = self.rounding.as_ref().filter(|r| r.only.as_ref().is_none_or(|only| only == name))?;
         Some(bits_of(name, &self.weights[name], rounding.embeddings))
     }
 
-    /// One weight.
+    /// Returns the values of one weight.
     pub(super) fn weight(&self, name: &str) -> &[f32] {
         &self.weights[name].data
     }
 }
 
-/// What a matrix of this name is rounded to where word embeddings are to have so many bits: two of 4 bits go into a byte, so a
-/// row of an odd width keeps 8.
+/// Returns the number of bits for a matrix, given that of the word embeddings. Two 4-bit values share a byte,
+/// so word embeddings of odd width keep 8 bits.
 pub(crate) fn bits_of(name: &str, matrix: &Array, embeddings: Bits) -> Bits {
     if name == WORD_EMBEDDINGS && matrix.shape[1].is_multiple_of(2) { embeddings } else { Bits::Eight }
 }
 
-/// FNV-1a, so that every tensor gets a random stream of its own.
+/// Hashes a tensor name (FNV-1a) so that every tensor gets its own random stream.
 fn fingerprint(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// Normal values by Box and Muller's method.
+/// Draws normal values by the Box-Muller method.
 pub(crate) fn normal(shape: &[usize], deviation: f64, seed: u64) -> Array {
     let mut random = crate::data::SplitMix::new(seed, 0);
     let mut uniform = || ((random.next_u64() >> 11) as f64 + 0.5) / (1u64 << 53) as f64;

@@ -1,4 +1,4 @@
-//! Linear layers and LayerNorms of a classifier, by name.
+//! The linear layers and LayerNorms of a classifier, by name.
 
 use super::ops::{
     Slot, bias_gradient, input_gradient, layer_norm, layer_norm_backward, linear, round_activations,
@@ -8,7 +8,8 @@ use super::tape::{Norm, sized};
 use super::{Classifier, Gradients};
 
 impl Classifier {
-    /// The linear layer `name`: all products of activations with weights but that of factorised embeddings are here.
+    /// Computes the linear layer `name`. Every product of activations and weights goes through here, except
+    /// the projection of factorised embeddings.
     pub(super) fn linear(&self, name: &str, x: &[f32], y: &mut [f32]) {
         let (weight, bias) = (format!("{name}.weight"), self.weight(&format!("{name}.bias")));
         match self.rounded(&weight, x, bias.len()) {
@@ -17,7 +18,8 @@ impl Classifier {
         }
     }
 
-    /// Activations and the matrix `name` that they are multiplied by, both rounded to integers, where they are.
+    /// Returns the activations and the matrix `name`, both rounded to integers, if that matrix is to be
+    /// rounded.
     pub(super) fn rounded(&self, name: &str, x: &[f32], outputs: usize) -> Option<(Vec<f32>, Vec<f32>)> {
         let bits = self.bits(name)?;
         let (mut x, mut weight) = (x.to_vec(), self.weight(name).to_vec());
@@ -27,7 +29,8 @@ impl Classifier {
         Some((x, weight))
     }
 
-    /// Its backward: `x` as in forward, `g` the gradient of y, `dx` the place for that of x.
+    /// Backward of [`linear`](Self::linear): `x` as in forward, `g` the gradient of y; the gradient of x goes
+    /// to `dx`.
     pub(super) fn linear_backward(
         &self,
         name: &str,
@@ -49,7 +52,7 @@ impl Classifier {
         input_gradient(g, weight, outputs, dx);
     }
 
-    /// The LayerNorm `name` of what is in `norm.normal`.
+    /// Applies the LayerNorm `name` to `norm.normal`.
     pub(super) fn norm(&self, name: &str, norm: &mut Norm, y: &mut [f32]) {
         let (w, b) = (self.weight(&format!("{name}.weight")), self.weight(&format!("{name}.bias")));
         let inverse = sized(&mut norm.inverse, y.len() / w.len());

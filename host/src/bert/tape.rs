@@ -7,31 +7,31 @@ pub(super) const EMBEDDINGS_NORM: &str = "bert.embeddings.LayerNorm";
 const POOLER: &str = "bert.pooler.dense";
 const HEAD: &str = "classifier";
 
-/// A forward pass with all that backward needs, and memory for both: one tape serves one step after another.
+/// A forward pass with everything that backward needs, and scratch memory for both; reused from step to step.
 #[derive(Debug, Clone, Default)]
 pub struct Tape {
     output: Output,
     batch: Batch,
     mode: Mode,
-    /// Rows of factorised word embeddings: [texts * sequence, rank].
+    /// Rows of the factorised word embeddings: [texts * sequence, rank].
     factors: Vec<f32>,
     embedded: Norm,
     layers: Vec<LayerTape>,
-    /// After tanh: [texts, pooler].
+    /// Pooler output after tanh: [texts, pooler].
     pooled: Vec<f32>,
-    /// And after dropout.
+    /// The same after dropout.
     dropped: Vec<f32>,
     scratch: Scratch,
 }
 
-/// What a LayerNorm keeps: see [`layer_norm`].
+/// What a LayerNorm keeps for backward: see [`layer_norm`].
 #[derive(Debug, Clone, Default)]
 pub(super) struct Norm {
     pub(super) normal: Vec<f32>,
     pub(super) inverse: Vec<f32>,
 }
 
-/// Gradients on their way down, by the shape of what they are of.
+/// Buffers for intermediate gradients, named after the value they belong to.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scratch {
     /// [texts, hidden]
@@ -49,7 +49,7 @@ pub(super) struct Scratch {
     pub(super) v: Vec<f32>,
 }
 
-/// A buffer of so many values, whatever they are.
+/// Resizes a buffer to `n` values, whose contents are unspecified.
 pub(super) fn sized(buffer: &mut Vec<f32>, n: usize) -> &mut [f32] {
     buffer.resize(n, 0.0);
     buffer
@@ -60,7 +60,7 @@ pub(super) fn add(to: &mut [f32], x: &[f32]) {
 }
 
 impl Mode {
-    /// Dropout number `site` of a pass: each has a mask of its own.
+    /// Returns the dropout numbered `site` in a pass; each site has its own mask.
     pub(super) fn dropout(self, rate: f64, site: usize) -> Dropout {
         match self {
             Mode::Train { seed } => Dropout { rate: rate as f32, seed: mix(seed ^ mix(site as u32)) },
@@ -69,40 +69,41 @@ impl Mode {
     }
 }
 
-/// Number of the dropout after the embeddings.
+/// Site of the dropout after the embeddings.
 pub(super) const EMBEDDINGS_SITE: usize = 1;
 
-/// Numbers of the dropouts of a layer: attention, after attention, after feed-forward. Those of the head follow the last.
+/// Returns the dropout sites of a layer: on the attention probabilities, after attention, after feed-forward.
+/// The head's site follows those of the last layer.
 pub(super) fn sites(layer: usize) -> [usize; 3] {
     [0, 1, 2].map(|k| EMBEDDINGS_SITE + 1 + 3 * layer + k)
 }
 
 impl Tape {
-    /// What the head got in the last pass, but for its dropout: [texts, pooler].
+    /// Returns the input of the head in the last pass, before dropout: [texts, pooler].
     pub fn pooled(&self) -> &[f32] {
         &self.pooled
     }
 
-    /// What the last pass gave.
+    /// Returns the output of the last pass.
     pub fn output(&self) -> &Output {
         &self.output
     }
 }
 
 impl Classifier {
-    /// Logits and hidden states of a batch, written to `tape`.
+    /// Computes the logits and hidden states of a batch into `tape`.
     ///
     /// # Errors
-    /// When a text is too long for the model, or has ids that the model lacks.
+    /// If a text is too long for the model, or has ids outside its embedding tables.
     pub fn forward<'t>(&self, batch: &Batch, mode: Mode, tape: &'t mut Tape) -> Result<&'t Output, Error> {
         self.pass(batch, mode, false, tape)?;
         Ok(&tape.output)
     }
 
-    /// As [`forward`](Self::forward) to evaluate, and one vector of each text as a whole: [texts, hidden].
+    /// Runs [`forward`](Self::forward) in evaluation mode and returns one vector per text: [texts, hidden].
     ///
     /// # Errors
-    /// As [`forward`](Self::forward).
+    /// See [`forward`](Self::forward).
     pub fn sentence_vectors(
         &self,
         batch: &Batch,
@@ -127,7 +128,8 @@ impl Classifier {
         Ok(means)
     }
 
-    /// The pass itself. `whole` has the last layer computed for all tokens, as one more of the hidden states.
+    /// Runs the forward pass. With `whole`, the last layer is computed for all tokens and appended to the
+    /// hidden states.
     fn pass(&self, batch: &Batch, mode: Mode, whole: bool, tape: &mut Tape) -> Result<(), Error> {
         self.check(batch)?;
         let c = self.config();
@@ -135,7 +137,7 @@ impl Classifier {
         let layers = c.layers();
         tape.batch = batch.clone();
         tape.mode = mode;
-        // layers share one tape where nothing is kept
+        // if nothing is kept for backward, all layers share one tape
         let kept = if mode == Mode::Evaluate { 1 } else { layers.len() };
         tape.layers.resize_with(kept, LayerTape::default);
         tape.output.hidden.resize_with((layers.len() + usize::from(whole)).max(1), Vec::new);
@@ -160,10 +162,10 @@ impl Classifier {
         Ok(())
     }
 
-    /// Adds to `gradients` those of the weights, for the pass on the tape.
+    /// Adds the gradients of the weights, for the pass on the tape, to `gradients`.
     ///
     /// # Panics
-    /// When nothing was kept in that pass ([`Mode::Evaluate`]), or a gradient has another shape than its output.
+    /// If the pass kept nothing ([`Mode::Evaluate`]), or a gradient has another shape than its output.
     pub fn backward(&self, tape: &mut Tape, above: &OutputGradient, gradients: &mut Gradients) {
         assert_ne!(tape.mode, Mode::Evaluate, "nothing was kept for backward");
         let Tape { output, batch, mode, factors, embedded, layers, pooled, dropped, scratch } = tape;
@@ -212,7 +214,7 @@ impl Classifier {
         (scratch.cls, scratch.hidden) = (cls, hidden);
     }
 
-    /// The places where a batch would reach beyond a table.
+    /// Rejects a batch that exceeds an embedding table.
     fn check(&self, batch: &Batch) -> Result<(), Error> {
         let c = self.config();
         if batch.sequence > c.max_position_embeddings {
@@ -236,14 +238,14 @@ impl Classifier {
     }
 }
 
-/// The first token's row of each text.
+/// Copies the first token's row of each text to `y`.
 pub(super) fn first_rows(x: &[f32], batch: &Batch, width: usize, y: &mut [f32]) {
     for (x, y) in x.chunks_exact(batch.sequence * width).zip(y.chunks_exact_mut(width)) {
         y.copy_from_slice(&x[..width]);
     }
 }
 
-/// Adds a row to the first token's of each text.
+/// Adds each row of `x` to the first token's row of a text in `y`.
 pub(super) fn add_first_rows(x: &[f32], batch: &Batch, width: usize, y: &mut [f32]) {
     for (x, y) in x.chunks_exact(width).zip(y.chunks_exact_mut(batch.sequence * width)) {
         add(&mut y[..width], x);

@@ -4,24 +4,26 @@ use std::path::Path;
 
 /// Vocabulary and tokenizer settings of a checkpoint.
 ///
-/// `vocab.txt` is the truth; `tokenizer.json` is written from it so that fast tokenizers load the folder.
+/// `vocab.txt` is authoritative; `tokenizer.json` is written from it so that fast tokenizers can load the
+/// folder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenizerFiles {
-    /// The text of `vocab.txt`: one piece a line.
+    /// Contents of `vocab.txt`: one word piece per line.
     pub vocab: String,
     /// `do_lower_case`.
     pub lowercase: bool,
-    /// `strip_accents`; as `lowercase` where absent.
+    /// `strip_accents`; follows `lowercase` if `None`.
     pub strip_accents: Option<bool>,
     /// `tokenize_chinese_chars`.
     pub chinese_chars: bool,
-    /// `model_max_length`, tokens.
+    /// `model_max_length`, in tokens.
     pub max_length: usize,
 }
 
 impl TokenizerFiles {
-    /// Reads `vocab.txt` (or the vocabulary inside `tokenizer.json`) and `tokenizer_config.json`; what that does not say, as the
-    /// folders of `PreTrainedTokenizerFast` do not, is read from the normalizer inside `tokenizer.json`.
+    /// Reads `vocab.txt` (or the vocabulary in `tokenizer.json`) and `tokenizer_config.json`. Settings
+    /// missing there, as in folders of `PreTrainedTokenizerFast`, come from the normalizer in
+    /// `tokenizer.json`.
     pub fn load(dir: &Path) -> Result<Self, Error> {
         let path = dir.join("vocab.txt");
         let vocab = if path.exists() {
@@ -37,7 +39,7 @@ impl TokenizerFiles {
         let pieces: Vec<&str> = vocab.lines().collect();
         if let Some(fast) = fast["model"]["vocab"].as_object()
             && let Some((id, piece)) = (0..).zip(&pieces).find(|(_, piece)| {
-                // a piece that is there twice is another matter
+                // duplicate pieces are not a contradiction
                 let other = fast.get(**piece).and_then(Value::as_u64);
                 other.is_some_and(|other| pieces.get(other as usize) != Some(piece))
             })
@@ -85,7 +87,8 @@ impl TokenizerFiles {
         write_json(&dir.join("tokenizer.json"), &self.tokenizer_json()?)
     }
 
-    /// What the device's tokenizer needs to know. Special tokens written in a text stay ordinary text.
+    /// Returns the settings of the device's tokenizer. Special tokens written out in a text are treated as
+    /// ordinary text.
     pub fn settings(&self) -> goldcrest_edge::tokenizer::Settings {
         goldcrest_edge::tokenizer::Settings {
             lowercase: self.lowercase,
@@ -95,12 +98,12 @@ impl TokenizerFiles {
         }
     }
 
-    /// The pieces in order of their ids.
+    /// Returns the word pieces in order of their ids.
     pub fn pieces(&self) -> impl Iterator<Item = &str> {
         self.vocab.lines()
     }
 
-    /// `tokenizer.json` in the form of Hugging Face `tokenizers`.
+    /// Builds `tokenizer.json` in the format of Hugging Face `tokenizers`.
     pub fn tokenizer_json(&self) -> Result<Value, Error> {
         let vocab: serde_json::Map<String, Value> =
             self.pieces().enumerate().map(|(i, p)| (p.to_owned(), json!(i))).collect();
@@ -152,7 +155,7 @@ impl TokenizerFiles {
     }
 }
 
-/// The normalizer of BERT, alone or among others.
+/// Finds the BERT normalizer, alone or in a sequence.
 fn bert_normalizer(normalizer: &Value) -> Option<&Value> {
     let is_bert = |normalizer: &Value| normalizer["type"] == "BertNormalizer";
     match normalizer["normalizers"].as_array() {

@@ -25,7 +25,7 @@ pub struct Args {
     json: bool,
 }
 
-/// Forward, backward, clipping and AdamW on random ids, with dropout.
+/// Times forward, backward, clipping and AdamW on random ids, with dropout.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     super::use_threads(Some(args.threads));
     let mut model = Classifier::new(start(args)?, 1)?;

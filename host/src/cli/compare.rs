@@ -14,13 +14,13 @@ pub struct Args {
     fp32: PathBuf,
     /// The bundle in int8
     int8: PathBuf,
-    /// Fail when int8 loses more points of the main figure
+    /// Fail if int8 loses more than this many points of the metric
     #[arg(long, value_parser = super::points)]
     max_drop: Option<f64>,
-    /// Fail when int8 loses more points of F1 in any class
+    /// Fail if int8 loses more than this many points of F1 in any class
     #[arg(long, value_parser = super::points)]
     max_drop_per_class: Option<f64>,
-    /// The main figure, such as macro-f1 [default: that which the int8 bundle was measured by]
+    /// The metric, such as macro-f1 [default: the one that the int8 bundle was measured by]
     #[arg(long, value_parser = metric)]
     metric: Option<Metric>,
     /// Print Markdown
@@ -53,7 +53,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         int8: int8.outputs(),
         host: None,
     })?;
-    // whoever stops reading early does not let a bundle pass
+    // decide before printing: a reader that closes the pipe must not make a bundle pass
     let gate = Gate { max_drop: args.max_drop, max_drop_per_class: args.max_drop_per_class };
     let verdict = gate.check(&comparison);
     let shown = show(args, &comparison);
@@ -61,9 +61,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     shown
 }
 
-/// A value of clap.
+/// Value parser for clap.
 fn metric(text: &str) -> Result<Metric, String> {
-    serde_json::from_value(text.into()).map_err(|_| "it is no figure, such as accuracy or macro-f1".into())
+    serde_json::from_value(text.into()).map_err(|_| "it is not a metric such as accuracy or macro-f1".into())
 }
 
 fn show(args: &Args, comparison: &Comparison) -> anyhow::Result<()> {

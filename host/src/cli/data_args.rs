@@ -1,7 +1,7 @@
 use goldcrest::data::{Column, Format, LabelColumns, Source};
 use std::path::{Path, PathBuf};
 
-/// How to read labelled texts; what is not said is detected.
+/// How to read labelled texts; anything not given is detected.
 #[derive(clap::Args, PartialEq, Default)]
 #[command(next_help_heading = "How labelled texts are read, where that is not detected")]
 pub struct Reading {
@@ -11,7 +11,7 @@ pub struct Reading {
     /// Column of the second text
     #[arg(long, value_name = "COLUMN")]
     pair: Option<String>,
-    /// Column of the label; given several times, columns of 0 and 1, one for each label
+    /// Column of the label; if repeated, one column of 0 and 1 per label
     #[arg(long, value_name = "COLUMN")]
     label: Vec<String>,
     /// auto, csv, tsv, jsonl, lines or fasttext
@@ -20,13 +20,13 @@ pub struct Reading {
     /// Whether the first row names the columns
     #[arg(long, value_name = "true|false")]
     header: Option<bool>,
-    /// Whether `"` quotes a field, or is a character like any other
+    /// Whether `"` quotes fields; otherwise it is an ordinary character
     #[arg(long, value_name = "true|false")]
     quoting: Option<bool>,
-    /// Between columns: a character, or the word TAB
+    /// Separator between columns: a character, or the word TAB
     #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
     delimiter: Option<char>,
-    /// Between several labels in one column
+    /// Separator between several labels in one column
     #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     label_separator: Option<String>,
 }
@@ -34,7 +34,7 @@ pub struct Reading {
 /// Labelled texts and how to read them.
 #[derive(clap::Args)]
 pub struct DataArgs {
-    /// Labelled texts: CSV, TSV, JSON Lines, lines of label, tab, text, or of fastText
+    /// Labelled texts: CSV, TSV, JSON Lines, `label<TAB>text` lines or fastText
     pub data: PathBuf,
     #[command(flatten)]
     reading: Reading,
@@ -76,7 +76,7 @@ impl Reading {
     }
 }
 
-/// A value of clap.
+/// Value parser for clap.
 fn delimiter(text: &str) -> Result<char, String> {
     let mut characters = text.chars();
     match (text, characters.next(), characters.next()) {
@@ -86,7 +86,7 @@ fn delimiter(text: &str) -> Result<char, String> {
     }
 }
 
-/// A value of clap.
+/// Value parser for clap.
 fn format(text: &str) -> Result<Format, String> {
     serde_json::from_value(text.into()).map_err(|_| "it is auto, csv, tsv, jsonl, lines or fasttext".into())
 }

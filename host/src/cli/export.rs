@@ -17,7 +17,7 @@ Examples:
 pub struct QuantizeArgs {
     /// A checkpoint folder
     checkpoint: PathBuf,
-    /// Labelled texts: shows, too, what rounding each matrix alone does to the answers
+    /// Labelled texts; also shows how rounding each matrix by itself affects the answers
     #[arg(long, value_name = "DATA")]
     sensitivity: Option<PathBuf>,
     /// The ONNX file to write
@@ -62,7 +62,8 @@ pub fn quantize(args: &QuantizeArgs) -> anyhow::Result<()> {
     write(&args.output, &onnx)
 }
 
-/// For each matrix the metric with that matrix and its inputs rounded alone, and by how much the logits move on average.
+/// Prints, for each matrix, the metric and the average change of the logits if only that matrix and its
+/// inputs are rounded.
 fn sensitivity(checkpoint: Checkpoint, data: &Source, quantized: &Quantized) -> anyhow::Result<()> {
     let labels = Some(Labels::ordered(checkpoint.config.labels())?);
     let task = checkpoint.config.task();
@@ -73,7 +74,7 @@ fn sensitivity(checkpoint: Checkpoint, data: &Source, quantized: &Quantized) -> 
     let texts = Encoded::as_read(data, &checkpoint.tokenizer, reads)?;
     let mut model = Classifier::new(checkpoint, 0)?;
     let exact = texts.of_examples(predict(&model, &texts, &mut |_| ())?.logits);
-    // of several labels each has the threshold that a bundle would get
+    // multi-label: the thresholds that a bundle would get
     let thresholds = (task == Task::MultiLabel).then(|| thresholds(&texts.data, &exact));
     let points = |logits: &[f32]| -> anyhow::Result<f64> {
         Ok(measure(&texts.data, logits, thresholds.as_deref())?.get(metric).unwrap_or(f64::NAN) * 100.0)

@@ -12,7 +12,7 @@ Examples:
   goldcrest inspect host/recipes/voice-commands.toml
 For bundles: goldcrest-edge inspect --bundle FILE")]
 pub struct Args {
-    /// Of a data file: single-label, multi-label or regression
+    /// For a data file: single-label, multi-label or regression
     #[arg(long, value_parser = super::run::task)]
     task: Option<Task>,
     /// Labelled texts, a checkpoint folder, or a recipe

@@ -1,14 +1,14 @@
-//! Commands of the host. Results go to stdout, progress and diagnostics to stderr.
+//! The commands of `goldcrest`. Results go to stdout, progress and diagnostics to stderr.
 #![deny(clippy::print_stdout)]
 
-/// A line of the result. Whoever reads may stop before the end: an error, not a panic.
+/// Prints a line of the result. If the reader has closed the pipe, that is an error rather than a panic.
 macro_rules! say {
     ($($text:tt)*) => {
         std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{}\n", format_args!($($text)*)))?
     };
 }
 
-/// A line on stderr. That nobody can read it, on a full disk say, ends nothing.
+/// Prints a line on stderr. Failure to write it, for example on a full disk, is ignored.
 macro_rules! tell {
     ($($text:tt)*) => {
         drop(std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{}\n", format_args!($($text)*))))
@@ -41,7 +41,7 @@ use std::process::ExitCode;
 /// From labelled texts to one small file that classifies text on a board: fine-tune, distil, quantize, export, pack,
 /// prove.
 ///
-/// Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted: the same command continues.
+/// Exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted (the same command resumes).
 #[derive(Parser)]
 #[command(name = "goldcrest", version, after_help = EXAMPLES)]
 struct Cli {
@@ -51,16 +51,17 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Everything a recipe names (or labelled texts need), up to a checked bundle; finished training is reused, interrupted training continued
+    /// Run everything in a recipe (or needed for labelled texts), up to a checked bundle; finished training
+    /// is reused, interrupted training resumed
     #[command(after_help = run::RUN_EXAMPLES)]
     Run(run::Args),
-    /// The recipe's fine-tuned teacher only
+    /// Run a recipe up to its fine-tuned teacher
     #[command(after_help = run::TRAIN_EXAMPLES)]
     Train(run::Args),
-    /// The recipe up to its distilled student
+    /// Run a recipe up to its distilled student
     #[command(after_help = run::DISTILL_EXAMPLES)]
     Distill(run::Args),
-    /// Write a checkpoint's int8 ONNX model, and say what rounding did to each matrix
+    /// Write a checkpoint's int8 ONNX model, and show how rounding affects each matrix
     Quantize(export::QuantizeArgs),
     /// Write a checkpoint as ONNX
     Export(export::ExportArgs),
@@ -72,7 +73,7 @@ enum Command {
     Sweep(sweep::Args),
     /// Classify texts with a checkpoint in full precision
     Predict(predict::Args),
-    /// Make a smaller base to fine-tune: fewer layers and word pieces, taught on texts without labels
+    /// Make a smaller base to fine-tune: fewer layers and word pieces, trained on unlabelled texts
     Shrink(shrink::Args),
     /// Show what a checkpoint, a recipe or a data file holds
     Inspect(inspect::Args),
@@ -90,7 +91,7 @@ Examples:
   echo 'turn on the light' | goldcrest predict runs/voice/student
   goldcrest export runs/voice/student --int8 -o model.onnx";
 
-/// The command line contradicts itself: exit code 2.
+/// The command line is contradictory: exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Usage(String);
@@ -124,27 +125,27 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The exit code after a signal, as shells have it: 128 and SIGINT.
+/// The exit code after SIGINT, as in shells: 128 plus the signal's number.
 const INTERRUPTED: u8 = 130;
 
 fn is_interrupted(error: &RunError) -> bool {
     matches!(error, RunError::Train(train::Error::Interrupted { .. }))
 }
 
-/// Whoever reads our output has seen enough, as in `goldcrest predict … | head`.
+/// Returns whether the reader of our output has closed the pipe, as in `goldcrest predict … | head`.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let io = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
     io.into_iter().any(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-/// Sets the threads of all parallel work; all cores when not given.
+/// Sets the number of threads for all parallel work; default: all cores.
 fn use_threads(threads: Option<usize>) {
     let threads = threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
-    // fails only when it was set before
+    // fails only if it was set before
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(1)).build_global();
 }
 
-/// Errors unless it is a file that may hold texts.
+/// Checks that this is a file that may hold texts.
 fn check_is_texts(path: &Path) -> anyhow::Result<()> {
     let shown = path.display();
     anyhow::ensure!(path.exists(), "{shown}: no such file");
@@ -157,14 +158,14 @@ fn check_is_texts(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// By its first bytes.
+/// Returns whether a file is a bundle, by its first bytes.
 fn is_bundle(path: &Path) -> bool {
     let mut first = Vec::new();
     let file = std::fs::File::open(path);
     file.is_ok_and(|file| file.take(4).read_to_end(&mut first).is_ok() && first == *b"\x89GCB")
 }
 
-/// The checkpoint in a folder, or where else to look for one.
+/// Loads the checkpoint in a folder; the error says where else to look for one.
 fn load_checkpoint(folder: &Path) -> anyhow::Result<Checkpoint> {
     let shown = folder.display();
     anyhow::ensure!(folder.exists(), "{shown}: no such folder");
@@ -186,10 +187,11 @@ fn load_checkpoint(folder: &Path) -> anyhow::Result<Checkpoint> {
     Ok(Checkpoint::load(folder)?)
 }
 
-/// How a checkpoint is to read texts: as the arguments say, else as it was trained, else inputs of `usual` word pieces.
+/// Returns the input format of a checkpoint: from the arguments, else from its training, else inputs of
+/// `usual` word pieces.
 ///
 /// # Errors
-/// [`Usage`] where more tokens are asked for than it has positions.
+/// [`Usage`] if more tokens are requested than it has position embeddings.
 fn reads(
     config: &Config,
     max_tokens: Option<u32>,
@@ -202,7 +204,7 @@ fn reads(
         return Err(Usage(format!("--max-tokens {asked}, and the checkpoint has {positions} positions")));
     }
     let max_tokens = max_tokens.map(|tokens| tokens as usize).or(trained.map(|reads| reads.max_tokens));
-    // a base that compares pairs says so before it is trained
+    // a base that compares pairs says so even before fine-tuning
     let pairs = pairs || trained.map_or(config.compares_pairs, |reads| reads.pairs);
     Ok(Reads {
         max_tokens: max_tokens.unwrap_or(usual).min(positions).min(MAX_TOKENS),
@@ -211,7 +213,7 @@ fn reads(
     })
 }
 
-/// A value of clap: points that may be lost.
+/// Value parser for clap: points that may be lost.
 fn points(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(points) if (0.0..=100.0).contains(&points) => Ok(points),
@@ -219,7 +221,7 @@ fn points(text: &str) -> Result<f64, String> {
     }
 }
 
-/// How files were read, on stderr.
+/// Prints on stderr how files were read.
 fn say_reading(data: &Dataset) {
     for file in &data.files {
         tell!("{}: {}", file.path.display(), file.reading);

@@ -15,7 +15,7 @@ pub struct Args {
     /// The bundle to write
     #[arg(short, long)]
     output: PathBuf,
-    /// Name of the model; the file's name when not given
+    /// Name of the model [default: the file's name]
     #[arg(long)]
     name: Option<String>,
     /// Semantic version of the model
@@ -24,23 +24,24 @@ pub struct Args {
     /// Keep full precision
     #[arg(long)]
     fp32: bool,
-    /// The model compares two texts; one that goldcrest trained says so itself
+    /// The model reads two texts; checkpoints trained by goldcrest already say so
     #[arg(long)]
     pair: bool,
-    /// Bits of the word embeddings' integers, 8 or 4
+    /// Bits of the word embeddings, 8 or 4
     #[arg(long, default_value = "8", value_parser = ["4", "8"], conflicts_with = "fp32")]
     embedding_bits: String,
-    /// Keep the matrices whose names end so in half precision; `goldcrest quantize --sensitivity` says which lose most
+    /// Keep matrices whose names end in NAME in half precision; `goldcrest quantize --sensitivity` shows the
+    /// most sensitive ones
     #[arg(long, value_name = "NAME", conflicts_with = "fp32")]
     half: Vec<String>,
     /// Longest input in word pieces [default: as it was trained, else 128]
     #[arg(long, value_parser = clap::value_parser!(u32).range(3..=512))]
     max_tokens: Option<u32>,
-    /// Read longer texts in windows: the tokens that two share, and how many a text has [default: as it was trained, else they are
-    /// cut off]
+    /// Read longer texts in windows: tokens that two neighbours share, and maximum number per text [default:
+    /// as it was trained, else texts are truncated]
     #[arg(long, value_name = "OVERLAP,MOST", value_parser = windows, conflicts_with = "pair")]
     windows: Option<TextWindows>,
-    /// Messages for the device's self-test, one a line (a pair with a tab between)
+    /// Messages for the device's self-test, one per line (pairs separated by a tab)
     #[arg(long)]
     golden: Option<PathBuf>,
     /// Licence of the base model
@@ -51,7 +52,7 @@ pub struct Args {
     data_licence: String,
 }
 
-/// A value of clap.
+/// Value parser for clap.
 fn windows(text: &str) -> Result<TextWindows, String> {
     let parsed = text.split_once(',').and_then(|(overlap, most)| {
         Some(TextWindows { overlap: overlap.trim().parse().ok()?, most: most.trim().parse().ok()? })

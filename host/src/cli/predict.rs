@@ -12,12 +12,12 @@ Example:
 pub struct Args {
     /// A checkpoint folder
     checkpoint: PathBuf,
-    /// Texts, one a line; stdin when none is given
+    /// Texts, one per line; stdin if no file is given
     files: Vec<PathBuf>,
     /// Longest input in word pieces [default: as it was trained, else 512]
     #[arg(long, value_parser = clap::value_parser!(u32).range(3..=512))]
     max_tokens: Option<u32>,
-    /// Two texts a line with a tab between; where the checkpoint says that it reads pairs, always
+    /// Two texts per line, separated by a tab; implied if the checkpoint reads pairs
     #[arg(long)]
     pairs: bool,
     /// Add the logits, each as the 8 hex digits of its f32
@@ -25,7 +25,7 @@ pub struct Args {
     logits: bool,
 }
 
-/// One JSON record a line, as `goldcrest-edge classify --format jsonl` writes them.
+/// Prints one JSON record per line, in the format of `goldcrest-edge classify --format jsonl`.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     super::use_threads(None);
     let checkpoint = super::load_checkpoint(&args.checkpoint)?;
@@ -65,7 +65,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let logits = mean_of_windows(said.iter().map(Vec::as_slice));
         let mut record = answer(&logits, &labels, task);
         record["n"] = n.into();
-        // as the device counts them: pieces that two windows share once
+        // as the device counts them: tokens shared by two windows count once
         let shared = 2 + reads.windows.map_or(0, |windows| windows.overlap as usize);
         let all: usize = inputs.iter().map(|input| input.ids.len()).sum();
         record["tokens"] = (all - shared * (inputs.len() - 1)).into();
@@ -91,7 +91,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A line of a file from Windows as one of any other.
+/// Strips the carriage return of a Windows line end.
 fn without_return(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }

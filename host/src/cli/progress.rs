@@ -5,13 +5,13 @@ use goldcrest_edge::stream::Interrupt;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 
-/// Shows a run on stderr: bars on a terminal, lines of results elsewhere, nothing with `quiet`.
+/// Shows the progress of a run on stderr: bars on a terminal, result lines elsewhere, nothing with `quiet`.
 pub struct Display {
     quiet: bool,
     terminal: bool,
     bar: ProgressBar,
     loss: f32,
-    /// Of the training at hand.
+    /// Number of steps of the current training.
     steps: u64,
     interrupt: Interrupt,
 }
@@ -25,10 +25,10 @@ impl Display {
     }
 
     pub fn show(&mut self, progress: Progress) {
-        // where nothing is being trained there is nothing to save
+        // outside training there is nothing to save
         self.interrupt.set_idle(!matches!(progress, Progress::Training(_)));
         if matches!(progress, Progress::Step { .. }) && self.interrupt.requested() {
-            // it came when the last step of a training was over, and what that came to is saved
+            // the signal came after the last update of a training, whose result is saved
             self.finish();
             tell!("goldcrest: interrupted; the same command continues");
             std::process::exit(INTERRUPTED.into());

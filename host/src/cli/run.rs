@@ -28,9 +28,9 @@ The checkpoint is runs/NAME/student, or student-1 and so on; `goldcrest run` wit
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The recipe, a TOML file; or labelled texts, for which one is written
+    /// The recipe (a TOML file), or labelled texts for which to write one
     recipe: PathBuf,
-    /// No progress on stderr
+    /// Show no progress on stderr
     #[arg(long)]
     quiet: bool,
     /// Print the result as JSON
@@ -40,30 +40,30 @@ pub struct Args {
     texts: Texts,
 }
 
-/// What a recipe would say.
+/// Options that a recipe would contain.
 #[derive(clap::Args, PartialEq, Default)]
 #[command(next_help_heading = "Of labelled texts")]
 struct Texts {
-    /// The pretrained model, models/base when not given
+    /// The base model [default: models/base]
     #[arg(long)]
     base: Option<PathBuf>,
     /// Distil to this size, such as `small` or `3.5 MB`
     #[arg(long, value_name = "SIZE", value_parser = size)]
     student: Option<String>,
-    /// The folder for everything, runs/NAME when not given
+    /// The output folder [default: runs/NAME]
     #[arg(long, short)]
     output: Option<PathBuf>,
-    /// Texts to choose and measure on; a tenth of all when not given
+    /// Texts to choose checkpoints and measure on [default: a tenth of all]
     #[arg(long, value_name = "FILE")]
     dev: Option<PathBuf>,
-    /// Texts to measure on at the end, which decide nothing
+    /// Texts to measure the result on; they decide nothing
     #[arg(long, value_name = "FILE")]
     test: Option<PathBuf>,
-    /// single-label, multi-label or regression; detected when not given
+    /// single-label, multi-label or regression [default: detected]
     #[arg(long, value_parser = task)]
     task: Option<Task>,
-    /// Longest input in word pieces, 3 to 512; when not given 128, or 256 where many texts are longer, and where very
-    /// many are longer still, windows of that
+    /// Longest input in word pieces, 3 to 512 [default: 128; 256 if many texts are longer; windows of that if
+    /// very many are longer still]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(3..=512))]
     max_tokens: Option<u16>,
     #[command(flatten)]
@@ -160,12 +160,12 @@ fn show_json(finished: &Finished) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A value of clap.
+/// Value parser for clap.
 fn size(text: &str) -> Result<String, String> {
     Size::try_from(text.to_owned()).map(String::from)
 }
 
-/// A value of clap.
+/// Value parser for clap.
 pub fn task(text: &str) -> Result<Task, String> {
     serde_json::from_value(text.into()).map_err(|_| "it is single-label, multi-label or regression".into())
 }

@@ -13,34 +13,34 @@ Example:
 pub struct Args {
     /// A checkpoint folder
     base: PathBuf,
-    /// Texts to learn from, one a line, or CSV, TSV, JSON Lines; labels are not read
+    /// Texts to learn from: one per line, or CSV, TSV, JSON Lines; labels are ignored
     #[arg(required = true)]
     texts: Vec<PathBuf>,
     /// The folder to write
     #[arg(short, long)]
     output: PathBuf,
-    /// Layers to keep, counted from 0 such as 1,3,5; when not given three, evenly spread
+    /// Layers to keep, counted from 0, such as 1,3,5 [default: three, evenly spread]
     #[arg(long, value_delimiter = ',', value_name = "N,N,…")]
     layers: Vec<usize>,
-    /// Let [CLS] learn the mean of all tokens' vectors: for bases that are sentence encoders
+    /// Let [CLS] learn the mean of all token vectors: for bases that are sentence encoders
     #[arg(long)]
     mean: bool,
     /// Word pieces to keep
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..))]
     vocabulary: u32,
-    /// Longest text in word pieces
+    /// Longest input in word pieces
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(3..=512))]
     max_tokens: u32,
     /// Passes over the texts
     #[arg(long, default_value_t = 1.0, value_parser = not_negative)]
     epochs: f64,
-    /// Highest learning rate
+    /// Peak learning rate
     #[arg(long, default_value_t = 3e-4, value_parser = not_negative)]
     learning_rate: f64,
-    /// Threads; all cores when not given
+    /// Number of threads [default: all cores]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
-    /// No progress on stderr
+    /// Show no progress on stderr
     #[arg(long)]
     quiet: bool,
     #[command(flatten)]

@@ -10,28 +10,28 @@ Examples:
   goldcrest sweep host/recipes/sst2-small.toml host/recipes/sst2-nano.toml --plot sizes.svg
   goldcrest sweep host/recipes/voice-commands.toml --seeds 3")]
 pub struct Args {
-    /// Recipes; every stage's student is packed and measured
+    /// Recipes; the student of every stage is packed and measured
     #[arg(required = true)]
     recipes: Vec<PathBuf>,
-    /// Runs each recipe with so many seeds, and shows best and mean
+    /// Run each recipe with this many seeds, and show the best and the mean
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100))]
     seeds: u64,
-    /// An SVG file: size against quality
+    /// Write a plot of accuracy against size to this SVG file
     #[arg(long)]
     plot: Option<PathBuf>,
-    /// No progress on stderr
+    /// Show no progress on stderr
     #[arg(long)]
     quiet: bool,
 }
 
-/// A line of the table: what each seed's bundle came to, or why there is none.
+/// A row of the table: the comparison of each seed's bundle, or why there is none.
 struct Row {
     name: String,
     runs: Vec<Comparison>,
     errors: Vec<String>,
 }
 
-/// A Markdown table, smallest bundle first. What fails has its reason in the table.
+/// Prints a Markdown table, smallest bundle first. Failures are explained in the table.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let other =
         args.recipes.iter().find(|path| path.extension().is_none_or(|e| !e.eq_ignore_ascii_case("toml")));
@@ -42,7 +42,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         );
         return Err(super::Usage(hint).into());
     }
-    // days of training are not to end with a plot that cannot be written
+    // check now, so that days of training do not end with a plot that cannot be written
     let folder = args.plot.as_deref().and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
     if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
         return Err(super::Usage(format!("--plot: there is no folder {}", folder.display())).into());
@@ -53,7 +53,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut rows: Vec<Row> = Vec::new();
     let mut series = Vec::new();
     for (recipe, path) in recipes.iter().zip(&args.recipes) {
-        // `goldcrest run messages.csv` calls all of them so
+        // `goldcrest run messages.csv` names every recipe `recipe.toml`
         let name = match path.file_stem().unwrap_or_default().to_string_lossy() {
             stem if stem == "recipe" => recipe.pack.name.clone().into(),
             stem => stem,
@@ -72,7 +72,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
                 }
                 match outcome {
                     Ok(comparison) => rows[first + i].runs.push(comparison),
-                    // is no student's failure
+                    // an interruption is not the failure of a student
                     Err(error) if super::is_interrupted(&error) => return Err(error.into()),
                     Err(error) => rows[first + i].errors.push(error.to_string()),
                 }
@@ -104,7 +104,7 @@ impl Row {
         self.runs.iter().map(|c| c.int8.metrics.get(c.metric).unwrap_or(f64::NAN) * 100.0).collect()
     }
 
-    /// The seed whose int8 model is best.
+    /// Returns the run whose int8 model is best.
     fn best(&self) -> Option<(&Comparison, f64)> {
         self.runs.iter().zip(self.int8()).max_by(|a, b| a.1.total_cmp(&b.1))
     }
@@ -119,7 +119,7 @@ impl Row {
     }
 
     fn line(&self) -> String {
-        // a cell has one line
+        // table cells cannot hold line ends
         let reason =
             self.errors.first().map(|error| format!(" ({})", error.replace('\n', "; ").replace('|', "/")));
         let reason = reason.unwrap_or_default();

@@ -1,15 +1,18 @@
 use super::SplitMix;
 
-/// Batches whose lengths are sorted together: large enough that a batch pads little, small enough that epochs differ.
+/// Number of batches sorted by length together: enough that batches need little padding, few enough that
+/// epochs differ.
 const POOL: usize = 100;
 
-/// The batches of an epoch: indices into `lengths` (token counts), every index once, at most `batch` of them at a time, in
-/// batches whose sizes differ by one at most. A small rest would be the longest texts, each with the weight of many.
+/// Returns the batches of an epoch as indices into `lengths` (token counts). Every index occurs once; batches
+/// hold at most `batch` of them, and their sizes differ by at most one. (A small last batch would hold the
+/// longest texts and give each the weight of many.)
 ///
-/// Examples are shuffled, sorted by length within pools of 100 batches, and the batches shuffled; so a batch holds
-/// similar lengths. A pure function of its arguments: a resumed run computes it again and skips what is done.
+/// Examples are shuffled, then sorted by length within pools of 100 batches, so that a batch holds texts of
+/// similar length; finally the batches are shuffled. This is a pure function of its arguments: a resumed run
+/// recomputes it and skips the batches already done.
 ///
-/// `batch` of 0 counts as 1.
+/// A `batch` of 0 counts as 1.
 pub fn batches(lengths: &[usize], batch: usize, seed: u64, epoch: u64) -> Vec<Vec<u32>> {
     let batch = batch.max(1);
     let mut random = SplitMix::new(seed, epoch);

@@ -8,41 +8,41 @@ use super::detect_task::detect_task;
 use super::rows::{self, Cell, Rows};
 use super::{DataError, LabelColumns, Labels, Place, Source, Task};
 
-/// What an example is to be classified as.
+/// The gold label, or labels, of an example.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Target {
     /// The id of the one label.
     Class(u32),
     /// The ids of all labels, ascending, each once.
     Classes(Vec<u32>),
-    /// The number of a regression.
+    /// The target value of a regression.
     Value(f32),
 }
 
 /// One labelled text, or pair of texts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Example {
-    /// The text, as it stands in the file.
+    /// The text as it appears in the file.
     pub text: String,
-    /// The second text. All examples of a dataset have one or none has.
+    /// The second text. Either all examples of a dataset have one, or none.
     pub pair: Option<String>,
-    /// What it is.
+    /// The gold label.
     pub target: Target,
     /// Index into [`Dataset::files`].
     pub file: u32,
-    /// The line in that file, from 1.
+    /// Line in that file, counted from 1.
     pub line: u32,
 }
 
 impl Example {
-    /// What two examples share when they are the same to a classifier: text and pair, without case and with single
-    /// spaces.
+    /// Returns a key that examples share if they are the same to a classifier: text and pair, ignoring case
+    /// and repeated spaces.
     pub fn key(&self) -> String {
         key(&self.text, self.pair.as_deref())
     }
 
-    /// What examples share that must not stand on both sides of a split: [`key`](Self::key), whichever text of a pair comes
-    /// first.
+    /// Returns a key that examples share if they must be on the same side of a split: [`key`](Self::key),
+    /// ignoring the order of the two texts of a pair.
     pub fn texts(&self) -> String {
         either_way(&self.text, self.pair.as_deref())
     }
@@ -64,7 +64,7 @@ fn key(text: &str, pair: Option<&str>) -> String {
     key
 }
 
-/// [`Example::texts`] of texts without a label.
+/// Returns the [`Example::texts`] of texts without a label.
 pub(crate) fn either_way(text: &str, pair: Option<&str>) -> String {
     match pair {
         Some(pair) => key(text, Some(pair)).min(key(pair, Some(text))),
@@ -77,47 +77,50 @@ pub(crate) fn either_way(text: &str, pair: Option<&str>) -> String {
 pub struct File {
     /// The file.
     pub path: PathBuf,
-    /// How it was read, for people: format, header, columns.
+    /// Human-readable description of how it was read: format, header, columns.
     pub reading: String,
-    /// The same with nothing left to be detected.
+    /// The source with everything that was detected filled in.
     pub resolved: Source,
-    /// Rows that have a label which is none of those known: see [`Dataset::read_like`].
+    /// Number of rows skipped because their label is unknown: see [`Dataset::read_like`].
     pub left_out: usize,
 }
 
-/// Examples of one task.
+/// Labelled examples of one task.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
-    /// What the targets are.
+    /// The task.
     pub task: Task,
     /// The labels; empty for regression.
     pub labels: Labels,
-    /// In the order of the files.
+    /// The examples, in file order.
     pub examples: Vec<Example>,
-    /// Where the examples came from.
+    /// The files that the examples came from.
     pub files: Vec<File>,
 }
 
 impl Dataset {
-    /// Reads training data. Without a `task` it is taken from the label column: arrays (or a `label_separator`) mean
-    /// multi-label, and so does a column for each label; a column named `score` means regression (not where `labels` are given), and
-    /// so do many different numbers with fractions; else single-label.
-    /// Without `labels` they are the names that occur, sorted.
+    /// Reads training data.
+    ///
+    /// Without a `task` it is inferred. Lists of labels, a `label_separator` or one column per label mean
+    /// multi-label. A label column named `score` (unless `labels` are given), or many different fractional
+    /// numbers, mean regression. Anything else is single-label.
+    ///
+    /// Without `labels` they are the distinct names that occur, sorted.
     ///
     /// # Errors
-    /// [`DataError`], which names file and line and what to do.
+    /// [`DataError`], which names the file, the line and the remedy.
     pub fn read(sources: &[Source], task: Option<Task>, labels: Option<Labels>) -> Result<Self, DataError> {
-        let data = Self::of_rows(sources, read_all(sources)?, task, labels, Strangers::Refused)?;
+        let data = Self::of_rows(sources, read_all(sources)?, task, labels, UnknownLabels::Refuse)?;
         data.check_variety(sources)?;
         Ok(data)
     }
 
-    /// Reads held-out data for `self`: same task, same labels. A few rows of labels that `self` lacks are left out, and
-    /// [`File::reading`] says so; more than a twentieth of a file are an error. A file that does not tell how it is to be read is
-    /// read as the first one of `self` was.
+    /// Reads held-out data with the task and labels of `self`. Rows with unknown labels are skipped, and
+    /// [`File::reading`] says so; if they are more than a twentieth of a file, that is an error. A file whose
+    /// format is ambiguous is read like the first file of `self`.
     ///
     /// # Errors
-    /// As [`read`](Self::read), but a single class is allowed.
+    /// Like [`read`](Self::read), except that a single class is allowed.
     pub fn read_like(&self, sources: &[Source]) -> Result<Self, DataError> {
         let like = |source: &Source| match (rows::read(source), self.files.first()) {
             (Err(DataError::Ambiguous { .. }), Some(file)) => {
@@ -127,7 +130,7 @@ impl Dataset {
         };
         let files = sources.iter().map(like).collect::<Result<Vec<Rows>, _>>()?;
         let data =
-            Self::of_rows(sources, files, Some(self.task), Some(self.labels.clone()), Strangers::LeftOut)?;
+            Self::of_rows(sources, files, Some(self.task), Some(self.labels.clone()), UnknownLabels::Skip)?;
         match (self.examples.first(), data.examples.first()) {
             (Some(ours), Some(theirs)) if ours.pair.is_some() != theirs.pair.is_some() => {
                 Err(DataError::PairMix { at: data.place(theirs), expected: ours.pair.is_some() })
@@ -136,17 +139,17 @@ impl Dataset {
         }
     }
 
-    /// As [`read`](Self::read), for data that nothing is to learn from: all rows may be of one class, and a few of none of the
-    /// `labels` given, as in [`read_like`](Self::read_like).
+    /// Like [`read`](Self::read), for data that is only measured on: all rows may have the same class, and a
+    /// few rows may have labels other than the given `labels`, as in [`read_like`](Self::read_like).
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// See [`read`](Self::read).
     pub fn read_to_measure(
         sources: &[Source],
         task: Option<Task>,
         labels: Option<Labels>,
     ) -> Result<Self, DataError> {
-        Self::of_rows(sources, read_all(sources)?, task, labels, Strangers::LeftOut)
+        Self::of_rows(sources, read_all(sources)?, task, labels, UnknownLabels::Skip)
     }
 
     fn of_rows(
@@ -154,7 +157,7 @@ impl Dataset {
         files: Vec<Rows>,
         task: Option<Task>,
         labels: Option<Labels>,
-        strangers: Strangers,
+        unknown_labels: UnknownLabels,
     ) -> Result<Self, DataError> {
         if files.is_empty() {
             return Err(DataError::NoRows { path: PathBuf::new() });
@@ -179,7 +182,7 @@ impl Dataset {
             let numbers = labels.names().iter().all(|name| name.parse::<f64>().is_ok());
             return Err(DataError::TooManyLabels { path, found: labels.len(), numbers, reading });
         }
-        // of a column whose labels are not known yet
+        // whether a label cell could hold several labels: their names are not known yet
         let joined = task == Task::MultiLabel && !given;
         let mut data = Dataset { task, labels, examples: Vec::new(), files: Vec::new() };
         let mut paired = None;
@@ -191,7 +194,7 @@ impl Dataset {
                 left_out: 0,
             });
             data.examples.reserve(file.rows.len());
-            // of a label without a column nobody knows where it holds
+            // whether a label without a column applies is unknown
             if let LabelColumns::Each(columns) = &file.label
                 && !columns.is_empty()
                 && let Some(label) = data
@@ -217,7 +220,7 @@ impl Dataset {
                     return Err(DataError::Joined { at: at(), label: label.clone() });
                 }
                 let target = match target(task, &data.labels, row.label, at) {
-                    Err(error @ DataError::UnknownLabel { .. }) if strangers == Strangers::LeftOut => {
+                    Err(error @ DataError::UnknownLabel { .. }) if unknown_labels == UnknownLabels::Skip => {
                         left_out.add(error);
                         continue;
                     }
@@ -233,12 +236,12 @@ impl Dataset {
             }
             let file = &mut data.files[index as usize];
             file.left_out = left_out.count;
-            file.reading += &left_out.tell(rows, &data.labels)?;
+            file.reading += &left_out.describe(rows, &data.labels)?;
         }
         Ok(data)
     }
 
-    /// Training needs two classes, or two numbers.
+    /// Checks that there is something to learn: two classes, or two different numbers.
     pub(crate) fn check_variety(&self, sources: &[Source]) -> Result<(), DataError> {
         let first = &self.examples[0].target;
         let value = match *first {
@@ -253,7 +256,7 @@ impl Dataset {
         Err(DataError::SingleClass { path: sources[0].path.clone(), task: self.task, value })
     }
 
-    /// Adds every pair once more with its texts in each other's place, unless it is there.
+    /// Adds every pair again with its two texts swapped, unless that is already there.
     pub fn add_swapped(&mut self) {
         let mut there: HashSet<String> = self.examples.iter().map(Example::key).collect();
         let swap = |example: &Example| {
@@ -265,27 +268,27 @@ impl Dataset {
         self.examples.extend(swapped);
     }
 
-    /// How many examples there are.
+    /// Returns the number of examples.
     pub fn len(&self) -> usize {
         self.examples.len()
     }
 
-    /// How many rows have a label that is none of those known, and are no examples.
+    /// Returns the number of rows skipped because their label is unknown.
     pub fn left_out(&self) -> usize {
         self.files.iter().map(|file| file.left_out).sum()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no examples.
     pub fn is_empty(&self) -> bool {
         self.examples.is_empty()
     }
 
-    /// Whether the examples are pairs of texts.
+    /// Returns whether the examples are pairs of texts.
     pub fn is_paired(&self) -> bool {
         self.examples.first().is_some_and(|example| example.pair.is_some())
     }
 
-    /// How many examples each label has, by id. Empty for regression.
+    /// Returns the number of examples of each label, by id; empty for regression.
     pub fn class_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.labels.len()];
         for example in &self.examples {
@@ -298,19 +301,20 @@ impl Dataset {
         counts
     }
 
-    /// Where an example of this dataset stands; without a path if it came from no file.
+    /// Returns where an example comes from; the path is empty if it came from no file.
     pub fn place(&self, example: &Example) -> Place {
         let file = self.files.get(example.file as usize);
         Place { path: file.map(|file| file.path.clone()).unwrap_or_default(), line: example.line }
     }
 
-    /// The examples at `indices`, in that order.
+    /// Returns the examples at `indices`, in that order.
     pub fn subset(&self, indices: impl IntoIterator<Item = usize>) -> Self {
         let examples = indices.into_iter().map(|index| self.examples[index].clone()).collect();
         Dataset { task: self.task, labels: self.labels.clone(), files: self.files.clone(), examples }
     }
 
-    /// SHA-256 over task, labels and examples in order, each part with its length; not over where they came from.
+    /// Returns the SHA-256 of task, labels and examples in order, each part with its length; file names and
+    /// lines are not included.
     pub fn digest(&self) -> [u8; 32] {
         fn text(hash: &mut Sha256, text: &str) {
             hash.update((text.len() as u64).to_le_bytes());
@@ -347,27 +351,27 @@ fn read_all(sources: &[Source]) -> Result<Vec<Rows>, DataError> {
     sources.iter().map(rows::read).collect()
 }
 
-/// What becomes of rows whose label is none of those known.
+/// What to do with rows whose label is unknown.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Strangers {
-    /// The first one is an error.
-    Refused,
-    /// They are left out if they are few.
-    LeftOut,
+enum UnknownLabels {
+    /// The first such row is an error.
+    Refuse,
+    /// They are skipped if they are few.
+    Skip,
 }
 
-/// Rows of a file that were left out.
+/// The skipped rows of a file.
 #[derive(Default)]
 struct LeftOut {
     count: usize,
-    /// How many rows have each of the labels.
+    /// Number of rows with each unknown label.
     labels: BTreeMap<String, usize>,
-    /// Why the first one was.
+    /// The error for the first such row.
     first: Option<DataError>,
 }
 
 impl LeftOut {
-    /// Of more rows than one in so many something is wrong.
+    /// Skipping more than one row in this many is an error.
     const ONE_IN: usize = 20;
 
     fn add(&mut self, error: DataError) {
@@ -378,8 +382,9 @@ impl LeftOut {
         self.first.get_or_insert(error);
     }
 
-    /// For people, of a file with so many rows. More than a few are an error, and so is another spelling of a label.
-    fn tell(self, rows: usize, known: &Labels) -> Result<String, DataError> {
+    /// Describes the skipped rows of a file of `rows` rows. Too many of them are an error, and so is another
+    /// spelling of a known label.
+    fn describe(self, rows: usize, known: &Labels) -> Result<String, DataError> {
         const SHOWN: usize = 6;
         let Some(first) = self.first else { return Ok(String::new()) };
         let letters = |label: &str| -> String {
@@ -393,14 +398,14 @@ impl LeftOut {
         let shown = self.labels.iter().take(SHOWN).map(|(label, count)| format!("`{label}` {count}"));
         let more = if self.labels.len() > SHOWN { ", …" } else { "" };
         Ok(format!(
-            "; {} of {rows} rows are left out: their labels are none of those known ({}{more})",
+            "; {} of {rows} rows are left out: their labels are unknown ({}{more})",
             self.count,
             shown.collect::<Vec<_>>().join(", ")
         ))
     }
 }
 
-/// The label names of a cell.
+/// Returns the label names in a cell.
 pub(super) fn names(label: &Cell) -> impl Iterator<Item = &str> {
     let names = match label {
         Cell::One(name) => std::slice::from_ref(name),

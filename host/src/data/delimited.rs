@@ -1,5 +1,5 @@
-//! CSV and TSV. The `csv` crate parses; what it is lenient about (quotes that never close, text after a closing
-//! quote) would silently merge rows, so it is refused here.
+//! CSV and TSV. The lenient parsing of the `csv` crate (quotes that never close, text after a closing quote)
+//! would silently merge rows, so such input is refused here.
 
 use csv::{ReaderBuilder, StringRecord};
 
@@ -7,7 +7,7 @@ use super::rows::{self, Cell, Row, Rows, at, labels_shown, labels_that_hold};
 use super::{Column, DataError, Format, LabelColumns, Source, detect};
 
 pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Rows, DataError> {
-    let (said, content) = said_delimiter(content);
+    let (said, content) = excel_delimiter(content);
     let delimiter = delimiter(source, content, format, said)?;
     let quoting = quoting(source, content, format, delimiter)?;
     if quoting && let Err((line, problem)) = check_quotes(content, delimiter) {
@@ -20,7 +20,7 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
         None => by_names(source, &records)?,
     };
     let names = names(first, header);
-    // a label without a name has its position
+    // a label column without a name is called by its position
     let label = columns.label.map(|index| match names[*index].trim() {
         "" => (index + 1).to_string(),
         name => name.to_owned(),
@@ -29,7 +29,7 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
     let mut again = 0;
     for record in &records[usize::from(header)..] {
         let fields = &record.fields;
-        // files that were put one behind the other
+        // concatenated files repeat the header
         if header && *fields == first.fields {
             again += 1;
             continue;
@@ -81,7 +81,7 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
         1 => format!("{reading}; the header again in a row, which is left out"),
         again => format!("{reading}; the header again in {again} rows, which are left out"),
     };
-    // for other files of its kind: their columns may stand in another order
+    // by name where possible: similar files may order their columns differently
     let position = |index: usize| match names[index].trim() {
         name if !name.is_empty() && names.iter().filter(|other| other.trim() == name).count() == 1 => {
             Column::Name(name.to_owned())
@@ -101,7 +101,7 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
     Ok(Rows { rows, label, reading, resolved })
 }
 
-/// The columns, and whether the first row names them, by what was said and by the first row.
+/// Finds the columns, and whether the first row names them, from the options and the first row.
 fn by_names(source: &Source, records: &[Record]) -> Result<(detect::Columns, bool), DataError> {
     let first = &records[0];
     let header = has_header(source, records)?;
@@ -121,13 +121,13 @@ fn by_names(source: &Source, records: &[Record]) -> Result<(detect::Columns, boo
     Ok((detect::columns(source, &names, binary, missing)?, header))
 }
 
-/// What the first row calls the columns, or nothing.
+/// Returns the column names of the first row; empty ones if it is not a header.
 fn names(first: &Record, header: bool) -> Vec<&str> {
     first.fields.iter().map(|name| if header { name } else { "" }).collect()
 }
 
 struct Record {
-    /// The first line, from 1, and how many it spans.
+    /// First line, counted from 1, and the number of lines it spans.
     line: u32,
     lines: u32,
     fields: StringRecord,
@@ -139,7 +139,7 @@ fn reader(content: &str, delimiter: u8, quoting: bool) -> csv::Reader<&[u8]> {
     builder.from_reader(content.as_bytes())
 }
 
-/// All rows, of whatever length. Line numbers are counted here: the reader's own do not see blank lines.
+/// Returns all rows, of whatever length. Lines are counted here because the reader skips blank lines.
 fn records(content: &str, delimiter: u8, quoting: bool) -> Vec<Record> {
     let bytes = content.as_bytes();
     let mut reader = reader(content, delimiter, quoting);
@@ -156,7 +156,7 @@ fn records(content: &str, delimiter: u8, quoting: bool) -> Vec<Record> {
         line += newlines(counted, start);
         counted = start;
         let end = (reader.position().byte() as usize).max(start);
-        // what spreadsheets leave below a table
+        // spreadsheets leave empty rows below a table
         if fields.iter().all(|field| field.trim().is_empty()) {
             continue;
         }
@@ -166,9 +166,9 @@ fn records(content: &str, delimiter: u8, quoting: bool) -> Vec<Record> {
     records
 }
 
-/// What a first line such as `sep=;` says, which Excel writes and reads, and what follows: the end of that line, so that lines are
-/// counted as they are.
-fn said_delimiter(content: &str) -> (Option<char>, &str) {
+/// Returns the delimiter from a first line such as `sep=;`, which Excel writes and reads, and the content
+/// after it. That starts with the line end, to keep line numbers right.
+fn excel_delimiter(content: &str) -> (Option<char>, &str) {
     let said = content.get(..4).filter(|start| start.eq_ignore_ascii_case("sep=")).and_then(|_| {
         let delimiter = content[4..].chars().next().filter(|c| !matches!(c, '\r' | '\n'))?;
         let rest = &content[4 + delimiter.len_utf8()..];
@@ -192,7 +192,8 @@ fn delimiter(source: &Source, content: &str, format: Format, said: Option<char>)
     }
 }
 
-/// Of the usual characters the one between names that are known, or else in every row as often.
+/// Returns the common delimiter that separates known column names or, failing that, occurs equally often in
+/// every row.
 fn usual_delimiter(source: &Source, content: &str) -> Result<char, DataError> {
     const USUAL: [char; 4] = [',', ';', '\t', '|'];
     let quoting = source.quoting.unwrap_or(true);
@@ -223,7 +224,8 @@ fn usual_delimiter(source: &Source, content: &str) -> Result<char, DataError> {
     }
 }
 
-/// Whether quotes quote. CSV says so; TSV comes in both kinds, told apart by which of them reads cleanly.
+/// Returns whether `"` quotes fields. In CSV it does; TSV exists in both kinds, told apart by which of them
+/// parses cleanly.
 fn quoting(source: &Source, content: &str, format: Format, delimiter: u8) -> Result<bool, DataError> {
     if let Some(quoting) = source.quoting {
         return Ok(quoting);
@@ -247,7 +249,7 @@ fn quoting(source: &Source, content: &str, format: Format, delimiter: u8) -> Res
     Ok(quoted || !plain)
 }
 
-/// Two columns, of which no name is known or said.
+/// Finds the columns of a two-column table, without known or given names, by their values.
 fn by_values(source: &Source, records: &[Record]) -> Option<(detect::Columns, bool)> {
     let label = match &source.label {
         Some(LabelColumns::One(label)) => Some(label),
@@ -316,7 +318,8 @@ fn has_header(source: &Source, records: &[Record]) -> Result<bool, DataError> {
     }
 }
 
-/// Whether the first row is a header by its names: not where the one that is known is a label of other rows.
+/// Returns whether the first row's names make it a header. They do not if the only known name is also a label
+/// of other rows.
 fn is_header(records: &[Record]) -> bool {
     let first = &records[0].fields;
     let mut known = (0..first.len()).filter(|column| detect::is_known(&first[*column]));
@@ -328,7 +331,7 @@ fn is_header(records: &[Record]) -> bool {
     detect::is_header(first.iter()) && !only.is_some_and(again)
 }
 
-/// Whether the first row is a header, where the columns of text and label are said.
+/// Returns whether the first row is a header, if the positions of text and label are given.
 fn header_by_values(source: &Source, records: &[Record]) -> Option<bool> {
     let (Some(Column::Position(text)), Some(LabelColumns::One(Column::Position(label)))) =
         (&source.text, &source.label)
@@ -340,7 +343,8 @@ fn header_by_values(source: &Source, records: &[Record]) -> Option<bool> {
     detect::header_by_values(&rows.collect::<Option<Vec<_>>>()?)
 }
 
-/// Whether every quoted field closes, directly before a delimiter or line end; otherwise the line it opens on.
+/// Checks that every quoted field closes directly before a delimiter or line end; otherwise returns the line
+/// where it opens.
 fn check_quotes(content: &str, delimiter: u8) -> Result<(), (u32, &'static str)> {
     let mut bytes = content.bytes().peekable();
     let mut line = 1;

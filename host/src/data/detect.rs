@@ -1,10 +1,10 @@
-//! What a user need not say: the format of a file and the meaning of its columns.
+//! Detection of file formats and of the meaning of columns.
 
 use super::rows::PREFIX;
 use super::{Column, DataError, Format, LabelColumns, Source};
 use std::collections::HashMap;
 
-/// Column names that mean one text, a pair of texts, a label. Compared without case.
+/// Column names that mean a single text, the two texts of a pair, or a label; compared ignoring case.
 const TEXT: [&str; 7] = ["text", "sentence", "utterance", "message", "query", "review", "phrase"];
 const PAIR: [(&str, &str); 8] = [
     ("question", "sentence"),
@@ -16,13 +16,13 @@ const PAIR: [(&str, &str); 8] = [
     ("claim", "evidence"),
     ("context", "response"),
 ];
-/// Stems of numbered names that mean a pair.
+/// Stems of numbered column names that mean a pair.
 const NUMBERED: [&str; 3] = ["text", "sentence", "question"];
 const LABEL: [&str; 7] = ["label", "labels", "score", "intent", "class", "category", "sentiment"];
 
-/// Names that mean them where none of those is there. After these, names that end with one of the words above, as `comment_text`
-/// and `reviewText` do; of a label also those that begin with `is`.
-const TEXT_ELSE: [&str; 16] = [
+/// Fallback names, used where none of the above occurs. After these come names that end in one of the words
+/// above, such as `comment_text` and `reviewText`; for labels also those that begin with `is`.
+const TEXT_FALLBACK: [&str; 16] = [
     "content",
     "comment",
     "tweet",
@@ -40,7 +40,7 @@ const TEXT_ELSE: [&str; 16] = [
     "texte",
     "mensaje",
 ];
-const LABEL_ELSE: [&str; 16] = [
+const LABEL_FALLBACK: [&str; 16] = [
     "target",
     "emotion",
     "polarity",
@@ -58,13 +58,13 @@ const LABEL_ELSE: [&str; 16] = [
     "categoría",
     "catégorie",
 ];
-/// Names of texts that are there beside others.
+/// Names of texts that usually accompany a main text.
 const TITLE: [&str; 2] = ["title", "headline"];
 
-/// Names of columns that are neither.
+/// Names of columns that are neither text nor label.
 const ID: [&str; 4] = ["id", "idx", "index", "qid"];
 
-/// The name of a label column that means a number.
+/// The name of a label column that means regression.
 pub(super) const SCORE: &str = "score";
 /// The name of a label column that may hold several labels.
 pub(super) const LABELS: &str = "labels";
@@ -73,12 +73,12 @@ pub(super) fn same(a: &str, b: &str) -> bool {
     a.trim().eq_ignore_ascii_case(b)
 }
 
-/// The first line that is not blank, from its first letter on.
+/// Returns the first line that is not blank, without leading space.
 pub(super) fn first_line(content: &str) -> &str {
     content.lines().find(|line| !line.trim().is_empty()).unwrap_or("").trim_start()
 }
 
-/// The format as given, or by extension, or by the first line that is not blank.
+/// Returns the given format, or detects it by the extension or the first line that is not blank.
 pub(super) fn format(source: &Source, content: &str) -> Result<Format, DataError> {
     if source.format != Format::Auto {
         return Ok(source.format);
@@ -95,13 +95,13 @@ pub(super) fn format(source: &Source, content: &str) -> Result<Format, DataError
         _ if source.delimiter.is_some() => Format::Csv,
         _ if first.starts_with(['{', '[']) => Format::Jsonl,
         _ if first.split('\t').count() > 1 => {
-            // a header, more columns, labels that follow, or told about columns: a table; else the way label and text are published
-            // without one
+            // A table has a header, more than two columns, its labels last, or options about columns.
+            // Anything else is `label<TAB>text`, which is usually published without a header.
             let told = source.text.is_some() || source.label.is_some() || source.header.is_some();
             let named = first.split('\t').any(is_known);
             let columns = first.split('\t').count();
-            let more =
-                columns > 2 && content.lines().take(FEWEST).all(|line| line.split('\t').count() == columns);
+            let more = columns > 2
+                && content.lines().take(MAX_INCONCLUSIVE).all(|line| line.split('\t').count() == columns);
             let label_last = || {
                 let rows = content.lines().filter(|line| !line.trim().is_empty());
                 let two = rows.map(|line| line.split_once('\t').filter(|(_, rest)| !rest.contains('\t')));
@@ -116,7 +116,7 @@ pub(super) fn format(source: &Source, content: &str) -> Result<Format, DataError
     })
 }
 
-/// Whether a header could contain this name.
+/// Returns whether this is a known column name.
 pub(super) fn is_known(name: &str) -> bool {
     let name = name.trim().trim_matches('"');
     TEXT.iter().chain(&LABEL).any(|known| same(name, known))
@@ -124,7 +124,7 @@ pub(super) fn is_known(name: &str) -> bool {
         || numbered(name).is_some_and(|(stem, _)| NUMBERED.contains(&&*stem))
 }
 
-/// A name that ends with 1 or 2, or with a or b: what is before that, without case, and the end.
+/// Splits a name that ends in 1, 2, a or b into its lower-case stem and that last character.
 fn numbered(name: &str) -> Option<(String, char)> {
     let name = name.trim().trim_matches('"').to_lowercase();
     let end = name.chars().last().filter(|end| "12ab".contains(*end))?;
@@ -132,7 +132,8 @@ fn numbered(name: &str) -> Option<(String, char)> {
     Some((stem.to_owned(), end))
 }
 
-/// The words of a name: what blanks, other signs and capitals in it separate; none where it has more words than names have.
+/// Splits a name into lower-case words, at capitals and anything not alphanumeric; empty if there are too
+/// many words for a column name.
 fn words(name: &str) -> Vec<String> {
     const MOST: usize = 3;
     let mut words = vec![String::new()];
@@ -150,18 +151,18 @@ fn words(name: &str) -> Vec<String> {
     if words.len() > MOST { Vec::new() } else { words }
 }
 
-/// The last word of a name, in small letters.
+/// Returns the last word of a name, in lower case.
 pub(super) fn last_word(name: &str) -> String {
     words(name).pop().unwrap_or_default()
 }
 
-/// Whether a name of several words is that of a text.
+/// Returns whether a name of several words means a text.
 fn text_by_words(name: &str) -> bool {
     let words = words(name);
     words.len() > 1 && words.last().is_some_and(|word| TEXT.contains(&&**word))
 }
 
-/// Whether a name of several words is that of a label.
+/// Returns whether a name of several words means a label.
 fn label_by_words(name: &str) -> bool {
     match &words(name)[..] {
         [first, .., last] => first == "is" || LABEL.contains(&&**last),
@@ -169,7 +170,7 @@ fn label_by_words(name: &str) -> bool {
     }
 }
 
-/// The columns that are the texts of a pair, by their names alone; of several pairs those whose names are usual, if any are.
+/// Returns the columns that form pairs, by their names; if some pairs have common names, only those.
 fn pairs(names: &[&str]) -> Vec<(usize, usize)> {
     let ends: Vec<Option<(String, char)>> = names.iter().map(|name| numbered(name)).collect();
     let is_pair = |a: usize, b: usize| match (&ends[a], &ends[b]) {
@@ -183,29 +184,29 @@ fn pairs(names: &[&str]) -> Vec<(usize, usize)> {
     let all = columns.iter().flat_map(|a| columns.iter().map(move |b| (*a, *b)));
     let all: Vec<(usize, usize)> = all.filter(|(a, b)| is_pair(*a, *b)).collect();
     let usual: Vec<_> = all.iter().copied().filter(|(a, _)| is_known(names[*a])).collect();
-    let text = || known_first(names, [&TEXT, &TEXT_ELSE], text_by_words);
+    let text = || known_first(names, [&TEXT, &TEXT_FALLBACK], text_by_words);
     match usual.is_empty() {
-        // beside a text what is numbered is something else: two labels
+        // beside a text, numbered columns are something else, such as two labels
         true if text().iter().any(|text| all.iter().all(|(a, b)| a != text && b != text)) => Vec::new(),
         true => all,
         false => usual,
     }
 }
 
-/// Whether a first row is a header, by its names: one that hardly means anything else, or two that might.
+/// Returns whether a first row's names make it a header: one unmistakable name, or two possible ones.
 pub(super) fn is_header<'a>(fields: impl Iterator<Item = &'a str> + Clone) -> bool {
-    let else_known = |name: &str| {
-        TEXT_ELSE.iter().chain(&LABEL_ELSE).chain(&TITLE).chain(&ID).any(|known| same(name, known))
+    let is_possible = |name: &str| {
+        TEXT_FALLBACK.iter().chain(&LABEL_FALLBACK).chain(&TITLE).chain(&ID).any(|known| same(name, known))
             || text_by_words(name)
             || label_by_words(name)
     };
-    // texts of a pair have a label beside them
+    // there must be room for a label beside the texts of a pair
     let names: Vec<&str> = fields.clone().collect();
     let paired = || names.len() > 2 && pairs(&names).iter().any(|(a, _)| names[*a].trim().len() > 1);
-    fields.clone().any(is_known) || fields.filter(|name| else_known(name)).count() > 1 || paired()
+    fields.clone().any(is_known) || fields.filter(|name| is_possible(name)).count() > 1 || paired()
 }
 
-/// The columns of a table, as indices into its names.
+/// The columns of a table, as indices.
 #[derive(Debug, PartialEq)]
 pub(super) struct Columns {
     pub text: usize,
@@ -213,8 +214,9 @@ pub(super) struct Columns {
     pub label: LabelColumns<usize>,
 }
 
-/// Finds the columns that `source` names, and detects by `names` those it does not. A number is a name where a column has it.
-/// `binary` tells whether a column holds 0 and 1 only, `missing` makes the error for a column that is not there.
+/// Finds the columns that `source` names, and detects the others by `names`. A number is taken as a name if a
+/// column has it. `binary` tells whether a column holds only 0 and 1; `missing` makes the error for a missing
+/// column.
 pub(super) fn columns(
     source: &Source,
     names: &[&str],
@@ -264,7 +266,7 @@ pub(super) fn columns(
     Ok(Columns { text, pair, label })
 }
 
-/// The column of that name, or the only one whose name is that but for its case.
+/// Returns the column of that name, or else the only one that matches ignoring case.
 pub(super) fn by_name<N: AsRef<str>>(names: &[N], name: &str) -> Option<usize> {
     let name = name.trim();
     let exact = names.iter().position(|other| other.as_ref().trim() == name);
@@ -275,7 +277,7 @@ pub(super) fn by_name<N: AsRef<str>>(names: &[N], name: &str) -> Option<usize> {
     })
 }
 
-/// What is said of columns that are not read; nothing where there are none.
+/// Describes the columns that are not used; empty if there are none.
 pub(super) fn unused(names: impl Iterator<Item = String>) -> String {
     const SHOWN: usize = 6;
     let names: Vec<String> = names.collect();
@@ -289,10 +291,10 @@ pub(super) fn unused(names: impl Iterator<Item = String>) -> String {
     }
 }
 
-/// The columns of a table of two without known names, and whether the first row names them, by the rows alone: labels are
-/// numbers or say the same again and again, texts are neither. None where that is not plain.
+/// Finds the columns of a two-column table without known names, and whether the first row names them, by the
+/// values: labels are numbers or repeat often, texts do neither. `None` if unclear.
 pub(super) fn by_values(rows: &[[&str; 2]]) -> Option<(Columns, bool)> {
-    let ([first, rest @ ..], true) = (rows, rows.len() > FEWEST) else { return None };
+    let ([first, rest @ ..], true) = (rows, rows.len() > MAX_INCONCLUSIVE) else { return None };
     let counts = [0, 1].map(|column| counts(rest.iter().map(|row| row[column])));
     let label = match counts.each_ref().map(|counts| counts.keys().all(|field| is_number(field))) {
         [true, false] => 0,
@@ -308,16 +310,17 @@ pub(super) fn by_values(rows: &[[&str; 2]]) -> Option<(Columns, bool)> {
     plain.then_some((Columns { text: 1 - label, pair: None, label: LabelColumns::One(label) }, header))
 }
 
-/// Whether the first row of texts and labels names them, by the others alone; none where that is not plain.
+/// Returns whether the first row of texts and labels names the columns, judged by the other rows. `None` if
+/// unclear.
 pub(super) fn header_by_values(rows: &[[&str; 2]]) -> Option<bool> {
-    let ([[text, label], rest @ ..], true) = (rows, rows.len() > FEWEST) else { return None };
+    let ([[text, label], rest @ ..], true) = (rows, rows.len() > MAX_INCONCLUSIVE) else { return None };
     names_columns(text, label, &counts(rest.iter().map(|row| row[0])), &counts(rest.iter().map(|row| row[1])))
 }
 
-/// Rows of which nothing is concluded.
-const FEWEST: usize = 10;
+/// Nothing is concluded from this many rows or fewer.
+const MAX_INCONCLUSIVE: usize = 10;
 
-/// How often each value is there.
+/// Number of occurrences of each value.
 type Counts<'a> = HashMap<&'a str, usize>;
 
 fn counts<'a>(values: impl Iterator<Item = &'a str>) -> Counts<'a> {
@@ -330,14 +333,15 @@ fn is_number(field: &str) -> bool {
     field.trim().parse::<f64>().is_ok()
 }
 
-/// Whether `text` and `label` of a first row name what the other rows hold.
+/// Returns whether `text` and `label` from the first row are column names rather than values. `None` if
+/// unclear.
 fn names_columns(text: &str, label: &str, texts: &Counts, labels: &Counts) -> Option<bool> {
-    // columns that are called by their numbers, as pandas does
+    // columns numbered by pandas
     let numbers = [("0", "1"), ("1", "0"), ("1", "2"), ("2", "1")].contains(&(text.trim(), label.trim()));
     if numbers && !texts.keys().any(|text| is_number(text)) {
         return Some(true);
     }
-    // a first row that could be a text with a label of its own is not taken for names
+    // a first row that could be a text with a unique label is not taken for a header
     let words = |field: &str| field.split_whitespace().count();
     let names = words(text) == 1 && texts.keys().filter(|text| words(text) > 1).count() * 2 > texts.len();
     match labels.keys().all(|field| is_number(field)) {
@@ -348,14 +352,14 @@ fn names_columns(text: &str, label: &str, texts: &Counts, labels: &Counts) -> Op
     }
 }
 
-/// One text or two, by their names alone.
+/// Finds the column of the text, or of both texts of a pair, by their names.
 fn texts(source: &Source, names: &[&str], labels: &[usize]) -> Result<(usize, Option<usize>), DataError> {
     let mut pairs = pairs(names);
     pairs.retain(|(a, b)| !labels.contains(a) && !labels.contains(b));
     let in_pair = |index: &usize| pairs.iter().any(|(a, b)| a == index || b == index);
     let free = |index: &usize| !labels.contains(index) && !in_pair(index);
     let mut singles: Vec<usize> =
-        known_first(names, [&TEXT, &TEXT_ELSE], text_by_words).into_iter().filter(free).collect();
+        known_first(names, [&TEXT, &TEXT_FALLBACK], text_by_words).into_iter().filter(free).collect();
     if singles.is_empty() {
         singles.extend(known(names, &TITLE).into_iter().filter(free));
     }
@@ -373,9 +377,9 @@ fn texts(source: &Source, names: &[&str], labels: &[usize]) -> Result<(usize, Op
     }
 }
 
-/// The columns that could be the label, by their names alone.
+/// Returns the columns that could be the label, by their names.
 fn labels(names: &[&str]) -> Vec<usize> {
-    let labels = known_first(names, [&LABEL, &LABEL_ELSE], label_by_words);
+    let labels = known_first(names, [&LABEL, &LABEL_FALLBACK], label_by_words);
     match (known(names, &TEXT).as_slice(), pairs(names).as_slice()) {
         _ if !labels.is_empty() => labels,
         (&[text], _) if names.len() == 2 => the_other(names, text).into_iter().collect(),
@@ -384,21 +388,21 @@ fn labels(names: &[&str]) -> Vec<usize> {
             if rest.len() > 1 {
                 rest.retain(|i| !is_id(names[*i]));
             }
-            rest.retain(|i| known_first(&[names[*i]], [&TEXT, &TEXT_ELSE], text_by_words).is_empty());
+            rest.retain(|i| known_first(&[names[*i]], [&TEXT, &TEXT_FALLBACK], text_by_words).is_empty());
             if rest.len() == 1 { rest } else { labels }
         }
         _ => labels,
     }
 }
 
-/// Of two columns with names the one that is not `index`.
+/// Of two named columns, returns the one that is not `index`.
 fn the_other(names: &[&str], index: usize) -> Option<usize> {
     let other = 1usize.checked_sub(index).filter(|_| names.len() == 2)?;
     let nothing = names[other].trim().is_empty() || ID.iter().any(|id| same(names[other], id));
     (!nothing).then_some(other)
 }
 
-/// Whether a column beside others numbers something.
+/// Returns whether a column is an id.
 fn is_id(name: &str) -> bool {
     let id = |name: &str| {
         let ends = [" id", "_id", "-id"].iter().any(|end| name.to_lowercase().ends_with(end));
@@ -407,19 +411,19 @@ fn is_id(name: &str) -> bool {
     id(name) || numbered(name).is_some_and(|(stem, _)| !stem.is_empty() && id(&stem))
 }
 
-/// The indices of the names that are in the first list that has any of them, or else that `by_words` says are.
+/// Returns the columns in the first list that matches any of the names, or else those accepted by `by_words`.
 fn known_first(names: &[&str], lists: [&[&str]; 2], by_words: impl Fn(&str) -> bool) -> Vec<usize> {
     let by_words = || (0..names.len()).filter(|index| by_words(names[*index])).collect();
     let found = lists.into_iter().map(|list| known(names, list)).find(|found| !found.is_empty());
     found.unwrap_or_else(by_words)
 }
 
-/// The indices of the names that are in a list.
+/// Returns the columns whose names are in a list.
 fn known(names: &[&str], list: &[&str]) -> Vec<usize> {
     (0..names.len()).filter(|&index| list.iter().any(|known| same(names[index], known))).collect()
 }
 
-/// The column of the label; where none is known but several hold 0 and 1, the error says that these can be labels.
+/// Returns the label column. If none is known but several hold 0 and 1, the error suggests those as labels.
 fn one_label(source: &Source, names: &[&str], binary: impl Fn(&usize) -> bool) -> Result<usize, DataError> {
     let candidates = labels(names);
     let mut found = one(source, names, "label", &candidates);

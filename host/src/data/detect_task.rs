@@ -1,4 +1,4 @@
-//! What is predicted, by what stands in the label column.
+//! Detection of the task from the label column.
 
 use super::dataset::names;
 use super::error::is_decimal_comma;
@@ -6,10 +6,10 @@ use super::rows::{self, Cell, Rows};
 use super::{DataError, Source, Task, detect};
 use std::collections::{HashMap, HashSet};
 
-/// More different numbers with fractions than this are no names of classes.
+/// More distinct fractional numbers than this cannot be class names.
 const FRACTIONS: usize = 20;
 
-/// `classes`: labels are given, so it is not regression.
+/// Detects the task. With `classes`, labels are given, which rules out regression.
 pub(super) fn detect_task(source: &Source, files: &[Rows], classes: bool) -> Result<Task, DataError> {
     let cells = files.iter().flat_map(|file| &file.rows).map(|row| &row.label);
     let ambiguous =
@@ -57,20 +57,21 @@ pub(super) fn detect_task(source: &Source, files: &[Rows], classes: bool) -> Res
     }
     if let Some((separator, label)) = joined(cells) {
         return ambiguous(format!(
-            "`{label}` looks like several labels, which occur without each other too: --label-separator '{separator}' parts them; or is each the name of one"
+            "`{label}` looks like several labels, which also occur separately: --label-separator '{separator}' splits them; or is it the name of one label"
         ));
     }
     Ok(Task::SingleLabel)
 }
 
-/// What seems to part several labels in a cell, and such a cell: most of what it parts occurs elsewhere, alone or with others.
+/// Returns a character that seems to separate several labels in a cell, and such a cell. It qualifies if most
+/// of the parts also occur elsewhere, alone or with others.
 fn joined<'a>(cells: impl Iterator<Item = &'a Cell>) -> Option<(char, &'a str)> {
     let labels: HashSet<&str> = cells.flat_map(names).collect();
     ['|', ';', ','].into_iter().find_map(|separator| {
         let mut counts = HashMap::<&str, usize>::new();
         let parts = |label: &'a str| label.split(separator).map(str::trim);
         for label in &labels {
-            // once of each label
+            // count a part once per label
             let mut seen = HashSet::new();
             parts(label)
                 .filter(|part| seen.insert(*part))

@@ -3,13 +3,13 @@ use std::path::Path;
 
 use super::{DataError, Place};
 
-/// A file's text, without a byte order mark: UTF-8, or UTF-16 that says so by its mark.
+/// Reads a text file, without a byte order mark: UTF-8, or UTF-16 if it starts with that mark.
 pub(super) fn read(path: &Path) -> Result<String, DataError> {
     let bytes = fs::read(path).map_err(|source| DataError::Read { path: path.to_owned(), source })?;
     decode(bytes, path)
 }
 
-/// What other files than texts begin with, and what to do with one.
+/// First bytes of common binary formats, with advice.
 const OTHERS: [(&[u8], &str); 5] = [
     (
         b"PK\x03\x04",
@@ -33,7 +33,7 @@ fn decode(mut bytes: Vec<u8>, path: &Path) -> Result<String, DataError> {
     }
     let mark = if bytes.starts_with(&[0xef, 0xbb, 0xbf]) { 3 } else { 0 };
     bytes.drain(..mark);
-    // UTF-16 without a mark is valid UTF-8 as long as it is ASCII, with a NUL at every other byte
+    // ASCII text in UTF-16 without a mark is valid UTF-8 with a NUL at every other byte
     if let Some(byte) = unmarked_utf16(&bytes) {
         let order = if byte % 2 == 0 { "BE" } else { "LE" };
         let hint = format!("it looks like UTF-16: convert it with `iconv -f UTF-16{order} -t UTF-8`");
@@ -59,7 +59,8 @@ fn place(path: &Path, bytes: &[u8], byte: usize) -> Place {
     Place { path: path.to_owned(), line: lines as u32 + 1 }
 }
 
-/// UTF-16 behind its byte order mark, as Excel saves "Unicode text": the text, or where it is none.
+/// Decodes UTF-16 after its byte order mark, as in Excel's "Unicode text". `Some(Err)` is the offset of the
+/// first invalid byte; `None` means there is no mark.
 fn marked_utf16(bytes: &[u8]) -> Option<Result<String, usize>> {
     let unit: fn([u8; 2]) -> u16 = match bytes {
         [0xff, 0xfe, ..] => u16::from_le_bytes,
@@ -71,14 +72,14 @@ fn marked_utf16(bytes: &[u8]) -> Option<Result<String, usize>> {
     for c in char::decode_utf16(units.iter().copied().map(unit)) {
         match c {
             Ok(c) => text.push(c),
-            // those before it took two bytes, or four
+            // preceding characters take two bytes each, or four
             Err(_) => return Some(Err(2 + 2 * text.encode_utf16().count())),
         }
     }
     Some(if rest.is_empty() { Ok(text) } else { Err(bytes.len() - 1) })
 }
 
-/// The first NUL where a third of the beginning is NUL.
+/// Returns the position of the first NUL if a third of the beginning is NUL.
 fn unmarked_utf16(bytes: &[u8]) -> Option<usize> {
     let start = &bytes[..bytes.len().min(1024)];
     let nuls = start.iter().filter(|&&b| b == 0).count();

@@ -3,12 +3,12 @@ use std::path::PathBuf;
 
 use super::{Labels, Task};
 
-/// A line of a file, counted from 1. A row that spans lines is at its first one.
+/// A line of a file; for a row that spans several lines, the first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The file.
     pub path: PathBuf,
-    /// Counted from 1.
+    /// Line, counted from 1.
     pub line: u32,
 }
 
@@ -24,7 +24,7 @@ impl fmt::Display for Place {
 pub enum DataError {
     #[error("cannot read {path}: {source}")]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("{path} is no text in UTF-8: {hint}")]
+    #[error("{path} is not UTF-8 text: {hint}")]
     NoText { path: PathBuf, hint: String },
     #[error("{at}: byte {byte} of the file is not valid UTF-8: {hint}")]
     Encoding { at: Place, byte: usize, hint: String },
@@ -48,17 +48,19 @@ pub enum DataError {
     NoTab { at: Place },
     #[error("{at}: no `__label__` at the start; a line is `__label__NAME text` (or choose another `format`)")]
     NoPrefix { at: Place },
-    #[error("{at}: `{found}` in column `{column}`, which says whether a label holds: 1 or 0, true or false")]
+    #[error(
+        "{at}: `{found}` in column `{column}`, which says whether a label applies: 1 or 0, true or false"
+    )]
     NotBinary { at: Place, column: String, found: String },
     #[error("{at}: the text is empty{}; remove such rows or fill them in", and_more(*.more))]
     EmptyText { at: Place, more: usize },
     #[error(
-        "{at}: the label is empty; fill it in, or remove the row; where classes may be several or none in a row, --label-separator (`label_separator` in a recipe) says what is between them"
+        "{at}: the label is empty; fill it in, or remove the row; if a row may have several labels or none, --label-separator (`label_separator` in a recipe) says what separates them"
     )]
     EmptyLabel { at: Place },
     #[error(
         "{at}: `{found}` is not a finite number, and the task is regression; {}",
-        if is_decimal_comma(found) { "write the decimal comma as a point" } else if found.parse::<f64>().is_ok_and(f64::is_finite) { "f32 has none so large" } else if found.parse::<f64>().is_ok() { "remove the row" } else { "if it is a class, --task single-label (`kind` in a recipe) says so" }
+        if is_decimal_comma(found) { "write the decimal comma as a point" } else if found.parse::<f64>().is_ok_and(f64::is_finite) { "it is too large for f32" } else if found.parse::<f64>().is_ok() { "remove the row" } else { "if it is a class, --task single-label (`kind` in a recipe) says so" }
     )]
     Number { at: Place, found: String },
     #[error(
@@ -66,11 +68,11 @@ pub enum DataError {
     )]
     SeveralLabels { at: Place, count: usize },
     #[error(
-        "{at}: the labels of a multi-label task have to be parted: is `{label}` several? --label-separator (`label_separator` in a recipe) says what is between them"
+        "{at}: in a multi-label task, several labels must be separated: does `{label}` hold several? --label-separator (`label_separator` in a recipe) says what separates them"
     )]
     Joined { at: Place, label: String },
     #[error(
-        "{at}: a list of {count} zeros and ones, which says of each label whether it holds; write the names of those that hold, or a column of 0 and 1 for each label"
+        "{at}: a list of {count} zeros and ones, one for each label; write the names of the labels that apply, or a column of 0 and 1 for each label"
     )]
     ZerosAndOnes { at: Place, count: usize },
     #[error("{at}: unknown label `{label}`; the labels are {}", quoted(labels))]
@@ -102,7 +104,7 @@ pub enum DataError {
     Split { rows: usize, groups: usize, fraction: f64 },
 }
 
-/// Options of the command line, and the keys of a recipe that say the same.
+/// Formats command-line options together with the equivalent recipe keys.
 fn options(keys: &str) -> String {
     let keys: Vec<&str> = keys.split(' ').collect();
     let flags: Vec<String> = keys.iter().map(|key| format!("--{}", key.replace('_', "-"))).collect();
@@ -114,7 +116,7 @@ fn options(keys: &str) -> String {
     format!("{} ({} under {section} in a recipe)", flags.join(" and "), names.join(", "))
 }
 
-/// Digits, a comma, digits.
+/// Returns whether a text is a number with a decimal comma.
 pub(super) fn is_decimal_comma(text: &str) -> bool {
     text.split_once(',').is_some_and(|(whole, rest)| {
         let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
@@ -122,7 +124,7 @@ pub(super) fn is_decimal_comma(text: &str) -> bool {
     })
 }
 
-/// At most a dozen names, quoted.
+/// Quotes at most a dozen names.
 fn quoted(names: &[String]) -> String {
     const SHOWN: usize = 12;
     let mut list: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
@@ -132,29 +134,29 @@ fn quoted(names: &[String]) -> String {
     if list.is_empty() { "none".to_owned() } else { list.join(", ") }
 }
 
-/// What is suspicious in data that can be used. Each names the first place (or pair of places) it was seen at.
+/// Something suspicious in usable data. Each warning names the first place (or two places) where it occurs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each field is what its name says, and the message shows it")]
 pub enum Warning {
-    /// Rows whose text occurred before with the same label.
+    /// Rows whose text occurred earlier with the same label.
     Duplicates { count: usize, first: Place, again: Place },
-    /// Rows whose text occurred before with another label.
+    /// Rows whose text occurred earlier with another label.
     Conflicts { count: usize, first: Place, again: Place },
-    /// Rows whose text is also in data that must have none of them.
+    /// Rows whose text also occurs in data that must not share any.
     Overlap { count: usize, row: Place, held_out: Place, removed: bool },
     /// More than half as many labels as rows.
     ManyLabels { labels: usize, rows: usize },
-    /// Two labels that differ in small and capital letters alone, and how many more do so.
+    /// Two labels that differ only in case, and the number of further such pairs.
     SameButForCase { labels: [String; 2], more: usize },
-    /// Labels that may say that there is none.
+    /// Labels that may mean "missing".
     Missing { labels: Vec<String> },
-    /// Single labels that are all whole numbers, and many.
+    /// Many labels that are all whole numbers, and so may be quantities.
     Quantities { labels: usize },
-    /// Labels that are made of others.
+    /// Labels that consist of several other labels.
     Parts { count: usize, label: String, parts: Vec<String> },
-    /// What separates labels is in none of them.
+    /// A label separator was given, but no row has several labels.
     NoSeparator { separator: String, path: PathBuf },
-    /// Labels of the task without a row.
+    /// Labels without a single row.
     Absent { labels: Vec<String>, path: PathBuf },
 }
 
@@ -165,10 +167,7 @@ impl fmt::Display for Warning {
                 write!(f, "{count} rows repeat an earlier text and label, such as {again} ({first})")
             }
             Warning::Conflicts { count, first, again } => {
-                write!(
-                    f,
-                    "{count} rows have a text that stood before with another label, such as {again} ({first})"
-                )
+                write!(f, "{count} rows repeat an earlier text with another label, such as {again} ({first})")
             }
             Warning::Overlap { count, row, held_out, removed } => {
                 let done = if *removed { "left out" } else { "kept" };
@@ -179,16 +178,16 @@ impl fmt::Display for Warning {
             }
             Warning::SameButForCase { labels: [one, other], more } => {
                 let more = if *more > 0 { format!(", and {more} more are such") } else { String::new() };
-                write!(f, "`{one}` and `{other}` are two labels{more}: is one of them a slip?")
+                write!(f, "`{one}` and `{other}` are two labels{more}: is one of them a mistake?")
             }
             Warning::Missing { labels } => {
-                write!(f, "{} are labels like any other: are these rows without one?", quoted(labels))
+                write!(f, "{} are taken as labels: do these rows have none?", quoted(labels))
             }
             Warning::Parts { count, label, parts } => {
                 let parts = quoted(parts);
                 write!(
                     f,
-                    "labels made of others: {count}, such as `{label}` of {parts}: has a row several? (--label-separator)"
+                    "labels made of others: {count}, such as `{label}` of {parts}: can a row have several? (--label-separator)"
                 )
             }
             Warning::NoSeparator { separator, path } => {
@@ -197,7 +196,7 @@ impl fmt::Display for Warning {
             Warning::Quantities { labels } => {
                 write!(
                     f,
-                    "{labels} different whole numbers are labels; --task regression (`kind` under [task] in a recipe) where they are quantities"
+                    "{labels} different whole numbers are labels; --task regression (`kind` under [task] in a recipe) if they are quantities"
                 )
             }
             Warning::Absent { labels, path } => {
@@ -207,7 +206,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// How many rows are like the one that is named.
+/// Counts the further rows with the same problem.
 fn and_more(rows: usize) -> String {
     match rows {
         0 => String::new(),

@@ -3,13 +3,14 @@ use serde_json::{Map, Value};
 use super::rows::{self, Cell, Row, Rows, at, labels_shown, labels_that_hold};
 use super::{Column, DataError, Format, LabelColumns, Source, detect};
 
-/// JSON Lines, one object a line, or one array of objects; the columns are the keys of the first one, and of objects inside it.
+/// Reads JSON Lines (one object per line) or one array of objects. The columns are the keys of the first
+/// object and of objects nested in it.
 pub(super) fn read(source: &Source, content: &str) -> Result<Rows, DataError> {
     let mut rows = Vec::new();
     let mut keys: Option<Keys> = None;
     let array = content.trim_start().starts_with('[');
     for (number, object) in if array { of_array(source, content)? } else { of_lines(source, content)? } {
-        // its own keys, for a first look
+        // top-level keys take precedence over nested ones
         let own: Vec<String> = match keys {
             Some(_) => Vec::new(),
             None => {
@@ -58,7 +59,7 @@ pub(super) fn read(source: &Source, content: &str) -> Result<Rows, DataError> {
     Ok(Rows { rows, reading: keys.reading(), label: keys.label, resolved })
 }
 
-/// The label, or the labels, of one key.
+/// Reads the label or labels under one key.
 fn one_key(source: &Source, number: u32, key: &str, value: &Value) -> Result<Cell, DataError> {
     let Value::Array(items) = value else {
         let expected = "a label, a number, or an array of labels";
@@ -73,7 +74,7 @@ fn one_key(source: &Source, number: u32, key: &str, value: &Value) -> Result<Cel
 
 type Objects = Vec<(u32, Map<String, Value>)>;
 
-/// One object a line.
+/// Parses one object per line.
 fn of_lines(source: &Source, content: &str) -> Result<Objects, DataError> {
     let lines = (1..).zip(content.lines()).filter(|(_, line)| !line.trim().is_empty());
     let object = |(number, line)| match serde_json::from_str(line) {
@@ -83,14 +84,14 @@ fn of_lines(source: &Source, content: &str) -> Result<Objects, DataError> {
     lines.map(object).collect()
 }
 
-/// Without the line, which is counted from where an object begins.
+/// Describes a JSON error without its line, which is relative to the object's beginning.
 fn described(error: &serde_json::Error) -> String {
     let problem = error.to_string();
     let problem = problem.rsplit_once(" at line ").map_or(problem.as_str(), |(problem, _)| problem);
     format!("{problem} (column {})", error.column())
 }
 
-/// One array of objects, each with the line that it begins on.
+/// Parses one array of objects, each with the line on which it begins.
 fn of_array(source: &Source, content: &str) -> Result<Objects, DataError> {
     let mut objects = Vec::new();
     let mut rest = content.trim_start().strip_prefix('[').unwrap_or(content).trim_start();
@@ -104,7 +105,7 @@ fn of_array(source: &Source, content: &str) -> Result<Objects, DataError> {
         match values.next() {
             Some(Ok(object)) => objects.push((line, object)),
             Some(Err(error)) => {
-                // says a line of its own, counted from where the object begins
+                // the error's line is relative to the object's beginning
                 let line = line + error.line().saturating_sub(1) as u32;
                 return Err(DataError::Json { at: at(source, line), problem: described(&error) });
             }
@@ -123,7 +124,7 @@ fn of_array(source: &Source, content: &str) -> Result<Objects, DataError> {
     }
 }
 
-/// The same with the keys of objects inside it as its own: `{"data": {"text": …}}` has `data.text`.
+/// Flattens nested objects: `{"data": {"text": …}}` becomes `data.text`.
 fn flat(object: Map<String, Value>) -> Map<String, Value> {
     let mut all = Map::new();
     for (key, value) in object {
@@ -142,12 +143,12 @@ struct Keys {
     text: String,
     pair: Option<String>,
     label: LabelColumns<String>,
-    /// Those of the first object that are none of these.
+    /// Other keys of the first object.
     unused: Vec<String>,
 }
 
 impl Keys {
-    /// Of all keys, or where several would do, of its `own` alone, without those of objects inside it.
+    /// Chooses among all keys or, if that is ambiguous, among the object's `own` top-level keys.
     fn choose(
         source: &Source,
         own: &[String],
@@ -207,7 +208,7 @@ impl Keys {
     }
 }
 
-/// A string, a number or a boolean as a label's name.
+/// Returns a string, a number or a boolean as a label name.
 fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::String(name) => Some(name.clone()),

@@ -10,15 +10,15 @@ pub struct Labels {
 }
 
 impl Labels {
-    /// The most labels that a bundle can hold.
+    /// Maximum number of labels in a bundle.
     pub const MOST: usize = 512;
-    /// The most bytes of a name in a bundle.
+    /// Maximum length of a label name in a bundle, in bytes.
     pub const NAME_BYTES: usize = 128;
 
-    /// Names in the order given.
+    /// Creates labels in the given order.
     ///
     /// # Errors
-    /// [`DataError::LabelTwice`].
+    /// [`DataError::LabelTwice`] if a name repeats.
     pub fn ordered(names: Vec<String>) -> Result<Self, DataError> {
         let mut ids = HashMap::with_capacity(names.len());
         for (id, name) in (0..).zip(&names) {
@@ -29,8 +29,8 @@ impl Labels {
         Ok(Labels { names, ids })
     }
 
-    /// The distinct names, sorted: by value if all are integers, so that the name `10` comes after `9`, else by
-    /// code point. Independent of the order of rows.
+    /// Creates labels from the distinct names, sorted by value if all are integers (so that `10` comes after
+    /// `9`), else by code point. The order of rows does not matter.
     pub fn sorted<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
         let distinct: BTreeSet<&str> = names.into_iter().collect();
         let mut names: Vec<String> = distinct.into_iter().map(str::to_owned).collect();
@@ -41,27 +41,27 @@ impl Labels {
         Labels { names, ids }
     }
 
-    /// How many labels there are.
+    /// Returns the number of labels.
     pub fn len(&self) -> usize {
         self.names.len()
     }
 
-    /// Whether there are none, as in regression.
+    /// Returns whether there are no labels, as in regression.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
-    /// All names, by id.
+    /// Returns all names, by id.
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// The name of an id below [`len`](Self::len).
+    /// Returns the name of an id; `None` unless it is below [`len`](Self::len).
     pub fn name(&self, id: u32) -> Option<&str> {
         self.names.get(id as usize).map(String::as_str)
     }
 
-    /// The id of a name.
+    /// Returns the id of a name.
     pub fn id(&self, name: &str) -> Option<u32> {
         self.ids.get(name).copied()
     }

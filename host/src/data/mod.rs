@@ -1,7 +1,8 @@
-//! Labelled texts: readers, label maps, splits, batches.
+//! Labelled texts: readers, labels, splits and batches.
 //!
-//! [`Source`] says where texts are and how they are written; [`Dataset::read`] turns sources into examples;
-//! [`split`](fn@split) and [`remove_overlap`] keep training and measuring apart; [`batches`] orders a training epoch.
+//! [`Source`] says where texts are and how they are stored, and [`Dataset::read`] turns sources into
+//! examples. [`split`](fn@split) and [`remove_overlap`] keep training and evaluation data apart. [`batches`]
+//! orders a training epoch.
 
 mod batch;
 mod dataset;

@@ -1,16 +1,16 @@
 use super::{DataError, Format, LabelColumns, Place, Source, delimited, detect, encoding, json};
 
-/// What marks a label of fastText.
+/// Prefix of a fastText label.
 pub(super) const PREFIX: &str = "__label__";
 
-/// What stands in the label column.
+/// Contents of a label column.
 #[derive(Debug, PartialEq)]
 pub(super) enum Cell {
     One(String),
     Many(Vec<String>),
 }
 
-/// One row as read, before it is known what its label means.
+/// One row as read, before its label is interpreted.
 #[derive(Debug, PartialEq)]
 pub(super) struct Row {
     pub line: u32,
@@ -23,15 +23,15 @@ pub(super) struct Row {
 #[derive(Debug)]
 pub(super) struct Rows {
     pub rows: Vec<Row>,
-    /// What the label column is called, or the labels that have a column each; none where there are no columns.
+    /// Name of the label column, or the labels that have a column each; empty if there are no columns.
     pub label: LabelColumns<String>,
-    /// How the file was read, for people.
+    /// Human-readable description of how the file was read.
     pub reading: String,
-    /// The same with nothing left to be detected.
+    /// The source with everything that was detected filled in.
     pub resolved: Source,
 }
 
-/// Reads one source and refuses empty texts.
+/// Reads one source; refuses empty texts.
 pub(super) fn read(source: &Source) -> Result<Rows, DataError> {
     if source.label_separator.as_deref() == Some("") {
         let problem = "is empty".to_owned();
@@ -73,11 +73,11 @@ pub(super) fn read(source: &Source) -> Result<Rows, DataError> {
     if rows.rows.is_empty() {
         return Err(DataError::NoRows { path: source.path.clone() });
     }
-    no_zeros_and_ones(source, &rows.rows)?;
+    refuse_indicator_vectors(source, &rows.rows)?;
     Ok(rows)
 }
 
-/// Labels that are all written as lists, `['a', 'b']` or `[0 2]`, as Python and JSON write them, are several labels a row.
+/// Splits labels that are all written as lists, such as `['a', 'b']` or `[0 2]` (Python, JSON, NumPy).
 fn lists(source: &Source, rows: &mut [Row]) -> Result<(), DataError> {
     let lists: Option<Vec<List>> = rows
         .iter()
@@ -86,7 +86,7 @@ fn lists(source: &Source, rows: &mut [Row]) -> Result<(), DataError> {
             Cell::Many(_) => None,
         })
         .collect();
-    // words in brackets may be names
+    // a single word in brackets may be a name
     let Some(lists) = lists.filter(|lists| lists.iter().any(|list| list.plain)) else { return Ok(()) };
     if source.label_separator.is_some() {
         let problem = "does not go with labels that are lists, `[...]`: leave it out".to_owned();
@@ -98,11 +98,11 @@ fn lists(source: &Source, rows: &mut [Row]) -> Result<(), DataError> {
 
 struct List {
     items: Vec<String>,
-    /// It has quotes, commas or numbers.
+    /// Whether it clearly is a list: it has quotes, commas or numbers.
     plain: bool,
 }
 
-/// The items of a list: commas part them, or blanks, as NumPy writes it, where all are quoted or numbers.
+/// Splits a list at commas or, where all items are quoted or numbers, at blanks, as NumPy writes it.
 fn list(cell: &str) -> Option<List> {
     let inside = cell.trim().strip_prefix('[')?.strip_suffix(']')?.trim();
     if let Ok(items) = serde_json::from_str::<Vec<serde_json::Value>>(cell) {
@@ -140,8 +140,8 @@ fn list(cell: &str) -> Option<List> {
     Some(List { items, plain })
 }
 
-/// Refuses rows such as `[1, 0, 1]` that say of each label whether it holds: its numbers would become names.
-fn no_zeros_and_ones(source: &Source, rows: &[Row]) -> Result<(), DataError> {
+/// Refuses indicator vectors such as `[1, 0, 1]`, whose numbers would become label names.
+fn refuse_indicator_vectors(source: &Source, rows: &[Row]) -> Result<(), DataError> {
     let mut first = None;
     let mut length = None;
     for row in rows {
@@ -150,7 +150,7 @@ fn no_zeros_and_ones(source: &Source, rows: &[Row]) -> Result<(), DataError> {
         if !same || labels.len() < 2 || !labels.iter().all(|label| binary(label).is_some()) {
             return Ok(());
         }
-        // names in a list are there once, and in order
+        // in a real list of labels, each occurs once, usually in order
         if !labels.is_sorted_by(|a, b| a < b) {
             first = first.or(Some(row.line));
         }
@@ -163,7 +163,7 @@ fn no_zeros_and_ones(source: &Source, rows: &[Row]) -> Result<(), DataError> {
     }
 }
 
-/// Errors where something is said about columns of a file that has none.
+/// Fails if a column option is given for a format without columns.
 fn check_no_columns(source: &Source, problem: &str) -> Result<(), DataError> {
     for (option, given) in [
         ("text", source.text.is_some()),
@@ -181,7 +181,7 @@ fn check_no_columns(source: &Source, problem: &str) -> Result<(), DataError> {
     Ok(())
 }
 
-/// `label<TAB>text`, everything as it stands.
+/// Reads `label<TAB>text` lines, without any quoting.
 fn lines(source: &Source, content: &str) -> Result<Rows, DataError> {
     check_no_columns(source, "does not go with format lines, which is `label<TAB>text`; use tsv")?;
     let rows = (1..).zip(content.lines()).filter(|(_, line)| !is_blank(line)).map(|(number, line)| {
@@ -197,7 +197,7 @@ fn lines(source: &Source, content: &str) -> Result<Rows, DataError> {
     })
 }
 
-/// Labels before the text, each behind [`PREFIX`]; one each unless a row has several.
+/// Reads texts preceded by labels, each marked by [`PREFIX`]; single labels unless a row has several.
 fn fasttext(source: &Source, content: &str) -> Result<Rows, DataError> {
     check_no_columns(source, "does not go with format fasttext, which is `__label__NAME text`")?;
     let rows = (1..).zip(content.lines()).filter(|(_, line)| !is_blank(line)).map(|(number, line)| {
@@ -224,7 +224,7 @@ fn fasttext(source: &Source, content: &str) -> Result<Rows, DataError> {
     })
 }
 
-/// The labels that a line of fastText begins with, and what follows them.
+/// Splits a fastText line into its leading labels and the text.
 pub(super) fn prefixes(line: &str) -> (Vec<&str>, &str) {
     let (mut labels, mut text) = (Vec::new(), line.trim_start());
     while let Some(rest) = text.strip_prefix(PREFIX) {
@@ -235,7 +235,7 @@ pub(super) fn prefixes(line: &str) -> (Vec<&str>, &str) {
     (labels, text)
 }
 
-/// The names of those labels whose value says that they hold.
+/// Returns the labels whose indicator is true.
 pub(super) fn labels_that_hold<'a>(
     source: &Source,
     line: u32,
@@ -255,13 +255,13 @@ pub(super) fn labels_that_hold<'a>(
     Ok(Cell::Many(labels))
 }
 
-/// The columns of the labels, for people.
+/// Describes the label columns for humans.
 pub(super) fn labels_shown(label: &LabelColumns<String>) -> String {
     let several = matches!(label, LabelColumns::Each(_));
     format!("label{} {}", if several { "s" } else { "" }, label.columns().join(", "))
 }
 
-/// 1 or 0, or such words.
+/// Parses 1 or 0, or an equivalent word.
 pub(super) fn binary(value: &str) -> Option<bool> {
     match value.trim().to_ascii_lowercase().as_str() {
         "1" | "1.0" | "true" => Some(true),
@@ -278,7 +278,7 @@ fn is_blank(text: &str) -> bool {
     text.trim().is_empty()
 }
 
-/// Whether a text is nothing but what the tokenizer leaves out.
+/// Returns whether a text consists only of characters that the tokenizer drops.
 pub(crate) fn says_nothing(text: &str) -> bool {
     let unseen = |c: char| matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}');
     text.chars().all(|c| c.is_whitespace() || c.is_control() || unseen(c))

@@ -3,22 +3,23 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// How a file writes its rows.
+/// The format of a file's rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// Decided by the file's extension, else by its first line.
+    /// Detected by the file's extension, else by its first line.
     #[default]
     Auto,
-    /// Fields between commas, quoted where needed (RFC 4180).
+    /// Comma-separated fields, quoted where needed (RFC 4180).
     Csv,
-    /// Fields between tabs, quoted or not.
+    /// Tab-separated fields, quoted or not.
     Tsv,
-    /// One JSON object a line, or one array of objects.
+    /// One JSON object per line, or one array of objects.
     Jsonl,
-    /// `label<TAB>text` a line: no header, no quoting, everything after the first tab is the text.
+    /// `label<TAB>text` per line: no header, no quoting; everything after the first tab is the text.
     Lines,
-    /// `__label__NAME`, once or several times, then the text, a line (<https://fasttext.cc/docs/en/supervised-tutorial.html>).
+    /// One or more `__label__NAME`, then the text, per line
+    /// (<https://fasttext.cc/docs/en/supervised-tutorial.html>).
     FastText,
 }
 
@@ -35,13 +36,13 @@ impl fmt::Display for Format {
     }
 }
 
-/// A column, by the name in the header (or the JSON key) or by its position, counted from 1.
+/// A column, by its name in the header (or JSON key) or its position.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, expecting = "expected the name of a column or its position, counted from 1")]
 pub enum Column {
-    /// Counted from 1, as `cut` and spreadsheets do.
+    /// Position counted from 1, as in `cut` and spreadsheets.
     Position(usize),
-    /// As written in the header or the JSON object.
+    /// Name in the header or JSON object.
     Name(String),
 }
 
@@ -66,16 +67,16 @@ impl fmt::Display for Column {
     }
 }
 
-/// Where the label stands.
+/// The column or columns that hold the label.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     untagged,
     expecting = "expected a column, by name or position, or a list of columns of 0 and 1, one for each label"
 )]
 pub enum LabelColumns<C = Column> {
-    /// The column of the label, the labels or the number.
+    /// One column with the label, the list of labels or the number.
     One(C),
-    /// A column of 0 and 1 (or false and true) for each label, which has the column's name.
+    /// One indicator column of 0 and 1 (or false and true) per label, which is named after it.
     Each(Vec<C>),
 }
 
@@ -92,7 +93,7 @@ impl From<usize> for LabelColumns {
 }
 
 impl<C> LabelColumns<C> {
-    /// All of them.
+    /// Returns all columns.
     pub fn columns(&self) -> &[C] {
         match self {
             LabelColumns::One(column) => std::slice::from_ref(column),
@@ -100,7 +101,7 @@ impl<C> LabelColumns<C> {
         }
     }
 
-    /// The same with each column named otherwise.
+    /// Maps each column.
     pub(super) fn map<D>(&self, name: impl FnMut(&C) -> D) -> LabelColumns<D> {
         let mut names = self.columns().iter().map(name);
         match self {
@@ -110,34 +111,34 @@ impl<C> LabelColumns<C> {
     }
 }
 
-/// A file of labelled texts and how to read it. What is `None` is detected; where that is ambiguous, reading fails
-/// and names the option that decides.
+/// A file of labelled texts and how to read it. Anything `None` is detected; if that is ambiguous, reading
+/// fails and names the option that decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Source {
     /// The file.
     pub path: PathBuf,
-    /// How rows are written.
+    /// The format of its rows.
     pub format: Format,
     /// The column of the text.
     pub text: Option<Column>,
-    /// The column of the second text. Detected only where `text` is detected too.
+    /// The column of the second text. Detected only if `text` is detected too.
     pub pair: Option<Column>,
-    /// The column of the label, the labels or the number, or a column for each label.
+    /// The label column or columns.
     pub label: Option<LabelColumns>,
     /// Whether the first row names the columns.
     pub header: Option<bool>,
-    /// Whether `"` quotes a field; if not it is an ordinary character.
+    /// Whether `"` quotes a field; if not, it is an ordinary character.
     pub quoting: Option<bool>,
-    /// The character between fields, instead of the format's comma or tab. One byte.
+    /// The field delimiter, if not the format's comma or tab. One byte.
     pub delimiter: Option<char>,
-    /// The text between several labels in one column (multi-label).
+    /// The separator between several labels in one column (multi-label).
     pub label_separator: Option<String>,
-    /// The label is not wanted and may be absent.
+    /// Whether the labels are ignored and may be absent.
     pub unlabelled: bool,
 }
 
 impl Source {
-    /// A file about which everything else is detected.
+    /// Creates a source for a file, with everything else detected.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Source { path: path.into(), ..Source::default() }
     }

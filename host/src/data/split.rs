@@ -3,27 +3,29 @@ use std::collections::{BTreeMap, HashMap};
 use super::random::hash;
 use super::{DataError, Dataset, Example, Target, Task, Warning, either_way};
 
-/// Two sides that share no text.
+/// Two sides without a text in common.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Split {
-    /// What to learn from.
+    /// The training side.
     pub train: Dataset,
-    /// What to measure on.
+    /// The held-out side, to measure on.
     pub held_out: Dataset,
 }
 
-/// Holds out about `fraction` of the examples (0 to 1, exclusive).
+/// Holds out about `fraction` of the examples (between 0 and 1, both exclusive).
 ///
-/// - Stratified: each class gives its share (largest remainder); a multi-label example counts for the rarest of its
-///   labels, a regression for its decile.
-/// - All examples with the same [`texts`](super::Example::texts) stay on one side. Where most pairs share a text with another
-///   one, as a premise with its hypotheses, all that share one do, unless too many hang together for the other rules here.
-/// - A class of five texts or more gives one at least; none gives all of them, unless nothing else is there to give.
-/// - A text's rank within its class is a hash of its text and the seed: the same rows give the same split in any
-///   order, and a few new rows change it little. Both sides keep the order of `data`.
+/// - Stratified: each class gives its share (largest remainder method). A multi-label example counts towards
+///   its rarest label, a regression example towards its decile.
+/// - Examples with the same [`texts`](super::Example::texts) stay on one side. Where most pairs share a text
+///   with another pair, as a premise with several hypotheses, all pairs linked by shared texts stay together,
+///   unless the groups are too large for the other rules.
+/// - A class of at least five texts gives at least one. No class gives all of its texts, unless there are no
+///   others to give.
+/// - A text's rank within its class is a hash of the text and the seed: the same rows give the same split in
+///   any order, and a few new rows change it little. Both sides keep the order of `data`.
 ///
 /// # Errors
-/// [`DataError::Split`] when a side would be empty.
+/// [`DataError::Split`] if a side would be empty.
 pub fn split(data: &Dataset, fraction: f64, seed: u64) -> Result<Split, DataError> {
     let by_text = pairs_by_text(data).and_then(|together| {
         let (held_out, groups) = choose(data, &together, fraction, seed);
@@ -39,7 +41,7 @@ pub fn split(data: &Dataset, fraction: f64, seed: u64) -> Result<Split, DataErro
     Ok(split)
 }
 
-/// Which rows are held out, and how many groups there are, of examples that stay `together`: each has the name of its group.
+/// Chooses the held-out rows, and counts the groups. `together` has the group id of each example.
 fn choose(data: &Dataset, together: &[usize], fraction: f64, seed: u64) -> (Vec<bool>, usize) {
     let strata = strata(data);
     let mut groups: BTreeMap<usize, Group> = BTreeMap::new();
@@ -50,12 +52,12 @@ fn choose(data: &Dataset, together: &[usize], fraction: f64, seed: u64) -> (Vec<
         group.rows.push(index);
     }
     let mut groups: Vec<Group> = groups.into_values().collect();
-    // by stratum, each in the order of its ranks
+    // group by stratum, in order of rank
     let mut by_stratum: BTreeMap<u32, Vec<Group>> = BTreeMap::new();
     groups.sort_by_key(|group| (group.rank, group.rows[0]));
     let count = groups.len();
     for group in groups {
-        // a text with several labels counts for the lowest: whichever row comes first must not matter
+        // if the rows of a text differ in label, the lowest stratum counts, whatever the order of the rows
         let stratum = group.rows.iter().map(|&row| strata[row]).min().unwrap_or(0);
         by_stratum.entry(stratum).or_default().push(group);
     }
@@ -67,53 +69,54 @@ fn choose(data: &Dataset, together: &[usize], fraction: f64, seed: u64) -> (Vec<
     (held_out, count)
 }
 
-/// Whether about the fraction is held out, and of each class of five rows or more some and not all: large groups may not allow for it.
+/// Returns whether about `fraction` of the rows is held out, including some but not all rows of each class of
+/// at least five. Large groups can make this impossible.
 fn is_fair(data: &Dataset, held_out: &[bool], fraction: f64) -> bool {
     let rows = (0..data.len()).filter(|row| held_out[*row]);
     let wanted = fraction * data.len() as f64;
     let chosen = data.subset(rows);
     let classes = data.class_counts().into_iter().zip(chosen.class_counts());
     (chosen.len() as f64 - wanted).abs() <= 0.1 * wanted + 1.0
-        && classes.into_iter().all(|(all, held_out)| all < SPARES_ONE || (1..all).contains(&held_out))
+        && classes.into_iter().all(|(all, held_out)| all < ALWAYS_GIVES_FROM || (1..all).contains(&held_out))
 }
 
-/// Texts of a class from which on one is held out however small the fraction.
-const SPARES_ONE: usize = 5;
+/// A class of at least this many texts always gives one, however small the fraction.
+const ALWAYS_GIVES_FROM: usize = 5;
 
-/// Examples that stay together.
+/// Examples that stay on one side.
 struct Group {
     rank: u64,
     rows: Vec<usize>,
 }
 
-/// For each example the first one of the same texts.
+/// Returns, for each example, the first one with the same texts.
 fn same_texts(data: &Dataset) -> Vec<usize> {
     let mut first: HashMap<String, usize> = HashMap::new();
     let texts = data.examples.iter().map(Example::texts).enumerate();
     texts.map(|(index, texts)| *first.entry(texts).or_insert(index)).collect()
 }
 
-/// For each pair the first one that it hangs together with by a text that both have, or by others between them. Nothing for single
-/// texts, and where fewer than half of the pairs share one.
+/// Returns, for each pair, the first one linked to it by shared texts, directly or through other pairs.
+/// `None` for single texts, and if at most half of the pairs share a text.
 fn pairs_by_text(data: &Dataset) -> Option<Vec<usize>> {
     let mut first: HashMap<String, usize> = HashMap::new();
     let mut before: Vec<usize> = (0..data.len()).collect();
     for (index, example) in data.examples.iter().enumerate() {
         for text in [&example.text, example.pair.as_ref()?] {
             let other = *first.entry(either_way(text, None)).or_insert(index);
-            let ends = [index, other].map(|row| first_of(&mut before, row));
+            let ends = [index, other].map(|row| root(&mut before, row));
             before[ends[0].max(ends[1])] = ends[0].min(ends[1]);
         }
     }
-    let first: Vec<usize> = (0..data.len()).map(|row| first_of(&mut before, row)).collect();
+    let first: Vec<usize> = (0..data.len()).map(|row| root(&mut before, row)).collect();
     let mut sizes = vec![0; data.len()];
     first.iter().for_each(|&row| sizes[row] += 1);
     let shared: usize = sizes.iter().filter(|size| **size > 1).sum();
     (2 * shared > data.len()).then_some(first)
 }
 
-/// Follows the pairs before a pair to the first, and shortens the way.
-fn first_of(before: &mut [usize], mut row: usize) -> usize {
+/// Finds the root in a union-find forest, shortening the path.
+fn root(before: &mut [usize], mut row: usize) -> usize {
     while before[row] != row {
         before[row] = before[before[row]];
         row = before[row];
@@ -121,7 +124,7 @@ fn first_of(before: &mut [usize], mut row: usize) -> usize {
     row
 }
 
-/// The class that each example is counted for.
+/// Returns the stratum that each example counts towards.
 fn strata(data: &Dataset) -> Vec<u32> {
     const BINS: usize = 10;
     let counts = data.class_counts();
@@ -148,7 +151,7 @@ fn value(target: &Target) -> Option<f32> {
     }
 }
 
-/// Which rows are held out. `classes`: of each stratum some stay, and some are held out where there are enough.
+/// Marks the held-out rows. With `classes`, no stratum is held out as a whole.
 fn hold_out(
     strata: &BTreeMap<u32, Vec<Group>>,
     fraction: f64,
@@ -170,8 +173,9 @@ fn hold_out(
     held_out
 }
 
-/// How many rows each stratum gives: its share rounded down, and what is left to the largest remainders; of strata too small for a
-/// row each, to some by the seed. `classes`: see [`hold_out`].
+/// Returns how many rows each stratum gives: its share rounded down, plus what remains by largest remainder.
+/// Ties between strata whose share is less than one row are broken by the seed. With `classes`, every large
+/// enough stratum gives something, and none gives its only group.
 fn quotas(
     strata: &BTreeMap<u32, Vec<Group>>,
     fraction: f64,
@@ -198,9 +202,9 @@ fn quotas(
     order.iter().take(left).for_each(|&stratum| quotas[stratum] += 1);
     if classes {
         for (groups, quota) in strata.values().zip(&mut quotas) {
-            // the smallest fits whatever is given
+            // room for at least the smallest group
             let least = groups.iter().map(|group| group.rows.len()).min().unwrap_or(0);
-            if *quota < least && groups.len() >= SPARES_ONE {
+            if *quota < least && groups.len() >= ALWAYS_GIVES_FROM {
                 *quota = least;
             }
         }
@@ -208,8 +212,8 @@ fn quotas(
     quotas
 }
 
-/// Finds the examples of `train` whose [`texts`](super::Example::texts) are in `held_out` too, and with `remove` takes them out
-/// of `train`.
+/// Finds the examples of `train` whose [`texts`](super::Example::texts) also occur in `held_out` and, with
+/// `remove`, removes them from `train`.
 pub fn remove_overlap(train: &mut Dataset, held_out: &Dataset, remove: bool) -> Option<Warning> {
     let keys: HashMap<String, usize> =
         held_out.examples.iter().enumerate().rev().map(|(row, example)| (example.texts(), row)).collect();

@@ -1,17 +1,17 @@
 use super::{Column, DataError, Source, detect, encoding, rows};
 use std::path::Path;
 
-/// Reads texts whose labels are not there or not wanted: CSV, TSV and JSON by the names of their text columns, lines that begin as
-/// fastText's do without their labels, any other file as one text a line.
+/// Reads texts, ignoring any labels. In CSV, TSV and JSON the text columns are found by name; labels of
+/// fastText are stripped; any other file has one text per line.
 ///
-/// Columns that `like` names are taken where the file has them, and its other options where the file cannot be read without; where
-/// `like` is unlabelled itself it says how the file is read.
+/// Columns named in `like` are used if the file has them. Its other options are used only if the file cannot
+/// be read without them, unless `like` is itself unlabelled: then it describes this file.
 ///
-/// With `paired`, every row has two texts (in plain text with a tab between); without it, the two texts of a row count as
-/// two.
+/// With `paired`, every row must have two texts (separated by a tab in plain text). Otherwise a row with two
+/// texts counts as two.
 ///
 /// # Errors
-/// [`DataError`], which names file and line.
+/// [`DataError`], which names the file and line.
 pub fn unlabelled(
     path: &Path,
     paired: bool,
@@ -21,7 +21,7 @@ pub fn unlabelled(
     let table = ["csv", "tsv", "tab", "jsonl", "ndjson", "json"].contains(&extension.as_str());
     let found: Vec<(u32, String, Option<String>)> = if table {
         let told = Source { path: path.to_owned(), ..like.clone() };
-        let read = if like.unlabelled { rows::read(&told) } else { as_it_tells_or(&told) }?;
+        let read = if like.unlabelled { rows::read(&told) } else { detect_or_as_told(&told) }?;
         read.rows.into_iter().map(|row| (row.line, row.text, row.pair)).collect()
     } else {
         let content = encoding::read(path)?;
@@ -47,9 +47,9 @@ pub fn unlabelled(
     Ok(texts)
 }
 
-/// Read as the file itself tells, else as `told` of others.
-fn as_it_tells_or(told: &Source) -> Result<rows::Rows, DataError> {
-    // with the columns that are named where they are there
+/// Detects how to read the file, and falls back to the options of `told`.
+fn detect_or_as_told(told: &Source) -> Result<rows::Rows, DataError> {
+    // use the named columns only if they exist
     let read = |source: &Source| match rows::read(source) {
         Err(DataError::MissingColumn { .. }) => {
             rows::read(&Source { text: None, pair: None, ..source.clone() })

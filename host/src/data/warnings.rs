@@ -1,20 +1,21 @@
-//! What is suspicious about a dataset.
+//! Warnings about suspicious datasets.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::{Dataset, Example, Target, Task, Warning};
 
-/// More different whole numbers than this may be quantities.
+/// More distinct whole numbers than this may be quantities.
 const QUANTITIES: usize = 20;
 
-/// Whether a label may say that there is none.
+/// Returns whether a label may mean "missing".
 fn is_missing(label: &str) -> bool {
     ["nan", "none", "null", "n/a", "na", "<na>"].contains(&label.trim().to_lowercase().as_str())
 }
 
 impl Dataset {
-    /// What is suspicious within this dataset: repeated rows, one text with several labels, hardly fewer labels than rows.
+    /// Returns what looks suspicious: repeated rows, a text with different labels, nearly as many labels as
+    /// rows, and so on.
     pub fn warnings(&self) -> Vec<Warning> {
         let mut first_of: HashMap<String, &Example> = HashMap::with_capacity(self.len());
         let mut same: Option<(usize, &Example, &Example)> = None;
@@ -66,7 +67,7 @@ impl Dataset {
         warnings
     }
 
-    /// Labels that are several others, with a sign between them.
+    /// Warns of labels that consist of other labels joined by a separator.
     fn made_of_others(&self) -> Option<Warning> {
         let names = self.labels.names();
         let parts = |name: &String| -> Option<Vec<String>> {
@@ -79,14 +80,14 @@ impl Dataset {
         Some(Warning::Parts { count: 1 + made.count(), label, parts })
     }
 
-    /// Labels that may be quantities, where nobody said that they are labels.
+    /// Warns of labels that may be quantities. For tasks that were detected, not given.
     pub fn quantities(&self) -> Option<Warning> {
         let (labels, names) = (self.labels.len(), self.labels.names());
         let numbers = self.task == Task::SingleLabel && names.iter().all(|name| name.parse::<i64>().is_ok());
         (numbers && labels > QUANTITIES).then_some(Warning::Quantities { labels })
     }
 
-    /// Labels without a row.
+    /// Warns of labels without a row.
     pub fn absent(&self) -> Option<Warning> {
         let counts = self.class_counts();
         let absent: Vec<String> = self

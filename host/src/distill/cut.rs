@@ -1,4 +1,5 @@
-//! A student cut out of a larger model: fewer layers, heads, feed-forward columns, and embeddings of lower rank.
+//! Cutting a student out of a larger model: fewer layers, heads and feed-forward columns, and embeddings of
+//! lower rank.
 
 use super::{Importance, Layers};
 use crate::bert::{
@@ -6,12 +7,12 @@ use crate::bert::{
 };
 use crate::data::SplitMix;
 
-/// The layers that a student is made of, of a model that has `all`.
+/// Returns the layers, out of `all`, that a student is made of.
 ///
-/// A number is spread evenly and ends with the last layer: 3 of 6 are 1, 3, 5.
+/// A count is spread evenly and ends with the last layer: 3 of 6 are 1, 3, 5.
 ///
 /// # Errors
-/// When there are more than the model has, a layer that it lacks, or not in their order.
+/// If there are more layers than the model has, one that it lacks, or they are out of order.
 pub fn chosen_layers(layers: &Layers, all: usize) -> Result<Vec<usize>, Error> {
     let chosen: Vec<usize> = match layers {
         Layers::Count(n) => (1..=*n).map(|i| (i * all).div_ceil((*n).max(1)).saturating_sub(1)).collect(),
@@ -23,10 +24,10 @@ pub fn chosen_layers(layers: &Layers, all: usize) -> Result<Vec<usize>, Error> {
     Ok(chosen)
 }
 
-/// A student with some of the model's layers, its embeddings, pooler and head.
+/// Builds a student from some of the model's layers and its embeddings, pooler and head.
 ///
 /// # Errors
-/// [`Error::Layers`] when the model lacks one of them.
+/// [`Error::Layers`] if the model lacks one of them.
 pub fn cut_layers(model: &Checkpoint, layers: &[usize]) -> Result<Checkpoint, Error> {
     let all = model.config.num_hidden_layers;
     if layers.iter().any(|layer| *layer >= all) {
@@ -50,7 +51,8 @@ pub fn cut_layers(model: &Checkpoint, layers: &[usize]) -> Result<Checkpoint, Er
     Ok(student)
 }
 
-/// Keeps the most important heads and feed-forward columns of every layer, and columns of the pooler, at most so many.
+/// Keeps at most the given numbers of heads and feed-forward columns in every layer, and of pooler columns:
+/// the most important ones.
 pub fn cut_widths(
     model: &Checkpoint,
     importance: &Importance,
@@ -103,7 +105,7 @@ pub fn cut_widths(
     student
 }
 
-/// The shape that a model has, whether it is written down or not.
+/// Returns the native shape of a model, whether or not `config.json` states it.
 fn shape_of(model: &Checkpoint, layers: &[LayerShape]) -> StudentShape {
     model.config.goldcrest.clone().unwrap_or(StudentShape {
         head_size: model.config.hidden_size / model.config.num_attention_heads,
@@ -114,7 +116,7 @@ fn shape_of(model: &Checkpoint, layers: &[LayerShape]) -> StudentShape {
     })
 }
 
-/// Indices of the `n` largest values, ascending.
+/// Returns the indices of the `n` largest values, ascending.
 fn most_important(values: &[f64], n: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|a, b| values[*b].total_cmp(&values[*a]).then(a.cmp(b)));
@@ -136,19 +138,20 @@ fn columns(w: &Array, kept: &[usize]) -> Array {
     Array { shape, data }
 }
 
-/// Factorises the word embeddings to a lower rank: the best approximation where each piece's row counts as often as the
-/// piece occurs (truncated singular value decomposition of the weighted table). `counts` are by piece id. Embeddings that are
-/// factorised already are multiplied out before: after training their projection does not keep lengths.
+/// Factorises the word embeddings to a lower rank, by the best approximation with each row weighted by the
+/// count of its word piece (truncated singular value decomposition). `counts` are by piece id. Embeddings
+/// that are already factorised are multiplied out first: after training, their projection no longer preserves
+/// lengths.
 pub fn factorise_embeddings(model: &Checkpoint, rank: usize, counts: &[f64]) -> Checkpoint {
     if rank >= model.tensors[WORD_EMBEDDINGS].dims2().1 {
         return model.clone();
     }
     let table = model.word_embeddings();
     let (_, width) = table.dims2();
-    // the right singular vectors of the weighted table: of its Gram matrix the eigenvectors
+    // the right singular vectors of the weighted table are the eigenvectors of its Gram matrix
     let mut gram = nalgebra::DMatrix::<f64>::zeros(width, width);
     for (row, count) in table.data.chunks_exact(width).zip(counts) {
-        // rare pieces count too, and no piece more than 900 of them
+        // at least 1, so that rare pieces count too, and capped for frequent ones
         let weight = count.clamp(1.0, 900.0);
         for (i, a) in row.iter().enumerate() {
             let a = f64::from(*a) * weight;
@@ -169,8 +172,9 @@ pub fn factorise_embeddings(model: &Checkpoint, rank: usize, counts: &[f64]) -> 
         order.truncate(rank);
         order
     };
-    // turned at random, so that no column is much larger than the others: a row then loses less in few bits
-    let basis = turn(rank) * eigen.eigenvectors.select_columns(&kept).transpose();
+    // rotated at random, so that no column is much larger than the others: rows then lose less when rounded
+    // to few bits
+    let basis = random_rotation(rank) * eigen.eigenvectors.select_columns(&kept).transpose();
     let basis: Vec<Vec<f32>> = basis.row_iter().map(|row| row.iter().map(|x| *x as f32).collect()).collect();
     let dot = |a: &[f32], b: &[f32]| {
         a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>() as f32
@@ -191,10 +195,10 @@ pub fn factorise_embeddings(model: &Checkpoint, rank: usize, counts: &[f64]) -> 
     student
 }
 
-/// A rotation drawn at random, always the same one.
-fn turn(size: usize) -> nalgebra::DMatrix<f64> {
+/// Returns a random, but always the same, orthogonal matrix.
+fn random_rotation(size: usize) -> nalgebra::DMatrix<f64> {
     let mut random = SplitMix::new(0, 2);
-    // sums of a few uniform numbers are near enough to normal ones
+    // sums of a few uniform numbers are close enough to normal ones
     let mut normal = || (0..6).map(|_| random.below(1 << 20) as f64 / f64::from(1 << 20) - 0.5).sum::<f64>();
     nalgebra::DMatrix::from_fn(size, size, |_, _| normal()).qr().q()
 }
@@ -204,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_are_spread_and_end_with_the_last() {
+    fn layer_counts_are_spread_and_end_with_the_last() {
         assert_eq!(chosen_layers(&Layers::Count(3), 6).unwrap(), [1, 3, 5]);
         assert_eq!(chosen_layers(&Layers::Count(4), 6).unwrap(), [1, 2, 4, 5]);
         assert_eq!(chosen_layers(&Layers::Count(1), 6).unwrap(), [5]);
@@ -214,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_stay_in_order() {
+    fn most_important_keeps_the_order() {
         assert_eq!(most_important(&[0.1, 3.0, 2.0, 3.0], 2), [1, 3]);
         assert_eq!(most_important(&[1.0, 1.0], 5), [0, 1]);
     }

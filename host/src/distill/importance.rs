@@ -2,36 +2,37 @@ use crate::bert::{CLASSIFIER, Classifier, Error, Gradients, Mode, OutputGradient
 use crate::data::{SplitMix, Task};
 use crate::train::Encoded;
 
-/// How much the answers hang on each head, each feed-forward column and each column of the pooler.
+/// How much the answers depend on each head, feed-forward column and pooler column.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Importance {
-    /// Of each layer.
+    /// Importance within each layer.
     pub layers: Vec<LayerImportance>,
-    /// Of each column of the pooler.
+    /// Importance of each pooler column.
     pub pooler: Vec<f64>,
 }
 
-/// The parts of one layer.
+/// Importance of the parts of one layer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerImportance {
-    /// Of each head.
+    /// Importance of each head.
     pub heads: Vec<f64>,
-    /// Of each feed-forward column.
+    /// Importance of each feed-forward column.
     pub intermediate: Vec<f64>,
 }
 
-/// Texts a measurement: few, so that opposite effects on different texts do not cancel.
+/// Texts per measurement: few, so that opposite effects on different texts do not cancel.
 const BATCH: usize = 4;
 
-/// First-order Taylor importance (Molchanov et al., arXiv 1906.10771): what the margin of the model's own answer would
-/// change by, to first order, if a part were 0: its absolute value for each few texts, summed over `rows` texts drawn with `seed`.
-/// Needs no labels.
+/// Computes first-order Taylor importance (Molchanov et al., arXiv 1906.10771): the first-order change of the
+/// margin of the model's own answer if a part were 0, as an absolute value per small batch, summed over
+/// `rows` texts drawn with `seed`. Needs no labels.
 ///
-/// A part's output times its gradient, summed over the tokens, is the product of the weights that read it with their
-/// gradients, so only those of `attention.output.dense`, `output.dense` and the classifier are needed.
+/// A part's output times its gradient, summed over the tokens, equals the product of the weights that read it
+/// and their gradients. So only those of `attention.output.dense`, `output.dense` and the classifier are
+/// needed.
 ///
 /// # Errors
-/// When the model cannot read a text.
+/// If the model cannot read a text.
 pub fn importance(model: &Classifier, texts: &Encoded, rows: usize, seed: u64) -> Result<Importance, Error> {
     let shapes = model.config().layers();
     let mut layers: Vec<LayerImportance> = shapes
@@ -72,7 +73,7 @@ pub fn importance(model: &Classifier, texts: &Encoded, rows: usize, seed: u64) -
     Ok(Importance { layers, pooler })
 }
 
-/// Sum of `w * g` over each column.
+/// Returns the sum of `w * g` over each column.
 fn products(w: &[f32], g: &[f32], columns: usize) -> Vec<f64> {
     let mut sums = vec![0.0; columns];
     for (w, g) in w.chunks_exact(columns).zip(g.chunks_exact(columns)) {
@@ -83,8 +84,9 @@ fn products(w: &[f32], g: &[f32], columns: usize) -> Vec<f64> {
     sums
 }
 
-/// The gradient by the logits of what is differentiated: the highest logit over the second (one label), every logit in
-/// the direction of its answer (several), the value itself (regression); summed over the texts.
+/// Returns the gradient of the margin with respect to the logits, summed over the texts. The margin is the
+/// highest logit minus the second (single label), every logit in the direction of its answer (multi-label),
+/// or the value itself (regression).
 fn margin_gradient(logits: &[f32], texts: usize, task: Task) -> Vec<f32> {
     let width = logits.len() / texts;
     let mut signs = Vec::with_capacity(logits.len());

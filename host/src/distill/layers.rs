@@ -4,16 +4,17 @@ use crate::bert::{Checkpoint, Classifier};
 use crate::data::SplitMix;
 use crate::train::{Encoded, Error, predict};
 
-/// Texts that choices of layers are compared on, and how many choices are tried.
+/// Number of texts that choices of layers are compared on, and the limits of an exhaustive search.
 const TEXTS: usize = 512;
 const MOST_CHOICES: usize = 100;
 const MOST_LAYERS: usize = 16;
 
-/// The `n` layers of which a student, before it learns anything, contradicts the teachers least; none where there are too many
-/// choices to try them. `logits` are the teachers' for `texts` (and perhaps more texts after them).
+/// Returns the `n` layers of which an untrained student disagrees least with the teachers, or `None` if there
+/// are too many choices to try. `logits` are the teachers' for `texts` (and possibly further texts after
+/// them).
 ///
 /// # Errors
-/// When there are more than the model has.
+/// If `n` is more than the model has.
 pub fn best_layers(
     model: &Checkpoint,
     n: usize,
@@ -22,7 +23,7 @@ pub fn best_layers(
 ) -> Result<Option<Vec<usize>>, Error> {
     let all = model.config.num_hidden_layers;
     let spread = chosen_layers(&Layers::Count(n), all)?;
-    // ascending choices of n layers, as bits
+    // choices of n layers, as bit sets
     let chosen = |bits: u32| (0..all).filter(|i| bits >> i & 1 == 1).collect::<Vec<_>>();
     let choices: Vec<u32> =
         (0..1u32 << all.min(MOST_LAYERS)).filter(|bits| bits.count_ones() as usize == n).collect();

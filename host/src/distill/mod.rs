@@ -1,4 +1,4 @@
-//! Students: how they are cut out of a teacher, the texts they learn from, and what they learn.
+//! Distillation: how students are cut out of a teacher, the transfer set, and the loss.
 
 mod cut;
 mod importance;

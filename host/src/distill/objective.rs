@@ -5,27 +5,27 @@ use crate::data::Task;
 use crate::train::{Answers, Encoded, Error, Objective, Supervised, TargetScale};
 use std::cell::RefCell;
 
-/// Learning from a teacher: its softened outputs, a share of gold labels, its \[CLS\] vectors, its hidden states, and the
-/// relations between the texts of a batch.
+/// The distillation loss: the teacher's soft labels, a share of gold labels, its \[CLS\] vectors, its hidden
+/// states, and the relations between the texts of a batch.
 ///
-/// Soft labels: Hinton et al., arXiv 1503.02531. Hidden states: mean squared difference between each student layer and
-/// the teacher's layer it was made of (Jiao et al., arXiv 1909.10351, without the projection: widths must agree).
-/// Relations: mean squared difference of the cosine similarities of the texts' \[CLS\] vectors (after Park et al., arXiv
-/// 1904.05068); widths may differ.
+/// Soft labels: Hinton et al., arXiv 1503.02531. Hidden states: mean squared difference between each student
+/// layer and the teacher's layer that it was cut from (Jiao et al., arXiv 1909.10351, without the projection:
+/// widths must agree). Relations: mean squared difference of the cosine similarities between the texts'
+/// \[CLS\] vectors (after Park et al., arXiv 1904.05068); widths may differ.
 pub struct FromTeacher<'a> {
-    /// What the teachers say about every text.
+    /// The teachers' logits and vectors for every text.
     pub answers: &'a Answers,
-    /// The loss on gold labels, of the data that has them.
+    /// The loss on gold labels.
     pub hard: Supervised,
-    /// The first so many texts have them.
+    /// Number of texts with gold labels; they come first.
     pub gold: usize,
-    /// Weights and temperature.
+    /// Loss weights and temperature.
     pub options: &'a Distill,
-    /// For hidden states.
+    /// The teacher of the hidden states, if they are learned.
     pub teacher: Option<HiddenTeacher<'a>>,
 }
 
-/// A teacher whose hidden states are learned from; it reads the same pieces as the student.
+/// A teacher whose hidden states are learned; it must use the student's tokenizer.
 pub struct HiddenTeacher<'a> {
     model: &'a Classifier,
     layers: Vec<usize>,
@@ -34,25 +34,25 @@ pub struct HiddenTeacher<'a> {
 }
 
 impl<'a> HiddenTeacher<'a> {
-    /// A model with its layer for each of the student's.
+    /// Pairs a model with the layer that each of the student's layers learns from.
     pub fn new(model: &'a Classifier, layers: Vec<usize>) -> Self {
         Self { model, layers, pooling: Pooling::Cls, tape: RefCell::default() }
     }
 
-    /// Another vector of a text to learn from than that of \[CLS\].
+    /// Sets which text vector is learned, instead of \[CLS\].
     pub fn pooling(self, pooling: Pooling) -> Self {
         Self { pooling, ..self }
     }
 }
 
-/// A loss that grows part by part, with its gradient.
+/// A running sum of losses and their gradients.
 struct Sum {
     loss: f64,
     gradient: OutputGradient,
 }
 
 impl Sum {
-    /// Adds to the gradient by the \[CLS\] vectors.
+    /// Adds to the gradient of the \[CLS\] vectors.
     fn add_cls(&mut self, gradient: impl Iterator<Item = f32>) {
         match &mut self.gradient.cls {
             Some(sum) => sum.iter_mut().zip(gradient).for_each(|(s, g)| *s += g),
@@ -61,7 +61,8 @@ impl Sum {
     }
 }
 
-/// The loss on a teacher's logits [texts * labels]; the temperature is for classes.
+/// Returns the loss against a teacher's logits [texts * labels]; the temperature applies to single-label
+/// tasks only.
 pub(super) fn soft_loss(task: Task, teacher: Vec<f32>, temperature: f64) -> Loss {
     match task {
         Task::SingleLabel => Loss::Distillation { teacher, temperature },
@@ -75,7 +76,7 @@ pub(super) fn soft_loss(task: Task, teacher: Vec<f32>, temperature: f64) -> Loss
 }
 
 impl FromTeacher<'_> {
-    /// Adds the loss on those rows that have a gold label, weighted by how many they are.
+    /// Adds the gold loss on the rows that have gold labels, weighted by their share of the batch.
     fn add_gold(&self, encoded: &Encoded, rows: &[u32], logits: &[f32], sum: &mut Sum) {
         let with_gold: Vec<usize> = (0..rows.len()).filter(|i| (rows[*i] as usize) < self.gold).collect();
         if with_gold.is_empty() {
@@ -97,8 +98,8 @@ impl FromTeacher<'_> {
 }
 
 impl HiddenTeacher<'_> {
-    /// Adds `weight` times the mean squared difference over all layers but the last, of which only \[CLS\] rows are computed;
-    /// gives the teacher's vectors of the texts.
+    /// Adds `weight` times the mean squared difference over all layers but the last (which computes only
+    /// \[CLS\] rows), and returns the teacher's text vectors.
     fn add_hidden(
         &self,
         batch: &Batch,
@@ -116,7 +117,7 @@ impl HiddenTeacher<'_> {
         let weight = weight / values as f64;
         sum.gradient.hidden.resize(student.hidden.len(), None);
         for (i, from) in layers.iter().enumerate().take(layers.len().saturating_sub(1)) {
-            // hidden[i + 1] is what layer i gives
+            // hidden[i + 1] is the output of layer i
             let Some(target) = teacher.hidden.get(from + 1) else { continue };
             let mut gradient = vec![0.0; target.len()];
             let rows = student.hidden[i + 1].chunks_exact(width).zip(target.chunks_exact(width));
@@ -133,8 +134,8 @@ impl HiddenTeacher<'_> {
     }
 }
 
-/// Learning a teacher's hidden states and its vectors of the texts, the latter as \[CLS\] vectors, and nothing of any task: for a
-/// base to fine-tune.
+/// The loss for making a base model: learns a teacher's hidden states and text vectors (the latter as \[CLS\]
+/// vectors), and no task.
 pub struct Imitation<'a>(pub HiddenTeacher<'a>);
 
 impl Objective for Imitation<'_> {
@@ -155,12 +156,12 @@ impl Objective for Imitation<'_> {
     }
 }
 
-/// Some rows of a matrix of this width.
+/// Returns some rows of a matrix of this width.
 fn gather(values: &[f32], rows: &[u32], width: usize) -> Vec<f32> {
     rows.iter().flat_map(|r| &values[*r as usize * width..][..width]).copied().collect()
 }
 
-/// The mean of `weight * (a - b)²` and its gradient by a.
+/// Returns the mean of `weight * (a - b)²` and its gradient with respect to a.
 fn squared_difference<'a>(a: &'a [f32], b: &'a [f32], weight: f64) -> (f64, impl Iterator<Item = f32> + 'a) {
     let share = weight / a.len() as f64;
     let differences = move || a.iter().zip(b).map(|(a, b)| a - b);
@@ -168,7 +169,7 @@ fn squared_difference<'a>(a: &'a [f32], b: &'a [f32], weight: f64) -> (f64, impl
     (loss, differences().map(move |d| d * (2.0 * share) as f32))
 }
 
-/// Cosine similarities of all pairs of unit rows: [rows, rows].
+/// Returns the cosine similarities between all unit rows: [rows, rows].
 fn similarities(unit: &[f32], rows: usize) -> Vec<f32> {
     let (width, mut out) = (unit.len() / rows, vec![0.0; rows * rows]);
     let unit = Matrix::new(unit, rows, width, width);
@@ -176,21 +177,21 @@ fn similarities(unit: &[f32], rows: usize) -> Vec<f32> {
     out
 }
 
-/// `weight` times the mean squared difference between the cosine similarities of the rows of `student` and those of
-/// `teacher`, and its gradient by `student` [rows, width].
+/// Returns `weight` times the mean squared difference between the cosine similarities of the rows of
+/// `student` and those of `teacher`, and its gradient with respect to `student` [rows, width].
 fn relations(student: &[f32], teacher: &[f32], rows: usize, weight: f64) -> (f64, Vec<f32>) {
     let width = student.len() / rows;
     let (unit, inverse) = unit_rows(student, rows);
     let (found, wanted) = (similarities(&unit, rows), similarities(&unit_rows(teacher, rows).0, rows));
     let (loss, gradient) = squared_difference(&found, &wanted, weight);
-    // each similarity stands twice in the symmetric matrix
+    // each similarity occurs twice in the symmetric matrix
     let gradient: Vec<f32> = gradient.map(|g| 2.0 * g).collect();
     let mut by_unit = vec![0.0; student.len()];
     let (by_similarity, units) =
         (Matrix::new(&gradient, rows, rows, rows), Matrix::new(&unit, rows, width, width));
     multiply(&mut by_unit, width, by_similarity, units, false, 1);
     for ((g, unit), inverse) in by_unit.chunks_exact_mut(width).zip(unit.chunks_exact(width)).zip(inverse) {
-        // what points along the row only changes its length
+        // the component along the row only changes its length
         let along: f32 = g.iter().zip(unit).map(|(g, u)| g * u).sum();
         g.iter_mut().zip(unit).for_each(|(g, u)| *g = (*g - u * along) * inverse);
     }

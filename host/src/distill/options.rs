@@ -4,72 +4,76 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
 
-/// `[distill]`: a smaller model that learns from the trained one.
+/// `[distill]`: a smaller model that learns from the fine-tuned one.
 ///
-/// The student is cut out of the teacher, in one stage or in several: each stage cuts the model that the one before left
-/// and lets it learn again. What is learned from is the transfer set: the training texts, texts without labels, and
-/// texts made of the training texts, all labelled once by the teacher.
+/// The student is cut out of the teacher in one or more stages: each cuts the model that the previous one
+/// left, then trains it. It learns from the transfer set: the training texts, unlabelled texts, and augmented
+/// texts, all labelled once by the teacher.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Distill {
-    /// Layers of the teacher that the student is made of: how many, or which, from 0.
+    /// Layers of the teacher to keep: a count, or indices from 0.
     pub layers: Option<Layers>,
-    /// Attention heads a layer; the most important ones stay.
+    /// Attention heads per layer; the most important ones are kept.
     pub heads: Option<usize>,
-    /// Width of the feed-forward part; the most important columns stay.
+    /// Feed-forward width; the most important columns are kept.
     pub intermediate: Option<usize>,
-    /// Width of the pooler; the most important columns stay.
+    /// Width of the pooler; the most important columns are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pooler: Option<usize>,
     /// Rank of the word embeddings.
     pub embedding_rank: Option<usize>,
-    /// Word pieces: the single characters and those that the texts need most.
+    /// Number of word pieces to keep: all single characters, and those that the texts need most.
     pub vocabulary: Option<usize>,
-    /// Instead of one cut, several, one after another.
+    /// Several cuts, one after another, instead of one.
     pub stages: Vec<Stage>,
-    /// Instead of sizes and stages, a ready choice of both: `large`, `medium`, `small`, `tiny`, `nano`, or a size of the bundle
+    /// A preset instead of sizes and stages: `large`, `medium`, `small`, `tiny`, `nano`, or a bundle size
     /// such as `"3.5 MB"`.
     pub student: Option<Size>,
     /// A checkpoint folder or bundle to start from instead of the teacher.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start: Option<PathBuf>,
-    /// Teachers, fine-tuned alike with other seeds; their answers are averaged: 1.
+    /// Number of teachers, fine-tuned alike with different seeds; their answers are averaged. Default: 1.
     pub teachers: usize,
-    /// Checkpoint folders or bundles for the same labels whose answers are averaged with the teachers': another kind of model
-    /// adds more than the same again.
+    /// Checkpoint folders or bundles with the same labels whose answers are averaged with the teachers'. A
+    /// different kind of model adds more than another of the same.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub other_teachers: Vec<PathBuf>,
-    /// Files of texts without labels, or whose labels are not used: plain text with one a line, or as `[data]`.
+    /// Files of unlabelled texts (any labels are ignored): plain text with one text per line, or a format of
+    /// `[data]`.
     pub unlabelled: Vec<PathBuf>,
-    /// Texts with some words replaced by words of similar meaning, for each training text: 1.
+    /// Augmented texts per training text with some words replaced by similar ones. Default: 1.
     pub replaced: f64,
-    /// Texts made of two training texts, for each training text: 0.5. Not for pairs, nor where texts are read in windows.
+    /// Augmented texts per training text joined from two training texts. Default: 0.5. Not for pairs or texts
+    /// read in windows.
     pub spliced: f64,
-    /// Epochs over all of these texts. Default: 1.5, but at least 64,000 texts are read (in 30 epochs at most), and no more than 640,000
-    /// (in half an epoch at least). Of long texts 20,000 and 200,000; half in stages before the last.
+    /// Epochs over the transfer set. Default: 1.5, but at least 64,000 texts are read (in at most 30 epochs)
+    /// and at most 640,000 (in at least half an epoch). For long texts 20,000 and 200,000; stages before the
+    /// last read half as many.
     pub epochs: Option<f64>,
-    /// The highest learning rate. Default: that of `[train]` for a model of that size.
+    /// Peak learning rate. Default: that of `[train]` for a model of this size.
     pub learning_rate: Option<f64>,
-    /// Softens both distributions: 2.
+    /// Temperature that softens both distributions. Default: 2.
     pub temperature: f64,
-    /// Share of the loss on the gold labels, the rest on the teacher's: 0.1.
+    /// Weight of the loss on gold labels; the rest goes to the soft labels. Default: 0.1.
     pub alpha_hard: f64,
-    /// Weight of the squared difference of the \[CLS\] vectors after the last layer. When not given 1, but 0 with other teachers: a
-    /// student that is held to the vectors of one learns little of the others.
+    /// Weight of the squared difference of the \[CLS\] vectors after the last layer. Default: 1, or 0 with
+    /// other teachers: a student tied to the vectors of one teacher learns little from the others.
     pub cls_weight: Option<f64>,
-    /// Weight of the squared difference of the tokens' vectors after each layer but the last: 0. Doubles the time.
+    /// Weight of the squared difference of the token vectors after each layer but the last. Default: 0.
+    /// Doubles the training time.
     pub hidden_weight: f64,
-    /// Weight of the difference of relations between the texts of a batch: 0.
+    /// Weight of the difference in relations between the texts of a batch. Default: 0.
     pub relation_weight: f64,
-    /// The student's: 0.
+    /// Dropout rate of the student. Default: 0.
     pub dropout: f64,
-    /// As in `[train]`, and taken from there when not given.
+    /// Overrides the key of the same name in `[train]`.
     pub batch_size: Option<usize>,
-    /// Likewise.
+    /// See `batch_size`.
     pub eval_every: Option<usize>,
-    /// Likewise.
+    /// See `batch_size`.
     pub patience: Option<usize>,
-    /// Likewise.
+    /// See `batch_size`.
     pub seed: Option<u64>,
 }
 
@@ -106,35 +110,35 @@ impl Default for Distill {
     }
 }
 
-/// `[[distill.stages]]`: one cut and what is learned after it. A size that is not given stays.
+/// `[[distill.stages]]`: one cut and the training after it. Sizes that are not given stay as they are.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Stage {
-    /// As in `[distill]`, of the model that the stage before left; so are the next five.
+    /// As in `[distill]`, applied to the model that the previous stage left; likewise the next five keys.
     pub layers: Option<Layers>,
-    /// Attention heads a layer.
+    /// Attention heads per layer.
     pub heads: Option<usize>,
-    /// Width of the feed-forward part.
+    /// Feed-forward width.
     pub intermediate: Option<usize>,
     /// Width of the pooler.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pooler: Option<usize>,
     /// Rank of the word embeddings.
     pub embedding_rank: Option<usize>,
-    /// Word pieces.
+    /// Number of word pieces.
     pub vocabulary: Option<usize>,
-    /// As in `[distill]`, and taken from there when not given.
+    /// Overrides the key of the same name in `[distill]`.
     pub epochs: Option<f64>,
-    /// Likewise.
+    /// See `batch_size`.
     pub learning_rate: Option<f64>,
-    /// Likewise.
+    /// See `batch_size`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_every: Option<usize>,
-    /// Whether the student learns from the teachers' answers averaged with those of the stage before: false.
+    /// Whether to average the teachers' answers with those of the previous stage's student. Default: false.
     pub together: bool,
 }
 
-/// A number of layers, or the layers by index.
+/// A number of layers, or their indices.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, expecting = "expected a number of layers or a list of them, counted from 0")]
 #[expect(missing_docs, reason = "the names say it")]
@@ -155,7 +159,7 @@ impl fmt::Display for Layers {
 }
 
 impl Distill {
-    /// The stages as written, or the one that `[distill]` itself describes.
+    /// Returns the stages as written, or the one that `[distill]` itself describes.
     pub fn stages(&self) -> Vec<Stage> {
         if !self.stages.is_empty() {
             return self.stages.clone();
@@ -171,24 +175,25 @@ impl Distill {
         }]
     }
 
-    /// Weight of the \[CLS\] vectors: as given, or by whether there are other teachers.
+    /// Returns the weight of the \[CLS\] vectors, given or by default.
     pub fn cls_weight(&self) -> f64 {
         self.cls_weight.unwrap_or(if self.other_teachers.is_empty() { 1.0 } else { 0.0 })
     }
 
-    /// Whether students are held to the first teacher's \[CLS\] vectors, or to how alike they are.
+    /// Returns whether students learn from the first teacher's \[CLS\] vectors or their similarities.
     pub fn needs_vectors(&self) -> bool {
         self.cls_weight() > 0.0 || self.relation_weight > 0.0
     }
 
-    /// Seed of made-up texts, order and dropout: its own, or that of `[train]`.
+    /// Returns the seed of augmentation, order and dropout: its own, or that of `[train]`.
     pub fn seed(&self, train: &TrainOptions) -> u64 {
         self.seed.unwrap_or(train.seed)
     }
 
-    /// The options that a stage's student is trained with: those of `[train]` where `[distill]` has none of its own.
-    /// Class weights, focal loss, agreement, moved words, averaged runs, label smoothing and layer decay are the teacher's alone.
-    /// `texts` is the number of texts to learn from, whether given or made, `long` ones or short.
+    /// Returns the training options of a stage: those of `[train]` where `[distill]` has none of its own.
+    /// Class weights, focal loss, agreement, adversarial perturbation, averaged runs, label smoothing and
+    /// layer decay apply to the teacher only. `texts` is the size of the transfer set; `long` tells whether
+    /// its texts are long.
     pub fn training(
         &self,
         stage: &Stage,
@@ -225,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_teachers_vectors_count_only_where_there_is_no_other() {
+    fn vectors_are_learned_only_without_other_teachers() {
         let mut options = Distill::default();
         assert_eq!(options.cls_weight(), 1.0);
         options.other_teachers.push("other".into());
@@ -235,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn few_texts_are_learned_from_more_often_than_many() {
+    fn small_transfer_sets_get_more_epochs() {
         let epochs = |texts, last| {
             Distill::default()
                 .training(&Stage::default(), last, texts, false, &TrainOptions::default())

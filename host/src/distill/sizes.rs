@@ -1,20 +1,22 @@
-//! Ready sizes of students: what to cut, in which steps, for a bundle of so many megabytes.
+//! Preset student sizes: what to cut, in which stages, for a bundle of a given size.
 
 use super::{Layers, Stage};
 use crate::bert::Config;
 use serde::{Deserialize, Serialize};
 
-/// `distill.student`: a size by name, or the most that the bundle may take.
+/// `distill.student`: a size by name, or the maximum size of the bundle.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Size {
-    /// `large`, `medium`, `small`, `tiny` or `nano`; of MiniLM-L6 they make bundles of less than 10, 6, 4, 2 and 1 MB.
+    /// `large`, `medium`, `small`, `tiny` or `nano`. From MiniLM-L6 they make bundles of less than 10, 6, 4,
+    /// 2 and 1 MB.
     Named(String),
-    /// `"3.5 MB"`: the largest of those that is no larger.
+    /// A maximum such as `"3.5 MB"`: selects the largest named size that fits.
     Megabytes(f64),
 }
 
-/// A student of MiniLM's proportions. Widths are in parts of the hidden size, heads in parts of the model's.
+/// A student size relative to MiniLM: widths as fractions of the hidden size, heads as a fraction of the
+/// model's.
 struct Rung {
     name: &'static str,
     layers: usize,
@@ -26,8 +28,8 @@ struct Rung {
     bits: u8,
 }
 
-/// From the largest to the smallest; each can be cut from the one before. The proportions are those that lost least on
-/// SST-2 at their size.
+/// The named sizes, largest first; each can be cut from the one before. These proportions lost least on SST-2
+/// at their size.
 const LADDER: [Rung; 5] = [
     Rung {
         name: "large",
@@ -81,12 +83,12 @@ const LADDER: [Rung; 5] = [
     },
 ];
 
-/// What a size asks for.
+/// The steps to a student size.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// One cut after another.
+    /// The stages, in order.
     pub stages: Vec<Stage>,
-    /// Of a word embedding's integers after each stage, 8 or 4.
+    /// Bits of the word embeddings after each stage, 8 or 4.
     pub embedding_bits: Vec<u8>,
 }
 
@@ -117,7 +119,7 @@ impl From<Size> for String {
 }
 
 impl Size {
-    /// What the bundle may take, where that was said.
+    /// Returns the maximum size of the bundle, if one was given.
     pub fn megabytes(&self) -> Option<f64> {
         match self {
             Size::Named(_) => None,
@@ -125,11 +127,11 @@ impl Size {
         }
     }
 
-    /// The cuts that lead from a model to this size; what a model has less of than a size asks for stays as it is. `bits` of a word
-    /// embedding's integers, where they are not the size's own.
+    /// Plans the cuts that lead from a model to this size. Where the model is already smaller, it stays as it
+    /// is. `bits` overrides the size's bits of the word embeddings.
     ///
     /// # Errors
-    /// When not even the smallest student fits into so many megabytes; how many it takes.
+    /// If even the smallest student exceeds the limit; says how much it takes.
     pub fn plan(&self, model: &Config, max_tokens: usize, bits: Option<u8>) -> Result<Plan, String> {
         let fits = |rung: &Rung| match self {
             Size::Named(name) => rung.name == name,
@@ -166,7 +168,7 @@ impl Rung {
         }
     }
 
-    /// Of the bundle, about.
+    /// Estimates the size of the bundle.
     fn megabytes(&self, model: &Config, max_tokens: usize, bits: Option<u8>) -> f64 {
         const GRAPH: usize = 40_000;
         const PIECE: usize = 9;
@@ -176,7 +178,7 @@ impl Rung {
         let [heads, intermediate, pooler, rank, pieces] = sizes.map(Option::unwrap_or_default);
         let layers = self.layers.min(model.num_hidden_layers);
         let attention = heads * (h / model.num_attention_heads);
-        // integers, a scale and a bias an output, norms
+        // integer weights, plus a scale and a bias per output
         let linear = |inputs: usize, outputs: usize| inputs * outputs + 8 * outputs;
         let layer = 3 * linear(h, attention)
             + linear(attention, h)
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn names_keep_their_promise() {
+    fn named_sizes_stay_below_their_limits() {
         for (rung, most) in LADDER.iter().zip([10.0, 6.0, 4.0, 2.0, 1.0]) {
             let megabytes = rung.megabytes(&mini_lm(), 128, None);
             assert!(megabytes < most && megabytes > 0.8 * most, "{}: {megabytes}", rung.name);

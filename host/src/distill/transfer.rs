@@ -5,48 +5,49 @@ use crate::train::Encoded;
 use goldcrest_edge::tokenizer::capacity;
 use std::collections::{HashMap, HashSet};
 
-/// The texts that students learn from: those with gold labels first, then others, which only the teacher labels.
+/// The transfer set: texts with gold labels first, then others, which only the teachers label.
 #[derive(Debug, Clone)]
 pub struct TransferSet {
-    /// All texts. The target of a text without a gold label means nothing.
+    /// All texts. The target of a text without a gold label is meaningless.
     pub data: Dataset,
-    /// How many have one.
+    /// Number of texts with a gold label.
     pub gold: usize,
-    /// How many were given, with labels or without; the rest is made of them.
+    /// Number of original texts, labelled or not; the rest are augmented.
     pub given: usize,
 }
 
-/// How many texts to make.
+/// How much to augment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Augment {
-    /// With words replaced, for each training text.
+    /// Texts with replaced words, per training text.
     pub replaced: f64,
-    /// Of two training texts, for each.
+    /// Texts joined from two, per training text.
     pub spliced: f64,
-    /// Of what is drawn.
+    /// Random seed.
     pub seed: u64,
 }
 
-/// Words that a word can be replaced by.
+/// Number of words that can replace a word.
 const NEIGHBOURS: usize = 8;
-/// Least cosine similarity of those.
+/// Minimum cosine similarity of a replacement.
 const SIMILAR: f32 = 0.35;
-/// Shares of the words replaced, one drawn for each text.
+/// Shares of words to replace; one is drawn for each text.
 const SHARES: [f64; 3] = [0.15, 0.3, 0.45];
-/// Share of the replaced words that are left out instead.
-const LEFT_OUT: f64 = 0.2;
-/// What stands between two texts joined; a word only where the vocabulary has it.
-const BETWEEN: [&str; 7] = ["", ",", ".", "-", "and", "but", "while"];
+/// Share of those words that are deleted instead.
+const DELETED: f64 = 0.2;
+/// Separators of two joined texts; words are used only if the vocabulary has them.
+const SEPARATORS: [&str; 7] = ["", ",", ".", "-", "and", "but", "while"];
 
 impl TransferSet {
-    /// Training data, texts without labels, and texts made of the training data.
+    /// Combines training data, unlabelled texts, and augmented training texts.
     ///
-    /// Words are replaced by words whose embeddings in `teacher` are near (after Jiao et al., arXiv 1909.10351, section 3.2,
-    /// without the masked language model). Texts that occur twice are taken once, except the training texts themselves;
-    /// texts `apart`, by [`Example::texts`], are not taken: what is measured on must not be learned from, not even without its label.
+    /// Words are replaced by words with similar embeddings in `teacher` (after Jiao et al., arXiv 1909.10351,
+    /// section 3.2, without the masked language model). Duplicates are dropped, except among the training
+    /// texts. So are the texts in `apart`, by [`Example::texts`]: evaluation texts must not be learned from,
+    /// not even without their labels.
     ///
     /// # Errors
-    /// When the teacher's vocabulary does not make a tokenizer.
+    /// If the teacher's vocabulary does not make a tokenizer.
     pub fn new(
         train: &Dataset,
         unlabelled: Vec<(String, Option<String>)>,
@@ -85,7 +86,7 @@ impl TransferSet {
             }
         }
         let between: Vec<&str> =
-            BETWEEN.into_iter().filter(|w| w.is_empty() || words.ids.contains_key(*w)).collect();
+            SEPARATORS.into_iter().filter(|w| w.is_empty() || words.ids.contains_key(*w)).collect();
         let draws = if train.is_paired() { 0 } else { count(augment.spliced) };
         for _ in 0..draws {
             let [a, b] = [random.below(gold), random.below(gold)].map(|i| words.joined(&words.texts[i][0]));
@@ -95,13 +96,13 @@ impl TransferSet {
     }
 }
 
-/// Texts as words of the teacher's vocabulary.
+/// Texts as word pieces of the teacher's vocabulary.
 struct Words<'a> {
     pieces: Vec<&'a str>,
     ids: HashMap<&'a str, u32>,
-    /// Piece ids of each text and its pair, without special pieces.
+    /// Piece ids of each text and its pair, without special tokens.
     texts: Vec<[Vec<u32>; 2]>,
-    /// Ids of whole words made of letters that occur, ascending.
+    /// Ids of the alphabetic whole words that occur, ascending.
     candidates: Vec<u32>,
 }
 
@@ -136,7 +137,7 @@ impl<'a> Words<'a> {
         Ok(Self { pieces, ids, texts, candidates })
     }
 
-    /// For each candidate the candidates nearest to it, by id.
+    /// Returns, for each candidate, its nearest candidates.
     fn neighbours(&self, teacher: &Checkpoint) -> HashMap<u32, Vec<u32>> {
         let table = &teacher.tensors[WORD_EMBEDDINGS];
         let width = table.shape[1];
@@ -148,7 +149,7 @@ impl<'a> Words<'a> {
         self.candidates.iter().copied().zip(near.map(ids)).collect()
     }
 
-    /// Pieces as text again.
+    /// Joins word pieces to text.
     fn joined(&self, ids: &[u32]) -> String {
         let mut text = String::new();
         for id in ids {
@@ -166,7 +167,7 @@ impl<'a> Words<'a> {
     }
 }
 
-/// Replaces some whole words of a text, and leaves some out.
+/// Replaces some whole words of a text and deletes some.
 fn replace(ids: &[u32], near: &HashMap<u32, Vec<u32>>, words: &Words, random: &mut SplitMix) -> String {
     let share = SHARES[random.below(SHARES.len())];
     let mut out = Vec::with_capacity(ids.len());
@@ -174,7 +175,7 @@ fn replace(ids: &[u32], near: &HashMap<u32, Vec<u32>>, words: &Words, random: &m
         let whole = ids.get(i + 1).is_none_or(|next| !words.pieces[*next as usize].starts_with("##"));
         match near.get(id).filter(|others| whole && !others.is_empty()) {
             Some(others) if random.chance(share) => {
-                if !random.chance(LEFT_OUT) {
+                if !random.chance(DELETED) {
                     out.push(others[random.below(others.len())]);
                 }
             }

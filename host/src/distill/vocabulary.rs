@@ -2,19 +2,19 @@ use crate::bert::{Array, Checkpoint, WORD_EMBEDDINGS};
 use crate::train::Encoded;
 use std::collections::HashSet;
 
-/// A checkpoint with fewer word pieces.
+/// A checkpoint with a reduced vocabulary.
 #[derive(Debug, Clone)]
 pub struct Pruned {
     /// The checkpoint.
     pub checkpoint: Checkpoint,
-    /// Pieces it keeps.
+    /// Number of word pieces kept.
     pub kept: usize,
-    /// Share of the texts' tokens that stay as they were; the others become several smaller pieces.
+    /// Share of the texts' tokens that stay whole; the others split into several smaller pieces.
     pub coverage: f64,
 }
 
 impl Pruned {
-    /// A sentence for people; `before` is the number of pieces before.
+    /// Describes the result in a sentence; `before` is the original number of pieces.
     pub fn describe(&self, before: usize) -> String {
         let coverage = self.coverage * 100.0;
         format!(
@@ -24,7 +24,7 @@ impl Pruned {
     }
 }
 
-/// How often each piece of the vocabulary occurs; what stands from text `gold` on counts as much as `rest` says.
+/// Counts the occurrences of each word piece; texts from index `gold` on have the weight `rest`.
 pub fn piece_counts(texts: &Encoded, pieces: usize, gold: usize, rest: f64) -> Vec<f64> {
     let mut counts = vec![0.0; pieces];
     for (row, text) in texts.tokens.iter().enumerate() {
@@ -34,13 +34,13 @@ pub fn piece_counts(texts: &Encoded, pieces: usize, gold: usize, rest: f64) -> V
     counts
 }
 
-/// Keeps about `budget` pieces: the special ones, every single character (alone and as `##` continuation), and of the
-/// others those with the highest [`counts`](piece_counts), then those that come first in the vocabulary: BERT's are roughly in order
-/// of frequency, and what a device reads has words that no training text had. More than the budget are kept where the
-/// first two kinds need it.
+/// Keeps about `budget` word pieces: the special ones, every single character (alone and as `##`
+/// continuation), and then those with the highest [`counts`](piece_counts). Ties go to pieces early in the
+/// vocabulary: BERT's is roughly in order of frequency, and a device will read words that no training text
+/// had. If the first two kinds need more than the budget, they get it.
 ///
-/// Because the single characters stay, a word that could be spelled before can be spelled after, in more pieces. Pieces
-/// with a character that has no piece of its own stay for the same reason.
+/// Because single characters are kept, any word that could be spelled before still can be, in more pieces.
+/// For the same reason, pieces with a character that has no piece of its own are kept.
 pub fn prune_vocabulary(checkpoint: &Checkpoint, counts: &[f64], budget: usize) -> Pruned {
     let pieces: Vec<&str> = checkpoint.tokenizer.pieces().collect();
     let known: HashSet<&str> = pieces.iter().copied().collect();
@@ -77,7 +77,7 @@ pub fn prune_vocabulary(checkpoint: &Checkpoint, counts: &[f64], budget: usize) 
     pruned.tokenizer.vocab = ids.iter().flat_map(|id| [pieces[*id], "\n"]).collect();
     pruned.config.vocab_size = ids.len();
     pruned.config.pad_token_id = ids.iter().position(|id| pieces[*id] == "[PAD]").unwrap_or(0);
-    // special pieces are in every text
+    // special tokens are in every text and would only inflate the coverage
     let of_texts = |id: &usize| !is_special(pieces[*id]);
     let total: f64 = (0..pieces.len()).filter(of_texts).map(|id| counts[id]).sum();
     let covered: f64 = ids.iter().filter(|id| of_texts(id)).map(|id| counts[*id]).sum();
@@ -136,7 +136,8 @@ mod tests {
         let texts = encode("abab abab bb ab ba", &whole);
         let pruned = prune_vocabulary(&whole, &piece_counts(&texts, 14, 1, 0.0), 10);
         let kept: Vec<&str> = pruned.checkpoint.tokenizer.pieces().collect();
-        // é has no piece of its own, so what holds it stays; one place is left for the most frequent
+        // é has no piece of its own, so the piece that contains it stays; one place is left for the most
+        // frequent
         assert_eq!(kept, ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b", "##a", "##b", "abab", "aé"]);
         assert_eq!(pruned.checkpoint.tensors[WORD_EMBEDDINGS].data[16..18], [22.0, 23.0]);
         let again = encode("abab bb ab ba", &pruned.checkpoint);

@@ -4,11 +4,11 @@ use super::significance::{Interval, bootstrap, mcnemar};
 use crate::data::{Dataset, Target, Task};
 use crate::metrics::{self, ClassScores, Metric, Metrics, MetricsError};
 
-/// Draws of the bootstrap, and their seed: the interval is part of a report that has to come out the same again.
+/// Bootstrap draws and their seed, fixed so that reports are reproducible.
 const ROUNDS: usize = 2000;
 const SEED: u64 = 0;
 
-/// Microseconds a text.
+/// Latency per text, in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[expect(missing_docs, reason = "percentiles are named as such")]
 pub struct Latency {
@@ -17,35 +17,35 @@ pub struct Latency {
     pub p99: f64,
 }
 
-/// What one model gave on the examples.
+/// One model's outputs on the examples.
 #[derive(Clone, Copy, Debug)]
 pub struct Outputs<'a> {
     /// `[examples, width]`, row-major, in the order of the data; see [`metrics::width`].
     pub logits: &'a [f32],
-    /// Multi-label: one a label, probabilities. [`metrics::THRESHOLD`] when `None`.
+    /// Multi-label: one probability threshold per label; [`metrics::THRESHOLD`] if `None`.
     pub thresholds: Option<&'a [f32]>,
     /// Size of the model's file.
     pub bytes: Option<u64>,
-    /// Measured on this machine.
+    /// Latency on this machine.
     pub latency: Option<Latency>,
 }
 
-/// What is compared: the outputs of all models on the same examples.
+/// The outputs of all models on the same examples.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
     /// The examples with their gold targets.
     pub data: &'a Dataset,
-    /// The figure that decides; [`Metric::of`] the task when `None`.
+    /// The deciding metric; [`Metric::of`] the task if `None`.
     pub metric: Option<Metric>,
     /// The exported fp32 model.
     pub fp32: Outputs<'a>,
     /// The int8 model.
     pub int8: Outputs<'a>,
-    /// The model as it was trained, to see what the export changed.
+    /// The model as trained, to measure the effect of the export.
     pub host: Option<Outputs<'a>>,
 }
 
-/// Figures, size and speed of one model.
+/// Metrics, size and latency of one model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[expect(missing_docs, reason = "as in `Outputs`")]
 pub struct Measured {
@@ -54,7 +54,7 @@ pub struct Measured {
     pub latency: Option<Latency>,
 }
 
-/// Examples that one model alone gets right, and the chance of such a difference; see [`mcnemar`].
+/// Examples that only one of the models gets right, and the p-value; see [`mcnemar`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct McNemar {
@@ -63,7 +63,7 @@ pub struct McNemar {
     pub p: f64,
 }
 
-/// One class in both models.
+/// One class under both models.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ClassComparison {
     /// Its name.
@@ -72,33 +72,33 @@ pub struct ClassComparison {
     pub fp32: ClassScores,
     /// In the int8 model.
     pub int8: ClassScores,
-    /// int8 minus fp32, in points of F1 (hundredths).
+    /// int8 minus fp32, in points (hundredths) of F1.
     pub delta: f64,
-    /// Examples of the class that fp32 finds and int8 does not.
+    /// Examples of the class that fp32 recognises and int8 does not.
     pub lost: u64,
-    /// Examples of the class that int8 finds and fp32 does not.
+    /// Examples of the class that int8 recognises and fp32 does not.
     pub gained: u64,
 }
 
-/// fp32 and int8 side by side. Serialized it is the JSON report.
+/// fp32 and int8 side by side. Serialised, this is the JSON report.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
-    /// What is predicted.
+    /// The task.
     pub task: Task,
-    /// Which rows of a run they are.
+    /// Which split of a run was measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub of: Option<Rows>,
-    /// Why a run packed no bundle of the int8 model.
+    /// Why a run refused to pack the int8 model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
     /// SHA-256 of the examples, hexadecimal.
     pub data_digest: String,
-    /// Examples.
+    /// Number of examples.
     pub rows: usize,
-    /// Rows beside them whose label is none of the model's.
+    /// Number of further rows, skipped because the model lacks their label.
     #[serde(skip_serializing_if = "is_none")]
     pub left_out: usize,
-    /// The figure that decides.
+    /// The deciding metric.
     pub metric: Metric,
     /// The fp32 model.
     pub fp32: Measured,
@@ -106,39 +106,39 @@ pub struct Comparison {
     pub int8: Measured,
     /// The model as it was trained.
     pub host: Option<Measured>,
-    /// int8 minus fp32 of the metric, in points (hundredths).
+    /// int8 minus fp32 in the deciding metric, in points (hundredths).
     pub delta: f64,
-    /// 95 % interval of `delta`, by paired bootstrap.
+    /// 95 % confidence interval of `delta`, by paired bootstrap.
     pub interval: Interval,
-    /// Examples with the same answer in both; none for regression.
+    /// Number of examples with the same answer from both; `None` for regression.
     pub agreeing: Option<u64>,
-    /// Whether one is right more often than the other; none for regression.
+    /// McNemar's test on the two models; `None` for regression.
     pub mcnemar: Option<McNemar>,
-    /// Between fp32 and int8.
+    /// Largest logit difference between fp32 and int8.
     pub largest_logit_difference: f64,
-    /// Between the model as it was trained and fp32.
+    /// Largest logit difference between the model as trained and fp32.
     pub largest_export_difference: Option<f64>,
-    /// int8 bytes by fp32 bytes.
+    /// Size of int8 divided by that of fp32.
     pub size_ratio: Option<f64>,
-    /// Regression: mean squared difference of int8's and fp32's numbers, divided by the variance of the gold numbers or of fp32's,
-    /// whichever is greater. `None` if all gold numbers are equal.
+    /// Regression: mean squared difference between int8's and fp32's values, divided by the variance of the
+    /// gold values or of fp32's, whichever is greater. `None` if all gold values are equal.
     pub apart: Option<f64>,
-    /// By label id; empty for regression.
+    /// Classes by label id; empty for regression.
     pub per_class: Vec<ClassComparison>,
-    /// Matrices of the int8 model that are in half precision instead, by name.
+    /// Names of the matrices that the int8 model keeps in half precision.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub wide: Vec<String>,
-    /// The decision of the bundle, where it was fitted.
+    /// The decision settings of the bundle, if they were fitted.
     pub fitted: Option<super::Fitted>,
 }
 
-/// Rows of a run.
+/// The evaluation splits of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Rows {
-    /// Held out from training; they chose the checkpoint and fitted the decision.
+    /// Held out from training; used to choose the checkpoint and fit the decision.
     Dev,
-    /// They decided nothing.
+    /// Used for no decision.
     Test,
 }
 
@@ -146,21 +146,21 @@ fn is_none(count: &usize) -> bool {
     *count == 0
 }
 
-/// Why models cannot be compared.
+/// The reason why models cannot be compared.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the {model} model: {problem}")]
 pub struct CompareError {
-    /// Whose outputs are at fault.
+    /// The model whose outputs are at fault.
     pub model: &'static str,
-    /// What is wrong with them.
+    /// What is wrong.
     pub problem: MetricsError,
 }
 
 impl Comparison {
-    /// Compares.
+    /// Compares the models.
     ///
     /// # Errors
-    /// [`CompareError`] for outputs that do not fit the data or are not finite, and a metric that the task lacks.
+    /// [`CompareError`] if outputs do not fit the data or are not finite, or the task lacks the metric.
     pub fn new(inputs: &Inputs) -> Result<Self, CompareError> {
         let data = inputs.data;
         let metric = inputs.metric.unwrap_or(Metric::of(data.task));
@@ -207,7 +207,7 @@ impl Comparison {
         })
     }
 
-    /// Points of the metric that the fp32 model lost since it was trained.
+    /// Returns how many points of the metric the export to fp32 cost.
     pub fn export_cost(&self) -> Option<f64> {
         let points = |measured: &Measured| measured.metrics.get(self.metric).map(|value| value * 100.0);
         Some(points(self.host.as_ref()?)? - points(&self.fp32)?)
@@ -223,7 +223,7 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max)
 }
 
-/// Gold targets and what both models say, example by example.
+/// Gold targets and both models' answers, example by example.
 struct Answers<'a> {
     gold: Vec<&'a Target>,
     fp32: Vec<Target>,
@@ -255,7 +255,7 @@ impl Answers<'_> {
         (gold > 0.0).then(|| apart / spread).filter(|share| share.is_finite())
     }
 
-    /// Of the difference in the metric, in points.
+    /// Returns the confidence interval of the difference in the metric, in points.
     fn interval(&self, data: &Dataset, metric: Metric) -> Option<Interval> {
         let points = |draw: &[usize], predicted: &[Target]| {
             let pairs = draw.iter().map(|&row| (self.gold[row], &predicted[row]));

@@ -1,21 +1,21 @@
-//! Numbers of the decision, fitted on held-out texts after quantization: the device uses them as they are.
+//! Decision settings, fitted on held-out texts after quantization; the device uses them as they are.
 
 use crate::data::{Dataset, Target, Task};
 use crate::metrics::{self, argmax, calibration, temperature, thresholds};
 use goldcrest_edge::decision::{Abstention, Answer, Decider, Settings};
 use serde::{Deserialize, Serialize};
 
-/// `[decision]`: what is fitted.
+/// `[decision]`: which settings to fit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DecisionOptions {
-    /// Single label: divides logits so that probabilities say how often they are right: true.
+    /// Single label: fits a temperature that calibrates the probabilities. Default: true.
     pub temperature: bool,
-    /// Multi-label: a threshold for each label, the best for its F1: true.
+    /// Multi-label: fits a threshold for each label that maximises its F1. Default: true.
     pub thresholds: bool,
-    /// Single label: the share of held-out texts that may go without an answer; the least certain ones do.
+    /// Single label: share of the held-out texts, the least certain ones, that may go unanswered.
     pub false_reject: Option<f64>,
-    /// Single label: the share of given answers that may be wrong; as many texts go without one as that needs.
+    /// Single label: share of the given answers that may be wrong; as many texts go unanswered as that takes.
     pub max_error: Option<f64>,
 }
 
@@ -25,32 +25,32 @@ impl Default for DecisionOptions {
     }
 }
 
-/// What was fitted and what it changed, on the texts that the report is about.
+/// The fitted settings and their effect on the reported texts.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Fitted {
-    /// For the bundle.
+    /// Fitted temperature.
     pub temperature: f32,
-    /// Likewise.
+    /// Fitted thresholds.
     pub thresholds: Vec<f32>,
-    /// Likewise.
+    /// Fitted abstention rule.
     pub abstention: Abstention,
-    /// Expected calibration error before; single label alone.
+    /// Expected calibration error before temperature scaling; single label only.
     pub calibration_before: Option<f64>,
-    /// And after.
+    /// The same after temperature scaling.
     pub calibration_after: Option<f64>,
-    /// What probabilities that are exactly right would show on so many texts: see
+    /// Calibration error that perfectly calibrated probabilities would show on as many texts: see
     /// [`by_chance`](crate::metrics::Calibration::by_chance).
     pub calibration_by_chance: Option<f64>,
-    /// With abstention: share of the texts that get an answer.
+    /// With abstention: share of the texts that are answered.
     pub coverage: Option<f64>,
     /// With abstention: share of those answers that are wrong.
     pub error: Option<f64>,
-    /// With texts out of scope: share of them that get no answer.
+    /// With out-of-scope texts: share of them that go unanswered.
     pub out_of_scope_recall: Option<f64>,
 }
 
-/// Fits the decision to logits `[examples, width]` of held-out data. Whether to answer is decided by the probability of the
-/// best label or, with `false_reject`, by the energy where that leaves more of the texts out of scope without an answer.
+/// Fits the decision settings to logits `[examples, width]` of held-out data. Abstention uses the probability
+/// of the best label or, with `false_reject`, the energy if that rejects more of the out-of-scope texts.
 pub fn fit_decision(
     data: &Dataset,
     logits: &[f32],
@@ -70,10 +70,10 @@ pub fn fit_decision(
                 let scored = rows.map(|((class, score), gold)| (score, class == *gold)).collect();
                 certainty.rule(least(scored, options))
             });
-            let silent =
-                |abstention| silent(&Settings { abstention, ..settings.clone() }, out_of_scope, width);
-            // with a share of errors given, each rule lets other numbers of texts go: they do not compare
-            let compare = options.false_reject.is_some() && silent(rules[1]) > silent(rules[0]);
+            let rejected =
+                |abstention| unanswered(&Settings { abstention, ..settings.clone() }, out_of_scope, width);
+            // with `max_error`, the two rules reject different numbers of texts and cannot be compared
+            let compare = options.false_reject.is_some() && rejected(rules[1]) > rejected(rules[0]);
             settings.abstention = if compare { rules[1] } else { rules[0] };
         }
         Task::MultiLabel if options.thresholds => settings.thresholds = thresholds(data, logits),
@@ -82,7 +82,7 @@ pub fn fit_decision(
     settings
 }
 
-/// What settings do on `data`, and to the logits of texts out of scope.
+/// Measures the effect of settings on `data` and on the logits of out-of-scope texts.
 pub fn describe_decision(
     settings: &Settings,
     data: &Dataset,
@@ -118,13 +118,13 @@ pub fn describe_decision(
         fitted.error = Some((count - right) as f64 / count.max(1) as f64);
         fitted.out_of_scope_recall = out_of_scope
             .filter(|logits| !logits.is_empty())
-            .map(|logits| silent(settings, logits, width) as f64 / (logits.len() / width) as f64);
+            .map(|logits| unanswered(settings, logits, width) as f64 / (logits.len() / width) as f64);
     }
     fitted
 }
 
 impl Fitted {
-    /// Sentences for people.
+    /// Describes the result in sentences.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         let points = |x: f64| format!("{:.2}", x * 100.0);
@@ -175,12 +175,13 @@ fn classes(data: &Dataset) -> Vec<u32> {
         .collect()
 }
 
-/// The highest energy that settings take.
+/// The highest energy threshold that settings accept.
 const HIGHEST: f32 = 1e4;
-/// No score is sure enough: a probability may be 1 all the same, an energy is never so high.
+/// Rejects every text. A probability threshold could not: a probability may round to 1, but no energy is this
+/// high.
 const NEVER_SURE: Abstention = Abstention::Energy(HIGHEST);
 
-/// How sure an answer is.
+/// The measure of certainty.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Certainty {
     /// The probability of the best class.
@@ -190,7 +191,7 @@ enum Certainty {
 }
 
 impl Certainty {
-    /// What is decided by, and from where on there is an answer.
+    /// Returns the measure and the threshold of an abstention rule.
     fn of(abstention: Abstention) -> Option<(Self, f32)> {
         match abstention {
             Abstention::Never => None,
@@ -208,13 +209,13 @@ impl Certainty {
         }
     }
 
-    /// The best class of each row and how sure it is.
+    /// Returns the best class of each row and its certainty.
     fn of_rows(self, logits: &[f32], width: usize, temperature: f32) -> Vec<(u32, f32)> {
         let probability = Settings { temperature, ..Settings::default() };
         let mut decider = decider(&probability, width);
         let rows = logits.chunks_exact(width.max(1));
         rows.map(|row| match self {
-            // a row without an answer is as unsure as can be
+            // a row without an answer is as uncertain as possible
             Certainty::Probability => decider
                 .decide(row)
                 .ok()
@@ -231,13 +232,13 @@ impl Certainty {
     }
 }
 
-/// The device's own.
+/// Creates the decider that the device uses.
 fn decider(settings: &Settings, width: usize) -> Decider {
     Decider::new(Task::SingleLabel, width, settings)
         .expect("numbers that were fitted, and as many labels as there are")
 }
 
-/// What the device answers for each row: nothing where it is not sure enough.
+/// Returns the device's answer for each row; `None` if it is not certain enough.
 fn answers(settings: &Settings, logits: &[f32], width: usize) -> Vec<Option<u32>> {
     let mut decider = decider(settings, width);
     let rows = logits.chunks_exact(width.max(1));
@@ -248,12 +249,13 @@ fn answers(settings: &Settings, logits: &[f32], width: usize) -> Vec<Option<u32>
     .collect()
 }
 
-/// How many rows get no answer.
-fn silent(settings: &Settings, logits: &[f32], width: usize) -> usize {
+/// Counts the rows without an answer.
+fn unanswered(settings: &Settings, logits: &[f32], width: usize) -> usize {
     answers(settings, logits, width).iter().filter(|answer| answer.is_none()).count()
 }
 
-/// The score from which on there is an answer: of rows with their scores and whether they are right.
+/// Returns the lowest certainty that is answered, given the certainty of each row and whether its answer is
+/// right.
 fn least(mut scored: Vec<(f32, bool)>, options: &DecisionOptions) -> Option<f32> {
     scored.sort_by(|a, b| a.0.total_cmp(&b.0));
     match (options.false_reject, options.max_error) {
@@ -267,13 +269,14 @@ fn least(mut scored: Vec<(f32, bool)>, options: &DecisionOptions) -> Option<f32>
     }
 }
 
-/// The lowest score from which on at most a share `most` of the answers is wrong; `scored` is ascending. One error more is counted,
-/// where so many rows may have two: the best of many scores is one that was lucky.
+/// Returns the lowest score such that at most a share `most` of the answers from there on is wrong. `scored`
+/// is ascending. If `most` allows for two errors among all rows, one extra error is counted, because the best
+/// of many thresholds was partly lucky.
 fn least_certain(scored: &[(f32, bool)], most: f64) -> f32 {
     let doubt = usize::from(most * scored.len() as f64 >= 2.0);
     let mut wrong = doubt + scored.iter().filter(|(_, right)| !right).count();
     for (i, (score, right)) in scored.iter().enumerate() {
-        // all of one score get an answer, or none
+        // equal scores are all answered, or none of them
         let first = i == 0 || scored[i - 1].0 < *score;
         if first && wrong as f64 <= most * (scored.len() - i) as f64 {
             return between(scored, *score);
@@ -283,7 +286,7 @@ fn least_certain(scored: &[(f32, bool)], most: f64) -> f32 {
     f32::INFINITY
 }
 
-/// Halfway from a score to the next lower one: what decides stands on no row itself.
+/// Returns the midpoint of a score and the next lower one, so that the threshold coincides with no row.
 fn between(scored: &[(f32, bool)], score: f32) -> f32 {
     let lower = scored.iter().map(|(score, _)| *score).take_while(|lower| *lower < score).last();
     lower.map(|lower| lower + (score - lower) / 2.0).filter(|half| Some(*half) > lower).unwrap_or(score)
@@ -294,8 +297,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_temperature_undoes_scaled_logits() {
-        // probabilities 0.8 and 0.6 that are right, scaled by 3
+    fn temperature_undoes_scaled_logits() {
+        // calibrated probabilities 0.8 and 0.6, with logits scaled by 3
         let mut logits = Vec::new();
         let mut gold = Vec::new();
         for (p, right) in [(0.8f32, 8000), (0.6, 6000)] {
@@ -306,7 +309,7 @@ mod tests {
         }
         let t = temperature(&logits, 2, &gold);
         assert!((t - 3.0).abs() < 1e-3, "{t}");
-        // without a mistake it stays modest
+        // without any mistake the temperature stays moderate
         let t = temperature(&[4.0, -4.0, -3.0, 5.0, 6.0, 1.0], 2, &[0, 1, 0]);
         assert!((1.0..6.0).contains(&t), "{t}");
     }
@@ -320,16 +323,16 @@ mod tests {
         };
         close(&scored, 0.25, 0.55);
         close(&scored, 0.0, 0.8);
-        // half of five may have two errors: one more is counted
+        // half of five rows may hold two errors, so one extra is counted
         close(&scored, 0.5, 0.55);
         close(&[(0.5, false), (0.5, true), (0.9, true)], 0.0, 0.7);
         assert_eq!(least_certain(&[(0.5, true), (0.9, false)], 0.25), f32::INFINITY);
-        // of numbers without one between them it is the higher one
+        // adjacent floats have no midpoint: the higher one is returned
         let next = 0.5f32.next_up();
         assert_eq!(between(&[(0.5, true), (next, true)], next), next);
     }
 
-    /// Twenty texts of two classes.
+    /// Makes twenty texts of two classes.
     fn data(class: fn(u32) -> u32) -> Dataset {
         use crate::data::{Example, Labels};
         let example = |i: u32| {
@@ -345,9 +348,9 @@ mod tests {
     }
 
     #[test]
-    fn where_no_answer_is_good_enough_none_is_given() {
+    fn no_answers_if_none_is_certain_enough() {
         let data = data(|i| u32::from(i.is_multiple_of(5)));
-        // every probability is 1 in f32
+        // every probability rounds to 1 in f32
         let logits = [40.0, -40.0].repeat(20);
         let options = DecisionOptions { temperature: false, max_error: Some(0.05), ..Default::default() };
         let settings = fit_decision(&data, &logits, &[], &options);
@@ -357,9 +360,10 @@ mod tests {
     }
 
     #[test]
-    fn energy_decides_where_it_tells_more_apart() {
+    fn energy_decides_if_it_rejects_more() {
         let data = data(|i| i % 2);
-        // in scope one logit is high; out of scope both are low, and one a little less: as probable, and of less energy
+        // in scope one logit is high; out of scope both are low, with about the same probability but less
+        // energy
         let in_scope: Vec<f32> =
             (0..20).flat_map(|i| if i % 2 == 0 { [6.0, 3.0] } else { [3.0, 6.0] }).collect();
         let strange: Vec<f32> = (0..10).flat_map(|_| [-3.0, 0.5]).collect();
@@ -369,10 +373,10 @@ mod tests {
         assert!((least - (6f32.exp() + 3f32.exp()).ln()).abs() < 1e-5);
         let fitted = describe_decision(&settings, &data, &in_scope, Some(&strange));
         assert_eq!((fitted.coverage, fitted.out_of_scope_recall), (Some(1.0), Some(1.0)));
-        // without such texts the probability decides
+        // without out-of-scope texts the probability decides
         let settings = fit_decision(&data, &in_scope, &[], &options);
         assert!(matches!(settings.abstention, Abstention::Probability(_)));
-        // nor where the share of errors is given
+        // and so it does with `max_error`
         let options_by_error =
             DecisionOptions { temperature: false, max_error: Some(0.05), ..Default::default() };
         let settings = fit_decision(&data, &in_scope, &strange, &options_by_error);

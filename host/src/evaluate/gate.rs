@@ -3,12 +3,12 @@ use std::fmt;
 use super::Comparison;
 use crate::metrics::Metric;
 
-/// How much an int8 model may lose. `None` does not limit.
+/// How much an int8 model may lose. `None` means no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Gate {
-    /// Points (hundredths) of the comparison's metric.
+    /// Largest drop in the comparison's metric, in points (hundredths).
     pub max_drop: Option<f64>,
-    /// Points of F1, for each class.
+    /// Largest drop in any class's F1, in points.
     pub max_drop_per_class: Option<f64>,
 }
 
@@ -19,7 +19,7 @@ pub struct Suffered {
     pub label: String,
     pub support: u64,
     pub lost: u64,
-    /// Points of F1.
+    /// F1 in points.
     pub fp32: f64,
     pub int8: f64,
 }
@@ -30,32 +30,35 @@ impl Suffered {
     }
 }
 
-/// Why a gate refuses: the int8 model loses more than is allowed, and where.
+/// A gate's refusal: the int8 model loses more than allowed, and where.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub struct Refusal {
-    /// The figure that decides.
+    /// The deciding metric.
     pub metric: Metric,
-    /// Its values, in points.
+    /// The metric's value for fp32, in points.
     pub fp32: f64,
-    /// See `fp32`.
+    /// The metric's value for int8, in points.
     pub int8: f64,
-    /// The limit it broke, in points; `None` if only classes did.
+    /// The limit that the metric broke, in points; `None` if only classes did.
     pub max_drop: Option<f64>,
-    /// The limit for classes.
+    /// The limit per class, in points.
     pub max_drop_per_class: Option<f64>,
-    /// Regression: how far its numbers are from those of fp32 where that is too far, and what is allowed; see
+    /// Regression: the distance of the values from fp32's, if too large, and the limit; see
     /// [`Comparison::apart`].
     pub apart: Option<(f64, f64)>,
-    /// Classes that lost: all if the metric broke its limit, else those beyond theirs. Worst first.
+    /// Classes that lost, worst first: all of them if the metric broke its limit, else those beyond their
+    /// own.
     pub suffered: Vec<Suffered>,
 }
 
-/// How much numbers may differ, as a share of their variance: correlation with gold alone does not see that all are halved.
-const APART: f64 = 0.05;
+/// Largest distance between regression values, as a share of their variance. Correlation alone would miss
+/// that all are halved.
+const MAX_APART: f64 = 0.05;
 
 impl Gate {
-    /// Accepts, or says why not. Where there is a limit of the metric, numbers have to be about those of the fp32 model too: what they
-    /// differ by may be as large a share of their variance as the limit says, and 5 % in any case.
+    /// Accepts or refuses a comparison. If the metric has a limit, regression values must also be close to
+    /// fp32's: their squared difference, as a share of the variance, may be as large as that limit or 5 %,
+    /// whichever is greater.
     ///
     /// # Errors
     /// [`Refusal`].
@@ -75,7 +78,7 @@ impl Gate {
                 int8: class.int8.f1 * 100.0,
             })
             .collect();
-        let allowed = self.max_drop.map(|drop| (drop / 100.0).max(APART));
+        let allowed = self.max_drop.map(|drop| (drop / 100.0).max(MAX_APART));
         let apart = comparison.apart.zip(allowed).filter(|(share, allowed)| share > allowed);
         if !broken && suffered.is_empty() && apart.is_none() {
             return Ok(());

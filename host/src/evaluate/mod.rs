@@ -1,6 +1,7 @@
-//! fp32 against int8: significance, latency, the report, the gate.
+//! Comparison of fp32 and int8: significance, latency, report, gate.
 //!
-//! [`Comparison::new`] takes the outputs of both on the same sentences; a [`Gate`] accepts or refuses it.
+//! [`Comparison::new`] takes the outputs of both on the same examples; a [`Gate`] accepts or refuses the
+//! result.
 
 mod comparison;
 mod fit;

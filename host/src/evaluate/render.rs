@@ -3,14 +3,14 @@ use super::{Comparison, Measured, Rows};
 use crate::metrics::{Metric, Metrics};
 
 impl Comparison {
-    /// As tables for a terminal.
+    /// Renders tables for a terminal.
     pub fn text(&self) -> String {
         let mut parts = vec![self.summary().text(), self.notes().join("\n") + "\n"];
         parts.extend(self.classes().map(|table| table.text()));
         parts.join("\n")
     }
 
-    /// As Markdown.
+    /// Renders Markdown.
     pub fn markdown(&self) -> String {
         let notes: String = self.notes().iter().map(|note| format!("- {note}\n")).collect();
         let mut parts = vec![self.summary().markdown(), notes];
@@ -38,7 +38,7 @@ impl Comparison {
             Metric::Pearson,
             Metric::Spearman,
         ] {
-            // for one label an example, micro-F1 is accuracy again
+            // with one label per example, micro-F1 equals accuracy
             let again = metric == Metric::MicroF1 && matches!(self.fp32.metrics, Metrics::SingleLabel(_));
             if !again {
                 row(&metric.to_string(), &|side| side.metrics.get(metric), Show::Points);
@@ -74,7 +74,7 @@ impl Comparison {
         notes.extend(self.accuracy_by_chance());
         if self.left_out > 0 {
             notes.push(format!(
-                "{} rows more have a label that is none of the model's: it is wrong about all of them, and they are not counted",
+                "{} rows more have a label that the model lacks: it is wrong about all of them, and they are not counted",
                 self.left_out
             ));
         }
@@ -100,7 +100,7 @@ impl Comparison {
         notes
     }
 
-    /// What so many rows tell of the accuracy, and what it comes to without any text being read.
+    /// States how precise the accuracy is for this number of rows, and what a constant answer would score.
     fn accuracy_by_chance(&self) -> Option<String> {
         let Metrics::SingleLabel(_) = self.int8.metrics else { return None };
         let accuracy = self.int8.metrics.get(Metric::Accuracy)?;
@@ -151,7 +151,7 @@ fn calibration_error(side: &Measured) -> Option<f64> {
     }
 }
 
-/// Mean squared and mean absolute error.
+/// Returns the mean squared and the mean absolute error.
 fn regression(side: &Measured) -> Option<(f64, f64)> {
     match &side.metrics {
         Metrics::Regression(metrics) => Some((metrics.mse, metrics.mae)),
@@ -159,17 +159,17 @@ fn regression(side: &Measured) -> Option<(f64, f64)> {
     }
 }
 
-/// Numbers from here on are written with an exponent.
+/// Numbers from this size on are written with an exponent.
 const LARGE: f64 = 1e7;
 
-/// How a figure and its change are written.
+/// How a figure and its change are formatted.
 #[derive(Clone, Copy)]
 enum Show {
-    /// A share, as hundredths.
+    /// A share, in hundredths.
     Points,
-    /// As it is.
+    /// Unscaled.
     Plain,
-    /// So many decimals; the change is a factor.
+    /// With this many decimals; the change is a ratio.
     Ratio(usize),
 }
 
@@ -193,7 +193,7 @@ impl Show {
     }
 }
 
-/// The 95 % score interval of a share that was seen in so many rows (Wilson, 1927).
+/// Returns the 95 % score interval of a share observed in `rows` rows (Wilson, 1927).
 fn wilson(share: f64, rows: f64) -> [f64; 2] {
     const Z: f64 = 1.96;
     let square = Z * Z / rows;

@@ -4,62 +4,62 @@ use goldcrest_edge::classifier::{self, Classifier, Options};
 use std::path::Path;
 use std::time::Instant;
 
-/// What a bundle gave, run by the device's own code.
+/// A bundle's outputs, computed by the device's own code.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BundleRun {
     /// `[examples, labels]`, row-major, in the order of the data.
     pub logits: Vec<f32>,
-    /// Of one text, tokenizer and decision included, on one thread of this machine.
+    /// Latency of one text, including tokenizer and decision, on one thread of this machine.
     pub latency: Latency,
     /// Size of the file.
     pub bytes: u64,
-    /// The bundle's own, of several labels.
+    /// The bundle's own thresholds, if multi-label.
     pub thresholds: Vec<f32>,
 }
 
 impl BundleRun {
-    /// As the comparison takes it: with the bundle's own thresholds.
+    /// Returns the outputs for a comparison, with the bundle's own thresholds.
     pub fn outputs(&self) -> Outputs<'_> {
         self.outputs_with(&self.thresholds)
     }
 
-    /// With other thresholds for the labels of a multi-label task; empty: 0.5 for all.
+    /// Returns the outputs with other multi-label thresholds; if empty, 0.5 for all.
     pub fn outputs_with<'a>(&'a self, thresholds: &'a [f32]) -> Outputs<'a> {
         let thresholds = Some(thresholds).filter(|thresholds| !thresholds.is_empty());
         Outputs { logits: &self.logits, thresholds, bytes: Some(self.bytes), latency: Some(self.latency) }
     }
 }
 
-/// Why a bundle could not be run on the data.
+/// Why a bundle could not be run on data.
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
-    /// It does not load.
+    /// The bundle does not load.
     #[error("{path}: {source}")]
     Load {
         /// The file.
         path: std::path::PathBuf,
-        /// Why.
+        /// The cause.
         source: classifier::Error,
     },
     /// A text could not be classified.
     #[error("{at}: {source}")]
     Row {
-        /// Its file and line, or its number from 1.
+        /// File and line of the text, or its number, counted from 1.
         at: String,
-        /// Why.
+        /// The cause.
         source: classifier::Error,
     },
-    /// Labels of bundle and data are not the same.
+    /// The bundle and the data have different labels.
     #[error("the bundle's labels are {bundle:?}, the data's {data:?}")]
     Labels {
-        /// In the bundle.
+        /// Labels of the bundle.
         bundle: Vec<String>,
-        /// In the data.
+        /// Labels of the data.
         data: Vec<String>,
     },
 }
 
-/// Classifies every example, one at a time, as the device does. `progress` is called after each.
+/// Classifies every example, one at a time, as the device does. Calls `progress` after each.
 ///
 /// # Errors
 /// [`BundleError`].
@@ -89,7 +89,7 @@ pub fn run_bundle(path: &Path, data: &Dataset, progress: &mut dyn FnMut()) -> Re
     Ok(BundleRun { logits, latency, bytes: std::fs::metadata(path).map_or(0, |m| m.len()), thresholds })
 }
 
-/// The logits of texts without labels, as the device gives them: `[texts, labels]`.
+/// Returns the device's logits for unlabelled texts: `[texts, labels]`.
 ///
 /// # Errors
 /// [`BundleError`].

@@ -1,19 +1,20 @@
-//! Whether a difference is more than chance.
+//! Tests of whether a difference is more than chance.
 
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::data::SplitMix;
 
-/// McNemar's exact test: the two-sided p-value that `only_first` and `only_second`, the examples that one model alone
-/// gets right, come from a fair coin (McNemar 1947; exact binomial). 1 without such examples.
+/// Returns the two-sided p-value of McNemar's exact test: the probability that a fair coin splits the
+/// examples that only one model gets right as unevenly as `only_first` to `only_second` (McNemar 1947; exact
+/// binomial). 1 without such examples.
 pub fn mcnemar(only_first: u64, only_second: u64) -> f64 {
     let discordant = only_first + only_second;
     let smaller = only_first.min(only_second);
     if only_first == only_second {
         return 1.0;
     }
-    // the terms C(n, k) / 2^n for k = 0 to `smaller`, by their logarithms: 2^n itself overflows early
+    // the terms C(n, k) / 2^n for k = 0 to `smaller`, as logarithms because 2^n soon overflows
     let mut log_term = -(discordant as f64) * std::f64::consts::LN_2;
     let mut tail = log_term.exp();
     for k in 1..=smaller {
@@ -23,7 +24,7 @@ pub fn mcnemar(only_first: u64, only_second: u64) -> f64 {
     (2.0 * tail).min(1.0)
 }
 
-/// A range that holds a figure with 95 % confidence.
+/// A 95 % confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[expect(missing_docs, reason = "named as intervals are")]
 pub struct Interval {
@@ -31,9 +32,9 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// The percentile bootstrap (Efron 1979): draws `rows` indices with replacement `rounds` times, and takes the 2.5th and
-/// 97.5th percentile of `statistic`. For a difference between two models compute both on the same draw: that is what
-/// makes it paired. A function of the seed. `None` without rows or rounds.
+/// Computes a percentile bootstrap interval (Efron 1979): draws `rows` indices with replacement `rounds`
+/// times, and takes the 2.5th and 97.5th percentile of `statistic`. To compare two models (paired bootstrap),
+/// compute both on the same draw. Deterministic given the seed. `None` without rows or rounds.
 pub fn bootstrap(
     rows: usize,
     rounds: usize,

@@ -3,15 +3,15 @@ use std::fmt::Write;
 /// One model in a plot of size against quality.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Point {
-    /// What it is called.
+    /// Name of the model.
     pub name: String,
-    /// Of its bundle.
+    /// Size of its bundle.
     pub megabytes: f64,
-    /// Of the metric, in hundredths.
+    /// Value of the metric, in hundredths.
     pub points: f64,
 }
 
-/// Pixels.
+/// Image size and margins in pixels.
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 420.0;
 const LEFT: f64 = 70.0;
@@ -19,8 +19,8 @@ const RIGHT: f64 = 30.0;
 const TOP: f64 = 50.0;
 const BOTTOM: f64 = 50.0;
 
-/// Size against quality as SVG: megabytes on a logarithmic axis to the right, the metric upwards. Models of one series, ascending
-/// by size, are joined by a line. Empty without points.
+/// Plots quality against size as SVG: megabytes on a logarithmic horizontal axis, the metric on the vertical
+/// one. Each series, in ascending size, is joined by a line. Returns an empty string without points.
 pub fn size_plot(metric: &str, series: &[Vec<Point>]) -> String {
     let all = || series.iter().flatten();
     if all().next().is_none() {

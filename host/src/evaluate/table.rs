@@ -1,5 +1,5 @@
-/// Rows of text cells under a header, written as a terminal table or as Markdown. The first column is flush left, the
-/// others flush right.
+/// A table of text cells under a header, rendered for a terminal or as Markdown. The first column is
+/// left-aligned, the others right-aligned.
 pub(super) struct Table {
     rows: Vec<Vec<String>>,
 }
@@ -9,7 +9,7 @@ impl Table {
         Table { rows: vec![header.into_iter().map(str::to_owned).collect()] }
     }
 
-    /// A row has as many cells as the header.
+    /// Adds a row, which must have as many cells as the header.
     pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
     }

@@ -21,7 +21,7 @@ fn compare(data: &Dataset, fp32: &[f32], int8: &[f32]) -> Comparison {
     Comparison::new(&inputs).unwrap()
 }
 
-/// Logits that give these classes.
+/// Returns logits that yield these classes.
 fn one_hot(classes: &[usize], width: usize) -> Vec<f32> {
     classes
         .iter()
@@ -53,7 +53,7 @@ fn comparison_by_hand() {
     assert_eq!((test.only_fp32, test.only_int8), (3, 0));
     assert!((test.p - 0.25).abs() < 1e-12);
     assert!((comparison.delta + 15.0).abs() < 1e-9);
-    // three rows of twenty: the interval holds -15 and lies below or at 0
+    // three rows of twenty: the interval contains -15 and ends at or below 0
     assert!(comparison.interval.low < -15.0 && comparison.interval.high <= 0.0, "{:?}", comparison.interval);
     assert_eq!(comparison.largest_logit_difference, 1.0);
     let off = &comparison.per_class[1];
@@ -136,7 +136,7 @@ fn every_task_is_compared() {
     assert!(comparison.text().contains("mse"));
     let refusal = Gate { max_drop: Some(0.0), max_drop_per_class: None }.check(&comparison).unwrap_err();
     assert!(refusal.suffered.is_empty());
-    // as well correlated as before, and half as large
+    // equally well correlated, but half as large
     let comparison = compare(&numbers, &[1.0, 2.0, 3.0], &[0.5, 1.0, 1.5]);
     assert!(comparison.delta.abs() < 1e-9);
     let gate = Gate { max_drop: Some(0.5), max_drop_per_class: None };
@@ -144,7 +144,7 @@ fn every_task_is_compared() {
     assert!(refusal.contains("differ by 175.00 % of their variance where 5 % are allowed"), "{refusal}");
     assert_eq!(Gate::default().check(&comparison), Ok(()));
     assert_eq!(Gate { max_drop: Some(180.0), max_drop_per_class: None }.check(&comparison), Ok(()));
-    // just within, and where nothing can be said
+    // just within the limit, and with constant gold values
     assert_eq!(gate.check(&compare(&numbers, &[1.0, 2.0, 3.0], &[1.1, 2.1, 3.2])), Ok(()));
     let same = dataset(Task::Regression, &[], [2.0, 2.0].map(Target::Value).to_vec());
     assert_eq!(compare(&same, &[1.0, 2.0], &[5.0, 2.0]).apart, None);

@@ -1,8 +1,9 @@
 //! `BertForSequenceClassification` as an ONNX graph, in f32 or in int8 by the numeric contract.
 //!
-//! Shapes: hidden states [batch, sequence, hidden], heads [batch, heads, sequence, head size]. The int8 graph says
-//! with standard operators what the device's kernels compute, in their order: a text's rows are quantized one by one,
-//! `q = round(x * (127 / absmax))`, `y = sum(q * w) * x_scale * w_scale + bias`.
+//! Shapes: hidden states [batch, sequence, hidden], heads [batch, heads, sequence, head size]. The int8 graph
+//! expresses, in standard operators and in the same order, what the device's kernels compute. Each row of
+//! activations is quantized by itself: `q = round(x * (127 / absmax))`, `y = sum(q * w) * x_scale * w_scale +
+//! bias`.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,15 +13,15 @@ use crate::quantize::{Bits, Int8Matrix};
 use super::builder::Builder;
 use super::proto::{Attribute, DataType, GraphProto, ValueInfo};
 
-/// Where linear layers and word embeddings come from.
+/// Source and format of the linear layers and word embeddings.
 pub(super) enum Matrices<'a> {
     Float,
     Int8(&'a BTreeMap<String, Int8Matrix>),
-    /// Int8, written as uint8 with zero point 128.
+    /// int8, written as uint8 with zero point 128.
     Uint8(&'a BTreeMap<String, Int8Matrix>),
 }
 
-/// Writes the graph. `tensors` holds every f32 tensor by its Hugging Face name.
+/// Builds the graph. `tensors` holds every f32 tensor by its Hugging Face name.
 pub(super) fn graph<'a>(
     config: &Config,
     tensors: BTreeMap<String, &'a Array>,
@@ -47,7 +48,7 @@ struct Writer<'a> {
     builder: Builder,
     tensors: BTreeMap<String, &'a Array>,
     matrices: Matrices<'a>,
-    /// Integers and scale of an activation that was quantized before: queries, keys and values share one.
+    /// Integers and scale of each activation already quantized: queries, keys and values share one.
     quantized: HashMap<String, (String, String)>,
 }
 
@@ -106,8 +107,9 @@ impl Writer<'_> {
         }
     }
 
-    /// Rows of two integers a byte as f32 rows of twice the width: the low halves of all bytes, then the high ones. In float
-    /// arithmetic, which is exact here: opset 17 has no 4-bit type, and few runtimes shift bytes.
+    /// Unpacks rows of two integers per byte to f32 rows of twice the width: first the low halves of all
+    /// bytes, then the high ones. Uses float arithmetic, which is exact here, because opset 17 has no 4-bit
+    /// type and few runtimes can shift bytes.
     fn unpack(&mut self, at: &str, row: &str) -> String {
         let b = &mut self.builder;
         let row = b.cast(&format!("{at}.Cast"), row, DataType::Float);
@@ -122,7 +124,7 @@ impl Writer<'_> {
         b.op(at, "Sub", &[&both, &eight])
     }
 
-    /// The position table in f32.
+    /// Emits the position table in f32.
     fn positions(&mut self, at: &str) -> String {
         let key = format!("{at}.weight");
         let (Matrices::Int8(matrices) | Matrices::Uint8(matrices)) = self.matrices else {
@@ -135,7 +137,7 @@ impl Writer<'_> {
         b.op(at, "Mul", &[&table, &scales])
     }
 
-    /// What is added to attention scores: 0 where the mask is 1, -1e9 where it is 0.
+    /// Emits the attention bias: 0 where the mask is 1, -1e9 where it is 0.
     fn mask(&mut self) {
         let b = &mut self.builder;
         let axes = b.integers("mask_axes", &[1, 2]);
@@ -167,7 +169,7 @@ impl Writer<'_> {
         let joined = b.integers(&format!("width_{}", heads * head_size), &[0, 0, (heads * head_size) as i64]);
         let scale = b.scalar(&format!("1/sqrt({head_size})"), 1.0 / (head_size as f32).sqrt());
         let q = b.node(&format!("{at}.query.scaled"), "Mul", &[&q, &scale], vec![]);
-        // keys end transposed, ready for the product
+        // keys end up transposed, ready for the product
         let orders = [("query", q, [0, 2, 1, 3]), ("key", k, [0, 2, 3, 1]), ("value", v, [0, 2, 1, 3])];
         let [q, k, v] = orders.map(|(name, x, order)| {
             let x = b.op(&format!("{at}.{name}"), "Reshape", &[&x, &split]);
@@ -182,7 +184,7 @@ impl Writer<'_> {
         b.op(&format!("{at}.context"), "Reshape", &[&context, &joined])
     }
 
-    /// `x * (1 + erf(x / √2)) * 0.5`.
+    /// Emits `x * (1 + erf(x / √2)) * 0.5`.
     fn gelu(&mut self, at: &str, x: &str) -> String {
         let b = &mut self.builder;
         let root = b.scalar("1/sqrt(2.0)", std::f32::consts::FRAC_1_SQRT_2);
@@ -194,7 +196,7 @@ impl Writer<'_> {
         b.node(&format!("{at}.gelu"), "Mul", &[&y, &half], vec![])
     }
 
-    /// Pooler over [CLS], then the classifier.
+    /// Emits the pooler over [CLS], then the classifier.
     fn head(&mut self, x: &str) {
         let first = self.builder.integer("first", 0);
         let cls =
@@ -219,7 +221,7 @@ impl Writer<'_> {
         self.linear_to(at, x, &format!("{at}.output"))
     }
 
-    /// `output = x Wᵀ + bias`, the bias where the checkpoint has one.
+    /// Emits `output = x Wᵀ + bias`, without the bias if the checkpoint has none.
     fn linear_to(&mut self, at: &str, x: &str, output: &str) -> String {
         let bias = format!("{at}.bias");
         let bias = self.tensors.contains_key(&bias).then(|| self.tensor(&bias));
@@ -234,7 +236,7 @@ impl Writer<'_> {
                 let w = self.builder.floats(&format!("{weight}_transposed"), &dims, w);
                 self.builder.node(&product, "MatMul", &[x, &w], vec![])
             }
-            // what is not int8 is kept in half precision
+            // matrices not in int8 are stored in half precision
             Matrices::Int8(matrices) | Matrices::Uint8(matrices) if !matrices.contains_key(&weight) => {
                 let (dims, w) = self.transposed_weight(&weight);
                 let w = self.builder.halves(&format!("{weight}_half"), &dims, w);
@@ -257,8 +259,8 @@ impl Writer<'_> {
                 let inputs: [&str; 4] = [&q, &w, &zero, &zero];
                 let sum = b.op(at, "MatMulInteger", &inputs[..if unsigned { 4 } else { 3 }]);
                 let sum = b.cast(&format!("{at}.Cast"), &sum, DataType::Float);
-                // not by the product of both scales: ONNX Runtime (1.32) fuses that form into MatMulIntegerToFloat
-                // and loses the bias
+                // Not by the product of both scales: ONNX Runtime (1.32) fuses that form into
+                // MatMulIntegerToFloat and loses the bias.
                 let sum = b.op(at, "Mul", &[&sum, &x_scale]);
                 b.node(&product, "Mul", &[&sum, &w_scale], vec![])
             }
@@ -269,15 +271,15 @@ impl Writer<'_> {
         }
     }
 
-    /// A weight matrix [n, k] as [k, n].
+    /// Returns a weight matrix [n, k] as [k, n].
     fn transposed_weight(&self, name: &str) -> ([usize; 2], Vec<f32>) {
         let weight = self.tensors[name];
         let (n, k) = weight.dims2();
         ([k, n], transposed(&weight.data, n, k).collect())
     }
 
-    /// Quantizes rows of `x`: uint8 with zero point 128, which holds the integers ±127, and the scale of each row.
-    /// (ONNX Runtime has no fast path for int8 activations.)
+    /// Quantizes the rows of `x` to uint8 with zero point 128, which holds the integers ±127; returns these
+    /// and the scale of each row. (ONNX Runtime has no fast path for int8 activations.)
     fn quantize(&mut self, x: &str) -> (String, String) {
         if let Some(done) = self.quantized.get(x) {
             return done.clone();
@@ -302,14 +304,15 @@ impl Writer<'_> {
         (q, scale)
     }
 
-    /// The f32 tensor of this name as a constant.
+    /// Returns the f32 tensor of this name as a constant.
     fn tensor(&mut self, name: &str) -> String {
         let array = self.tensors[name];
         self.builder.floats(name, &array.shape, array.data.iter().copied())
     }
 }
 
-/// Two integers a byte, 8 added: the left half of a row in the low bits, the right half in the high ones.
+/// Packs two integers, offset by 8, per byte: the left half of a row in the low bits, the right half in the
+/// high bits.
 fn nibbles(m: &Int8Matrix) -> Vec<u8> {
     let nibble = |q: &i8| (q + 8) as u8;
     let row = |row: &[i8]| -> Vec<u8> {
@@ -319,7 +322,7 @@ fn nibbles(m: &Int8Matrix) -> Vec<u8> {
     m.values.chunks_exact(m.columns).flat_map(row).collect()
 }
 
-/// [n, k] to [k, n], as ONNX multiplies.
+/// Transposes [n, k] to [k, n], the order of ONNX's MatMul.
 fn transposed<T: Copy>(data: &[T], n: usize, k: usize) -> impl Iterator<Item = T> {
     (0..n * k).map(move |i| data[i % n * k + i / n])
 }

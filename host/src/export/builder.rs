@@ -1,4 +1,4 @@
-//! Nodes and constants of an ONNX graph under construction. A node is named as its output.
+//! Builder for the nodes and constants of an ONNX graph. Every node has the name of its output.
 
 use super::proto::{Attribute, DataType, GraphProto, NodeProto, TensorProto};
 
@@ -33,7 +33,7 @@ impl Builder {
         self.node(name, "Transpose", &[x], vec![Attribute::ints("perm", order)])
     }
 
-    /// Adds a constant tensor of little-endian bytes; a name already there is left alone.
+    /// Adds a constant tensor of little-endian bytes, unless the name is already taken.
     fn constant(&mut self, name: &str, element: DataType, dims: &[usize], bytes: Vec<u8>) -> String {
         if !self.graph.initializer.iter().any(|t| t.name == name) {
             self.graph.initializer.push(TensorProto {

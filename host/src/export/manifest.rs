@@ -1,8 +1,8 @@
 use crate::bert::{Checkpoint, Reads, TextWindows};
 use goldcrest_edge::bundle::{Licence, Manifest, Windows};
 
-/// The manifest of a checkpoint that reads texts so: what it says itself. Name, version, licences, decision and figures are still
-/// to be filled in.
+/// Creates the manifest of a checkpoint with this input format. Name, version, licences, decision and figures
+/// remain to be filled in.
 pub fn manifest(checkpoint: &Checkpoint, reads: Reads) -> Manifest {
     let config = &checkpoint.config;
     Manifest {
@@ -24,7 +24,7 @@ pub fn manifest(checkpoint: &Checkpoint, reads: Reads) -> Manifest {
     }
 }
 
-/// How a bundle's model reads texts.
+/// Returns the input format of a bundle's model.
 pub(super) fn reads(manifest: &Manifest) -> Reads {
     Reads {
         max_tokens: manifest.max_tokens as usize,

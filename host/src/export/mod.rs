@@ -1,7 +1,7 @@
-//! ONNX: standard operators only, opset 17, IR version 8.
+//! ONNX export and bundles. ONNX models use standard operators only (opset 17, IR version 8).
 //!
-//! Inputs `input_ids`, `attention_mask`, `token_type_ids` (int64 [batch, sequence]), output `logits` (f32 [batch,
-//! labels]): what ONNX Runtime and Optimum expect of a text classifier.
+//! Inputs are `input_ids`, `attention_mask` and `token_type_ids` (int64 [batch, sequence]), the output is
+//! `logits` (f32 [batch, labels]): what ONNX Runtime and Optimum expect of a text classifier.
 
 mod bert;
 mod builder;
@@ -22,25 +22,25 @@ use crate::quantize::{Error, Quantized, complete};
 use bert::Matrices;
 use proto::{EXTERNAL, ModelProto, OperatorSetId, StringStringEntry};
 
-/// An ONNX model, ready to be written.
+/// An ONNX model.
 pub struct Onnx(ModelProto);
 
-/// The f32 model of a checkpoint.
+/// Exports a checkpoint in f32.
 ///
 /// # Errors
-/// When a tensor is missing, has another shape than the configuration says, or holds NaN or infinity.
+/// If a tensor is missing, has another shape than the configuration says, or holds NaN or infinity.
 pub fn fp32(checkpoint: &Checkpoint) -> Result<Onnx, Error> {
     Ok(model(bert::graph(&checkpoint.config, complete(checkpoint)?, Matrices::Float)))
 }
 
-/// The int8 model that devices run.
+/// Exports the int8 model that devices run.
 pub fn int8(quantized: &Quantized) -> Onnx {
     integers(quantized, Matrices::Int8(&quantized.matrices))
 }
 
-/// The same for other runtimes: weights are written as uint8 with zero point 128. ONNX Runtime adds up products of uint8 and
-/// int8 in 16 bits and saturates on x86-64 without VNNI (its documentation: "Quantize ONNX models", U8S8 and U8U8); two
-/// uint8 it multiplies exactly everywhere.
+/// Exports the int8 model for other runtimes, with weights as uint8 with zero point 128. On x86-64 without
+/// VNNI, ONNX Runtime accumulates products of uint8 and int8 in 16 bits and saturates (see "Quantize ONNX
+/// models", U8S8 and U8U8, in its documentation); products of two uint8 are exact everywhere.
 pub fn int8_unsigned(quantized: &Quantized) -> Onnx {
     integers(quantized, Matrices::Uint8(&quantized.matrices))
 }
@@ -61,17 +61,17 @@ fn model(graph: proto::GraphProto) -> Onnx {
 }
 
 impl Onnx {
-    /// Constants of at least this many bytes lie outside the protobuf in a bundle.
+    /// In a bundle, constants of at least this many bytes are stored outside the protobuf.
     const EXTERNAL_FROM: usize = 1024;
-    /// Their offsets are multiples of this, so that a mapped bundle can be read in place.
+    /// Alignment of external constants, so that a mapped bundle can be read in place.
     const ALIGNMENT: usize = 64;
 
-    /// The whole model as one `.onnx` file.
+    /// Returns the whole model as one `.onnx` file.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.0.encode_to_vec()
     }
 
-    /// The graph, and its large constants as ONNX external data beside it under
+    /// Splits the model into the graph and its large constants, which become ONNX external data under
     /// [`goldcrest_edge::model::EXTERNAL_LOCATION`].
     pub fn split(mut self) -> (Vec<u8>, Vec<u8>) {
         let mut data: Vec<u8> = Vec::new();

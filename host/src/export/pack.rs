@@ -5,21 +5,21 @@ use goldcrest_edge::classifier::{self, Classifier, Options};
 /// Why a bundle cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum PackError {
-    /// The parts do not make a bundle.
+    /// The parts do not form a valid bundle.
     #[error(transparent)]
     Write(#[from] bundle::WriteError),
-    /// Golden texts of a model that stock operators run: their bits differ between processors.
+    /// Golden texts for a model that runs on stock operators, whose results differ between processors.
     #[error(
         "a self-test would fail on other processors: the device's fused operators do not take this model ({0}); pack it without golden messages"
     )]
     Stock(String),
-    /// The device's code does not take it.
+    /// The device's code rejects the bundle.
     #[error("the packed bundle does not run: {0}")]
     Classifier(#[from] classifier::Error),
 }
 
-/// The bytes of a bundle. `golden` are texts (or pairs) whose logits the device checks before it trusts the bundle: they
-/// are taken from the bundle itself, run by the device's code.
+/// Packs a bundle and returns its bytes. `golden` are texts (or pairs) whose logits the device checks before
+/// it trusts the bundle; the expected logits come from the device's own code running this bundle.
 ///
 /// # Errors
 /// [`PackError`].
@@ -44,7 +44,7 @@ pub fn pack(
     Ok(write(&golden)?)
 }
 
-/// The same bundle, without golden texts, with another manifest.
+/// Repacks a bundle with another manifest and without golden texts.
 pub(crate) fn with_manifest(packed: &[u8], manifest: &Manifest) -> Result<Vec<u8>, PackError> {
     let bundle = Bundle::read(packed).map_err(classifier::Error::from)?;
     Ok(bundle::write(manifest, bundle.model(), bundle.external(), bundle.vocabulary(), &[])?)

@@ -1,4 +1,5 @@
-//! The messages of `onnx.proto` (IR version 8) that a BERT needs, by hand: no `protoc` in the build.
+//! The messages of `onnx.proto` (IR version 8) that a BERT needs, written by hand so that the build needs no
+//! `protoc`.
 
 use prost::Message;
 
@@ -140,24 +141,24 @@ pub enum DataType {
 pub const EXTERNAL: i32 = 1;
 
 impl Attribute {
-    /// An integer (`AttributeProto.AttributeType.INT`).
+    /// Creates an integer attribute (`AttributeProto.AttributeType.INT`).
     pub fn int(name: &str, value: i64) -> Attribute {
         Attribute { name: name.into(), i: Some(value), r#type: Some(2), ..Default::default() }
     }
 
-    /// A float (`FLOAT`).
+    /// Creates a float attribute (`FLOAT`).
     pub fn float(name: &str, value: f32) -> Attribute {
         Attribute { name: name.into(), f: Some(value), r#type: Some(1), ..Default::default() }
     }
 
-    /// Integers (`INTS`).
+    /// Creates an attribute of integers (`INTS`).
     pub fn ints(name: &str, values: &[i64]) -> Attribute {
         Attribute { name: name.into(), ints: values.to_vec(), r#type: Some(7), ..Default::default() }
     }
 }
 
 impl ValueInfo {
-    /// A tensor of `dims`, each a size or the name of a symbol.
+    /// Describes a tensor of `dims`, each a size or a symbolic name.
     pub fn tensor(name: &str, element: DataType, dims: &[Result<usize, &str>]) -> ValueInfo {
         let dim = |d: &Result<usize, &str>| Dimension {
             dim_value: d.ok().map(|n| n as i64),

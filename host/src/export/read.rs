@@ -1,4 +1,5 @@
-//! A bundle back into a checkpoint: what a smaller student can be cut from where the checkpoint is not at hand.
+//! Converting a bundle back into a checkpoint, from which a smaller student can be cut when the original
+//! checkpoint is not at hand.
 
 use super::proto::{DataType, EXTERNAL, GraphProto, ModelProto, TensorProto};
 use crate::bert::{
@@ -11,7 +12,7 @@ use prost::Message;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Why a bundle gives no checkpoint.
+/// Why a bundle cannot be converted into a checkpoint.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each field is what its name says, and the message shows it")]
 pub enum ReadError {
@@ -25,10 +26,10 @@ pub enum ReadError {
     Checkpoint(#[from] bert::Error),
 }
 
-/// The checkpoint that a bundle was made of, as exactly as its integers tell.
+/// Restores the checkpoint that a bundle was made from, as precisely as its integers allow.
 ///
 /// # Errors
-/// [`ReadError`]; a bundle with somebody else's ONNX model is one.
+/// [`ReadError`], in particular for a bundle whose ONNX model was not written by Goldcrest.
 pub fn checkpoint(path: &Path) -> Result<Checkpoint, ReadError> {
     let bytes = std::fs::read(path).map_err(|source| ReadError::Io { path: path.into(), source })?;
     let bundle = Bundle::read(&bytes).map_err(|source| ReadError::Bundle { path: path.into(), source })?;
@@ -56,7 +57,8 @@ pub fn checkpoint(path: &Path) -> Result<Checkpoint, ReadError> {
     Ok(Checkpoint { config, tensors, tokenizer })
 }
 
-/// The constants under the checkpoint's names: integers times their scales, matrices the way round that training has them.
+/// Returns the constants under the checkpoint's names: integers multiplied by their scales, matrices in the
+/// orientation used for training.
 fn tensors(graph: &GraphProto, external: &[u8]) -> Result<BTreeMap<String, Array>, String> {
     let by_name: BTreeMap<&str, &TensorProto> =
         graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
@@ -82,14 +84,14 @@ fn tensors(graph: &GraphProto, external: &[u8]) -> Result<BTreeMap<String, Array
             Some((name, "int8")) => {
                 let values = bytes.iter().map(|b| f32::from(*b as i8)).collect();
                 let mut array = Array { shape, data: values };
-                // tables are looked up by row; matrices multiply from the right
+                // tables are looked up by row; ONNX stores the other matrices transposed
                 if !is_table(name) {
                     array = transposed(&array)?;
                 }
                 (name, scaled(array, &scales(name)?)?)
             }
             Some((name, "int4")) => {
-                let [rows, half] = shape[..] else { return Err(format!("{name} is no matrix")) };
+                let [rows, half] = shape[..] else { return Err(format!("{name} is not a matrix")) };
                 let mut data = Vec::with_capacity(rows * half * 2);
                 for row in bytes.chunks_exact(half) {
                     data.extend(row.iter().map(|b| f32::from(b & 15) - 8.0));
@@ -133,11 +135,11 @@ fn bytes<'a>(tensor: &'a TensorProto, external: &'a [u8]) -> Result<&'a [u8], St
     } else {
         tensor.raw_data.as_deref()
     };
-    bytes.filter(|b| b.len() == wanted).ok_or_else(|| format!("{} has not {wanted} bytes", tensor.name))
+    bytes.filter(|b| b.len() == wanted).ok_or_else(|| format!("{} does not have {wanted} bytes", tensor.name))
 }
 
 fn scaled(mut array: Array, scales: &[f32]) -> Result<Array, String> {
-    let [rows, columns] = array.shape[..] else { return Err("integers that are no matrix".into()) };
+    let [rows, columns] = array.shape[..] else { return Err("integers that are not a matrix".into()) };
     if scales.len() != rows {
         return Err(format!("{} scales for {rows} rows", scales.len()));
     }
@@ -147,7 +149,7 @@ fn scaled(mut array: Array, scales: &[f32]) -> Result<Array, String> {
 }
 
 fn transposed(array: &Array) -> Result<Array, String> {
-    let [rows, columns] = array.shape[..] else { return Err("weights that are no matrix".into()) };
+    let [rows, columns] = array.shape[..] else { return Err("weights that are not a matrix".into()) };
     if rows * columns != array.data.len() {
         return Err("weights of another type than their name says".into());
     }
@@ -155,7 +157,7 @@ fn transposed(array: &Array) -> Result<Array, String> {
     Ok(Array { shape: vec![columns, rows], data })
 }
 
-/// The configuration: sizes as the tensors have them, heads as the graph splits them.
+/// Derives the configuration: sizes from the tensors, the number of heads from the graph.
 fn config(
     graph: &GraphProto,
     tensors: &BTreeMap<String, Array>,
@@ -164,7 +166,7 @@ fn config(
 ) -> Result<Config, String> {
     let size = |name: &str, dimension: usize| {
         let array = tensors.get(name).ok_or_else(|| format!("{name} is missing"))?;
-        array.shape.get(dimension).copied().ok_or_else(|| format!("{name} is no matrix"))
+        array.shape.get(dimension).copied().ok_or_else(|| format!("{name} is not a matrix"))
     };
     let hidden = size("bert.pooler.dense.weight", 1)?;
     let (mut heads, mut intermediate, mut head_size) = (Vec::new(), Vec::new(), 1);

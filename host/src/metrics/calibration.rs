@@ -1,11 +1,12 @@
-/// How far confidence, the largest probability, is from accuracy on average; 0 to 1.
+/// Average distance between confidence (the largest probability) and accuracy, 0 to 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Calibration {
     /// Expected calibration error (Guo et al., On Calibration of Modern Neural Networks, 2017) with 15 bins of equal width.
     pub error: f64,
-    /// What the same confidences would show if they were exactly right: with few texts in a bin, chance alone parts accuracy
-    /// from confidence. In the normal approximation, the mean of |x| being √(2/π) of the standard deviation, but not more than
-    /// twice the variance, which a sum of such deviations cannot exceed on average.
+    /// The error that perfectly calibrated probabilities would show with these confidences: in bins with few
+    /// texts, accuracy deviates from confidence by chance. Computed by the normal approximation, where the
+    /// mean of |x| is √(2/π) standard deviations, capped at twice the variance, which the mean of such
+    /// deviations cannot exceed.
     pub by_chance: f64,
 }
 
@@ -22,7 +23,8 @@ impl Bin {
     }
 }
 
-/// Measures both. `logits` is `[rows, width]`, row-major; `gold` gives the right class of each row. 0 without rows.
+/// Measures the calibration. `logits` is `[rows, width]`, row-major; `gold` has the right class of each row.
+/// Both figures are 0 without rows.
 pub fn calibration(logits: &[f32], width: usize, gold: impl Iterator<Item = u32>) -> Calibration {
     const BINS: usize = 15;
     let mut bins = [Bin::default(); BINS];
@@ -44,11 +46,12 @@ pub fn calibration(logits: &[f32], width: usize, gold: impl Iterator<Item = u32>
     }
 }
 
-/// The temperature with the least negative log likelihood (Guo et al. 2017), by golden section over its logarithm: the
-/// likelihood has one minimum. As if one text more had been answered wrongly (after Platt 1999): where all answers are right
-/// the likelihood alone would ask for certainty. Within 0.05 and 20.
+/// Returns the temperature between 0.05 and 20 with the lowest negative log likelihood (Guo et al. 2017), by
+/// golden-section search on its logarithm. Gold labels are smoothed as if about one more text had been
+/// answered wrongly (after Platt 1999): if all answers are right, the likelihood alone would demand
+/// certainty.
 ///
-/// `logits` is `[rows, width]`, row-major; `gold` gives the right class of each row.
+/// `logits` is `[rows, width]`, row-major; `gold` has the right class of each row.
 pub fn temperature(logits: &[f32], width: usize, gold: &[u32]) -> f32 {
     let loss = |t: f64| -> f64 {
         let doubt = 1.0 / (gold.len() + 2) as f64;
@@ -66,7 +69,7 @@ pub fn temperature(logits: &[f32], width: usize, gold: &[u32]) -> f32 {
     lowest(0.05, 20.0, loss) as f32
 }
 
-/// Where a function of one number that falls and then rises is least, by golden section over its logarithm.
+/// Returns the minimum of a unimodal function, by golden-section search on the logarithm of its argument.
 pub(crate) fn lowest(low: f64, high: f64, f: impl Fn(f64) -> f64) -> f64 {
     const RATIO: f64 = 0.618_033_988_749_894_9;
     let (mut low, mut high) = (low.ln(), high.ln());

@@ -2,20 +2,20 @@ use serde::Serialize;
 
 use crate::data::Target;
 
-/// One class against all others. A figure whose denominator is 0 is 0.
+/// Scores of one class against all others. A figure whose denominator is 0 is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct ClassScores {
-    /// Right among those predicted.
+    /// Share of the predictions of this class that are right.
     pub precision: f64,
-    /// Found among those there are.
+    /// Share of the examples of this class that are found.
     pub recall: f64,
     /// Harmonic mean of the two.
     pub f1: f64,
-    /// How many there are.
+    /// Number of examples of this class.
     pub support: u64,
 }
 
-/// Decisions about one class.
+/// Counts of decisions about one class.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     right: u64,
@@ -42,7 +42,7 @@ fn ratio(part: f64, whole: f64) -> f64 {
     if whole == 0.0 { 0.0 } else { part / whole }
 }
 
-/// The mean F1 of classes that occur among gold or predicted labels, as scikit-learn takes it.
+/// Returns the mean F1 of the classes that occur among gold or predicted labels, as in scikit-learn.
 fn macro_f1(counts: &[Counts]) -> f64 {
     let occurring = counts.iter().filter(|class| class.predicted + class.gold > 0);
     ratio(occurring.clone().map(|class| class.f1()).sum(), occurring.count() as f64)
@@ -53,22 +53,22 @@ fn weighted_f1(counts: &[Counts]) -> f64 {
     ratio(weighted, counts.iter().map(|class| class.gold).sum::<u64>() as f64)
 }
 
-/// Figures of a single-label task.
+/// Metrics of a single-label task.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SingleLabel {
-    /// Examples.
+    /// Number of examples.
     pub rows: u64,
-    /// Share of right labels.
+    /// Share of examples with the right label.
     pub accuracy: f64,
     /// Mean F1 of the classes that occur.
     pub macro_f1: f64,
     /// Mean F1, weighted by support.
     pub weighted_f1: f64,
-    /// Matthews correlation for several classes (Gorodkin 2004); 0 if gold or predicted labels are all one.
+    /// Multi-class Matthews correlation (Gorodkin 2004); 0 if all gold or all predicted labels are the same.
     pub mcc: f64,
     /// Expected calibration error over 15 bins, 0 to 1; see [`Calibration`](super::Calibration).
     pub calibration_error: f64,
-    /// By label id.
+    /// Scores by label id.
     pub per_class: Vec<ClassScores>,
     /// `confusion[gold][predicted]`.
     pub confusion: Vec<Vec<u64>>,
@@ -117,10 +117,10 @@ fn mcc(counts: &[Counts]) -> f64 {
     ratio(covariance, (predicted * gold).sqrt())
 }
 
-/// Figures of a multi-label task.
+/// Metrics of a multi-label task.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MultiLabel {
-    /// Examples.
+    /// Number of examples.
     pub rows: u64,
     /// F1 over all decisions.
     pub micro_f1: f64,
@@ -128,9 +128,9 @@ pub struct MultiLabel {
     pub macro_f1: f64,
     /// Mean F1, weighted by support.
     pub weighted_f1: f64,
-    /// Share of examples whose whole set is right.
+    /// Share of examples with exactly the right set of labels.
     pub subset_accuracy: f64,
-    /// By label id.
+    /// Scores by label id.
     pub per_class: Vec<ClassScores>,
 }
 
@@ -160,7 +160,7 @@ impl MultiLabel {
         (rows > 0).then(|| MultiLabel {
             rows,
             micro_f1: all.f1(),
-            // all of them, as scikit-learn has it where several may be right
+            // over all classes, as in scikit-learn for multi-label tasks
             macro_f1: ratio(counts.iter().map(|class| class.f1()).sum(), counts.len() as f64),
             weighted_f1: weighted_f1(&counts),
             subset_accuracy: whole as f64 / rows as f64,

@@ -1,6 +1,7 @@
-//! How good predictions are: for training, which picks its best checkpoint by them, and for [`evaluate`](crate::evaluate).
+//! Metrics of predictions, used in training to choose the best checkpoint, and by
+//! [`evaluate`](crate::evaluate).
 //!
-//! Figures follow scikit-learn where it has them; shares are 0 to 1.
+//! Definitions follow scikit-learn where it has them; shares range from 0 to 1.
 
 mod calibration;
 mod classes;
@@ -19,10 +20,10 @@ pub use classes::{ClassScores, MultiLabel, SingleLabel};
 pub use numbers::{Regression, spread, unexplained};
 pub use thresholds::thresholds;
 
-/// Probability at and above which a label of a multi-label task is given, unless thresholds are.
+/// Default probability threshold of a multi-label task.
 pub const THRESHOLD: f32 = 0.5;
 
-/// All figures of a task over some examples.
+/// All metrics of a task over some examples.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "task", rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "named as the tasks are")]
@@ -32,11 +33,11 @@ pub enum Metrics {
     Regression(Regression),
 }
 
-/// The one figure that chooses a checkpoint and that a gate watches. Larger is better in all of them.
+/// The metric that chooses a checkpoint and that a gate watches. Larger is always better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Metric {
-    /// Share of right labels; for multi-label, of wholly right sets.
+    /// Share of right labels; for multi-label, of exactly right sets.
     Accuracy,
     /// Mean of the classes' F1.
     MacroF1,
@@ -53,7 +54,7 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// What a task is judged by when nothing else is said.
+    /// Returns the default metric of a task.
     pub fn of(task: Task) -> Self {
         match task {
             Task::SingleLabel => Metric::Accuracy,
@@ -62,7 +63,7 @@ impl Metric {
         }
     }
 
-    /// Whether the task has this figure.
+    /// Returns whether the metric is defined for a task.
     pub fn suits(self, task: Task) -> bool {
         match task {
             Task::SingleLabel => !matches!(self, Metric::Pearson | Metric::Spearman),
@@ -86,50 +87,50 @@ impl fmt::Display for Metric {
     }
 }
 
-/// Why there are no figures.
+/// Why metrics cannot be computed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MetricsError {
-    /// Logits or thresholds are not as many as they have to be.
+    /// The number of logits or thresholds is wrong.
     #[error("{found} {what} where {expected} are needed ({rows} examples of {width})")]
     Shape {
-        /// Logits or thresholds.
+        /// Which of them.
         what: &'static str,
-        /// How many were given.
+        /// Number given.
         found: usize,
-        /// How many are needed.
+        /// Number needed.
         expected: usize,
-        /// Examples.
+        /// Number of examples.
         rows: usize,
-        /// Logits an example.
+        /// Number of logits per example.
         width: usize,
     },
-    /// A model that gives NaN or infinity has no answer.
+    /// A logit is NaN or infinite.
     #[error("example {row} (from 1) has a logit that is not finite")]
     NotFinite {
-        /// From 1.
+        /// Number of the example, counted from 1.
         row: usize,
     },
-    /// Nothing to measure on.
+    /// There are no examples.
     #[error("no examples to measure on")]
     Empty,
-    /// The task has no such figure.
+    /// The task lacks the metric.
     #[error("a {task} task has no {metric}")]
     Unsuited {
         /// The task.
         task: Task,
-        /// What was asked for.
+        /// The requested metric.
         metric: Metric,
     },
 }
 
-/// Logits a row: one a label, or one number.
+/// Returns the number of logits per row: one per label, or 1 for regression.
 pub fn width(data: &Dataset) -> usize {
     if data.task == Task::Regression { 1 } else { data.labels.len() }
 }
 
-/// What logits say: `logits` is `[examples, width]`, row-major, in the order of `data`.
-/// Single label: the first largest logit. Multi-label: every label whose sigmoid reaches its threshold (one a label;
-/// [`THRESHOLD`] for all when `None`). Regression: the number itself.
+/// Converts logits to predictions. `logits` is `[examples, width]`, row-major, in the order of `data`.
+/// Single label: the first largest logit. Multi-label: every label whose sigmoid reaches its threshold (one
+/// per label; [`THRESHOLD`] for all if `None`). Regression: the number itself.
 ///
 /// # Errors
 /// [`MetricsError::Shape`], [`MetricsError::NotFinite`].
@@ -168,7 +169,7 @@ pub fn predict(
     Ok(predicted.collect())
 }
 
-/// The index of the first largest value.
+/// Returns the index of the first largest value.
 pub(crate) fn argmax(row: &[f32]) -> u32 {
     let mut best = 0;
     for (index, value) in row.iter().enumerate() {
@@ -179,7 +180,7 @@ pub(crate) fn argmax(row: &[f32]) -> u32 {
     best as u32
 }
 
-/// All figures for the logits of a model on `data`; arguments as for [`predict`].
+/// Computes all metrics for a model's logits on `data`; arguments as for [`predict`].
 ///
 /// # Errors
 /// [`MetricsError`].
@@ -197,7 +198,8 @@ pub fn measure(data: &Dataset, logits: &[f32], thresholds: Option<&[f32]>) -> Re
     Ok(metrics)
 }
 
-/// All figures of (gold, predicted) pairs but those that need probabilities; `None` without pairs.
+/// Computes all metrics of (gold, predicted) pairs except those that need probabilities; `None` without
+/// pairs.
 pub fn of_pairs<'a>(
     task: Task,
     labels: usize,
@@ -211,7 +213,7 @@ pub fn of_pairs<'a>(
 }
 
 impl Metrics {
-    /// One figure, if the task has it.
+    /// Returns one metric, if the task has it.
     pub fn get(&self, metric: Metric) -> Option<f64> {
         match (self, metric) {
             (Metrics::SingleLabel(m), Metric::Accuracy | Metric::MicroF1) => Some(m.accuracy),
@@ -228,7 +230,7 @@ impl Metrics {
         }
     }
 
-    /// The classes' figures, by label id; none for regression.
+    /// Returns the scores of the classes, by label id; empty for regression.
     pub fn per_class(&self) -> &[ClassScores] {
         match self {
             Metrics::SingleLabel(m) => &m.per_class,

@@ -2,14 +2,14 @@ use serde::Serialize;
 
 use crate::data::Target;
 
-/// Figures of a regression.
+/// Metrics of a regression.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Regression {
-    /// Examples.
+    /// Number of examples.
     pub rows: u64,
-    /// Linear correlation, -1 to 1; 0 if a side is constant.
+    /// Linear correlation, -1 to 1; 0 if either side is constant.
     pub pearson: f64,
-    /// Correlation of ranks (ties share their mean rank), -1 to 1; 0 if a side is constant.
+    /// Rank correlation (ties share their mean rank), -1 to 1; 0 if either side is constant.
     pub spearman: f64,
     /// Mean squared error, in squared units of the target.
     pub mse: f64,
@@ -42,13 +42,14 @@ impl Regression {
     }
 }
 
-/// Squared distances from the mean, added up.
+/// Returns the sum of squared distances from the mean.
 pub fn spread(numbers: impl Iterator<Item = f64> + Clone) -> f64 {
     let mean = numbers.clone().sum::<f64>() / numbers.clone().count().max(1) as f64;
     numbers.map(|x| (x - mean).powi(2)).sum()
 }
 
-/// The share of the variance of `exact` over the texts, [texts, labels], that `other` does not explain.
+/// Returns the share of the variance of `exact` over the texts, [texts, labels], that `other` does not
+/// explain.
 pub fn unexplained(exact: &[f32], other: &[f32], labels: usize) -> f64 {
     let (mut apart, mut all) = (0.0, 0.0);
     for label in 0..labels {
@@ -59,7 +60,7 @@ pub fn unexplained(exact: &[f32], other: &[f32], labels: usize) -> f64 {
     }
     match apart == 0.0 {
         true => 0.0,
-        // what tells no text apart explains nothing
+        // a constant output explains nothing
         false => (apart / all.max(f64::MIN_POSITIVE)).min(1e6),
     }
 }
@@ -78,7 +79,7 @@ fn pearson(a: &[f64], b: &[f64]) -> f64 {
     if scale == 0.0 { 0.0 } else { ab / scale }
 }
 
-/// Ranks from 0; equal values share the mean of theirs.
+/// Returns ranks from 0; equal values share their mean rank.
 fn ranks(values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));

@@ -1,4 +1,5 @@
-//! Small cases by hand; the larger ones against scikit-learn 1.x and SciPy, whose figures are recorded here.
+//! Small cases are computed by hand; for larger ones the figures of scikit-learn 1.x and SciPy are recorded
+//! here.
 
 use super::*;
 use crate::data::{Example, Labels, SplitMix};
@@ -17,7 +18,7 @@ fn dataset(task: Task, labels: usize, targets: impl IntoIterator<Item = Target>)
     }
 }
 
-/// Logits that any language computes: quarters, with ties.
+/// Returns logits that are exact in any language: quarters, with ties.
 fn logits() -> Vec<f32> {
     let logit = |i: usize, c: usize| ((i * 31 + c * 17 + i * c * 7) % 23) as f32 / 4.0 - 2.0;
     (0..ROWS).flat_map(|i| (0..WIDTH).map(move |c| logit(i, c))).collect()
@@ -92,7 +93,7 @@ fn regression_equals_scipy() {
 }
 
 #[test]
-fn nothing_to_divide_by_is_zero() {
+fn zero_denominators_give_zero() {
     let data = dataset(Task::SingleLabel, 3, [0, 0].map(Target::Class));
     let Metrics::SingleLabel(m) = measure(&data, &[1.0, 0.0, 0.0, 0.0, 1.0, 0.0], None).unwrap() else {
         panic!()
@@ -114,8 +115,8 @@ fn calibration_error_by_hand() {
 }
 
 #[test]
-fn calibration_by_chance_is_what_right_probabilities_show() {
-    // 40 texts of confidence 0.6 and 60 of 0.9, right as often as they say, drawn again and again
+fn calibration_by_chance_matches_a_simulation() {
+    // simulates 40 texts of confidence 0.6 and 60 of 0.9 that are right as often as they claim
     let logit = |p: f64| (p / (1.0 - p)).ln() as f32;
     let confidences: Vec<f64> = [vec![0.6; 40], vec![0.9; 60]].concat();
     let logits: Vec<f32> = confidences.iter().flat_map(|p| [logit(*p), 0.0]).collect();
@@ -162,8 +163,8 @@ fn each_task_has_its_figures() {
 }
 
 #[test]
-fn what_another_model_does_not_explain_is_a_share_of_what_tells_texts_apart() {
-    // two texts of two labels; the second label says the same of both
+fn unexplained_is_a_share_of_the_variance() {
+    // two texts, two labels; the second label is the same for both texts
     let exact = [1.0, 5.0, 3.0, 5.0];
     assert_eq!(unexplained(&exact, &exact, 2), 0.0);
     assert!((unexplained(&exact, &[1.0, 5.0, 2.0, 5.0], 2) - 0.5).abs() < 1e-12);

@@ -4,23 +4,24 @@ use crate::bert::{Classifier, Pooling};
 use crate::data::{Dataset, Example, Labels, SplitMix, Target, Task};
 use crate::train::{Encoded, Error, sentence_vectors};
 
-/// Texts that pairs are made of, at most: all are compared with all.
+/// Maximum number of texts that pairs are made from: each is compared with every other.
 const TEXTS: usize = 20_000;
-/// The second text of a pair of two given ones is among so many nearest to the first, the nearer the likelier.
+/// If both texts of a pair are given ones, the second is among this many nearest neighbours of the first,
+/// nearer ones being more likely.
 const NEIGHBOURS: usize = 32;
 
-/// Pairs of texts with how alike an encoder that reads each alone says they are: the cosine of both vectors, less the mean of
-/// all pairs and divided by their standard deviation.
+/// Makes pairs of texts, scored by a sentence encoder that reads each text by itself: the cosine of the two
+/// vectors, standardised over all pairs to mean 0 and standard deviation 1.
 ///
-/// Half of the pairs are a text and one of those nearest to it, an eighth are two texts at random, the rest a text and the same
-/// text with words left out or replaced, with the end of another one, or with its parts in another order. `done` gets how many
-/// texts were read, of how many.
+/// Half of the pairs are a text and a near neighbour, an eighth are two random texts. The rest are a text and
+/// an edited copy: with words deleted or replaced, with the end of another text, or with its parts reordered.
+/// `done` receives the number of texts read so far and in total.
 ///
-/// The other way round it is Augmented SBERT (Thakur et al., arXiv 2010.08240): there a model that reads both texts together
-/// teaches one that reads each alone.
+/// This reverses Augmented SBERT (Thakur et al., arXiv 2010.08240), where a model that reads both texts
+/// together teaches one that reads each alone.
 ///
 /// # Errors
-/// When there are fewer than two texts, or the model cannot read one.
+/// If there are fewer than two texts, or the model cannot read one.
 pub fn pairs(
     model: &Classifier,
     pooling: Pooling,
@@ -49,7 +50,7 @@ pub fn pairs(
                 Second::Row(rows + edits.len() - 1)
             }
         };
-        // which of the two is the edited one shall not be seen from their order
+        // swap at random: the order must not reveal the edited text
         (first, second, random.chance(0.5))
     };
     let drawn: Vec<(usize, Second, bool)> = (0..count).map(draw).collect();
@@ -80,13 +81,13 @@ pub fn pairs(
 
 /// The second text of a pair.
 enum Second {
-    /// The one that is this near to the first, from 0.
+    /// The neighbour of this rank, counted from 0.
     Near(usize),
-    /// Of this number, edits after all that were given.
+    /// The text with this index; edits come after all given texts.
     Row(usize),
 }
 
-/// Texts without pair or label.
+/// Wraps texts in a dataset, without pairs or labels.
 fn alone(texts: &[String]) -> Dataset {
     let target = Target::Value(0.0);
     let example =
@@ -95,12 +96,12 @@ fn alone(texts: &[String]) -> Dataset {
     Dataset { task: Task::Regression, labels: Labels::default(), examples, files: Vec::new() }
 }
 
-/// A number below `bound`, each less likely than the one before: the mean is about 4 where there is room.
+/// Draws a number below `bound` from a geometric distribution, with mean about 4 if `bound` is large.
 fn geometric(bound: usize, random: &mut SplitMix) -> usize {
     (0..bound).find(|_| random.chance(0.2)).unwrap_or(0)
 }
 
-/// Numbers to a mean of 0 and a standard deviation of 1.
+/// Standardises the targets to mean 0 and standard deviation 1.
 fn normalise(examples: &mut [Example]) {
     let mut values: Vec<&mut f32> = examples
         .iter_mut()
@@ -122,7 +123,7 @@ mod tests {
     use crate::bert::{Checkpoint, Config, TokenizerFiles};
     use std::collections::{BTreeMap, HashMap};
 
-    /// An encoder with random weights that reads single letters.
+    /// Makes an encoder with random weights that reads single letters.
     fn encoder() -> Classifier {
         let config: Config = serde_json::from_value(serde_json::json!({
             "vocab_size": 30, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn pairs_are_as_alike_as_their_texts_read_alone() {
+    fn scores_follow_the_cosines_of_separate_vectors() {
         let model = encoder();
         let (mut read, mut all) = (0, 0);
         let data = pairs(&model, Pooling::Mean, texts(), 400, 24, 5, &mut |read_now, of| {
@@ -166,7 +167,7 @@ mod tests {
         let variance = data.examples.iter().map(|e| value(e).powi(2)).sum::<f64>() / 400.0;
         assert!(mean.abs() < 1e-5 && (variance - 1.0).abs() < 1e-4, "{mean} {variance}");
 
-        // the numbers rise with the cosines of the vectors, in a straight line
+        // the scores are a linear function of the cosines
         let all: Vec<String> =
             data.examples.iter().flat_map(|e| [e.text.clone(), e.pair.clone().unwrap()]).collect();
         let encoded = Encoded::new(alone(&all), model.tokenizer(), 24).unwrap();
@@ -192,7 +193,7 @@ mod tests {
         let data = pairs(&encoder(), Pooling::Cls, texts(), 800, 24, 5, &mut |_, _| ()).unwrap();
         let both = |e: &&Example| given.contains_key(&e.text) && given.contains_key(e.pair.as_ref().unwrap());
         let of_given = data.examples.iter().filter(both).count();
-        // a few edits change nothing
+        // a few edits leave the text unchanged
         assert!((480..620).contains(&of_given), "{of_given}");
         assert!(matches!(
             pairs(&encoder(), Pooling::Cls, vec!["a".into()], 9, 24, 5, &mut |_, _| ()),

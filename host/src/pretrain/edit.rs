@@ -1,15 +1,16 @@
-//! Texts that are nearly another one.
+//! Edited copies of texts.
 
 use crate::data::{SplitMix, says_nothing};
 
-/// How many words an edit leaves out or replaces, at most, in parts of all.
-const LEFT_OUT: f64 = 0.45;
+/// Largest share of words that an edit deletes or replaces.
+const DELETED: f64 = 0.45;
 const REPLACED: f64 = 0.35;
-/// How often two neighbouring words change places besides.
+/// Probability of also swapping two neighbouring words.
 const SWAPPED: f64 = 0.3;
 
-/// A text with words left out, with words of `other` in the place of some, with the end of `other`, or with its parts in another
-/// order. Words are what blanks separate, without those of unseen characters alone; at least one is left.
+/// Returns a text with words deleted, with some replaced by words of `other`, with the end of `other`, or
+/// with its parts reordered. Words are separated by blanks, and those of invisible characters alone are
+/// dropped; at least one word is left.
 pub(super) fn edited(text: &str, other: &str, random: &mut SplitMix) -> String {
     let [mut words, others] = [text, other].map(words);
     if words.is_empty() || others.is_empty() {
@@ -19,7 +20,7 @@ pub(super) fn edited(text: &str, other: &str, random: &mut SplitMix) -> String {
     let all = words.len();
     match random.below(4) {
         0 => {
-            let share = LEFT_OUT * random.unit();
+            let share = DELETED * random.unit();
             words.retain(|_| !random.chance(share));
         }
         1 => {

@@ -1,8 +1,8 @@
-//! What a base learns of texts without labels before it is fine-tuned.
+//! Pretraining: what a base learns from unlabelled texts before it is fine-tuned.
 //!
-//! A sentence encoder says of each text alone what it is about; of two texts that it reads together it knows nothing. Here it
-//! learns to compare them, and is its own teacher: how alike two texts are, it says itself when it reads each alone. What
-//! `scripts/teach-base` makes, as `models/base`, has learned that before.
+//! A sentence encoder has only read one text at a time, and cannot compare two that it reads together. Here
+//! it learns to, as its own teacher: the target is the similarity of the vectors that it gives the two texts
+//! separately. Bases made by `scripts/teach-base`, such as `models/base`, have already learned this.
 
 mod compare;
 mod edit;

@@ -1,7 +1,7 @@
-//! Post-training quantization by the numeric contract: weights int8, symmetric, within ±127, one scale an output
-//! channel (a row of the word and position embeddings); activations are quantized at run time, so nothing is calibrated
-//! here. Word embeddings may have 4 bits instead, and single linear layers may stay in half precision
-//! ([`Quantized::widen`]).
+//! Post-training quantization by the numeric contract. Weights are int8, symmetric, within ±127, with one
+//! scale per output channel (per row for word and position embeddings). Activations are quantized at run
+//! time, so no calibration is needed. Word embeddings may use 4 bits instead, and single linear layers may
+//! stay in half precision ([`Quantized::widen`]).
 //!
 //! Token type embeddings, LayerNorm and biases stay f32.
 
@@ -18,10 +18,10 @@ use crate::bert::{self, Array, Checkpoint, Config, POSITION_EMBEDDINGS, WORD_EMB
 /// Why a checkpoint cannot be quantized or exported.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The checkpoint lacks a tensor or holds it in another shape.
+    /// The checkpoint lacks a tensor, or one has the wrong shape.
     #[error(transparent)]
     Checkpoint(#[from] bert::Error),
-    /// Training diverged, or the file is damaged.
+    /// A value is not finite: training diverged, or the file is damaged.
     #[error("tensor {name} holds {value}: not a finite number")]
     NotFinite {
         /// The tensor.
@@ -31,23 +31,23 @@ pub enum Error {
     },
 }
 
-/// An integer matrix with one scale a row: `weight[r][c] ≈ values[r * columns + c] * scales[r]`.
+/// An integer matrix with one scale per row: `weight[r][c] ≈ values[r * columns + c] * scales[r]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Int8Matrix {
     /// Whether the integers need 8 bits or 4.
     pub bits: Bits,
-    /// Output channels, or pieces of an embedding table.
+    /// Number of output channels, or of rows of an embedding table.
     pub rows: usize,
-    /// Inputs, or the width of an embedding.
+    /// Number of inputs, or width of an embedding.
     pub columns: usize,
-    /// Row-major integers in ±127 or ±7.
+    /// Row-major integers within ±127 or ±7.
     pub values: Vec<i8>,
-    /// Of each row: `absmax / 127`, or what loses least in 4 bits.
+    /// Scale of each row: `absmax / 127`, or the one with the least error for 4 bits.
     pub scales: Vec<f32>,
 }
 
 impl Int8Matrix {
-    /// Quantizes a row-major matrix: `round(w / scale)`, half to even.
+    /// Quantizes a row-major matrix: `round(w / scale)`, ties to even.
     pub fn new(weights: &Array, bits: Bits) -> Int8Matrix {
         let (rows, columns) = weights.dims2();
         let mut values = Vec::with_capacity(rows * columns);
@@ -60,7 +60,7 @@ impl Int8Matrix {
         Int8Matrix { bits, rows, columns, values, scales }
     }
 
-    /// The weights that the integers stand for.
+    /// Returns the weights that the integers stand for.
     pub fn dequantized(&self) -> Array {
         let rows = self.values.chunks_exact(self.columns).zip(&self.scales);
         let data = rows.flat_map(|(row, s)| row.iter().map(move |&q| f32::from(q) * s)).collect();
@@ -68,20 +68,20 @@ impl Int8Matrix {
     }
 }
 
-/// A checkpoint with its matrices in int8. Names are the checkpoint's.
+/// A checkpoint with its matrices in int8, under the checkpoint's names.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Quantized {
-    /// Shapes and labels.
+    /// The configuration.
     pub config: Config,
-    /// Linear layers, word and position embeddings.
+    /// Matrices of linear layers; word and position embeddings.
     pub matrices: BTreeMap<String, Int8Matrix>,
-    /// Everything else, in f32. Matrices of linear layers among it are written in f16.
+    /// Everything else, in f32. Matrices of linear layers among them are written in f16.
     pub tensors: BTreeMap<String, Array>,
 }
 
 impl Quantized {
-    /// Keeps these matrices of linear layers as `checkpoint`, which it was made of, has them, in half precision. Keys and
-    /// values of a layer, which are computed together, follow each other.
+    /// Keeps these matrices of linear layers in half precision, with the values of `checkpoint`, from which
+    /// this was quantized. Keys and values of a layer, which are computed together, are always kept together.
     pub fn widen<'a>(&mut self, checkpoint: &Checkpoint, names: impl IntoIterator<Item = &'a str>) {
         for name in names {
             let both = [name.replace(".key.", ".value."), name.replace(".value.", ".key."), name.into()];
@@ -95,12 +95,12 @@ impl Quantized {
         }
     }
 
-    /// Matrices of linear layers in int8, by name.
+    /// Returns the names of the linear layers' matrices in int8.
     pub fn linear(&self) -> impl Iterator<Item = &str> {
         self.matrices.keys().map(String::as_str).filter(|name| !is_table(name))
     }
 
-    /// Matrices of linear layers in half precision, by name.
+    /// Returns the names of the linear layers' matrices in half precision.
     pub fn wide(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str).filter(|name| is_int8(name))
     }
@@ -109,10 +109,11 @@ impl Quantized {
 /// The largest f16.
 const MOST: f32 = 65_504.0;
 
-/// Quantizes a classifier; `embeddings` says how wide the word embeddings' integers are: of an odd rank always 8 bits.
+/// Quantizes a classifier. `embeddings` sets the bits of the word embeddings; those of odd width always have
+/// 8.
 ///
 /// # Errors
-/// When a tensor is missing, has another shape than the configuration says, or holds NaN or infinity.
+/// If a tensor is missing, has another shape than the configuration says, or holds NaN or infinity.
 pub fn quantize(checkpoint: &Checkpoint, embeddings: Bits) -> Result<Quantized, Error> {
     let (mut matrices, mut tensors) = (BTreeMap::new(), BTreeMap::new());
     for (name, array) in complete(checkpoint)? {
@@ -126,7 +127,7 @@ pub fn quantize(checkpoint: &Checkpoint, embeddings: Bits) -> Result<Quantized, 
     Ok(Quantized { config: checkpoint.config.clone(), matrices, tensors })
 }
 
-/// Every tensor of the classifier, of the right shape and finite.
+/// Returns every tensor of the classifier, after checking shapes and that all values are finite.
 pub(crate) fn complete(checkpoint: &Checkpoint) -> Result<BTreeMap<String, &Array>, Error> {
     let find = |(name, wanted): (String, Vec<usize>)| {
         let hint = "train a classifier first";
@@ -144,12 +145,13 @@ pub(crate) fn complete(checkpoint: &Checkpoint) -> Result<BTreeMap<String, &Arra
     Checkpoint::shapes(&checkpoint.config).into_iter().map(find).collect()
 }
 
-/// Word and position embeddings, which no activations are multiplied with.
+/// Returns whether this is a word or position embedding table, which is looked up rather than multiplied.
 fn is_table(name: &str) -> bool {
     name == WORD_EMBEDDINGS || name == POSITION_EMBEDDINGS
 }
 
-/// Matrices that multiply activations, word and position embeddings.
+/// Returns whether this is quantized: a matrix that multiplies activations, or a word or position embedding
+/// table.
 fn is_int8(name: &str) -> bool {
     let float = ["bias", "LayerNorm.weight", "token_type_embeddings.weight"];
     !float.iter().any(|end| name.ends_with(end))
@@ -163,7 +165,7 @@ mod tests {
     fn integers_are_the_nearest_and_each_row_has_its_own_scale() {
         let data = vec![1.0, -0.5, 0.25, 0.0, 2e-3, -1e-3, 0.0, 0.0];
         let matrix = Int8Matrix::new(&Array { shape: vec![2, 4], data: data.clone() }, Bits::Eight);
-        // -63.5 goes to the even -64
+        // -63.5 rounds to the even -64
         assert_eq!(matrix.values, [127, -64, 32, 0, 127, -64, 0, 0]);
         assert_eq!(matrix.scales, [1.0 / 127.0, 2e-3 / 127.0]);
         let back = matrix.dequantized();
@@ -174,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn four_bits_lose_less_with_the_largest_cut_off() {
+    fn four_bits_lose_less_with_clipping() {
         let mut data: Vec<f32> = (0..64).map(|i| (i as f32 * 0.7).sin()).collect();
         data[5] = 2.5;
         let array = Array { shape: vec![1, 64], data: data.clone() };

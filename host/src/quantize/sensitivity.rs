@@ -2,19 +2,19 @@ use super::Bits;
 use crate::bert::{Classifier, Rounding};
 use crate::train::{self, Encoded, predict};
 
-/// What rounding one matrix, and what it is multiplied with, does to the answers.
+/// The effect of rounding one matrix, and the activations that it multiplies, on the logits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sensitivity {
-    /// The logits with that matrix alone rounded, `[texts, labels]`.
+    /// Logits with only that matrix rounded, `[texts, labels]`.
     pub logits: Vec<f32>,
-    /// By how much they move, on average.
+    /// Average change of the logits.
     pub moved: f64,
 }
 
-/// Rounds the matrix `name` alone. `exact` holds the logits without any rounding.
+/// Measures the effect of rounding only the matrix `name`. `exact` holds the logits without any rounding.
 ///
 /// # Errors
-/// When the model cannot read the texts.
+/// If the model cannot read the texts.
 pub fn sensitivity(
     model: &mut Classifier,
     name: &str,

@@ -1,4 +1,4 @@
-//! What a run starts from: a checkpoint folder, or a bundle.
+//! Loading the model that a run starts from: a checkpoint folder or a bundle.
 
 use super::error::RunError;
 use super::step::hex;
@@ -7,7 +7,7 @@ use crate::export;
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
-/// Loads a folder in the Hugging Face layout, or a bundle's model.
+/// Loads a folder in Hugging Face's layout, or a bundle's model.
 pub(super) fn load(path: &Path) -> Result<Checkpoint, RunError> {
     if path.is_file() {
         return Ok(export::checkpoint(path)?);
@@ -18,7 +18,7 @@ pub(super) fn load(path: &Path) -> Result<Checkpoint, RunError> {
     Ok(Checkpoint::load(path)?)
 }
 
-/// SHA-256 over what decides what it computes.
+/// Returns the SHA-256 of everything that affects the model's results.
 pub(super) fn digest(path: &Path) -> Result<String, RunError> {
     let mut hash = Sha256::new();
     let files = [

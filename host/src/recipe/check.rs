@@ -1,4 +1,4 @@
-//! What can be known before anything is trained: that a bundle can come of the recipe.
+//! Checks before training: can this recipe produce a bundle?
 
 use super::contents::manifest;
 use super::error::RunError;
@@ -9,7 +9,7 @@ use crate::distill::chosen_layers;
 use crate::train::{Supervised, TargetScale};
 use std::path::{Path, PathBuf};
 
-/// The base with the head's labels, after all that can be checked before hours of training.
+/// Returns the base with the head's labels, after every check that can be made before hours of training.
 pub(super) fn load_base(recipe: &Recipe, prepared: &Prepared) -> Result<Checkpoint, RunError> {
     let mut base = base::load(&recipe.base.checkpoint)?;
     prepared.set_head(&mut base);
@@ -19,7 +19,7 @@ pub(super) fn load_base(recipe: &Recipe, prepared: &Prepared) -> Result<Checkpoi
     Ok(base)
 }
 
-/// Errors where the run would write over a model that it starts from or asks.
+/// Refuses a run that would overwrite a model that it starts from or uses as a teacher.
 fn check_inputs_stay(recipe: &Recipe) -> Result<(), RunError> {
     let name = &recipe.pack.name;
     let own = |file: &str| {
@@ -47,7 +47,8 @@ fn check_inputs_stay(recipe: &Recipe) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Errors unless the other teachers answer the same question, and of texts as long.
+/// Refuses other teachers that were trained for another task or other labels, or that cannot read texts as
+/// long.
 fn check_other_teachers(recipe: &Recipe, prepared: &Prepared, own: &Checkpoint) -> Result<(), RunError> {
     let others = recipe.distill.iter().flat_map(|distill| &distill.other_teachers);
     for path in others {
@@ -69,8 +70,8 @@ fn check_other_teachers(recipe: &Recipe, prepared: &Prepared, own: &Checkpoint) 
     Ok(())
 }
 
-/// Errors where nothing would make a head, a file that is read after training is missing or cannot be read, a student has
-/// layers that the base lacks, none is as small as it should be, or the bundle would be refused.
+/// Refuses recipes that would fail after training: no head would be made, a file read later is missing or
+/// unreadable, a student has more than its base, no student is small enough, or the bundle would be invalid.
 fn check_what_follows(recipe: &Recipe, prepared: &Prepared, base: &Checkpoint) -> Result<(), RunError> {
     let headless = !base.has_head() || recipe.base.pooler.passes_through(base);
     if recipe.train.epochs == Some(0.0) && headless {
@@ -116,7 +117,7 @@ fn check_what_follows(recipe: &Recipe, prepared: &Prepared, base: &Checkpoint) -
     Ok(())
 }
 
-/// What a student may not have more of than what it is cut from.
+/// Returns the largest sizes that a student cut from this model can have.
 fn sizes_of(from: &Config) -> [(&'static str, usize); 4] {
     let layers = from.layers();
     let most = |size: fn(&LayerShape) -> usize| layers.iter().map(size).max().unwrap_or_default();
@@ -128,7 +129,7 @@ fn sizes_of(from: &Config) -> [(&'static str, usize); 4] {
     ]
 }
 
-/// Errors where the numbers of a regression are so large that the device's int8 head could not say them.
+/// Refuses regression targets so large that the device's int8 head could not express them.
 fn check_spread(data: &Dataset) -> Result<(), RunError> {
     const MOST: f32 = 1e6;
     let spread = TargetScale::of(data).difference(1.0);
@@ -143,7 +144,7 @@ fn check_spread(data: &Dataset) -> Result<(), RunError> {
     Err(RunError::Unsuitable { key: "the numbers", problem })
 }
 
-/// Errors where texts may be longer than a model has positions for.
+/// Refuses inputs longer than the model has position embeddings.
 fn check_positions(prepared: &Prepared, path: &Path, model: &Checkpoint) -> Result<(), RunError> {
     let (asked, positions) = (prepared.reads.max_tokens, model.config.max_position_embeddings);
     if asked <= positions {

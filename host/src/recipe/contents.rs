@@ -1,4 +1,4 @@
-//! What a bundle holds before it is measured, in full precision and in int8 alike.
+//! The contents of a bundle before it is measured, common to full precision and int8.
 
 use super::progress::{Progress, Watch};
 use super::{Recipe, RunError, prepare::Prepared};
@@ -9,12 +9,13 @@ use crate::train::Encoded;
 use goldcrest_edge::bundle::{Licence, Manifest};
 use std::path::PathBuf;
 
-/// A file that is named as the bundle is.
+/// Returns the path of an output file named after the bundle.
 pub(super) fn output(recipe: &Recipe, suffix: &str) -> PathBuf {
     recipe.output.join(format!("{}{suffix}", recipe.pack.name))
 }
 
-/// A checkpoint without what a bundle does not need: rare word pieces where the recipe says so, positions never read.
+/// Removes from a checkpoint what a bundle does not need: rare word pieces if the recipe says so, and
+/// position embeddings never used.
 pub(super) fn as_packed(
     recipe: &Recipe,
     mut checkpoint: Checkpoint,

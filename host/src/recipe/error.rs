@@ -5,7 +5,7 @@ use crate::metrics::Metric;
 use crate::{quantize, train};
 use std::path::PathBuf;
 
-/// Why a run stops.
+/// Why a run fails.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each holds the error of its room")]
 pub enum RunError {

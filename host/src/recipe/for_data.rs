@@ -3,34 +3,35 @@ use super::{Recipe, RecipeError, RunError, check};
 use crate::data::{Format, Source, Task};
 use std::path::{Path, PathBuf};
 
-/// What a recipe is written for.
+/// What to write a recipe for.
 #[derive(Clone, Debug)]
 pub struct ForData<'a> {
-    /// Labelled texts to learn from, and how they are read.
+    /// The training data and how to read it.
     pub train: &'a Source,
-    /// Others to choose and measure on, and yet others to measure on; see [`DataFiles`](super::DataFiles).
+    /// Further data: dev for choosing the checkpoint, test only for measuring; see
+    /// [`DataFiles`](super::DataFiles).
     pub dev: Option<&'a Path>,
     /// See `dev`.
     pub test: Option<&'a Path>,
-    /// As `task.kind`.
+    /// Value of `task.kind`.
     pub task: Option<Task>,
-    /// As `task.max_tokens`.
+    /// Value of `task.max_tokens`.
     pub max_tokens: Option<usize>,
-    /// The pretrained model.
+    /// The base model.
     pub base: &'a Path,
-    /// As `distill.student`; without it nothing is distilled.
+    /// Value of `distill.student`; nothing is distilled without it.
     pub student: Option<&'a str>,
-    /// The folder that everything goes into.
+    /// The output folder.
     pub output: &'a Path,
 }
 
 impl ForData<'_> {
-    /// The folder for everything where none is named: `runs`, and the bundle's name.
+    /// Returns the default output folder: `runs/` and the bundle's name.
     pub fn usual_output(data: &Path) -> PathBuf {
         Path::new("runs").join(bundle_name(data))
     }
 
-    /// The recipe, its text, and the path that is its own.
+    /// Returns the recipe, its text, and its path.
     fn recipe(&self) -> Result<(Recipe, String, PathBuf), RecipeError> {
         let path = self.output.join("recipe.toml");
         let text =
@@ -40,11 +41,11 @@ impl ForData<'_> {
 }
 
 impl Recipe {
-    /// Writes the least recipe for some labelled texts to `recipe.toml` in the output folder, after [`check`], so that a wrong one
-    /// is not in the way of the right one. One that is there and says the same is left alone.
+    /// Writes a minimal recipe to `recipe.toml` in the output folder, after [`check`] has passed, so that a
+    /// faulty recipe does not block a corrected one. An existing identical recipe is left alone.
     ///
     /// # Errors
-    /// [`RunError`]; a recipe that is there and says something else is one.
+    /// [`RunError`], in particular if there is already a different recipe.
     pub fn for_data(order: &ForData) -> Result<(Self, PathBuf), RunError> {
         let (recipe, text, path) = order.recipe()?;
         let write = |source| RecipeError::Write { path: path.clone(), source };
@@ -67,12 +68,12 @@ impl Recipe {
     }
 }
 
-/// Every key that is not the default, in the order of the schema.
+/// Returns the recipe's text: every key that is not the default, in the order of the schema.
 fn text(order: &ForData) -> std::io::Result<String> {
     fn quoted(value: impl serde::Serialize) -> Option<String> {
         toml::Value::try_from(value).ok().map(|value| value.to_string())
     }
-    // one file has one name, however its folder was reached; a link keeps its own, by whose end it is known what it is
+    // make paths canonical, except for a link's own name, whose extension may tell the format
     let whole = |path: &Path| -> std::io::Result<PathBuf> {
         let path = std::path::absolute(path)?;
         let folder = path.parent().and_then(|folder| std::fs::canonicalize(folder).ok());
@@ -153,10 +154,10 @@ mod tests {
         assert_eq!((recipe.task.kind, recipe.task.max_tokens), (Some(Task::MultiLabel), Some(64)));
         assert_eq!(recipe.output, output);
         assert!(ForData { student: Some("huge"), ..order.clone() }.recipe().is_err());
-        // nothing is written before data and base were found good
+        // nothing is written before data and base have been checked
         assert!(matches!(Recipe::for_data(&order), Err(RunError::Data(_))));
         assert!(!output.exists());
-        // nor over another recipe
+        // and no other recipe is overwritten
         std::fs::create_dir_all(&output).unwrap();
         std::fs::write(&path, "mine").unwrap();
         let error = Recipe::for_data(&order).unwrap_err();

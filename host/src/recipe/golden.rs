@@ -6,8 +6,8 @@ use super::prepare::Prepared;
 use goldcrest_edge::bundle::limits;
 
 impl Prepared {
-    /// Texts for the bundle's self-test: the recipe's own file, else evenly spread dev texts, of very long ones as many as there is
-    /// room for.
+    /// Chooses texts for the bundle's self-test: those in the recipe's file, else evenly spaced dev texts, as
+    /// many as fit if they are very long.
     pub fn golden(&self, recipe: &Recipe) -> Result<Vec<(String, Option<String>)>, RunError> {
         let Some(path) = &recipe.pack.golden_messages else {
             return Ok(self.golden_of_dev(recipe.pack.golden));
@@ -49,9 +49,9 @@ impl Prepared {
             .collect()
     }
 
-    /// Bytes that a bundle has for so many messages, beside their logits.
+    /// Returns the bytes that a bundle has left for the texts of so many messages.
     fn room(&self, messages: usize) -> usize {
-        // a logit takes five bytes at most; lengths
+        // a logit takes at most five bytes; the rest are length fields
         let beside = self.train.labels.len().max(1) * 5 + 16;
         (limits::GOLDEN_BYTES as usize).saturating_sub(messages * beside)
     }

@@ -1,5 +1,5 @@
-//! The last resort where int8 loses too much, even after learning to be rounded: the matrices that lose most stay in half
-//! precision.
+//! The last resort if int8 loses too much even after quantization-aware training: the most sensitive matrices
+//! stay in half precision.
 
 use super::error::RunError;
 use super::pack::Packer;
@@ -11,11 +11,12 @@ use crate::quantize::{self, Bits};
 use crate::train::{self, Encoded};
 use std::path::{Path, PathBuf};
 
-/// Texts that say what loses most.
+/// Number of texts on which sensitivity is measured.
 const TEXTS: usize = 256;
 
-/// Packs with an eighth of the matrices in half precision, those that lose most, and with twice as many until the gate accepts.
-/// Of the model before quantization-aware training. If all matrices stay in half precision, only the embeddings are rounded.
+/// Packs with the most sensitive eighth of the matrices in half precision, and doubles their number until the
+/// gate accepts. Starts from the model before quantization-aware training. If all of them stay in half
+/// precision, only the embeddings are rounded.
 pub(super) fn pack_with_half_precision(
     packer: &Packer,
     embeddings: Bits,
@@ -23,7 +24,7 @@ pub(super) fn pack_with_half_precision(
     watch: Watch,
 ) -> Result<(PathBuf, Comparison), RunError> {
     let folder = packer.folder();
-    watch(Progress::Step { name: "find what loses most", reused: false });
+    watch(Progress::Step { name: "measure sensitivity", reused: false });
     let order = worst_first(folder, embeddings, prepared, watch)?;
     let mut count = order.len().div_ceil(8);
     loop {
@@ -36,7 +37,7 @@ pub(super) fn pack_with_half_precision(
     }
 }
 
-/// The matrices of linear layers, first the one whose rounding moves the logits most.
+/// Returns the names of the linear layers' matrices, most sensitive first.
 fn worst_first(
     folder: &Path,
     embeddings: Bits,

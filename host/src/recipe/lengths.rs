@@ -1,4 +1,4 @@
-//! How long inputs are, where a recipe leaves it open.
+//! Choosing the input length if a recipe leaves it open.
 
 use super::Recipe;
 use super::error::RunError;
@@ -7,15 +7,16 @@ use crate::bert::{Checkpoint, TextWindows};
 use crate::data::Dataset;
 use crate::train::{self, Encoded};
 
-/// Many texts are too long: more than one in so many; and so many that cutting them off loses more than reading all of them takes.
+/// A longer input is chosen if more than one text in `MANY` is too long, and windows if more than one in
+/// `MOST` still is: then truncation would lose more than reading everything costs.
 pub(super) const MANY: usize = 20;
 const MOST: usize = 5;
-/// Windows of fewer tokens say little.
+/// Windows shorter than this carry too little information.
 const NARROW: usize = 64;
-/// Tokens that are read of long texts, on average.
+/// Texts are long if they have more tokens than this on average.
 const LONG: usize = 100;
 
-/// How long inputs may be, and how what is longer is read: as the recipe says, else by the texts.
+/// Returns the maximum input length and how longer texts are read, from the recipe or else from the texts.
 pub(super) fn lengths(
     recipe: &Recipe,
     base: &Checkpoint,
@@ -43,7 +44,7 @@ pub(super) fn lengths(
     })
 }
 
-/// Whether what is read of the texts is long, on average: a step then takes several times as long as one of short texts.
+/// Returns whether the texts, as read, are long on average: a step then takes several times as long.
 pub(super) fn are_long(data: &Dataset, base: &Checkpoint, max_tokens: usize) -> Result<bool, train::Error> {
     let tokens = Encoded::new(data.clone(), &base.tokenizer, max_tokens)?.tokens;
     Ok(tokens.iter().map(|text| text.ids.len()).sum::<usize>() > LONG * tokens.len())

@@ -2,12 +2,12 @@ use super::error::RunError;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 
-/// Keeps other runs out of a folder as long as it lives; the system takes it back from a process that is killed.
+/// Locks a folder against other runs until dropped; the system releases the lock of a killed process.
 pub(super) struct Lock(#[expect(dead_code, reason = "it holds the lock")] File);
 
 impl Lock {
     /// # Errors
-    /// When another run has it.
+    /// If another run holds the lock.
     pub fn on(folder: &Path) -> Result<Self, RunError> {
         std::fs::create_dir_all(folder).map_err(RunError::io(folder))?;
         let path = folder.join(".lock");
@@ -15,7 +15,7 @@ impl Lock {
         match file.try_lock() {
             Ok(()) => Ok(Lock(file)),
             Err(TryLockError::WouldBlock) => Err(RunError::Busy { folder: folder.into() }),
-            // a file system without locks
+            // file systems without locks
             Err(TryLockError::Error(_)) => Ok(Lock(file)),
         }
     }

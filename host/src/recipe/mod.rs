@@ -1,7 +1,6 @@
-//! The TOML that names a whole run, and running it.
+//! Recipes: the TOML file that describes a whole run, and running it.
 //!
-//! [`Recipe`] is the file: pure parsing and checking, nothing is opened but the recipe itself. [`run`](fn@run) makes
-//! everything it names.
+//! [`Recipe`] is the parsed and checked file; parsing opens no other file. [`run`](fn@run) carries it out.
 
 mod base;
 mod check;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// The file's name as a bundle can have it.
+/// Returns a valid bundle name made from a file's name.
 pub(super) fn bundle_name(data: &Path) -> String {
     const LONGEST: usize = 100;
     let stem = data.file_stem().unwrap_or_default().to_string_lossy();

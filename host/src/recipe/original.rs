@@ -1,4 +1,4 @@
-//! The model as it was trained, exported in full precision: what every try at int8 is held against.
+//! The model as trained, exported in full precision: the reference for every attempt at int8.
 
 use super::contents::{as_packed, manifest, output};
 use super::error::RunError;
@@ -13,24 +13,24 @@ use crate::train;
 use goldcrest_edge::bundle::Manifest;
 use std::path::{Path, PathBuf};
 
-/// The model as it was trained, exported in full precision and measured on dev.
+/// The model as trained, exported in full precision and measured on dev.
 pub(super) struct Original {
-    /// Where it was trained.
+    /// Its checkpoint folder.
     folder: PathBuf,
     bundle: PathBuf,
     thresholds: Vec<f32>,
     on_dev: Answered,
 }
 
-/// What it gave on some data, before its export and after.
+/// Its outputs on some data, before and after the export.
 pub(super) struct Answered {
     trained: Vec<f32>,
     exported: BundleRun,
 }
 
 impl Original {
-    /// Exports the model of `folder`, packs it, and fits its decision to its own logits: numbers fitted to those of int8 would
-    /// flatter that one.
+    /// Exports the model of `folder`, packs it, and fits its decision to its own logits; settings fitted to
+    /// the int8 logits would favour int8.
     pub fn export(
         recipe: &Recipe,
         folder: &Path,
@@ -56,12 +56,12 @@ impl Original {
         Ok(Self { folder: folder.to_owned(), bundle, thresholds, on_dev })
     }
 
-    /// What it gave on dev.
+    /// Returns its outputs on dev.
     pub fn on_dev(&self) -> &Answered {
         &self.on_dev
     }
 
-    /// What it gives on other data.
+    /// Computes its outputs on other data.
     pub fn answers(
         &self,
         data: &Dataset,
@@ -71,14 +71,14 @@ impl Original {
         answered(Checkpoint::load(&self.folder)?, &self.bundle, data, prepared, progress)
     }
 
-    /// How fast it is now: what the machine does beside changes from one try to the next.
+    /// Measures its latency again: the load of the machine changes from one attempt to the next.
     pub fn latency(&self, data: &Dataset) -> Result<Latency, RunError> {
         const TEXTS: usize = 200;
         let some = data.subset((0..data.len()).take(TEXTS));
         Ok(run_bundle(&self.bundle, &some, &mut || ())?.latency)
     }
 
-    /// As the comparison takes it: before its export and after.
+    /// Returns its outputs, before and after the export, for a comparison.
     pub fn outputs<'a>(&'a self, answered: &'a Answered, latency: Latency) -> [Outputs<'a>; 2] {
         let exported = Outputs { latency: Some(latency), ..answered.exported.outputs_with(&self.thresholds) };
         let trained = Outputs { logits: &answered.trained, bytes: None, latency: None, ..exported };

@@ -1,4 +1,4 @@
-//! From a checkpoint to a checked bundle.
+//! Turning a checkpoint into a checked bundle.
 
 use super::contents::{as_packed, manifest, output};
 use super::error::RunError;
@@ -16,24 +16,24 @@ use crate::quantize::{self, Bits, Quantized};
 use goldcrest_edge::bundle::{Manifest, Measured};
 use std::path::{Path, PathBuf};
 
-/// Makes bundles of one trained model, each of which has to pass the gate.
+/// Makes bundles of one trained model; each must pass the gate.
 pub(super) struct Packer<'a> {
     recipe: &'a Recipe,
     prepared: &'a Prepared,
-    /// Where the trained model is.
+    /// Checkpoint folder of the trained model.
     folder: &'a Path,
     original: Original,
 }
 
-/// A model in int8, packed without the messages of its self-test, and measured on dev.
+/// An int8 model, packed without self-test and measured on dev.
 struct Candidate {
     quantized: Quantized,
     vocabulary: String,
-    /// With its decision.
+    /// Manifest, with the fitted decision.
     manifest: Manifest,
     bundle: PathBuf,
     on_dev: BundleRun,
-    /// Its logits.
+    /// Logits of the out-of-scope texts.
     out_of_scope: Vec<f32>,
 }
 
@@ -49,14 +49,14 @@ impl<'a> Packer<'a> {
         Ok(Self { recipe, prepared, folder, original })
     }
 
-    /// Where the trained model is.
+    /// Returns the checkpoint folder of the trained model.
     pub fn folder(&self) -> &Path {
         self.folder
     }
 
-    /// Quantizes the model of `folder`, which is the trained one or what became of it in quantization-aware training, with the
-    /// matrices `wide` in half precision; compares it with the trained one through the device's code, writes the report, and packs
-    /// the bundle if the gate lets it pass.
+    /// Quantizes the model of `folder` (the trained one, or the result of quantization-aware training from
+    /// it) with the matrices `wide` in half precision. Compares it with the trained model using the device's
+    /// code, writes the report, and packs the bundle if the gate accepts it.
     pub fn pack(
         &self,
         folder: &Path,
@@ -68,7 +68,8 @@ impl<'a> Packer<'a> {
         let candidate = self.candidate(folder, embeddings, wide, watch)?;
         let judged = self.compare(&candidate, &prepared.dev, self.original.on_dev(), &candidate.on_dev)?;
         let refusal = self.refusal(&judged, folder != self.folder || !wide.is_empty());
-        // the gate decides on dev: several models may be tried, and a test set that chose among them would be one no more
+        // The gate decides on dev: several models may be tried, and a test set that chose among them would no
+        // longer be one.
         let (data, mut comparison) = match &prepared.test {
             Some(test) if refusal.is_none() => (test, self.on_test(&candidate, test, watch)?),
             _ => (&prepared.dev, judged),
@@ -138,12 +139,13 @@ impl<'a> Packer<'a> {
         self.compare(candidate, test, &original, &int8)
     }
 
-    /// Why no bundle comes of it. `rounded` as in [`Quantize::allowed_drop`](super::Quantize::allowed_drop).
+    /// Returns why no bundle may be packed, if so. `rounded` as in
+    /// [`Quantize::allowed_drop`](super::Quantize::allowed_drop).
     fn refusal(&self, judged: &Comparison, rounded: bool) -> Option<RunError> {
         let Recipe { quantize, pack, .. } = self.recipe;
         let bundle = output(self.recipe, ".bundle");
         let max_drop = quantize.allowed_drop(judged, rounded);
-        // as the gate has it: a drop of exactly the limit passes, whatever the rounding
+        // as in the gate, a drop of exactly the limit passes despite rounding
         let cost = judged.export_cost().filter(|cost| pack.vocabulary.is_some() && *cost > max_drop + 1e-9);
         if let Some(cost) = cost {
             return Some(RunError::Pruned { bundle, cost, metric: judged.metric, max_drop });
@@ -153,7 +155,7 @@ impl<'a> Packer<'a> {
         Some(RunError::Refused { bundle, refusal: Box::new(refusal) })
     }
 
-    /// The bundle itself.
+    /// Writes the final bundle.
     fn finish(
         &self,
         candidate: Candidate,

@@ -1,4 +1,4 @@
-//! The step before fine-tuning on pairs: a sentence encoder learns to compare.
+//! The step before fine-tuning on pairs: a sentence encoder learns to compare two texts.
 
 use super::error::RunError;
 use super::progress::{Progress, Watch};
@@ -12,25 +12,25 @@ use crate::train::{Criterion, Encoded, Supervised, TrainOptions};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-/// Texts that it takes at least.
+/// Minimum number of texts for this step.
 const LEAST: usize = 100;
-/// Pairs made of each text, of which there are at least and at most so many.
+/// Pairs made per text, and the minimum and maximum number of pairs overall.
 const PER_TEXT: usize = 4;
 const PAIRS: [usize; 2] = [8_000, 40_000];
-/// Pairs that only measure how well it compares.
+/// Number of pairs held out to measure how well it compares.
 const HELD_OUT: usize = 500;
 
-/// A base that compares.
+/// A base that can compare two texts.
 pub(super) struct Compares {
-    /// Its folder, if it had to learn that.
+    /// Its checkpoint folder, if it had to learn to compare.
     pub learned: Option<PathBuf>,
-    /// The pairs that it learned from, or that are for its students alone.
+    /// File of the pairs that it learned from, or that only students learn from.
     pub pairs: PathBuf,
 }
 
-/// Lets the base compare pairs of the training texts, where the recipe and the base are such.
+/// Teaches the base to compare, on pairs of the training texts, if recipe and base call for it.
 ///
-/// Of one that can already, only the pairs are made, and those only for students.
+/// If the base can already compare, only the pairs are made, and only if there are students.
 pub(super) fn learn_to_compare(
     recipe: &Recipe,
     base: &Checkpoint,
@@ -64,7 +64,7 @@ pub(super) fn learn_to_compare(
         ..TrainOptions::default()
     };
     let max_tokens = prepared.reads.max_tokens;
-    let print = fingerprint(&[
+    let key = fingerprint(&[
         "compare",
         &base::digest(&recipe.base.checkpoint)?,
         &fingerprint(&texts.iter().map(String::as_str).collect::<Vec<_>>()),
@@ -72,13 +72,13 @@ pub(super) fn learn_to_compare(
         &format!("{pooling:?} {count} {max_tokens}"),
         &json(&recipe.base.pooler),
     ]);
-    // under a name of its own: a killed run does not ask again
-    let file = folder.join(format!("pairs-{}.jsonl", &print[..8]));
+    // the file name depends on the inputs, so that a resumed run does not compute the pairs again
+    let file = folder.join(format!("pairs-{}.jsonl", &key[..8]));
     let made = file.exists();
     watch(Progress::Step { name: "make pairs", reused: made });
     if !made {
         watch(Progress::Note(&format!(
-            "{count} pairs of {} texts: how alike they are says the base, which reads each alone (base.compare)",
+            "{count} pairs of {} texts, scored by the base, which reads each text separately (base.compare)",
             texts.len()
         )));
         let encoder = Classifier::new(base.clone(), 0)?;
@@ -90,13 +90,13 @@ pub(super) fn learn_to_compare(
     if can_already {
         return Ok(Some(Compares { learned: None, pairs: file }));
     }
-    once("learn to compare", &folder, &print, watch, |watch| {
+    once("learn to compare", &folder, &key, watch, |watch| {
         let mut data = Dataset::read_to_measure(&[Source::new(&file)], Some(Task::Regression), None)?;
         let held_out = data.examples.split_off(data.len().saturating_sub(HELD_OUT));
         let dev = Dataset { examples: held_out, ..data.clone() };
         let mut learner = base.clone();
         if recipe.base.pooler.passes_through(&learner) {
-            watch(Progress::Note("the pooler passes [CLS] on (base.pooler)"));
+            watch(Progress::Note("the pooler passes [CLS] through (base.pooler)"));
             learner.pass_through_pooler();
         }
         learner.config.set_labels(&["score".to_owned()], Task::Regression);
@@ -106,12 +106,12 @@ pub(super) fn learn_to_compare(
         let (train, dev) = (encode(data)?, encode(dev)?);
         let criterion = Criterion { metric: Metric::Pearson, thresholds: false };
         let objective = Supervised::new(&train.data, &options)?;
-        fit(&mut learner, [&train, &dev], criterion, &options, &objective, &folder, &print, watch)
+        fit(&mut learner, [&train, &dev], criterion, &options, &objective, &folder, &key, watch)
     })?;
     Ok(Some(Compares { learned: Some(folder), pairs: file }))
 }
 
-/// What learned to compare, without what it compared with.
+/// Loads a base that learned to compare, without the head used for that.
 pub(super) fn without_comparison(folder: &Path) -> Result<Checkpoint, RunError> {
     let mut base = Checkpoint::load(folder)?;
     base.drop_head();
@@ -119,13 +119,13 @@ pub(super) fn without_comparison(folder: &Path) -> Result<Checkpoint, RunError> 
 }
 
 impl Compares {
-    /// The pairs, for students to learn from too.
+    /// Returns the pairs, from which students learn too.
     pub fn unlabelled(&self) -> Result<Vec<(String, Option<String>)>, RunError> {
         Ok(data::unlabelled(&self.pairs, true, &Source::new(&self.pairs))?)
     }
 }
 
-/// Pairs as JSON Lines.
+/// Formats pairs as JSON Lines.
 fn lines(data: &Dataset) -> String {
     let line = |example: &Example| {
         let Example { text, pair, target: Target::Value(score), .. } = example else { return String::new() };
@@ -134,7 +134,7 @@ fn lines(data: &Dataset) -> String {
     data.examples.iter().map(line).collect()
 }
 
-/// The texts to learn from, both of each pair, each once.
+/// Returns the distinct training texts, including both texts of pairs.
 fn texts(prepared: &Prepared) -> Vec<String> {
     let mut seen = HashSet::new();
     let both = |example: &Example| [Some(example.text.clone()), example.pair.clone()];

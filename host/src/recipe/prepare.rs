@@ -1,4 +1,4 @@
-//! What the steps of a run work on.
+//! The data and settings that the steps of a run share.
 
 use super::coverage::{foreign, unknown};
 use super::error::RunError;
@@ -14,22 +14,22 @@ use crate::metrics::Metric;
 use crate::train::{self, Criterion, Encoded};
 use std::collections::HashSet;
 
-/// What the steps of a run work on.
+/// Data and settings shared by the steps of a run.
 pub(super) struct Prepared {
     pub train: Dataset,
     pub dev: Dataset,
     pub test: Option<Dataset>,
     pub out_of_scope: Vec<(String, Option<String>)>,
     pub criterion: Criterion,
-    /// How the device will read texts.
+    /// Input format on the device.
     pub reads: Reads,
-    /// Whether the texts that are learned from are long, on average: a step takes as long as ten of short ones.
+    /// Whether the training texts are long on average, which makes a step several times as expensive.
     pub long: bool,
 }
 
 impl Prepared {
     pub fn read(recipe: &Recipe, watch: &mut dyn FnMut(Progress)) -> Result<Self, RunError> {
-        // it need not come from a file
+        // the recipe may not have been loaded from a file, which checks it
         recipe.check().map_err(|(key, problem)| RunError::Unsuitable { key, problem })?;
         let Splits { mut train, dev, test } = Splits::read(recipe, watch)?;
         if recipe.data.symmetric {
@@ -77,15 +77,15 @@ impl Prepared {
         Ok(Self { train, dev, test, out_of_scope, criterion, reads, long })
     }
 
-    /// Labels and task of the data and how texts are read, for a checkpoint that starts to learn it. A head for other labels goes, and
-    /// of texts that stand alone no pairs are compared.
+    /// Sets the labels, task and input format of a checkpoint that is about to learn this data. A head for
+    /// other labels is dropped; so is `compares_pairs` if the texts are single.
     pub(super) fn set_head(&self, checkpoint: &mut Checkpoint) {
         let task = self.train.task;
         let labels = match task {
             Task::SingleLabel | Task::MultiLabel => self.train.labels.names().to_vec(),
             Task::Regression => vec!["score".to_string()],
         };
-        // what a number is called says nothing
+        // the name of a regression target does not matter
         let same = match task {
             Task::Regression => checkpoint.config.num_labels() == 1,
             _ => checkpoint.config.labels() == labels,
@@ -98,7 +98,7 @@ impl Prepared {
         checkpoint.config.reads = Some(self.reads);
     }
 
-    /// [`Example::texts`] of all that is measured on.
+    /// Returns the [`Example::texts`] of all evaluation data.
     pub(super) fn apart(&self) -> HashSet<String> {
         let held_out = std::iter::once(&self.dev).chain(&self.test).flat_map(|data| &data.examples);
         let out_of_scope =
@@ -135,7 +135,7 @@ impl Prepared {
         Ok((train, dev))
     }
 
-    /// Texts as the device will read them: long ones in windows where the recipe says so.
+    /// Encodes texts as the device will read them: long ones in windows if the recipe says so.
     pub(super) fn to_measure(&self, data: &Dataset, files: &TokenizerFiles) -> Result<Encoded, train::Error> {
         Encoded::as_read(data.clone(), files, self.reads)
     }

@@ -1,32 +1,32 @@
 use crate::train::Event;
 
-/// What happens during a run.
+/// An event during a run.
 #[derive(Debug)]
 pub enum Progress<'a> {
-    /// A step begins; `reused` when its output is already there.
+    /// A step begins.
     Step {
-        /// Its name.
+        /// Name of the step.
         name: &'a str,
-        /// Nothing has to be done.
+        /// Whether its output is already there.
         reused: bool,
     },
-    /// Something a person should know.
+    /// A message for the user.
     Note(&'a str),
-    /// Inside of training.
+    /// An event of training.
     Training(Event<'a>),
     /// `done` of `all` texts were classified.
     Classified {
-        /// So many.
+        /// Number of texts classified so far.
         done: usize,
-        /// Of so many.
+        /// Number of texts in all.
         all: usize,
     },
 }
 
-/// Who is told of it.
+/// The receiver of events.
 pub(super) type Watch<'a> = &'a mut dyn FnMut(Progress);
 
-/// Tells how many of some texts are classified.
+/// Reports how many texts have been classified.
 pub(super) struct Counted<'a> {
     done: usize,
     all: usize,
@@ -38,7 +38,7 @@ impl<'a> Counted<'a> {
         Self { done: 0, all, watch }
     }
 
-    /// One more.
+    /// Counts one text.
     pub fn one(&mut self) {
         self.done += 1;
         (self.watch)(Progress::Classified { done: self.done, all: self.all });

@@ -1,4 +1,5 @@
-//! Quantization-aware training: with all values rounded as on the device, a model learns to give the answers it gave before.
+//! Quantization-aware training: with all values rounded as on the device, a model learns to reproduce the
+//! answers it gave before.
 
 use super::error::RunError;
 use super::progress::Watch;
@@ -10,11 +11,11 @@ use crate::quantize::Bits;
 use crate::train::{self, ClassWeights, Encoded, Supervised, TrainOptions, WeightRule};
 use std::path::{Path, PathBuf};
 
-/// In fewer steps a model does not learn to be rounded.
+/// Minimum number of steps for a model to adapt to rounding.
 const LEAST_STEPS: usize = 100;
 
-/// Trains the model of `folder` with every value rounded as on the device, on its own answers before that and on the gold
-/// labels; the best checkpoint by the rounded model's dev figure is kept.
+/// Trains the model of `folder` with every value rounded as on the device (fake quantization), on its own
+/// previous answers and the gold labels. Keeps the checkpoint whose rounded model scores best on dev.
 pub(super) fn quantization_aware(
     recipe: &Recipe,
     folder: &Path,
@@ -40,7 +41,7 @@ pub(super) fn quantization_aware(
         label_smoothing: 0.0,
         focal: 0.0,
         class_weights: match recipe.distill {
-            // a student has none
+            // students are trained without class weights
             Some(_) => ClassWeights::Rule(WeightRule::None),
             None => recipe.train.class_weights.clone(),
         },
@@ -50,7 +51,7 @@ pub(super) fn quantization_aware(
         eval_every: recipe.distill.as_ref().and_then(|d| d.eval_every).or(recipe.train.eval_every),
         ..recipe.train.clone()
     };
-    let print = fingerprint(&[
+    let key = fingerprint(&[
         "aware",
         &base::digest(folder)?,
         &prepared.digest(),
@@ -58,7 +59,7 @@ pub(super) fn quantization_aware(
         &json(&prepared.criterion),
         &format!("{embeddings:?} {}", prepared.reads.max_tokens),
     ]);
-    once("quantization-aware training", &output, &print, watch, |watch| {
+    once("quantization-aware training", &output, &key, watch, |watch| {
         let mut checkpoint = Checkpoint::load(folder)?;
         let before = checkpoint.config.clone();
         checkpoint.config.set_dropout(0.0);
@@ -74,16 +75,8 @@ pub(super) fn quantization_aware(
             options: &teaching,
             teacher: None,
         };
-        let summary = fit(
-            &mut model,
-            [&train, &dev],
-            prepared.criterion,
-            &options,
-            &objective,
-            &output,
-            &print,
-            watch,
-        )?;
+        let summary =
+            fit(&mut model, [&train, &dev], prepared.criterion, &options, &objective, &output, &key, watch)?;
         restore_dropout(&output, &before)?;
         Ok(summary)
     })?;

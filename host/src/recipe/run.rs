@@ -1,4 +1,4 @@
-//! The steps of a recipe, each reused while what it is made from stays the same.
+//! Running the steps of a recipe. Each is reused as long as its inputs stay the same.
 
 use super::check::load_base;
 use super::error::RunError;
@@ -14,35 +14,35 @@ use crate::quantize::Bits;
 use crate::train::Summary;
 use std::path::{Path, PathBuf};
 
-/// How far to go.
+/// The last step to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Until {
-    /// The fine-tuned teacher.
+    /// Stop after fine-tuning the teacher.
     Train,
-    /// The student.
+    /// Stop after distilling the student.
     Distill,
-    /// ONNX files, checked bundle, report.
+    /// Run everything: ONNX files, checked bundle, report.
     Pack,
 }
 
-/// What a run left.
+/// The results of a run.
 #[derive(Debug)]
 pub struct Finished {
-    /// The teachers' dev figures.
+    /// Training summaries of the teachers.
     pub teachers: Vec<Summary>,
-    /// The students', stage by stage; the last one is packed.
+    /// Training summaries of the students, stage by stage; the last one is packed.
     pub students: Vec<Summary>,
-    /// fp32 against int8, where the run went that far.
+    /// Comparison of fp32 and int8, if the run went that far.
     pub comparison: Option<Comparison>,
-    /// The checked bundle.
+    /// The checked bundle, if the run went that far.
     pub bundle: Option<PathBuf>,
 }
 
-/// Runs a recipe up to a step. Finished steps whose inputs did not change are reused; an interrupted training
-/// continues from its last saved state.
+/// Runs a recipe up to a step. Finished steps are reused if their inputs did not change; interrupted training
+/// resumes from its last saved state.
 ///
 /// # Errors
-/// [`RunError`]; everything already made stays.
+/// [`RunError`]; everything already made is kept.
 pub fn run(recipe: &Recipe, until: Until, watch: Watch) -> Result<Finished, RunError> {
     if until == Until::Distill && recipe.distill.is_none() {
         return Err(RunError::NoStudent);
@@ -74,7 +74,8 @@ pub fn run(recipe: &Recipe, until: Until, watch: Watch) -> Result<Finished, RunE
     Ok(finished)
 }
 
-/// What [`run`] checks before it trains: that all files can be read, and that a bundle can come of it.
+/// Performs the checks that [`run`] makes before training: that all files can be read, and that the recipe
+/// can produce a bundle.
 ///
 /// # Errors
 /// [`RunError`].
@@ -83,13 +84,13 @@ pub fn check(recipe: &Recipe) -> Result<(), RunError> {
     load_base(recipe, &prepared).map(drop)
 }
 
-/// A student's name and what its bundle came to.
+/// The name of each student, and the comparison of its bundle or why it failed.
 pub type Stages = Vec<(String, Result<Comparison, RunError>)>;
 
-/// As [`run`], and packs the student of every stage, not only the last one, each into a folder of its own.
+/// Like [`run`], but packs the student of every stage, each into its own folder.
 ///
 /// # Errors
-/// [`RunError`] of training; that of packing is the stage's.
+/// [`RunError`] from training; errors of packing are returned per stage.
 pub fn run_every_stage(recipe: &Recipe, watch: Watch) -> Result<Stages, RunError> {
     let prepared = Prepared::read(recipe, watch)?;
     let teachers = train_teachers(recipe, &prepared, watch)?;
@@ -112,7 +113,7 @@ pub fn run_every_stage(recipe: &Recipe, watch: Watch) -> Result<Stages, RunError
     Ok(models.into_iter().map(pack_one).collect())
 }
 
-/// The students of all stages, none where the teacher itself is packed, and the bits of their word embeddings.
+/// Returns the students of all stages (none without distillation) and the bits of their word embeddings.
 fn students(
     recipe: &Recipe,
     teachers: &Teachers,
@@ -127,7 +128,7 @@ fn students(
     Ok(students.into_iter().zip(bits).map(|((folder, summary), bits)| (folder, summary, bits)).collect())
 }
 
-/// The stages of a student as written, or those that its size asks for.
+/// Returns the stages as written, or those of the requested size.
 fn plan(recipe: &Recipe, distill: &Distill, teacher: &Path, prepared: &Prepared) -> Result<Plan, RunError> {
     let Some(size) = &distill.student else {
         let stages = distill.stages();

@@ -11,28 +11,28 @@ use crate::metrics::Metric;
 use crate::quantize::Bits;
 use crate::train::TrainOptions;
 
-/// A whole run. Every key not given has the default that its field states; an unknown key is an error.
+/// A whole run. Keys that are not given have the default that their field states; unknown keys are errors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
-    /// The folder that everything is written to.
+    /// The output folder.
     pub output: PathBuf,
     /// The labelled texts.
     pub data: DataFiles,
-    /// What is predicted.
+    /// The task.
     #[serde(default)]
     pub task: TaskOptions,
-    /// What training starts from.
+    /// The base model.
     pub base: Base,
-    /// Fine-tuning of the base: the teacher.
+    /// Fine-tuning of the base, which makes the teacher.
     #[serde(default)]
     pub train: TrainOptions,
-    /// The student. Without it the teacher itself is quantized.
+    /// Distillation of a student. Without it, the teacher itself is quantized.
     pub distill: Option<Distill>,
-    /// From fp32 to int8.
+    /// Quantization from fp32 to int8.
     #[serde(default)]
     pub quantize: Quantize,
-    /// From logits to answers.
+    /// The decision, from logits to answers.
     #[serde(default)]
     pub decision: DecisionOptions,
     /// The bundle.
@@ -40,17 +40,17 @@ pub struct Recipe {
     pub pack: Pack,
 }
 
-/// `[data]`: files and how to read them. What is not given is detected; see [`Source`].
+/// `[data]`: files and how to read them. Anything not given is detected; see [`Source`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataFiles {
-    /// To learn from.
+    /// Training data.
     pub train: Files,
-    /// To choose checkpoints and to compare on. Split off from `train` when not given.
+    /// Data for choosing checkpoints and comparing models. Default: split off from `train`.
     pub dev: Option<Files>,
-    /// What the bundle that `dev` let pass is measured on; it decides nothing.
+    /// Data on which the finished bundle is measured; it decides nothing.
     pub test: Option<Files>,
-    /// Texts that no label fits, with or without labels: how many of them the bundle leaves without an answer is measured.
+    /// Texts that no label fits, labelled or not, to measure how many of them the bundle leaves unanswered.
     pub out_of_scope: Option<Files>,
     /// `auto`, `csv`, `tsv`, `jsonl`, `lines` or `fasttext`.
     #[serde(default)]
@@ -59,26 +59,28 @@ pub struct DataFiles {
     pub text: Option<Column>,
     /// Column of the second text.
     pub pair: Option<Column>,
-    /// Column of the label, the labels or the number; or a list of columns of 0 and 1, one for each label.
+    /// The label column, or a list of columns of 0 and 1, one per label.
     pub label: Option<LabelColumns>,
     /// Whether the first row names the columns.
     pub header: Option<bool>,
-    /// Whether `"` quotes.
+    /// Whether `"` quotes fields.
     pub quoting: Option<bool>,
-    /// Between columns.
+    /// Separator between columns.
     pub delimiter: Option<char>,
-    /// Between several labels in one column.
+    /// Separator between several labels in one column.
     pub label_separator: Option<String>,
-    /// Share of `train` that becomes dev where no `dev` is given: 0.1, and a row at least of each class of five texts or more.
+    /// Share of `train` that becomes dev if no `dev` is given. Default: 0.1, and at least one row of each
+    /// class of five texts or more.
     pub dev_fraction: Option<f64>,
-    /// Takes rows whose text is also in `test` out of training and `dev`, and those in `dev` out of training: true. A pair is
-    /// the same whichever text comes first.
+    /// Whether to remove rows whose text also occurs in `test` from training and dev, and those in `dev` from
+    /// training. The order of the texts of a pair does not matter. Default: true.
     #[serde(default = "yes")]
     pub remove_overlap: bool,
-    /// Seed of the split: 0.
+    /// Seed of the split. Default: 0.
     #[serde(default)]
     pub seed: u64,
-    /// Whether the two texts of a pair may change places, as for how alike they are: each pair is learned both ways then: false.
+    /// Whether the order of the two texts of a pair does not matter, as in similarity; each pair is then also
+    /// trained on in the other order. Default: false.
     #[serde(default)]
     pub symmetric: bool,
 }
@@ -92,29 +94,31 @@ pub enum Files {
     Several(Vec<PathBuf>),
 }
 
-/// Longest input in word pieces where a recipe does not say, and where many texts are longer than that.
+/// Default longest inputs in word pieces: the usual one, and the one if many texts are longer.
 pub(super) const MAX_TOKENS: [usize; 2] = [128, 256];
 
-/// Windows of texts of which many are longer than even that.
+/// Default windows if many texts are longer even than that.
 pub(super) const WINDOWS: TextWindows = TextWindows { overlap: 16, most: 8 };
 
-/// `[task]`: what is predicted.
+/// `[task]`: what to predict.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TaskOptions {
-    /// `single-label`, `multi-label` or `regression`. Detected when not given.
+    /// `single-label`, `multi-label` or `regression`. Default: detected.
     pub kind: Option<Task>,
-    /// All labels in the order of their ids. Those that occur, sorted, when not given.
+    /// All labels in the order of their ids. Default: those that occur, sorted.
     pub labels: Option<Vec<String>>,
-    /// Longest input in word pieces, special tokens included. When not given 128, or 256 where more than a twentieth of the training
-    /// texts are longer.
+    /// Longest input in word pieces, special tokens included. Default: 128, or 256 if more than a twentieth
+    /// of the training texts are longer.
     pub max_tokens: Option<usize>,
-    /// Longer texts are read in overlapping windows whose logits are averaged. `{ overlap = 16, most = 8 }`: tokens that two
-    /// neighbouring windows share, and the most windows of a text. In training each window is a text of its own. Default: such
-    /// windows where `max_tokens` is not given either and more than a fifth of the training texts are longer than 256, or than the
-    /// base has positions; otherwise longer texts are cut off. Not for pairs.
+    /// Reads longer texts in overlapping windows whose logits are averaged. `{ overlap = 16, most = 8 }`: the
+    /// tokens that two neighbouring windows share, and the maximum number of windows per text. In training,
+    /// each window is a text of its own. Default: these windows if `max_tokens` is not given and more than a
+    /// fifth of the training texts are longer than 256 tokens or than the base's position embeddings allow;
+    /// otherwise longer texts are truncated. Not for pairs.
     pub windows: Option<TextWindows>,
-    /// What chooses checkpoints and what `max_drop` is about. `accuracy`, `macro-f1` or `pearson`, by the task.
+    /// The metric that chooses checkpoints and that `max_drop` refers to. Default: `accuracy`, `macro-f1` or
+    /// `pearson`, by task.
     pub metric: Option<Metric>,
 }
 
@@ -122,34 +126,37 @@ pub struct TaskOptions {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Base {
-    /// A folder in the Hugging Face layout, or a bundle made of one.
+    /// A folder in Hugging Face's layout, or a bundle.
     pub checkpoint: PathBuf,
-    /// Whether the checkpoint's own pooler is where training starts, `keep`, or one that passes \[CLS\] on unchanged but for its
-    /// tanh, `pass`, for which a new head is trained in any case. `auto` is the latter where the checkpoint has no classifier for
-    /// these labels and a pooler that weight decay has [worn down](crate::bert::Checkpoint::pooler_is_worn), as sentence encoders
-    /// can leave it: auto.
+    /// The initial pooler: the checkpoint's own (`keep`), or one that passes \[CLS\] through apart from its
+    /// tanh (`pass`), which always gets a new head. `auto` is `pass` if the checkpoint has no classifier for
+    /// these labels and its pooler [has decayed](crate::bert::Checkpoint::pooler_is_worn), as in sentence
+    /// encoders. Default: `auto`.
     #[serde(default)]
     pub pooler: Pooler,
-    /// Where a new head starts: `prototypes`, from the means of the texts of each class, of the texts with and without
-    /// each label ([`set_head`](crate::train::set_head)), or `random`, as Transformers does it; of numbers always at their mean and as
-    /// far apart as they are: prototypes.
+    /// Initialisation of a new head: `prototypes`, from the mean vector of each class's texts or, for
+    /// multi-label tasks, of the texts with and without each label ([`set_head`](crate::train::set_head)); or
+    /// `random`, as in Transformers. For regression, it is always fitted to the mean and the spread of the
+    /// targets. Default: `prototypes`.
     #[serde(default)]
     pub head: Head,
-    /// Whether a sentence encoder that is to read pairs first learns to compare pairs made of the training texts
-    /// ([`pretrain`](crate::pretrain)): `auto` is where it has no classifier for these labels and cannot compare already
-    /// ([`compares_pairs`](crate::bert::Config::compares_pairs)), as `models/base` can; `never` never: auto.
+    /// Whether a sentence encoder for a task on pairs first learns to compare pairs made from the training
+    /// texts ([`pretrain`](crate::pretrain)). `auto`: if it has no classifier for these labels and cannot
+    /// compare yet ([`compares_pairs`](crate::bert::Config::compares_pairs)), unlike `models/base`; or
+    /// `never`. Default: `auto`.
     #[serde(default)]
     pub compare: Compare,
 }
 
 impl Base {
-    /// Whether a new head is [set](crate::train::set_head): one for numbers always, for they may be of any size.
+    /// Returns whether a new head is [initialised](crate::train::set_head) rather than random: always for
+    /// regression, whose targets may be of any magnitude.
     pub(super) fn sets_head(&self, task: Task) -> bool {
         self.head == Head::Prototypes || task == Task::Regression
     }
 }
 
-/// Whether a base learns to compare before it is fine-tuned.
+/// Whether a base learns to compare before fine-tuning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "as `base.compare` says")]
@@ -159,7 +166,7 @@ pub enum Compare {
     Never,
 }
 
-/// Where a new head starts.
+/// Initialisation of a new head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "as `base.head` says")]
@@ -169,7 +176,7 @@ pub enum Head {
     Random,
 }
 
-/// Where a pooler starts.
+/// Initialisation of the pooler.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "as `base.pooler` says")]
@@ -181,7 +188,7 @@ pub enum Pooler {
 }
 
 impl Pooler {
-    /// Whether a checkpoint's pooler is replaced.
+    /// Returns whether a checkpoint's pooler is replaced.
     pub(super) fn passes_through(self, checkpoint: &Checkpoint) -> bool {
         match self {
             Pooler::Auto => !checkpoint.has_head() && checkpoint.pooler_is_worn(),
@@ -191,32 +198,35 @@ impl Pooler {
     }
 }
 
-/// `[quantize]`: from fp32 to int8, and what it may cost.
+/// `[quantize]`: quantization from fp32 to int8, and how much it may cost.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Quantize {
-    /// Points (hundredths of the metric) that int8 may lose. Default: 0.5, or for accuracy one dev row where that is more, or
-    /// whatever one row with another answer comes to (two after quantization-aware training, or with `aware = "never"`); then also
-    /// what chance explains on so few rows, at most 1. Of a regression
-    /// int8's numbers may differ from fp32's by as many hundredths of the variance, and always by 5.
+    /// Points (hundredths of the metric) that int8 may lose. Default: 0.5; or, if more, one dev row of
+    /// accuracy, or whatever a single differing answer costs. After quantization-aware training, or with
+    /// `aware = "never"`, two differing answers are allowed, and what chance explains on so few rows, at most
+    /// 1 point. In regression, int8's values may also differ from fp32's by as many hundredths of the
+    /// variance, or by 5 if that is more.
     pub max_drop: Option<f64>,
-    /// Points of F1 that each class may lose; no limit when not given.
+    /// Points of F1 that each class may lose. Default: no limit.
     pub max_drop_per_class: Option<f64>,
-    /// Whether the model is trained on with its values rounded: `if-needed`, when int8 loses more than the limits allow;
-    /// `always`, `never`: `if-needed`.
+    /// Quantization-aware training: `if-needed` (if int8 loses more than the limits allow), `always` or
+    /// `never`. Default: `if-needed`.
     pub aware: Aware,
-    /// Whether the matrices that lose most stay in half precision where that did not help either; not where it is `never` done:
-    /// true.
+    /// Whether the most sensitive matrices stay in half precision if that did not help; has no effect with
+    /// `aware = "never"`. Default: true.
     pub wider: bool,
-    /// Epochs of quantization-aware training over the training texts. Default: 1, or as many as make 100 steps (30 at most).
+    /// Epochs of quantization-aware training over the training texts. Default: 1, or as many as make 100
+    /// steps (at most 30).
     pub epochs: Option<f64>,
-    /// The highest learning rate for that. Default: a quarter of that of `[train]` for a model of that size, 5e-5 at most.
+    /// Peak learning rate for that. Default: a quarter of that of `[train]` for a model of this size, at most
+    /// 5e-5.
     pub learning_rate: Option<f64>,
-    /// Bits of the word embeddings' integers, 8 or 4: 8, or what `distill.student` chooses.
+    /// Bits of the word embeddings, 8 or 4. Default: 8, or what `distill.student` selects.
     pub embedding_bits: Option<u8>,
 }
 
-/// When a model is trained on with its values rounded to integers.
+/// When quantization-aware training happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "the names say it")]
@@ -230,26 +240,28 @@ pub enum Aware {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pack {
-    /// Letters, digits, `-`, `_` and `.`; the file is `NAME.bundle`. When not given that of the recipe's file.
+    /// Name, of letters, digits, `-`, `_` and `.`; the file is `NAME.bundle`. Default: the name of the
+    /// recipe's file.
     #[serde(default)]
     pub name: String,
-    /// Semantic: 0.1.0.
+    /// Semantic version. Default: 0.1.0.
     #[serde(default = "default_version")]
     pub version: String,
-    /// Licence of the base model, an SPDX expression or a sentence: `unstated`.
+    /// Licence of the base model, an SPDX expression or a sentence. Default: `unstated`.
     #[serde(default = "unstated")]
     pub base_licence: String,
-    /// Licence of the data, likewise.
+    /// Licence of the data, in the same form.
     #[serde(default = "unstated")]
     pub data_licence: String,
-    /// Golden messages: `goldcrest-edge verify` computes their logits on the board and compares them bit for bit. Default: 16.
+    /// Number of golden messages, whose logits `goldcrest-edge verify` recomputes on the board and compares
+    /// bit for bit. Default: 16.
     #[serde(default = "default_golden")]
     pub golden: usize,
-    /// Word pieces of the bundle: the single characters and those that the training texts need most; all when not given. No bundle is
-    /// made where leaving out the others costs more than `quantize.max_drop`.
+    /// Number of word pieces in the bundle: all single characters, and those that the training texts need
+    /// most. If dropping the others costs more than `quantize.max_drop`, no bundle is made. Default: all.
     pub vocabulary: Option<usize>,
-    /// A file with those messages, one a line (a pair with a tab between). Dev texts when not given: they can be read in
-    /// the bundle.
+    /// A file with the golden messages, one per line (pairs separated by a tab). Default: dev texts, which
+    /// can then be read from the bundle.
     pub golden_messages: Option<PathBuf>,
 }
 
@@ -281,12 +293,13 @@ fn default_golden() -> usize {
 }
 
 impl Quantize {
-    /// Whether matrices may stay in half precision: the last resort, after training on.
+    /// Returns whether matrices may stay in half precision: the last resort, after quantization-aware
+    /// training.
     pub fn widens(&self) -> bool {
         self.wider && self.aware != Aware::Never
     }
 
-    /// Bits of the word embeddings: as the recipe says, or as planned.
+    /// Returns the bits of the word embeddings: those of the recipe, else those planned.
     pub(super) fn embedding_bits(&self, planned: u8) -> Bits {
         if self.embedding_bits.unwrap_or(planned) == 4 { Bits::Four } else { Bits::Eight }
     }
@@ -306,7 +319,7 @@ impl Default for Quantize {
     }
 }
 
-/// Why a recipe cannot be run.
+/// Why a recipe is invalid.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each field is what its name says, and the message shows it")]
 pub enum RecipeError {
@@ -315,7 +328,7 @@ pub enum RecipeError {
     #[error("cannot write {path}: {source}")]
     Write { path: PathBuf, source: std::io::Error },
     #[error(
-        "{path} is there and says something else{}: change it and run it, which reuses what is trained, or name another folder with --output",
+        "{path} already exists and differs{}: change it and run it, which reuses what is trained, or name another folder with --output",
         if lacks.is_empty() { String::new() } else { format!(", without {}", lacks.join(" and ")) }
     )]
     Other { path: PathBuf, lacks: Vec<String> },
@@ -326,20 +339,20 @@ pub enum RecipeError {
 }
 
 impl Recipe {
-    /// Reads and checks a recipe. Its paths are relative to its folder, and are joined to it here.
+    /// Reads and checks a recipe. Its relative paths are resolved against its folder.
     ///
     /// # Errors
-    /// [`RecipeError`], with the line for what is not TOML or not a key, with the key for what is out of range.
+    /// [`RecipeError`], with the line of a syntax error or unknown key, or with the key of an invalid value.
     pub fn load(path: &Path) -> Result<Self, RecipeError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| RecipeError::Read { path: path.to_owned(), source })?;
         Self::parse(&text, path)
     }
 
-    /// As [`load`](Self::load), for the text of the recipe at `path`.
+    /// Like [`load`](Self::load), for the text of the recipe at `path`.
     ///
     /// # Errors
-    /// As [`load`](Self::load).
+    /// See [`load`](Self::load).
     pub fn parse(text: &str, path: &Path) -> Result<Self, RecipeError> {
         let mut recipe: Recipe = toml::from_str(text).map_err(|error| {
             let problem = error.to_string().trim_end().to_owned();
@@ -357,8 +370,8 @@ impl Recipe {
         Ok(recipe)
     }
 
-    /// The same run drawn otherwise: seeds of training and distillation go on where those of the run before end, which has one
-    /// for each teacher, and from 1 on the output goes into a folder of its own.
+    /// Returns the recipe for repetition `number` of the run. Seeds of training and distillation follow those
+    /// of the previous repetition, which uses one per teacher; from 1 on, the output goes to a subfolder.
     pub fn with_seed(&self, number: u64) -> Self {
         let mut recipe = self.clone();
         if number > 0 {
@@ -373,7 +386,7 @@ impl Recipe {
     }
 
     fn resolve(&mut self, folder: &Path) {
-        // by components, which leaves `.` out
+        // joining by components removes `.`
         let join = |path: &mut PathBuf| *path = folder.join(&*path).components().collect();
         join(&mut self.output);
         join(&mut self.base.checkpoint);
@@ -390,7 +403,7 @@ impl Recipe {
 }
 
 impl Files {
-    /// All of them.
+    /// Returns all paths.
     pub fn paths(&self) -> &[PathBuf] {
         match self {
             Files::One(path) => std::slice::from_ref(path),
@@ -407,7 +420,7 @@ impl Files {
 }
 
 impl DataFiles {
-    /// How to read some of the files.
+    /// Returns sources for some of the files.
     pub fn sources(&self, files: &Files) -> Vec<Source> {
         files.paths().iter().map(|path| self.source(path)).collect()
     }
@@ -427,7 +440,7 @@ impl DataFiles {
         }
     }
 
-    /// The texts of a file without labels, from the columns that are named here where it has them.
+    /// Reads the texts of an unlabelled file, from the columns named here if it has them.
     pub(super) fn unlabelled(
         &self,
         path: &Path,
@@ -436,7 +449,7 @@ impl DataFiles {
         data::unlabelled(path, paired, &self.source(path))
     }
 
-    /// Share of `train` that is held out where no `dev` is given.
+    /// Returns the share of `train` that is held out if no `dev` is given.
     pub fn dev_fraction(&self) -> f64 {
         self.dev_fraction.unwrap_or(0.1)
     }

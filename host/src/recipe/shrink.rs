@@ -1,4 +1,4 @@
-//! A smaller base: what is fine-tuned where there is no room or no network for a large one.
+//! Making a smaller base model, for when a large one does not fit or cannot be downloaded.
 
 use super::base;
 use super::error::RunError;
@@ -13,10 +13,10 @@ use crate::distill::{
 use crate::train::{self, Encoded, Job, TrainOptions};
 use std::path::{Path, PathBuf};
 
-/// Where an unfinished base is kept, in its folder.
+/// Subfolder for the state of an unfinished base.
 const TRAINING: &str = ".goldcrest-training";
 
-/// Fails when the folder holds anything but an unfinished base, whose files may be there already.
+/// Fails if the folder holds anything but an unfinished base, some of whose files may already be there.
 fn check_empty(folder: &Path) -> Result<(), RunError> {
     const WRITTEN: [&str; 7] = [
         "config.json",
@@ -43,37 +43,39 @@ fn check_empty(folder: &Path) -> Result<(), RunError> {
     Ok(())
 }
 
-/// What a smaller base is made of.
+/// How to make a smaller base.
 #[derive(Debug, Clone)]
 pub struct Shrink {
-    /// The base: a checkpoint folder.
+    /// Checkpoint folder of the base.
     pub base: PathBuf,
     /// The folder to write.
     pub output: PathBuf,
-    /// Its layers; three, evenly spread, when not given, or as many as the base has.
+    /// Layers to keep. Default: three, evenly spread, or as many as the base has.
     pub layers: Option<Layers>,
-    /// What its \[CLS\] vectors learn.
+    /// The text vectors of the base that the new \[CLS\] vectors learn.
     pub pooling: Pooling,
-    /// Word pieces that are kept.
+    /// Number of word pieces to keep.
     pub vocabulary: usize,
-    /// Files of texts to learn from, of which labels are not read.
+    /// Files of texts to learn from; labels are ignored.
     pub texts: Vec<PathBuf>,
-    /// How they are read; the path is not looked at.
+    /// How to read them; its path is ignored.
     pub reading: Source,
-    /// Longest text in word pieces.
+    /// Longest input in word pieces.
     pub max_tokens: usize,
-    /// How it learns.
+    /// Training options.
     pub training: TrainOptions,
 }
 
-/// Cuts a base to some of its layers, lets those learn the base's hidden states on texts without labels, and prunes the
-/// vocabulary to what such texts need most. Weights are written in f16. With [`Pooling::Mean`] the pooler passes on what
-/// \[CLS\] has learned: the base's own was not trained with sentence vectors.
+/// Cuts a base down to some of its layers, trains these to reproduce the base's hidden states on unlabelled
+/// texts, and prunes the vocabulary to what the texts need most. Weights are written in f16. With
+/// [`Pooling::Mean`] the new pooler passes \[CLS\] through: the base's own was not trained with sentence
+/// vectors.
 ///
-/// An interrupted run continues from its last saved state, in the folder's `.goldcrest-training`, which goes at the end.
+/// An interrupted run resumes from its last saved state, in the subfolder `.goldcrest-training`, which is
+/// removed at the end.
 ///
 /// # Errors
-/// [`RunError`]; an output folder that holds anything else is one.
+/// [`RunError`], in particular if the output folder holds anything else.
 pub fn shrink(shrink: &Shrink, watch: Watch) -> Result<(), RunError> {
     check_empty(&shrink.output)?;
     let teacher = base::load(&shrink.base)?;
@@ -94,11 +96,11 @@ pub fn shrink(shrink: &Shrink, watch: Watch) -> Result<(), RunError> {
     let mut seen = std::collections::HashSet::new();
     let examples: Vec<Example> = examples.filter(|example| seen.insert(example.key())).collect();
     let data = Dataset { task: Task::Regression, labels: Labels::default(), examples, files: Vec::new() };
-    let print = fingerprint(&[
+    let key = fingerprint(&[
         &base::digest(&shrink.base)?,
         &format!("{layers:?} {:?} {}", shrink.pooling, shrink.max_tokens),
         &json(&shrink.training),
-        // what was read, not the files: the options say what is taken of them
+        // the texts rather than the files: the options decide which parts are read
         &hex(&data.digest()),
     ]);
     let encoded = Encoded::new(data, &teacher.tokenizer, shrink.max_tokens)?;
@@ -119,7 +121,7 @@ pub fn shrink(shrink: &Shrink, watch: Watch) -> Result<(), RunError> {
         options: &shrink.training,
         objective: &objective,
         folder: &folder,
-        fingerprint: &print,
+        fingerprint: &key,
     };
     train::train(&mut job, &mut |event| watch(Progress::Training(event)))?;
 
@@ -129,7 +131,7 @@ pub fn shrink(shrink: &Shrink, watch: Watch) -> Result<(), RunError> {
     let mut base: Checkpoint = pruned.checkpoint;
     (base.config.hidden_dropout_prob, base.config.attention_probs_dropout_prob) = dropout;
     base.drop_head();
-    // what stays of the layers was not taught to compare
+    // the remaining layers were not taught to compare
     base.config.compares_pairs = false;
     if shrink.pooling == Pooling::Mean {
         base.pass_through_pooler();

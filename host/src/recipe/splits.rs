@@ -1,11 +1,11 @@
-//! What is learned from, what chooses and what measures, with no text in two of them.
+//! The train, dev and test splits, with no text in two of them.
 
 use super::error::RunError;
 use super::progress::{Progress, Watch};
 use super::{Files, Recipe};
 use crate::data::{self, DataError, Dataset, Labels, Task, Warning};
 
-/// The sides of the data.
+/// The splits of the data.
 pub(super) struct Splits {
     pub train: Dataset,
     pub dev: Dataset,
@@ -13,7 +13,8 @@ pub(super) struct Splits {
 }
 
 impl Splits {
-    /// Reads them. Texts of `test` stand in neither of the others, those of `dev` not in `train`, unless the recipe keeps them.
+    /// Reads the splits. Unless the recipe keeps them, texts of `test` are removed from the other two, and
+    /// those of `dev` from `train`.
     pub fn read(recipe: &Recipe, watch: Watch) -> Result<Self, RunError> {
         let labels = recipe.task.labels.clone().map(Labels::ordered).transpose()?;
         let sources = |files: &Files| recipe.data.sources(files);
@@ -47,7 +48,7 @@ impl Splits {
             }
         };
         let (learn, choose) = ("learn from", "choose on");
-        // before some are held out: what chooses must not be what measures
+        // before dev is split off, so that it has no texts of `test` either
         if let Some(test) = &test {
             apart(&mut train, test, learn)?;
         }
@@ -102,7 +103,7 @@ impl Splits {
     }
 }
 
-/// A few names.
+/// Lists a few names.
 fn some(names: &[String]) -> String {
     const SHOWN: usize = 6;
     let more = if names.len() > SHOWN { ", …" } else { "" };

@@ -1,4 +1,4 @@
-//! A training step: reused while what it is made from stays the same.
+//! A training step, reused as long as its inputs stay the same.
 
 use super::error::RunError;
 use super::progress::{Progress, Watch};
@@ -8,24 +8,25 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
-/// The mark of a finished training step.
+/// The marker of a finished training step.
 #[derive(Serialize, Deserialize)]
 struct Done {
     fingerprint: String,
     summary: Summary,
 }
 
-/// Its file.
+/// File name of the marker.
 pub(super) const DONE: &str = "done.json";
 
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Another number where the same inputs come to another model: what an earlier version of the program made is made again.
+/// Version of the training code. Increased when the same inputs lead to another model, so that earlier
+/// results are not reused.
 const PROGRAM: &str = "2";
 
-/// SHA-256 of everything a step is made from.
+/// Returns the fingerprint of a step: the SHA-256 of everything it depends on.
 pub(super) fn fingerprint(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
     hash.update(PROGRAM);
@@ -36,7 +37,7 @@ pub(super) fn fingerprint(parts: &[&str]) -> String {
     hex(&hash.finalize())
 }
 
-/// A training step, unless its output is there.
+/// Runs a training step unless its output is already there.
 pub(super) fn once(
     name: &str,
     folder: &Path,
@@ -84,7 +85,7 @@ pub(super) fn save(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
     goldcrest_edge::bundle::save(path, bytes).map_err(RunError::io(path))
 }
 
-/// A model that was trained without dropout is fine-tuned with that it had before, by whoever starts from it.
+/// Restores the dropout rates of a model that was trained without dropout, for whoever fine-tunes it further.
 pub(super) fn restore_dropout(folder: &Path, before: &Config) -> Result<(), RunError> {
     let mut checkpoint = Checkpoint::load(folder)?;
     let config = &mut checkpoint.config;

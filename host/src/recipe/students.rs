@@ -1,4 +1,4 @@
-//! The stages of distillation: each a step that is reused while what it is made from stays the same.
+//! The stages of distillation, each reused as long as its inputs stay the same.
 
 use super::error::RunError;
 use super::pairs::Compares;
@@ -17,12 +17,12 @@ use crate::train::{self, Answers, Encoded, Summary, Supervised};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
-/// What a piece in a text without a gold label counts when the vocabulary is pruned.
+/// Weight of word pieces in unlabelled texts when the vocabulary is pruned.
 const UNLABELLED_PIECE: f64 = 0.15;
-/// Texts that importance is measured on.
+/// Number of texts on which importance is measured.
 const IMPORTANCE_TEXTS: usize = 1024;
 
-/// Makes the students of all stages; the last one is the recipe's.
+/// Makes the students of all stages; the last one is the result.
 pub(super) fn distil(
     recipe: &Recipe,
     distill: &Distill,
@@ -32,7 +32,7 @@ pub(super) fn distil(
     prepared: &Prepared,
     watch: Watch,
 ) -> Result<Vec<(PathBuf, Summary)>, RunError> {
-    let mut course = Course::new(recipe, distill, teachers, compares, prepared)?;
+    let mut distillation = Distillation::new(recipe, distill, teachers, compares, prepared)?;
     let mut students: Vec<(PathBuf, Summary)> = Vec::new();
     for (number, stage) in (1..).zip(stages) {
         let (name, folder) = match stages.len() {
@@ -40,10 +40,10 @@ pub(super) fn distil(
             all => (format!("distill {number} of {all}"), format!("student-{number}")),
         };
         let folder = recipe.output.join(folder);
-        let before = students.last().map_or(course.start(), |(folder, _)| folder).to_path_buf();
+        let before = students.last().map_or(distillation.start(), |(folder, _)| folder).to_path_buf();
         let last = number == stages.len();
-        let options = distill.training(stage, last, course.count, prepared.long, &recipe.train);
-        // files count by what is in them, which the other parts hold, not by how their paths are written
+        let options = distill.training(stage, last, distillation.count, prepared.long, &recipe.train);
+        // files matter by their contents, which the other parts cover, not by their paths
         let shared = json(&Distill {
             stages: vec![],
             unlabelled: vec![],
@@ -51,45 +51,46 @@ pub(super) fn distil(
             start: None,
             ..distill.clone()
         });
-        let print = fingerprint(&[
+        let key = fingerprint(&[
             "distill",
-            &course.print,
+            &distillation.key,
             &base::digest(&before)?,
             &shared,
             &json(stage),
             &json(&options),
-            // of a `start` without a head
-            &json(&(course.recipe.base.pooler, course.recipe.base.head)),
-            &json(&course.prepared.criterion),
+            // they matter for a `start` without a head
+            &json(&(distillation.recipe.base.pooler, distillation.recipe.base.head)),
+            &json(&distillation.prepared.criterion),
         ]);
-        let summary = once(&name, &folder, &print, watch, |watch| {
-            course.stage(stage, &before, !students.is_empty(), &options, &folder, &print, watch)
+        let summary = once(&name, &folder, &key, watch, |watch| {
+            distillation.stage(stage, &before, !students.is_empty(), &options, &folder, &key, watch)
         })?;
         students.push((folder, summary));
     }
     Ok(students)
 }
 
-/// What all stages share; made when the first of them is not there yet.
-struct Course<'a> {
+/// What all stages share; the transfer set is made when the first stage needs it.
+struct Distillation<'a> {
     recipe: &'a Recipe,
     distill: &'a Distill,
     teachers: &'a [PathBuf],
     prepared: &'a Prepared,
-    /// Of everything that all stages are made from.
-    print: String,
-    /// Texts to learn from, about: those that turn out to be there twice count twice.
+    /// Fingerprint of everything that all stages depend on.
+    key: String,
+    /// Approximate size of the transfer set, duplicates included.
     count: usize,
-    /// Of the texts: one teacher more does not make the others be asked again.
-    texts: String,
-    /// Texts made of two, for each text.
+    /// Fingerprint of the transfer set. It leaves out the other teachers, so that adding one does not
+    /// invalidate the cached answers of the rest.
+    transfer_key: String,
+    /// Spliced texts per training text.
     spliced: f64,
-    /// Texts that came without labels, until they are in the set.
+    /// Unlabelled texts, until they are moved into the transfer set.
     unlabelled: Vec<(String, Option<String>)>,
     transfer: Option<TransferSet>,
 }
 
-impl<'a> Course<'a> {
+impl<'a> Distillation<'a> {
     fn new(
         recipe: &'a Recipe,
         distill: &'a Distill,
@@ -98,15 +99,15 @@ impl<'a> Course<'a> {
         prepared: &'a Prepared,
     ) -> Result<Self, RunError> {
         let paired = prepared.train.is_paired();
-        // two windows of a text are too long for one
+        // two windows joined would be too long for one
         let spliced = if paired || prepared.reads.windows.is_some() { 0.0 } else { distill.spliced };
         let mut parts =
             vec!["transfer".to_string(), prepared.digest(), prepared.reads.max_tokens.to_string()];
-        // the first one chooses the words that replace others
+        // the first teacher chooses the replacement words
         parts.push(base::digest(&teachers[0])?);
-        // made-up texts are drawn with the seed
+        // augmentation depends on the seed
         parts.push(format!("{} {spliced} {}", distill.replaced, distill.seed(&recipe.train)));
-        // its texts are kept out of the set
+        // test texts are kept out of the transfer set
         parts.extend(prepared.test.as_ref().map(|test| hex(&test.digest())));
         if !prepared.out_of_scope.is_empty() {
             parts.push(json(&prepared.out_of_scope));
@@ -119,42 +120,42 @@ impl<'a> Course<'a> {
             unlabelled.extend(compares.unlabelled()?);
         }
         if let Some(windows) = prepared.reads.windows {
-            // of a window nobody sees that it is of a text that is measured on
+            // windows of evaluation texts could not be recognised as such
             let apart = prepared.apart();
             unlabelled.retain(|(text, pair)| !apart.contains(&data::either_way(text, pair.as_deref())));
             let files = base::load(&teachers[0])?.tokenizer;
             unlabelled = windowed_texts(unlabelled, &files, prepared.reads.max_tokens, windows)?;
         }
-        // the texts, not the files: which column is read is said elsewhere
+        // the texts rather than the files: which columns are read is not part of them
         parts.push(digest_of_texts(&unlabelled));
         let of = |parts: &[String]| fingerprint(&parts.iter().map(String::as_str).collect::<Vec<_>>());
-        let texts = of(&parts);
+        let transfer_key = of(&parts);
         for teacher in &teachers[1..] {
             parts.push(base::digest(teacher)?);
         }
         let made = prepared.train.len() as f64 * (distill.replaced + spliced);
         let count = prepared.train.len() + unlabelled.len() + made as usize;
-        let print = of(&parts);
+        let key = of(&parts);
         Ok(Self {
             recipe,
             distill,
             teachers,
             prepared,
-            print,
+            key,
             count,
-            texts,
+            transfer_key,
             spliced,
             unlabelled,
             transfer: None,
         })
     }
 
-    /// The model that the first stage cuts.
+    /// Returns the model that the first stage cuts.
     fn start(&self) -> &Path {
         self.distill.start.as_deref().unwrap_or(&self.teachers[0])
     }
 
-    /// The texts.
+    /// Returns the transfer set, making it first if needed.
     fn transfer(&mut self, watch: Watch) -> Result<&TransferSet, RunError> {
         if self.transfer.is_none() {
             let augment = Augment {
@@ -176,12 +177,12 @@ impl<'a> Course<'a> {
         Ok(self.transfer.as_ref().expect("set above"))
     }
 
-    /// What a model says about the transfer set: asked once, kept in the output folder.
+    /// Returns a model's answers on the transfer set, cached in the output folder.
     fn answers(&mut self, folder: &Path, watch: Watch) -> Result<Answers, RunError> {
         let vectors = folder == self.teachers[0] && self.distill.needs_vectors();
         let kind = if vectors { "answers with vectors" } else { "answers" };
-        let print = fingerprint(&[kind, &self.texts, &base::digest(folder)?]);
-        let file = self.recipe.output.join("answers").join(format!("{}.safetensors", &print[..16]));
+        let key = fingerprint(&[kind, &self.transfer_key, &base::digest(folder)?]);
+        let file = self.recipe.output.join("answers").join(format!("{}.safetensors", &key[..16]));
         if let Some(answers) = Answers::load(&file) {
             return Ok(answers);
         }
@@ -205,7 +206,7 @@ impl<'a> Course<'a> {
         after_another: bool,
         options: &train::TrainOptions,
         folder: &Path,
-        print: &str,
+        key: &str,
         watch: Watch,
     ) -> Result<Summary, RunError> {
         let max_tokens = self.prepared.reads.max_tokens;
@@ -243,7 +244,7 @@ impl<'a> Course<'a> {
         let teacher = teacher.as_ref().filter(|t| t.tokenizer().vocab == student.tokenizer().vocab);
         if self.distill.hidden_weight > 0.0 && (teacher.is_none() || layers.len() < 2) {
             watch(Progress::Note(
-                "hidden_weight has no effect here: only a stage cut from the teacher itself, with all its word pieces, has vectors to hold to, and of its layers all but the last",
+                "hidden_weight has no effect here: it needs a stage that is cut from the teacher itself, keeps all its word pieces and has at least two layers",
             ));
         }
         let objective = FromTeacher {
@@ -254,13 +255,14 @@ impl<'a> Course<'a> {
             teacher: teacher.map(|teacher| HiddenTeacher::new(teacher, layers)),
         };
         let summary =
-            fit(&mut student, [&texts, &dev], prepared.criterion, options, &objective, folder, print, watch)?;
+            fit(&mut student, [&texts, &dev], prepared.criterion, options, &objective, folder, key, watch)?;
         restore_dropout(folder, &uncut)?;
         Ok(summary)
     }
 }
 
-/// What a stage starts from without a head for these labels: what is cut is chosen by what the head makes of it.
+/// Adds an initialised head to a model without one for these labels, because the head determines which parts
+/// are important.
 fn with_head(
     mut model: Checkpoint,
     recipe: &Recipe,
@@ -288,7 +290,8 @@ fn digest_of_texts(texts: &[(String, Option<String>)]) -> String {
     hex(&hash.finalize())
 }
 
-/// Cuts a model as a stage says: layers, vocabulary, widths, embeddings. Gives the layers that were kept, too.
+/// Cuts a model as the stage says: layers, vocabulary, widths, embeddings. Also returns the layers that were
+/// kept.
 fn cut(
     model: &Checkpoint,
     stage: &Stage,
@@ -307,7 +310,7 @@ fn cut(
                 Some(layers) => (layers, "agree best with the teacher"),
                 None => (
                     chosen_layers(&Layers::Count(*n), all)?,
-                    "stay, evenly spread: there are too many choices to try them",
+                    "are kept, evenly spread: there are too many choices to try",
                 ),
             };
             watch(Progress::Note(&format!("layers {layers:?} of {all} {why}")));

@@ -1,4 +1,4 @@
-//! What a model says about texts that it is to teach.
+//! A teacher's answers on the transfer set.
 
 use super::error::RunError;
 use super::progress::{Progress, Watch};
@@ -9,12 +9,14 @@ use crate::{export, quantize};
 use goldcrest_edge::model::{self, Bytes, Model};
 use rayon::prelude::*;
 
-/// Texts that int8 and f32 are compared on, and the share of what tells texts apart that rounding may change.
-const COMPARED: usize = 256;
-const ROUNDED_AWAY: f64 = 0.05;
+/// Number of texts on which int8 and f32 are compared, and the largest share of the logits' variance that
+/// int8 may fail to explain.
+const COMPARED_TEXTS: usize = 256;
+const MAX_UNEXPLAINED: f64 = 0.05;
 
-/// What a model says about texts: in int8 and through the device's own code, ten times as fast as in f32, where that says about the
-/// same. Its \[CLS\] vectors are left empty unless they are asked for: of many texts they take hundreds of megabytes.
+/// Returns a model's answers on texts. Uses int8 and the device's code, ten times as fast as f32, if its
+/// logits are about the same. \[CLS\] vectors are left empty unless asked for: for many texts they take
+/// hundreds of megabytes.
 pub(super) fn ask(
     checkpoint: &Checkpoint,
     texts: &Encoded,
@@ -24,16 +26,16 @@ pub(super) fn ask(
     let all = texts.tokens.len();
     let mut done = |done| watch(Progress::Classified { done, all });
     if let Some(answers) = ask_in_int8(checkpoint, texts, vectors, &mut done)? {
-        let rows: Vec<usize> = (0..all).step_by(all.div_ceil(COMPARED).max(1)).collect();
+        let rows: Vec<usize> = (0..all).step_by(all.div_ceil(COMPARED_TEXTS).max(1)).collect();
         let some = texts.subset(&rows);
         let exact = train::predict(&Classifier::new(checkpoint.clone(), 0)?, &some, &mut |_| ())?.logits;
         let labels = checkpoint.config.num_labels();
         let rounded: Vec<f32> =
             rows.iter().flat_map(|row| &answers.logits[row * labels..][..labels]).copied().collect();
-        if unexplained(&exact, &rounded, labels) <= ROUNDED_AWAY {
+        if unexplained(&exact, &rounded, labels) <= MAX_UNEXPLAINED {
             return Ok(answers);
         }
-        watch(Progress::Note("int8 says something else than f32, which is asked instead"));
+        watch(Progress::Note("int8 differs too much from f32, which is used instead"));
     }
     let mut done = |done| watch(Progress::Classified { done, all });
     let mut answers = train::predict(&Classifier::new(checkpoint.clone(), 0)?, texts, &mut done)?;
@@ -43,7 +45,8 @@ pub(super) fn ask(
     Ok(answers)
 }
 
-/// None for a shape that the fused operator does not take: stock operators are slow, and give no \[CLS\] vectors.
+/// Answers in int8. `None` if the fused operator does not support the model's shape: stock operators are slow
+/// and give no \[CLS\] vectors.
 fn ask_in_int8(
     checkpoint: &Checkpoint,
     texts: &Encoded,

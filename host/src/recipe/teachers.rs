@@ -1,4 +1,4 @@
-//! The fine-tuned base.
+//! Training the teachers by fine-tuning the base.
 
 use super::check::load_base;
 use super::error::RunError;
@@ -12,17 +12,18 @@ use crate::data::Task;
 use crate::train::{self, Encoded, Summary, Supervised, TrainOptions};
 use std::path::{Path, PathBuf};
 
-/// The fine-tuned base.
+/// The trained teachers.
 pub(super) struct Teachers {
     pub folders: Vec<PathBuf>,
     pub summaries: Vec<Summary>,
-    /// What they started from, where that compares pairs.
+    /// The base that learned to compare pairs, if they are for pairs.
     pub compares: Option<Compares>,
-    /// Nobody else works in the folder.
+    /// Keeps other runs out of the output folder.
     _lock: Lock,
 }
 
-/// Fine-tunes the base, as often as there are teachers, each time with another seed. Of pairs it learns to compare first.
+/// Fine-tunes the base once for each teacher, with different seeds. For pairs, the base first learns to
+/// compare.
 pub(super) fn train_teachers(
     recipe: &Recipe,
     prepared: &Prepared,
@@ -40,7 +41,7 @@ pub(super) fn train_teachers(
     if let Some(rate) = recipe.train.dropout {
         checkpoint.config.set_dropout(rate);
     }
-    // what learned to compare has its pooler already
+    // a base that learned to compare already has its pooler
     let new_pooler = learned.is_none() && recipe.base.pooler.passes_through(&checkpoint);
     let start = Start { checkpoint, digest, new_pooler };
     let count = recipe.distill.as_ref().map_or(1, |distill| distill.teachers);
@@ -58,16 +59,16 @@ pub(super) fn train_teachers(
     Ok(Teachers { folders, summaries, compares, _lock })
 }
 
-/// What all teachers start from.
+/// The common start of all teachers.
 struct Start {
     checkpoint: Checkpoint,
     digest: String,
-    /// Its pooler is replaced.
+    /// Whether its pooler is replaced.
     new_pooler: bool,
 }
 
-/// Fine-tunes one teacher into `folder`: once, or several times, each time with other dropout and another order, and averages the
-/// weights.
+/// Fine-tunes one teacher into `folder`, either once or several times with different dropout and order,
+/// averaging the weights.
 fn train_teacher(
     recipe: &Recipe,
     prepared: &Prepared,
@@ -88,7 +89,7 @@ fn train_teacher(
         soup: Some(runs).filter(|runs| *runs > 1),
         ..train.clone()
     };
-    let print = fingerprint(&[
+    let key = fingerprint(&[
         "train",
         &start.digest,
         &json(&(recipe.base.pooler, recipe.base.head)),
@@ -98,7 +99,7 @@ fn train_teacher(
         &json(&prepared.criterion),
     ]);
     let run_folder = |run: usize| folder.join(format!("run-{run}"));
-    let summary = once(name, folder, &print, watch, |watch| {
+    let summary = once(name, folder, &key, watch, |watch| {
         if train.epochs.is_none() || train.learning_rate.is_none() {
             let (epochs, rate) =
                 (options.epochs.unwrap_or_default(), options.learning_rate.unwrap_or_default());
@@ -106,27 +107,28 @@ fn train_teacher(
         }
         let (model, texts) = begin(recipe, prepared, start, seed, watch)?;
         if runs == 1 {
-            return texts.fine_tune(model, prepared, &options, folder, &print, watch);
+            return texts.fine_tune(model, prepared, &options, folder, &key, watch);
         }
         let mut summaries = Vec::with_capacity(runs);
         for run in 1..=runs {
             let (name, folder) = (format!("{name}, run {run} of {runs}"), run_folder(run));
             let options =
                 TrainOptions { seed: seed.wrapping_add(RUN_SEED * (run - 1) as u64), ..options.clone() };
-            let print = fingerprint(&[&print, &run.to_string()]);
-            summaries.push(once(&name, &folder, &print, watch, |watch| {
-                texts.fine_tune(model.clone(), prepared, &options, &folder, &print, watch)
+            let key = fingerprint(&[&key, &run.to_string()]);
+            summaries.push(once(&name, &folder, &key, watch, |watch| {
+                texts.fine_tune(model.clone(), prepared, &options, &folder, &key, watch)
             })?);
         }
-        texts.average(prepared, &options, &summaries, folder, &print, run_folder, watch)
+        texts.average(prepared, &options, &summaries, folder, &key, run_folder, watch)
     })?;
-    // only now: a kill before the end is written down loses nothing
-    forget_runs(folder, runs).map_err(RunError::io(folder))?;
+    // only now, so that a kill before the marker is written loses nothing
+    remove_runs(folder, runs).map_err(RunError::io(folder))?;
     Ok(summary)
 }
 
-/// Removes the folders of runs, those of an earlier plan too. The logs of `runs` that were averaged stay.
-fn forget_runs(folder: &Path, runs: usize) -> std::io::Result<()> {
+/// Removes the folders of all runs, including those of an earlier plan. The logs of the `runs` that were
+/// averaged are kept.
+fn remove_runs(folder: &Path, runs: usize) -> std::io::Result<()> {
     let averaged = if runs > 1 { runs } else { 0 };
     let run_of = |name: &str| name.strip_prefix("run-")?.parse::<usize>().ok();
     let log_of =
@@ -139,7 +141,7 @@ fn forget_runs(folder: &Path, runs: usize) -> std::io::Result<()> {
                 let log = folder.join(format!("metrics-run-{run}.jsonl"));
                 let _ = std::fs::rename(path.join("metrics.jsonl"), log);
             }
-            // first what says that it is finished
+            // the marker first, so that a partly removed run never looks finished
             let _ = std::fs::remove_file(path.join(DONE));
             std::fs::remove_dir_all(path)?;
         } else if log_of(&name).is_some_and(|run| run > averaged) {
@@ -149,16 +151,16 @@ fn forget_runs(folder: &Path, runs: usize) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Between the seeds of runs whose weights are averaged: those of teachers follow each other.
+/// Distance between the seeds of averaged runs; teachers use consecutive seeds.
 const RUN_SEED: u64 = 1000;
 
-/// What the runs of a teacher learn from and are measured on.
+/// The encoded data of a teacher's runs.
 struct Texts {
     train: Encoded,
     dev: Encoded,
 }
 
-/// What the runs of a teacher start from: pooler and head are as the recipe says.
+/// Prepares the model that a teacher's runs start from: pooler and head as the recipe says.
 fn begin(
     recipe: &Recipe,
     prepared: &Prepared,
@@ -168,9 +170,9 @@ fn begin(
 ) -> Result<(Checkpoint, Texts), RunError> {
     let mut checkpoint = start.checkpoint.clone();
     if start.new_pooler {
-        watch(Progress::Note("the pooler passes [CLS] on (base.pooler)"));
+        watch(Progress::Note("the pooler passes [CLS] through (base.pooler)"));
         checkpoint.pass_through_pooler();
-        // a head that was trained on another pooler is none
+        // a head trained on another pooler is useless
         checkpoint.drop_head();
     }
     let new_head = !checkpoint.has_head();
@@ -179,9 +181,7 @@ fn begin(
     let task = train.data.task;
     let set = new_head && recipe.base.sets_head(task) && train::set_head(&mut model, &train)?;
     if set && task != Task::Regression {
-        watch(Progress::Note(
-            "the head starts from what the encoder knows of the training texts (base.head)",
-        ));
+        watch(Progress::Note("the head is initialised from the training texts (base.head)"));
     }
     Ok((model.checkpoint(), Texts { train, dev }))
 }
@@ -193,16 +193,17 @@ impl Texts {
         prepared: &Prepared,
         options: &TrainOptions,
         folder: &Path,
-        print: &str,
+        key: &str,
         watch: Watch,
     ) -> Result<Summary, RunError> {
         let mut model = Classifier::new(model, options.seed)?;
         let objective = Supervised::new(&self.train.data, options)?;
         let data = [&self.train, &self.dev];
-        fit(&mut model, data, prepared.criterion, options, &objective, folder, print, watch)
+        fit(&mut model, data, prepared.criterion, options, &objective, folder, key, watch)
     }
 
-    /// The mean of the runs' weights, unless that is worse on dev than each of them, by more than chance: then the best run.
+    /// Averages the weights of the runs. If the average is worse on dev than every single run by more than
+    /// chance, keeps the best run instead.
     #[expect(clippy::too_many_arguments, reason = "called from one place")]
     fn average(
         &self,
@@ -210,18 +211,18 @@ impl Texts {
         options: &TrainOptions,
         runs: &[Summary],
         folder: &Path,
-        print: &str,
+        key: &str,
         run_folder: impl Fn(usize) -> PathBuf,
         watch: Watch,
     ) -> Result<Summary, RunError> {
         watch(Progress::Note("the weights of all runs are averaged (train.soup)"));
         let folders: Vec<PathBuf> = (1..=runs.len()).map(&run_folder).collect();
         let measure = TrainOptions { epochs: Some(0.0), ..options.clone() };
-        let mut summary = self.fine_tune(train::soup(&folders)?, prepared, &measure, folder, print, watch)?;
+        let mut summary = self.fine_tune(train::soup(&folders)?, prepared, &measure, folder, key, watch)?;
         let seconds = runs.iter().map(|run| run.seconds).sum();
         let figures: Vec<f64> = runs.iter().map(|run| run.best).collect();
-        if let Some(best) = better_alone(&figures, summary.best, self.dev.data.len()) {
-            watch(Progress::Note("which is worse than each of them: the best one stays"));
+        if let Some(best) = best_if_average_is_worse(&figures, summary.best, self.dev.data.len()) {
+            watch(Progress::Note("the average is worse than every run: the best run is kept"));
             Checkpoint::load(&folders[best])?.save(folder)?;
             return Ok(Summary { seconds, ..runs[best].clone() });
         }
@@ -232,8 +233,9 @@ impl Texts {
     }
 }
 
-/// The best of several runs, where their average is worse than each of them by more than chance; figures of `rows` dev rows.
-fn better_alone(runs: &[f64], average: f64, rows: usize) -> Option<usize> {
+/// Returns the best of several runs if their average is worse than each of them by more than chance, given
+/// scores on `rows` dev rows.
+fn best_if_average_is_worse(runs: &[f64], average: f64, rows: usize) -> Option<usize> {
     let by_figure = |a: &&f64, b: &&f64| a.total_cmp(b);
     let worst = runs.iter().min_by(by_figure)?;
     let best = runs.iter().max_by(by_figure)?;
@@ -246,19 +248,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_average_gives_way_to_the_best_run_where_it_is_worse_than_all_by_more_than_chance() {
+    fn best_run_replaces_a_significantly_worse_average() {
         // the standard error of 0.9 is 0.03 with 100 rows, 0.003 with 10,000
         let runs = [0.92, 0.95, 0.90];
-        assert_eq!(better_alone(&runs, 0.96, 100), None);
-        assert_eq!(better_alone(&runs, 0.91, 10_000), None, "not worse than all");
-        assert_eq!(better_alone(&runs, 0.88, 100), None, "chance");
-        assert_eq!(better_alone(&runs, 0.88, 10_000), Some(1));
-        assert_eq!(better_alone(&runs, 0.50, 100), Some(1));
-        assert_eq!(better_alone(&[], 0.5, 100), None);
+        assert_eq!(best_if_average_is_worse(&runs, 0.96, 100), None);
+        assert_eq!(best_if_average_is_worse(&runs, 0.91, 10_000), None, "not worse than all");
+        assert_eq!(best_if_average_is_worse(&runs, 0.88, 100), None, "chance");
+        assert_eq!(best_if_average_is_worse(&runs, 0.88, 10_000), Some(1));
+        assert_eq!(best_if_average_is_worse(&runs, 0.50, 100), Some(1));
+        assert_eq!(best_if_average_is_worse(&[], 0.5, 100), None);
     }
 
     #[test]
-    fn of_runs_that_were_averaged_the_logs_stay() {
+    fn logs_of_averaged_runs_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         for run in ["run-1", "run-2", "run-3", "run-late"] {
@@ -274,10 +276,10 @@ mod tests {
             names.sort();
             names
         };
-        forget_runs(folder.path(), 2).unwrap();
+        remove_runs(folder.path(), 2).unwrap();
         assert_eq!(names(), ["metrics-run-1.jsonl", "metrics-run-2.jsonl", "run-4", "run-late"]);
         assert_eq!(std::fs::read_to_string(path("metrics-run-2.jsonl")).unwrap(), "run-2");
-        forget_runs(folder.path(), 1).unwrap();
+        remove_runs(folder.path(), 1).unwrap();
         assert_eq!(names(), ["run-4", "run-late"]);
     }
 }

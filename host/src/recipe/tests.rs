@@ -7,7 +7,7 @@ use crate::evaluate::{Comparison, Inputs, Outputs};
 use crate::metrics::Metric;
 use crate::train::{ClassWeights, Schedule, TrainOptions, WeightRule};
 
-const LEAST: &str = r#"
+const MINIMAL: &str = r#"
 output = "out"
 [data]
 train = "train.csv"
@@ -22,8 +22,8 @@ fn parse(text: &str) -> Result<Recipe, RecipeError> {
 }
 
 #[test]
-fn the_least_recipe_has_defaults_and_paths_beside_it() {
-    let recipe = parse(LEAST).unwrap();
+fn minimal_recipe_has_defaults_and_resolved_paths() {
+    let recipe = parse(MINIMAL).unwrap();
     assert_eq!(recipe.output, Path::new("/recipes/out"));
     assert_eq!(recipe.base.checkpoint, Path::new("/recipes/../base"));
     assert_eq!(recipe.data.train.paths(), [PathBuf::from("/recipes/train.csv")]);
@@ -105,13 +105,14 @@ fn a_full_recipe_is_read() {
     assert_eq!(training.average, 0.999);
     assert_eq!((training.focal, training.agreement, training.adversarial), (0.0, 0.0, Some(0.0)));
     assert_eq!(distill.other_teachers, [Path::new("/recipes/other.bundle")]);
-    // steps are reused when their section is the same: it has to be writable
+    // the fingerprint of a step includes its section, which must therefore serialise
     assert_eq!(toml::from_str::<Recipe>(&toml::to_string(&recipe).unwrap()).unwrap(), recipe);
 }
 
 #[test]
 fn mistakes_are_named() {
-    // each with what it adds to the least recipe, after its last section or at its end
+    // pairs of an addition to the minimal recipe, after its last section or at its end, and the expected
+    // error
     for (extra, expected) in [
         ("colour = 1", "unknown field `colour`"),
         ("[train]\nepoch = 3", "unknown field `epoch`, expected one of `epochs`"),
@@ -160,7 +161,7 @@ fn mistakes_are_named() {
         ("[quantize]\nmax_drop = -0.5", "`quantize.max_drop` is -0.5"),
         ("[quantize]\nembedding_bits = 5", "`quantize.embedding_bits` has to be 8 or 4"),
     ] {
-        let error = parse(&format!("{LEAST}{extra}")).unwrap_err().to_string();
+        let error = parse(&format!("{MINIMAL}{extra}")).unwrap_err().to_string();
         assert!(error.starts_with("/recipes/voice.toml: ") && error.contains(expected), "{extra}: {error}");
     }
     for (from, to, expected) in [
@@ -181,10 +182,10 @@ fn mistakes_are_named() {
         ("output = \"out\"", "", "missing field `output`"),
         ("checkpoint = \"../base\"", "", "missing field `checkpoint`"),
     ] {
-        let error = parse(&LEAST.replace(from, to)).unwrap_err().to_string();
+        let error = parse(&MINIMAL.replace(from, to)).unwrap_err().to_string();
         assert!(error.contains(expected), "{to}: {error}");
     }
-    let line = parse(&format!("{LEAST}[train]\nepoch = 3")).unwrap_err().to_string();
+    let line = parse(&format!("{MINIMAL}[train]\nepoch = 3")).unwrap_err().to_string();
     assert!(line.contains("line 10"), "{line}");
     let absent = Recipe::load(Path::new("/absent.toml")).unwrap_err().to_string();
     assert!(absent.starts_with("cannot read /absent.toml"), "{absent}");
@@ -198,7 +199,7 @@ fn the_recipes_of_this_repository_are_valid() {
     assert!(recipes.len() >= 11, "{recipes:?}");
     for path in recipes {
         let recipe = Recipe::load(&path).unwrap();
-        // texts for the board's self-test are our own, whatever the data
+        // texts for the self-test are written by us, whatever the data
         if let Some(golden) = &recipe.pack.golden_messages {
             assert!(golden.is_file(), "{}: {} is not there", path.display(), golden.display());
         }
@@ -207,14 +208,14 @@ fn the_recipes_of_this_repository_are_valid() {
 
 #[test]
 fn another_seed_has_a_folder_of_its_own() {
-    let recipe = parse(LEAST).unwrap();
+    let recipe = parse(MINIMAL).unwrap();
     assert_eq!(recipe.with_seed(0), recipe);
     let other = recipe.with_seed(2);
     assert_eq!((other.train.seed, other.output), (recipe.train.seed + 2, recipe.output.join("seed-2")));
 }
 
 #[test]
-fn of_few_rows_a_drop_has_to_be_more_than_chance_before_a_bundle_grows() {
+fn allowed_drop_includes_chance_on_few_rows() {
     let limit_of = |metric: Option<Metric>, rows: usize, lost: usize, rounded: bool, quantize: Quantize| {
         let example = |i: usize| Example {
             text: i.to_string(),
@@ -235,12 +236,12 @@ fn of_few_rows_a_drop_has_to_be_more_than_chance_before_a_bundle_grows() {
     };
     let limit = |rows, lost, rounded, quantize| limit_of(None, rows, lost, rounded, quantize);
     let default = Quantize::default;
-    // of other figures one row comes to something else, and more than one row is no excuse
+    // other metrics: one differing row may cost what it costs, more rows may not
     let macro_f1 = |lost| limit_of(Some(Metric::MacroF1), 20, lost, false, default());
     assert!((macro_f1(1) - 5.01).abs() < 0.02, "{}", macro_f1(1));
     assert_eq!(macro_f1(2), 0.5);
     assert_eq!(limit(300, 2, false, default()), 0.5);
-    // two of 300: a deviation of 0.47 points
+    // two rows of 300: a standard deviation of 0.47 points
     assert!((limit(300, 2, true, default()) - 0.77).abs() < 0.1);
     assert_eq!(limit(300, 20, true, default()), 1.0);
     assert_eq!(limit(5000, 25, true, default()), 0.5);
@@ -251,13 +252,14 @@ fn of_few_rows_a_drop_has_to_be_more_than_chance_before_a_bundle_grows() {
     assert_eq!(limit(300, 2, true, said), 0.1);
 }
 
-/// The tables of `docs/recipes.md` name every key, each once, and no other; its example is a recipe.
+/// Checks that the tables of `docs/recipes.md` name every key exactly once, and no others, and that its
+/// example is a valid recipe.
 #[test]
 fn the_reference_names_every_key() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/recipes.md");
     let text = std::fs::read_to_string(file).unwrap();
     let example = text.split("```").nth(1).and_then(|block| block.strip_prefix("toml\n")).unwrap();
-    // the name of a data file's bundle is its own; an example without one would not be a recipe
+    // a recipe for a data file names the bundle after it; parsed as it stands, the example needs a name
     parse(&example.replace("data_licence", "name = \"x\"\ndata_licence")).unwrap();
 
     let quoted = |text: &str| text.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
@@ -267,7 +269,7 @@ fn the_reference_names_every_key() {
         let mut documented: Vec<String> =
             rows.flat_map(|row| quoted(row.split('|').nth(1).unwrap())).collect();
         let Some(table) = quoted(heading).pop() else { continue };
-        // what is accepted stands in the message about what is not
+        // the error about an unknown key lists the accepted ones
         let error = parse(&format!("{table}\nzzz = 1\n")).unwrap_err().to_string();
         let (_, accepted) = error.split_once("expected one of").unwrap_or_else(|| panic!("{table}: {error}"));
         let mut accepted = quoted(accepted);

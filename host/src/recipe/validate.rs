@@ -1,4 +1,4 @@
-//! Ranges and combinations that TOML cannot say.
+//! Checks of ranges and combinations that TOML types cannot express.
 
 use super::schema::MAX_TOKENS;
 use super::{DataFiles, Files, Pack, Quantize, Recipe, TaskOptions};
@@ -7,15 +7,15 @@ use crate::distill::{Distill, Layers, Stage};
 use crate::train::{ClassWeights, TrainOptions, WeightRule};
 use goldcrest_edge::bundle::limits;
 
-/// A key and what is wrong with it.
+/// An invalid key and what is wrong with it.
 type Checked = Result<(), (&'static str, String)>;
 
-/// Errors with `key` unless it holds.
+/// Fails for `key` unless the condition holds.
 fn ensure(holds: bool, key: &'static str, problem: impl ToString) -> Checked {
     if holds { Ok(()) } else { Err((key, problem.to_string())) }
 }
 
-/// A finite number in a range, which `problem` describes.
+/// Checks that a number is finite and in a range, which `problem` describes.
 fn number(value: f64, holds: impl Fn(f64) -> bool, key: &'static str, problem: &str) -> Checked {
     ensure(value.is_finite() && holds(value), key, format_args!("is {value}; it has to be {problem}"))
 }
@@ -32,7 +32,7 @@ fn share(value: f64, key: &'static str) -> Checked {
     number(value, |value| (0.0..=1.0).contains(&value), key, "0 to 1")
 }
 
-/// A share that cannot be the whole.
+/// Checks that a share is less than the whole.
 fn part(value: f64, key: &'static str) -> Checked {
     number(value, |value| (0.0..1.0).contains(&value), key, "0 or above, and below 1")
 }
@@ -74,7 +74,7 @@ impl Recipe {
 }
 
 impl Recipe {
-    /// Errors with a key that has no meaning for the task, which the data may tell.
+    /// Rejects keys that do not apply to the task, which may only be known from the data.
     pub(super) fn suits(&self, task: Task) -> Checked {
         let (single, regression) = (task == Task::SingleLabel, task == Task::Regression);
         let is = |holds: bool, key, for_what: &str| {
@@ -121,7 +121,7 @@ impl DataFiles {
 
 impl TaskOptions {
     pub(super) fn check(&self) -> Checked {
-        // [CLS], [SEP] and something between them; BERT's position table ends at 512
+        // at least [CLS], [SEP] and one token; BERT's position table ends at 512
         let max_tokens = self.max_tokens.unwrap_or(MAX_TOKENS[0]);
         ensure((3..=512).contains(&max_tokens), "task.max_tokens", "has to be 3 to 512")?;
         if let Some(windows) = self.windows {
@@ -275,7 +275,7 @@ impl Pack {
             "pack.name",
             "has to be letters, digits, `-`, `_` and `.`, and to start with a letter, a digit or `_`",
         )?;
-        // MAJOR.MINOR.PATCH, then what a pre-release or build adds
+        // MAJOR.MINOR.PATCH before any pre-release or build suffix
         let core = self.version.split(['-', '+']).next().unwrap_or_default();
         let digits =
             |part: &str| (1..10).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());

@@ -1,4 +1,4 @@
-//! Long texts as a model that reads in windows is to learn them.
+//! Splitting long training texts into windows.
 
 use crate::bert::{TextWindows, TokenizerFiles};
 use crate::data::{Dataset, Example, Labels, Target, Task};
@@ -6,14 +6,14 @@ use crate::train::Error;
 use goldcrest_edge::tokenizer::{Encoding, Tokenizer};
 use std::ops::Range;
 
-/// The same examples, of a text longer than `max_tokens` one for each of its windows, with the text's label; and how many texts are
-/// longer than their windows and cut off.
+/// Returns the examples with each text longer than `max_tokens` replaced by its windows, which share its
+/// label; and the number of texts truncated because they need more windows than allowed.
 ///
-/// A window is a part of the text, so that a student with another vocabulary reads it too: it ends between two words where the
-/// device's may end within one, and can be a few pieces shorter.
+/// A window is a substring, so that students with another vocabulary can read it too. It ends between two
+/// words, where the device may split a word, and so can be a few pieces shorter.
 ///
 /// # Errors
-/// When the vocabulary does not make a tokenizer.
+/// If the vocabulary does not make a tokenizer.
 pub(super) fn windowed(
     data: &Dataset,
     files: &TokenizerFiles,
@@ -45,7 +45,7 @@ pub(super) fn windowed(
     Ok((Dataset { examples, ..data.subset([]) }, cut_off))
 }
 
-/// Windows of texts without labels; of those that come in pairs there are none.
+/// Splits unlabelled single texts into windows.
 pub(super) fn windowed_texts(
     texts: Vec<(String, Option<String>)>,
     files: &TokenizerFiles,
@@ -59,10 +59,10 @@ pub(super) fn windowed_texts(
     Ok(data.examples.into_iter().map(|example| (example.text, example.pair)).collect())
 }
 
-/// A part of a text that is not cut, and how many pieces it has at most.
+/// An indivisible part of a text, and the maximum number of word pieces in it.
 type Unit = (Range<usize>, usize);
 
-/// The words between blanks, and the characters of those that alone are too long.
+/// Splits a text into words, and words too long for a window into characters.
 fn units(
     text: &str,
     room: usize,
@@ -77,7 +77,7 @@ fn units(
             _ => {
                 for (at, c) in word.char_indices() {
                     let part = &word[at..at + c.len_utf8()];
-                    // decomposed, a letter may be several pieces
+                    // a letter may decompose into several pieces
                     units.push((start + at..start + at + part.len(), pieces(part)?.max(1)));
                 }
             }
@@ -86,7 +86,8 @@ fn units(
     Ok(units)
 }
 
-/// Parts of at most `room` pieces, each of which begins with about `overlap` pieces of the one before.
+/// Groups units into parts of at most `room` pieces, each starting with about `overlap` pieces of the
+/// previous part.
 fn cut(units: &[Unit], room: usize, overlap: usize) -> Vec<Range<usize>> {
     let mut parts = Vec::new();
     let mut first = 0;
@@ -101,7 +102,7 @@ fn cut(units: &[Unit], room: usize, overlap: usize) -> Vec<Range<usize>> {
         if end == units.len() {
             break;
         }
-        // what follows has to fit beside what is read again
+        // the next unit must fit beside the overlap
         let most = overlap.min(room.saturating_sub(units[end].1));
         let mut shared = 0;
         let again = |(_, pieces): &&Unit| {
@@ -148,7 +149,7 @@ mod tests {
         assert_eq!(windows(five, 6, 0, 9), ["word word", "abc word", "word"]);
         assert_eq!(windows(five, 6, 1, 9), ["word word", "word abc", "word  word"]);
         assert_eq!(windows(five, 6, 0, 2), ["word word", "abc word"]);
-        // what has no blanks is cut between characters
+        // text without blanks is split between characters
         assert_eq!(windows("abcdefg", 5, 1, 9), ["abc", "cde", "efg"]);
         assert_eq!(windows("语语语语", 4, 0, 9), ["语语", "语语"]);
         assert_eq!(windows("", 4, 0, 9), [""]);
@@ -156,7 +157,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn all_of_a_text_is_in_windows_that_are_read_whole(
+        fn windows_cover_the_text_and_fit(
             words in prop::collection::vec("[a-d]{1,9}|word|语{1,3}", 1..40), max_tokens in 5usize..20, overlap in 0usize..3,
         ) {
             let (text, files, room) = (words.join(" "), files(), max_tokens - 2);
@@ -173,7 +174,7 @@ mod tests {
             }
             for two in parts.windows(2) {
                 prop_assert!(two[0].start < two[1].start && two[0].end < two[1].end);
-                // nothing but a blank is between them, and no more than the overlap in both
+                // windows are separated by blanks only, or share at most the overlap
                 match text.get(two[0].end..two[1].start) {
                     Some(between) => prop_assert!(between.trim().is_empty()),
                     None => prop_assert!(pieces(&text[two[1].start..two[0].end]).unwrap() <= overlap),

@@ -1,4 +1,5 @@
-//! Rounding, training and widening, until int8 loses no more than it may.
+//! Packing with quantization-aware training and half precision as needed, until int8 loses no more than
+//! allowed.
 
 use super::error::RunError;
 use super::half_precision::pack_with_half_precision;
@@ -12,8 +13,8 @@ use crate::metrics::Metric;
 use crate::quantize::Bits;
 use std::path::{Path, PathBuf};
 
-/// Packs the model of `folder` as it is; where int8 loses more than the gate allows, after learning to be rounded; where that does
-/// not help, with some matrices in half precision.
+/// Packs the model of `folder` as it is. If int8 loses more than the gate allows, tries again after
+/// quantization-aware training, and then with some matrices in half precision.
 pub(super) fn pack_within_limits(
     recipe: &Recipe,
     folder: &Path,
@@ -28,14 +29,14 @@ pub(super) fn pack_within_limits(
         _ => packer.pack(folder, bits, &[], watch),
     };
     if let (Err(RunError::Refused { refusal, .. }), Aware::IfNeeded) = (&packed, recipe.quantize.aware) {
-        watch(Progress::Note(&format!("{refusal}: the model learns to be rounded")));
+        watch(Progress::Note(&format!("{refusal}: trying quantization-aware training")));
         packed = packer.pack(&aware(watch)?, bits, &[], watch);
     }
     if let (Err(RunError::Refused { refusal, .. }), true) = (&packed, recipe.quantize.widens()) {
-        watch(Progress::Note(&format!("{refusal}: what loses most stays in half precision")));
+        watch(Progress::Note(&format!("{refusal}: the most sensitive matrices stay in half precision")));
         packed = pack_with_half_precision(&packer, bits, prepared, watch);
     }
-    // not before the last try is over: an earlier run's bundle may be what comes out again
+    // only after the last attempt: it may produce the bundle of an earlier run again
     if let Err(RunError::Refused { bundle, .. } | RunError::Pruned { bundle, .. }) = &packed {
         let _ = std::fs::remove_file(bundle);
     }
@@ -43,17 +44,19 @@ pub(super) fn pack_within_limits(
 }
 
 impl Quantize {
-    /// Points that int8 may lose: as the recipe says, or half a point, or what one row more that is wrong comes to. `rounded`
-    /// models have learned to be so, and of them a drop has to be more than chance: on 300 rows two say nothing, and would cost a
-    /// bundle twice as slow.
+    /// Returns the points that int8 may lose: those of the recipe, or else half a point or one more wrong
+    /// row. Once nothing but half precision is left (`rounded`: the model has had quantization-aware
+    /// training), a drop must also exceed chance: two rows of 300 mean nothing, and would cost a bundle that
+    /// is twice as slow.
     pub(super) fn allowed_drop(&self, found: &Comparison, rounded: bool) -> f64 {
         let last = rounded || self.aware == Aware::Never;
-        // a drop beyond it is seen by chance once in twenty times: of a normal distribution's 95 % interval both ends are 1.96
-        // deviations away, one end of its 90 % interval 1.645
+        // By chance, a drop exceeds this once in twenty times: the 95 % interval of a normal distribution
+        // extends 1.96 deviations to either side, the 90 % interval 1.645.
         let by_chance = (found.interval.high - found.interval.low) / 2.0 * (1.645 / 1.96);
         let by_chance = if last { by_chance.min(1.0) } else { 0.0 };
         let one_row = if found.metric == Metric::Accuracy { 100.0 / found.rows.max(1) as f64 } else { 0.0 };
-        // of a class of three rows one is many points of macro-F1: where no more than that answers otherwise, it is allowed
+        // In a class of three rows, one row is worth many points of macro-F1; if no more rows than that are
+        // answered differently, the drop is allowed.
         let rows = if last { 2 } else { 1 };
         let few = found.agreeing.is_some_and(|agreeing| found.rows as u64 - agreeing <= rows);
         let of_rows = if few { -found.delta } else { one_row };

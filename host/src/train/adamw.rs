@@ -3,28 +3,28 @@ use crate::bert::{Array, Gradients, WORD_EMBEDDINGS};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
-/// AdamW with decoupled decay (Loshchilov and Hutter, arXiv 1711.05101), updated in place, as `torch.optim.AdamW` with
-/// the groups Transformers makes: no decay on biases and LayerNorms.
+/// AdamW with decoupled weight decay (Loshchilov and Hutter, arXiv 1711.05101), updating in place. Same as
+/// `torch.optim.AdamW` with Transformers' parameter groups: no decay on biases and LayerNorms.
 ///
-/// One difference, and it is meant: a row of an embedding table that never had a gradient stays as it was pretrained,
-/// where PyTorch would decay it.
+/// One deliberate difference: rows of the word embeddings that never had a gradient keep their pretrained
+/// values, whereas PyTorch would decay them.
 #[derive(Debug, Default)]
 pub struct AdamW {
-    /// First and second moment of each weight.
+    /// First and second moments of each weight.
     pub(super) moments: BTreeMap<String, (Vec<f32>, Vec<f32>)>,
-    /// Updates so far.
+    /// Number of updates so far.
     pub(super) updates: u64,
-    /// Rows of the word embeddings that ever had a gradient; empty until it is known.
+    /// Rows of the word embeddings that ever had a gradient; empty until first needed.
     seen: Vec<bool>,
 }
 
 const BETA1: f32 = 0.9;
 const BETA2: f32 = 0.999;
 const EPSILON: f32 = 1e-8;
-/// First moments below are 0: they move nothing, and would become subnormal in rows that are long unseen, which slows an
-/// update down by several times.
+/// First moments below this become 0. They have no effect, but in rows long unseen they would become
+/// subnormal, which slows an update down several times.
 const LEAST: f32 = 1e-30;
-/// Values that one task updates; a multiple of no particular width.
+/// Number of values that one parallel task updates.
 const CHUNK: usize = 65_536;
 
 /// The constants of one update of one weight.
@@ -32,9 +32,9 @@ const CHUNK: usize = 65_536;
 struct Step {
     rate: f32,
     decay: f32,
-    /// `1 / (1 - beta^t)` of both moments.
+    /// Bias corrections `1 / (1 - beta^t)` of the two moments.
     corrections: (f32, f32),
-    /// What gradient clipping multiplies with.
+    /// Factor from gradient clipping.
     clip: f32,
 }
 
@@ -52,13 +52,14 @@ fn update(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], s: Step) {
     }
 }
 
-/// Whether weight decay applies to a weight.
+/// Returns whether weight decay applies to a weight.
 pub fn decays(name: &str) -> bool {
     !name.ends_with("bias") && !name.contains("LayerNorm")
 }
 
 impl AdamW {
-    /// One update. `rate` gives the learning rate by weight name; gradients are scaled by `clip`.
+    /// Makes one update. `rate` returns the learning rate for a weight's name; gradients are scaled by
+    /// `clip`.
     pub fn update(
         &mut self,
         weights: &mut BTreeMap<String, Array>,
@@ -97,7 +98,7 @@ fn update_all(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], step: Step
     chunks.zip(g.par_chunks(CHUNK)).for_each(|(((p, m), v), g)| vectorized!(|| update(p, m, v, g, step)));
 }
 
-/// Updates those rows of the word embeddings that have or ever had a gradient.
+/// Updates the rows of the word embeddings that have, or ever had, a gradient.
 fn update_rows(
     table: &mut Array,
     m: &mut [f32],
@@ -107,7 +108,7 @@ fn update_rows(
     step: Step,
 ) {
     let (_, width) = table.dims2();
-    // v is above 0 wherever there was a gradient, and stays so for longer than m
+    // v is positive wherever there was a gradient, and stays so for longer than m
     let moves = |v: &[f32]| v.iter().any(|v| *v != 0.0);
     if seen.is_empty() {
         seen.extend(v.chunks_exact(width).map(moves));
@@ -133,7 +134,7 @@ mod tests {
         [(name.to_string(), Array { shape: shape.to_vec(), data: data.to_vec() })].into()
     }
 
-    /// Against the formulas of the paper in f64.
+    /// Compares with the formulas of the paper in f64.
     #[test]
     fn follows_the_paper() {
         let start = [0.5f32, -1.0, 2.0];
@@ -159,9 +160,9 @@ mod tests {
         }
     }
 
-    /// Subnormal numbers would make each of its updates several times slower.
+    /// Subnormal numbers would slow each update of the row down several times.
     #[test]
-    fn a_row_long_unseen_has_no_subnormal_moment() {
+    fn rows_long_unseen_have_no_subnormal_moments() {
         let mut weights = weights(WORD_EMBEDDINGS, &[2, 1], &[1.0, 1.0]);
         let (mut adam, mut gradients) = (AdamW::default(), Gradients::new(&weights));
         gradients.add_rows(&[0, 1], &[1e-3, 1e-3]);
@@ -184,7 +185,7 @@ mod tests {
         let after = weights[WORD_EMBEDDINGS].data.clone();
         assert_eq!(after[..2], [1.0, 2.0]);
         assert!(after[2] < 3.0 && after[3] > 4.0);
-        // a row that had a gradient once goes on moving
+        // a row that once had a gradient keeps moving
         gradients.clear();
         gradients.add_rows(&[0], &[0.0, 0.0]);
         adam.update(&mut weights, &gradients, |_| 0.1, 0.1, 1.0);

@@ -1,39 +1,41 @@
-//! Adversarial training: a batch is learned from once more, its word vectors moved to where the loss is higher.
+//! Adversarial training: every batch is trained on again with its word vectors moved to where the loss is
+//! higher.
 
 use crate::bert::{Array, Gradients, WORD_EMBEDDINGS};
 use std::collections::BTreeMap;
 
-/// Word vectors as they were.
-pub(super) struct Unmoved {
+/// The original word vectors.
+pub(super) struct Original {
     ids: Vec<u32>,
     rows: Vec<f32>,
 }
 
-/// Moves the word vectors that have a gradient along it, all together by `distance` (Euclidean): to first order the worst that can be
-/// done so to the loss (Miyato et al., Adversarial Training Methods for Semi-Supervised Text Classification, arXiv 1605.07725,
-/// section 3; there by each text, and the vectors normalised).
-pub(super) fn move_words(
+/// Moves the word vectors that have a gradient along it, all together by the Euclidean distance `distance`:
+/// to first order, the worst perturbation of that size (Miyato et al., Adversarial Training Methods for
+/// Semi-Supervised Text Classification, arXiv 1605.07725, section 3; there per text and with normalised
+/// vectors).
+pub(super) fn perturb_words(
     weights: &mut BTreeMap<String, Array>,
     gradients: &Gradients,
     distance: f64,
-) -> Unmoved {
+) -> Original {
     let table = table(weights);
     let width = table.dims2().1;
     let squares = gradients.rows().flat_map(|(_, row)| row).map(|g| f64::from(*g) * f64::from(*g));
     let norm = squares.sum::<f64>().sqrt();
     let step = if norm > 0.0 { (distance / norm) as f32 } else { 0.0 };
-    let mut unmoved = Unmoved { ids: Vec::new(), rows: Vec::new() };
+    let mut original = Original { ids: Vec::new(), rows: Vec::new() };
     for (id, gradient) in gradients.rows() {
         let row = &mut table.data[id as usize * width..][..width];
-        unmoved.ids.push(id);
-        unmoved.rows.extend_from_slice(row);
+        original.ids.push(id);
+        original.rows.extend_from_slice(row);
         row.iter_mut().zip(gradient).for_each(|(x, g)| *x += step * g);
     }
-    unmoved
+    original
 }
 
-impl Unmoved {
-    /// Puts them back, bit for bit.
+impl Original {
+    /// Restores them, bit for bit.
     pub fn restore(self, weights: &mut BTreeMap<String, Array>) {
         let table = table(weights);
         let width = table.dims2().1;
@@ -57,18 +59,18 @@ mod tests {
         let mut weights = BTreeMap::from([(WORD_EMBEDDINGS.to_owned(), before.clone())]);
         let mut gradients = Gradients::new(&weights);
         gradients.add_rows(&[3, 1, 3], &[1.0, 0.0, 0.0, -4.0, 2.0, 0.0]);
-        let unmoved = move_words(&mut weights, &gradients, 0.5);
+        let original = perturb_words(&mut weights, &gradients, 0.5);
         let moved = &weights[WORD_EMBEDDINGS].data;
         let by: Vec<f32> = moved.iter().zip(&before.data).map(|(after, before)| after - before).collect();
         let wanted = [0.0, 0.0, 0.0, -0.4, 0.0, 0.0, 0.3, 0.0];
         assert!(by.iter().zip(wanted).all(|(by, wanted)| (by - wanted).abs() < 1e-6), "{by:?}");
-        unmoved.restore(&mut weights);
+        original.restore(&mut weights);
         assert_eq!(weights[WORD_EMBEDDINGS], before);
 
-        // nothing to go along
+        // a zero gradient moves nothing
         gradients.clear();
         gradients.add_rows(&[0], &[0.0, 0.0]);
-        move_words(&mut weights, &gradients, 0.5).restore(&mut weights);
+        perturb_words(&mut weights, &gradients, 0.5).restore(&mut weights);
         assert_eq!(weights[WORD_EMBEDDINGS], before);
     }
 }

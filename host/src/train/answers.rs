@@ -3,22 +3,22 @@ use crate::bert::{Batch, Classifier, Mode, Pooling, Tape};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::path::Path;
 
-/// What a model says about texts, in evaluation mode and in the order of the texts; row-major.
+/// A model's answers on texts, in evaluation mode and in the order of the texts; row-major.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Answers {
     /// [texts, labels]
     pub logits: Vec<f32>,
-    /// \[CLS\] after the last layer: [texts, hidden].
+    /// \[CLS\] vectors after the last layer: [texts, hidden].
     pub cls: Vec<f32>,
 }
 
-/// Texts a batch when only predicting.
+/// Batch size for inference.
 const PREDICT: usize = 64;
 
-/// Asks a model about every example. `done` gets the number of texts after each batch.
+/// Runs a model on every example. `done` receives the number of texts after each batch.
 ///
 /// # Errors
-/// When the model cannot read a text.
+/// If the model cannot read a text.
 pub fn predict(model: &Classifier, encoded: &Encoded, done: &mut dyn FnMut(usize)) -> Result<Answers, Error> {
     let (labels, hidden) = (model.config().num_labels(), model.config().hidden_size);
     let texts = encoded.tokens.len();
@@ -32,10 +32,11 @@ pub fn predict(model: &Classifier, encoded: &Encoded, done: &mut dyn FnMut(usize
     Ok(answers)
 }
 
-/// A model's vector of each text as a whole: [texts, hidden]. `done` gets the number of texts after each batch.
+/// Returns a model's vector of each text: [texts, hidden]. `done` receives the number of texts after each
+/// batch.
 ///
 /// # Errors
-/// When the model cannot read a text.
+/// If the model cannot read a text.
 pub fn sentence_vectors(
     model: &Classifier,
     pooling: Pooling,
@@ -50,7 +51,7 @@ pub fn sentence_vectors(
     Ok(vectors)
 }
 
-/// Batches of texts that are about equally long.
+/// Makes batches of texts of similar length.
 fn by_length(
     model: &Classifier,
     encoded: &Encoded,
@@ -68,7 +69,7 @@ fn by_length(
     Ok(())
 }
 
-/// Puts the rows of a batch where they belong among all.
+/// Copies the rows of a batch to their places among all rows.
 fn scatter(values: &[f32], rows: &[u32], all: &mut [f32]) {
     let width = values.len() / rows.len();
     for (row, values) in rows.iter().zip(values.chunks_exact(width)) {
@@ -77,7 +78,7 @@ fn scatter(values: &[f32], rows: &[u32], all: &mut [f32]) {
 }
 
 impl Answers {
-    /// Mean of the logits with another model's; the \[CLS\] vectors stay the first one's.
+    /// Averages the logits with those of other models; keeps its own \[CLS\] vectors.
     pub fn average(&mut self, others: &[Answers]) {
         let n = (others.len() + 1) as f32;
         for (i, x) in self.logits.iter_mut().enumerate() {
@@ -85,10 +86,10 @@ impl Answers {
         }
     }
 
-    /// Writes both as f32, atomically.
+    /// Writes logits and vectors as f32, atomically.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// If the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
         let bytes = |x: &[f32]| x.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
         let parts = [("logits", bytes(&self.logits)), ("cls", bytes(&self.cls))];
@@ -102,7 +103,7 @@ impl Answers {
         goldcrest_edge::bundle::save(path, &data).map_err(Error::io(path))
     }
 
-    /// Reads what [`save`](Self::save) wrote; `None` where there is no such file.
+    /// Reads a file from [`save`](Self::save); `None` if there is none or it is unreadable.
     pub fn load(path: &Path) -> Option<Self> {
         let bytes = std::fs::read(path).ok()?;
         let file = SafeTensors::deserialize(&bytes).ok()?;

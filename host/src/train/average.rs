@@ -3,24 +3,26 @@
 use crate::bert::{Array, Classifier};
 use std::collections::BTreeMap;
 
-/// Updates between two weighings: one each time would cost a tenth of the training.
+/// Number of updates between two steps of the average; averaging after each update would take a tenth of the
+/// training time.
 const EVERY: u64 = 8;
 
 /// An exponential moving average of a model's weights.
 #[derive(Debug)]
 pub(super) struct Average {
     decay: f64,
-    /// By name, in the weights' shapes.
+    /// The averaged weights, by name.
     pub(super) weights: BTreeMap<String, Array>,
 }
 
 impl Average {
-    /// Begins with the weights as they are. `decay` is for one update.
+    /// Starts from the current weights. `decay` is per update.
     pub(super) fn new(model: &Classifier, decay: f64) -> Self {
         Self { decay, weights: model.weights().clone() }
     }
 
-    /// After update number `step`, from 1. Young averages forget faster: where training began counts for nothing.
+    /// Updates the average after update number `step`, counted from 1. Young averages decay faster, so that
+    /// the start of training is forgotten.
     pub(super) fn add(&mut self, model: &Classifier, step: u64) {
         if step >= EVERY && !step.is_multiple_of(EVERY) {
             return;
@@ -32,7 +34,7 @@ impl Average {
         }
     }
 
-    /// Changes places with the model's weights.
+    /// Swaps the average with the model's weights.
     pub(super) fn swap(&mut self, model: &mut Classifier) {
         std::mem::swap(&mut self.weights, model.weights_mut());
     }
@@ -44,7 +46,7 @@ mod tests {
     use crate::train::tests::without_weights;
 
     #[test]
-    fn follows_the_weights_and_changes_places_with_them() {
+    fn follows_the_weights_and_swaps_with_them() {
         let mut model = Classifier::new(without_weights(), 0).unwrap();
         let set = |model: &mut Classifier, x: f32| {
             model.weights_mut().values_mut().flat_map(|w| &mut w.data).for_each(|w| *w = x);
@@ -55,16 +57,16 @@ mod tests {
         set(&mut model, 0.0);
         let mut average = Average::new(&model, 0.9);
         set(&mut model, 1.0);
-        average.add(&model, 8); // young: 8 / (8 + 80) stays
+        average.add(&model, 8); // young: keeps 8 / (8 + 80)
         assert!(all(&average.weights, 1.0 - 8.0 / 88.0));
-        average.add(&model, 9); // between two weighings
+        average.add(&model, 9); // not averaged
         assert!(all(&average.weights, 1.0 - 8.0 / 88.0));
         let keep = 0.9f32.powi(8);
         average.add(&model, 8000);
         assert!(all(&average.weights, 1.0 - keep * 8.0 / 88.0));
         let mut first = Average::new(&model, 0.9);
         set(&mut model, 3.0);
-        first.add(&model, 1); // 1 / 81 stays
+        first.add(&model, 1); // keeps 1 / 81
         assert!(all(&first.weights, 3.0 - 2.0 / 81.0));
         set(&mut model, 1.0);
         average.swap(&mut model);

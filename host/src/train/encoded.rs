@@ -3,33 +3,33 @@ use crate::bert::{Batch, Reads, TokenizerFiles, Tokens};
 use crate::data::Dataset;
 use goldcrest_edge::tokenizer::{Encoding, Tokenizer};
 
-/// Examples with their piece ids: from the tokenizer that runs on the device.
+/// Examples with their token ids, from the tokenizer that runs on the device.
 #[derive(Debug, Clone)]
 pub struct Encoded {
     /// The examples.
     pub data: Dataset,
-    /// Ids of each example, or of each window of each.
+    /// Token ids of each example, or of each of its windows.
     pub tokens: Vec<Tokens>,
-    /// How many windows each example has, where it may have several.
+    /// Number of windows of each example, if texts are read in windows.
     pub windows: Option<Vec<u32>>,
-    /// How many texts were cut off at the maximum.
+    /// Number of truncated texts.
     pub truncated: usize,
 }
 
 impl Encoded {
-    /// Tokenizes with a checkpoint's vocabulary; at most `max_tokens` ids a text, the rest cut off.
+    /// Tokenizes with a checkpoint's vocabulary, truncating texts to `max_tokens` ids.
     ///
     /// # Errors
-    /// When the vocabulary does not make a tokenizer.
+    /// If the vocabulary does not make a tokenizer.
     pub fn new(data: Dataset, files: &TokenizerFiles, max_tokens: usize) -> Result<Self, Error> {
         let reads = Reads { max_tokens, pairs: data.is_paired(), windows: None };
         Self::as_read(data, files, reads)
     }
 
-    /// Tokenizes as a device does that reads so.
+    /// Tokenizes as a device with this input format does.
     ///
     /// # Errors
-    /// When the vocabulary does not make a tokenizer, or windows so short cannot overlap so much.
+    /// If the vocabulary does not make a tokenizer, or the windows are too short for their overlap.
     pub fn as_read(data: Dataset, files: &TokenizerFiles, reads: Reads) -> Result<Self, Error> {
         let mut reader = Reader::new(files, reads)?;
         let (mut tokens, mut counts, mut truncated) = (Vec::new(), Vec::with_capacity(data.len()), 0);
@@ -42,14 +42,14 @@ impl Encoded {
         Ok(Self { data, tokens, windows: reads.windows.map(|_| counts), truncated })
     }
 
-    /// Some of the texts, by row; none of them in windows.
+    /// Returns some of the texts, by row. Not for texts in windows.
     pub fn subset(&self, rows: &[usize]) -> Self {
         let tokens = rows.iter().map(|row| self.tokens[*row].clone()).collect();
         Self { data: self.data.subset(rows.iter().copied()), tokens, windows: None, truncated: 0 }
     }
 
-    /// What is said of the examples, [examples, labels], from what is said of [`tokens`](Self::tokens), [tokens, labels]: the mean
-    /// of a text's windows, added in their order as on the device.
+    /// Converts the logits of [`tokens`](Self::tokens), [tokens, labels], to those of the examples,
+    /// [examples, labels], by averaging over a text's windows in the same order as the device.
     pub fn of_examples(&self, logits: Vec<f32>) -> Vec<f32> {
         let Some(counts) = &self.windows else { return logits };
         let labels = logits.len() / self.tokens.len().max(1);
@@ -57,13 +57,13 @@ impl Encoded {
         counts.iter().flat_map(|count| mean_of_windows(windows.by_ref().take(*count as usize))).collect()
     }
 
-    /// A batch of some rows, padded.
+    /// Returns a padded batch of some rows.
     pub fn batch(&self, rows: &[u32], pad_id: u32) -> Batch {
         Batch::new(rows.iter().map(|row| &self.tokens[*row as usize]), pad_id)
     }
 }
 
-/// The mean of what is said of a text's windows, added in their order as on the device.
+/// Averages the logits of a text's windows, adding them in the same order as the device.
 pub fn mean_of_windows<'a>(mut windows: impl Iterator<Item = &'a [f32]>) -> Vec<f32> {
     let mut mean = windows.next().unwrap_or_default().to_vec();
     let mut count = 1.0;
@@ -75,7 +75,7 @@ pub fn mean_of_windows<'a>(mut windows: impl Iterator<Item = &'a [f32]>) -> Vec<
     mean
 }
 
-/// Turns texts into inputs as a device does.
+/// Turns texts into model inputs as the device does.
 pub struct Reader<'a> {
     tokenizer: Tokenizer<&'a [u8]>,
     encoding: Box<Encoding>,
@@ -83,19 +83,20 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// With a checkpoint's vocabulary.
+    /// Creates a reader with a checkpoint's vocabulary.
     ///
     /// # Errors
-    /// When it does not make a tokenizer.
+    /// If the vocabulary does not make a tokenizer.
     pub fn new(files: &'a TokenizerFiles, reads: Reads) -> Result<Self, Error> {
         let tokenizer = Tokenizer::new(files.vocab.as_bytes(), files.settings())?;
         Ok(Self { tokenizer, encoding: Box::default(), reads })
     }
 
-    /// The ids of a text or a pair, or of each window of a text; and whether something was cut off.
+    /// Returns the token ids of a text or a pair, or of each window of a text, and whether something was
+    /// truncated.
     ///
     /// # Errors
-    /// When inputs so short cannot be.
+    /// If `max_tokens` is too small for such inputs.
     pub fn read(&mut self, text: &str, pair: Option<&str>) -> Result<(Vec<Tokens>, bool), Error> {
         let Self { tokenizer, encoding, reads } = self;
         let Some(windows) = reads.windows.filter(|_| pair.is_none()) else {

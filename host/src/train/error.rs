@@ -2,21 +2,21 @@ use crate::bert;
 use crate::metrics::MetricsError;
 use std::path::PathBuf;
 
-/// Why training stops early.
+/// Why training fails.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The model or its checkpoint.
+    /// An error of the model or its checkpoint.
     #[error(transparent)]
     Bert(#[from] bert::Error),
     /// The outputs cannot be measured.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
-    /// A file of the output folder.
+    /// A file in the output folder cannot be read or written.
     #[error("{path}: {source}")]
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
     /// The vocabulary does not make a tokenizer.
@@ -25,34 +25,34 @@ pub enum Error {
     /// The loss became NaN or infinite.
     #[error("the loss is {loss} at step {step}: lower the learning rate")]
     Diverged {
-        /// Which update.
+        /// Number of the update.
         step: u64,
         /// The loss.
         loss: f32,
     },
-    /// The watcher asked for it.
+    /// The observer asked to stop.
     #[error("interrupted after step {step} of {steps}; the same command continues there")]
     Interrupted {
-        /// Updates made.
+        /// Number of updates made.
         step: u64,
-        /// Of so many.
+        /// Number of updates in all.
         steps: u64,
     },
-    /// Class weights that name no label.
+    /// Class weights name a label that the data lacks.
     #[error("train.class_weights names {0:?}, which is no label of the data")]
     ClassWeight(String),
-    /// A number that no training is possible with.
+    /// An option has an unusable value.
     #[error("train.{0}")]
     Option(&'static str),
-    /// Data and model do not fit each other.
+    /// Data and model have different numbers of labels.
     #[error("the data has {data} labels, the model {model}")]
     Labels {
-        /// Labels of the data.
+        /// Number of labels in the data.
         data: usize,
-        /// Logits of the model.
+        /// Number of outputs of the model.
         model: usize,
     },
-    /// No examples.
+    /// There are no examples.
     #[error("there is nothing to train on")]
     Empty,
 }

@@ -4,13 +4,14 @@ use super::{Encoded, Error, TargetScale};
 use crate::bert::{CLASSIFIER, Classifier, Mode, Tape};
 use crate::data::{Dataset, Target, Task};
 
-/// Texts that are looked at, of all classes together, and of each at most.
+/// Maximum number of texts used, overall and per class.
 const TEXTS: usize = 4096;
 const PER_CLASS: usize = 64;
-/// Texts a batch.
+/// Batch size.
 const BATCH: usize = 64;
-/// Scale of the initial head, as a share of the scale that fits the texts best. At 1 the head alone soon separates few texts, and the
-/// encoder learns little from them. (Measured with 1: 5 points less after training on 100 texts of TREC-6, docs/sizes.md.)
+/// Scale of the initial head, as a share of the scale that fits the texts best. At 1, the head alone would
+/// soon separate a few texts, and the encoder would learn little from them. (Measured with 1: 5 points less
+/// after training on 100 texts of TREC-6, docs/sizes.md.)
 pub(super) const INITIAL_CONFIDENCE: f32 = 0.2;
 
 /// A linear layer: weight [labels, width], bias [labels].
@@ -19,17 +20,17 @@ pub(super) struct Head {
     pub(super) bias: Vec<f32>,
 }
 
-/// Sets the head to what the encoder knows already, of vectors after the pooler: nearness to the means of the classes' texts, for
-/// labels that do not exclude each other to those of the texts with and without it. For regression to the mean of the numbers, and
-/// as far from it as the numbers are.
+/// Initialises the head from the pooled vectors of the texts. For single-label tasks, logits follow the
+/// distances to the mean vectors of the classes; for multi-label tasks, to the means of the texts with and
+/// without each label. For regression, the outputs start at the mean of the targets and with their spread.
 ///
-/// Gives whether the head was set: not where there is nothing to learn it from.
+/// Returns whether the head was set; it is not if there is nothing to learn it from.
 ///
 /// # Errors
-/// When the model cannot read a text.
+/// If the model cannot read a text.
 ///
 /// # Panics
-/// When a text has a class that the model lacks.
+/// If a text has a class that the model lacks.
 pub fn set_head(model: &mut Classifier, train: &Encoded) -> Result<bool, Error> {
     let labels = model.config().num_labels();
     let data = &train.data;
@@ -56,7 +57,7 @@ pub fn set_head(model: &mut Classifier, train: &Encoded) -> Result<bool, Error> 
     Ok(true)
 }
 
-/// The classes of a text.
+/// Returns the classes of a text.
 fn classes(target: &Target) -> &[u32] {
     match target {
         Target::Class(class) => std::slice::from_ref(class),
@@ -65,14 +66,15 @@ fn classes(target: &Target) -> &[u32] {
     }
 }
 
-/// The share of texts with each label, never none or all.
+/// Returns the share of texts with each label, smoothed to exclude 0 and 1.
 fn shares(data: &Dataset, labels: usize) -> Vec<f32> {
     let mut counts = vec![0.5f32; labels];
     data.examples.iter().flat_map(|e| classes(&e.target)).for_each(|label| counts[*label as usize] += 1.0);
     counts.iter().map(|count| count / (data.len() + 1) as f32).collect()
 }
 
-/// Vectors after the pooler of the first texts of each class, or of none [texts, width], and their classes.
+/// Returns the pooled vectors [texts, width] of the first texts of each class, and of those without any, with
+/// their classes.
 fn vectors<'a>(model: &Classifier, train: &'a Encoded) -> Result<(Vec<f32>, Vec<&'a [u32]>), Error> {
     let labels = model.config().num_labels();
     let most = (TEXTS / labels).clamp(2, PER_CLASS);

@@ -1,4 +1,4 @@
-use super::adversarial::move_words;
+use super::adversarial::perturb_words;
 use super::average::Average;
 use super::state::{self, Position};
 use super::{AdamW, Encoded, Error, Objective, Schedule, TrainOptions, predict};
@@ -12,79 +12,81 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How a dev set is measured.
+/// How to measure the dev set.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Criterion {
-    /// The figure that decides.
+    /// The deciding metric.
     pub metric: Metric,
-    /// Multi-label: with the best threshold for each label, as a decision that is fitted has them; few labels of many reach a half
-    /// before they are learned well. Otherwise with [`THRESHOLD`](crate::metrics::THRESHOLD).
+    /// For multi-label tasks, whether to use the best threshold for each label, as a fitted decision does; of
+    /// many labels, few reach a half before they are well learned. Otherwise
+    /// [`THRESHOLD`](crate::metrics::THRESHOLD) is used.
     pub thresholds: bool,
 }
 
 /// One training run.
 pub struct Job<'a> {
-    /// Trained in place.
+    /// The model, trained in place.
     pub model: &'a mut Classifier,
-    /// To learn from.
+    /// Training data.
     pub train: &'a Encoded,
-    /// To choose the best checkpoint on, and by which figure. Without it the last one is kept.
+    /// Dev set and criterion that choose the best checkpoint. Without them, the last one is kept.
     pub dev: Option<(&'a Encoded, Criterion)>,
-    /// How.
+    /// Training options.
     pub options: &'a TrainOptions,
-    /// What is minimised.
+    /// The loss to minimise.
     pub objective: &'a dyn Objective,
-    /// Gets the best checkpoint, `metrics.jsonl`, and until [`forget`] `state.safetensors` and `best/`.
+    /// Output folder: receives the best checkpoint, `metrics.jsonl` and, until [`forget`],
+    /// `state.safetensors` and `best/`.
     pub folder: &'a Path,
-    /// Names model, data and options; a saved state is continued only under the same one.
+    /// Fingerprint of model, data and options; a saved state is resumed only if it matches.
     pub fingerprint: &'a str,
 }
 
-/// What happens during a run.
+/// An event during training.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// It begins, or continues after `done` updates of `steps`.
+    /// Training starts, or resumes after `done` of `steps` updates.
     Started {
-        /// Updates already done.
+        /// Number of updates already done.
         done: u64,
-        /// Updates of the whole run.
+        /// Number of updates in the whole run.
         steps: u64,
     },
     /// An update was made.
     Step {
-        /// Its number, from 1.
+        /// Number of the update, counted from 1.
         step: u64,
         /// Its loss.
         loss: f32,
-        /// Set, training saves its state and ends with [`Error::Interrupted`].
+        /// Set to true, it makes training save its state and end with [`Error::Interrupted`].
         stop: &'a Cell<bool>,
     },
     /// The dev set was measured.
     Evaluated {
-        /// After this update.
+        /// Number of updates before it.
         step: u64,
-        /// All figures.
+        /// All metrics.
         metrics: &'a Metrics,
-        /// The one that decides.
+        /// Value of the deciding metric.
         value: f64,
-        /// Its checkpoint is kept, until another one is.
+        /// Whether this checkpoint becomes the one kept.
         kept: bool,
     },
 }
 
-/// How a run ended.
+/// The result of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// The deciding figure of the checkpoint that was kept.
+    /// Value of the deciding metric for the checkpoint kept.
     pub best: f64,
-    /// The update it was reached at.
+    /// Number of updates before that checkpoint.
     pub best_step: u64,
-    /// Updates made; of several runs in the longest of them.
+    /// Number of updates made; for averaged runs, in the longest of them.
     pub steps: u64,
-    /// Runs whose weights were averaged; 1 for none.
+    /// Number of runs whose weights were averaged; 1 for a single run.
     #[serde(default = "one")]
     pub runs: usize,
-    /// Seconds, of all processes together.
+    /// Training time in seconds, over all interruptions.
     pub seconds: f64,
 }
 
@@ -92,19 +94,19 @@ fn one() -> usize {
     1
 }
 
-/// What a killed run continues from, and the best checkpoint so far.
+/// File with the state that a killed run resumes from, and folder of the best checkpoint so far.
 pub(crate) const STATE: &str = "state.safetensors";
 const BEST: &str = "best";
-/// Training lasts at least this many times as long as saving its states: disks can be slow.
+/// Training takes at least this many times as long as saving states, in case the disk is slow.
 const SAVE_SHARE: u32 = 20;
-/// Updates between lines of the log.
+/// Number of updates between lines of the log.
 const LOG_EVERY: u64 = 20;
 
-/// Trains, keeps the checkpoint that is best on dev, and leaves it in the job's folder and in the model. Of equally good ones it is
-/// the last, and where dev has few rows all are equally good that differ by no more than chance.
+/// Trains, and leaves the checkpoint that is best on dev in the job's folder and in the model. Among equally
+/// good ones the last is kept; if dev has few rows, differences within chance count as equal.
 ///
 /// # Errors
-/// [`Error`]; what was saved stays and is continued by the next call.
+/// [`Error`]; a saved state is kept, and the next call resumes from it.
 pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Error> {
     let options = job.options;
     let lengths: Vec<usize> = job.train.tokens.iter().map(|t| t.ids.len()).collect();
@@ -143,7 +145,7 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
     let interrupted = Cell::new(false);
     let stop = |at: &Position| at.step >= steps || options.patience.is_some_and(|p| at.since_best >= p);
 
-    // what training starts from counts too: a student that learns once more never gets worse
+    // the initial weights count too, so that retraining a student never makes it worse
     if at.step == 0 {
         evaluate(job, &mut memory, &mut at, &mut log, watch)?;
     }
@@ -188,10 +190,10 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
     Ok(Summary { best, best_step, steps: at.step, runs: 1, seconds: at.seconds })
 }
 
-/// Errors where model, data and options cannot be used together.
+/// Checks that model, data and options fit together.
 fn check(job: &Job) -> Result<(), Error> {
     let (data, model) = (job.train.data.labels.len(), job.model.config().num_labels());
-    // a base that learns vectors learns from texts without labels
+    // a base that learns vectors is trained on unlabelled texts
     if job.train.data.task != Task::Regression && data > 0 && data != model {
         return Err(Error::Labels { data, model });
     }
@@ -210,7 +212,7 @@ fn check(job: &Job) -> Result<(), Error> {
     Ok(())
 }
 
-/// What the highest learning rate is multiplied with at update `step` (from 0): linear warm-up, then the schedule.
+/// Returns the factor of the peak learning rate at update `step` (from 0): linear warm-up, then the schedule.
 fn schedule(options: &TrainOptions, step: u64, steps: u64) -> f64 {
     let warmup = (options.warmup * steps as f64).round();
     let step = step as f64;
@@ -225,7 +227,7 @@ fn schedule(options: &TrainOptions, step: u64, steps: u64) -> f64 {
     }
 }
 
-/// Learning rate of a weight relative to the head's.
+/// Returns the learning rate of a weight relative to the head's.
 fn layer_scale(name: &str, layers: usize, decay: f64) -> f64 {
     let below_head = if let Some(rest) = name.strip_prefix("bert.encoder.layer.") {
         let index = rest.split('.').next().and_then(|i| i.parse::<usize>().ok()).unwrap_or(0);
@@ -238,7 +240,7 @@ fn layer_scale(name: &str, layers: usize, decay: f64) -> f64 {
     decay.powi(below_head as i32)
 }
 
-/// What stays in memory from one update to the next.
+/// What is kept in memory between updates.
 pub(super) struct Memory {
     pub(super) adam: AdamW,
     pub(super) average: Option<Average>,
@@ -254,7 +256,7 @@ impl Memory {
     }
 }
 
-/// One update from some batches; their mean loss.
+/// Makes one update from some batches and returns their mean loss.
 fn update(
     job: &mut Job,
     memory: &mut Memory,
@@ -264,13 +266,13 @@ fn update(
 ) -> Result<f32, Error> {
     let options = job.options;
     memory.gradients.clear();
-    let far = options.adversarial.unwrap_or(0.0);
-    let share = if far > 0.0 { 0.5 } else { 1.0 };
+    let distance = options.adversarial.unwrap_or(0.0);
+    let share = if distance > 0.0 { 0.5 } else { 1.0 };
     let mut total = gradients_of(job, memory, step, batches, 0, share)?;
-    if far > 0.0 {
-        let unmoved = move_words(job.model.weights_mut(), &memory.gradients, far);
+    if distance > 0.0 {
+        let original = perturb_words(job.model.weights_mut(), &memory.gradients, distance);
         let moved = gradients_of(job, memory, step, batches, batches.len(), share);
-        unmoved.restore(job.model.weights_mut());
+        original.restore(job.model.weights_mut());
         total += moved?;
     }
     let Memory { adam, average, gradients, .. } = memory;
@@ -285,8 +287,8 @@ fn update(
     Ok(total)
 }
 
-/// Adds the gradients of some batches, `share` of their mean, and gives as much of their mean loss. `passed` is how many batches
-/// passed in this update before.
+/// Adds the mean gradient of some batches, times `share`, and returns their mean loss times `share`. `passed`
+/// is the number of batches already passed in this update, for the dropout seed.
 fn gradients_of(
     job: &Job,
     memory: &mut Memory,
@@ -317,7 +319,7 @@ fn gradients_of(
     Ok(total)
 }
 
-/// Measures the weights, or their average where there is one, and keeps them if none was better.
+/// Evaluates the weights, or their average if there is one, and keeps them if they are the best so far.
 fn evaluate(
     job: &mut Job,
     memory: &mut Memory,
@@ -350,7 +352,7 @@ fn measure(job: &Job, at: &mut Position, log: &mut Log, watch: &mut dyn FnMut(Ev
             error => error.into(),
         })?;
     let value = metrics.get(criterion.metric).unwrap_or(f64::NAN);
-    // what was learned longer takes the place of what is only as good
+    // on a tie, trained weights replace the initial ones
     let better = at.highest.is_none_or(|(highest, step)| value > highest || (step == 0 && value == highest));
     if better {
         at.highest = Some((value, at.step));
@@ -362,7 +364,8 @@ fn measure(job: &Job, at: &mut Position, log: &mut Log, watch: &mut dyn FnMut(Ev
         save_best(job)?;
     }
     let mut line = serde_json::json!({"step": at.step, "dev": value, "kept": kept, "metrics": metrics});
-    // of 150 classes it would fill the screen of whoever follows the file; the report has the last one
+    // with 150 classes, the confusion matrix would fill the screen of anyone following the log; the report
+    // has the final one
     line["metrics"].as_object_mut().map(|metrics| metrics.remove("confusion"));
     log.write(line)?;
     watch(Event::Evaluated { step: at.step, metrics: &metrics, value, kept });
@@ -373,25 +376,26 @@ fn save_best(job: &Job) -> Result<(), Error> {
     Ok(job.objective.target_scale().leave(job.model).save(&job.folder.join(BEST))?)
 }
 
-/// By how much the figures of equally good checkpoints differ on so few rows. Of more rows the best figure decides, by however
-/// little.
+/// Returns by how much the scores of equally good checkpoints may differ by chance on few rows. On more rows,
+/// the highest score decides, however small the lead.
 fn chance(figure: f64, rows: usize) -> f64 {
     const FEW: usize = 200;
     if rows >= FEW { 0.0 } else { standard_error(figure, rows) }
 }
 
-/// Of a share on so many rows; one row at least.
+/// Returns the standard error of a share on this many rows, at least one row.
 pub(crate) fn standard_error(figure: f64, rows: usize) -> f64 {
     let rows = rows.max(1) as f64;
-    // as if one more had been right and one wrong
+    // as if one more row had been right and one wrong
     let share = (figure.clamp(0.0, 1.0) * rows + 1.0) / (rows + 2.0);
     (share * (1.0 - share) / rows).sqrt().max(1.0 / rows) + 1e-9
 }
 
-/// Removes what a finished run would have continued from: once its end is written down, so that a kill in between loses nothing.
+/// Removes the training state of a finished run. To be called after its end has been recorded, so that a kill
+/// in between loses nothing.
 ///
 /// # Errors
-/// When a file cannot be removed.
+/// If a file cannot be removed.
 pub fn forget(folder: &Path) -> Result<(), Error> {
     let (state, best) = (folder.join(STATE), folder.join(BEST));
     let gone = |path: &Path, removed: std::io::Result<()>| match removed {
@@ -399,7 +403,7 @@ pub fn forget(folder: &Path) -> Result<(), Error> {
         _ => Ok(()),
     };
     gone(&state, std::fs::remove_file(&state))?;
-    // what a kill in the midst of saving it left
+    // temporary files from a kill during saving
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.starts_with(&format!(".{STATE}.")) && name.ends_with(".tmp") {
@@ -409,14 +413,15 @@ pub fn forget(folder: &Path) -> Result<(), Error> {
     gone(&best, std::fs::remove_dir_all(&best))
 }
 
-/// `metrics.jsonl`.
+/// The log file `metrics.jsonl`.
 struct Log {
     path: PathBuf,
     file: std::fs::File,
 }
 
 impl Log {
-    /// Opens it for appending, without what a killed run wrote after the state that is continued, at `step` or none at 0.
+    /// Opens the log for appending, without lines that a killed run wrote after the state being resumed at
+    /// `step`; a new run (0) starts an empty log.
     fn open(path: PathBuf, step: u64) -> Result<Self, Error> {
         let text = std::fs::read_to_string(&path).unwrap_or_default();
         let step_of = |line: &str| {

@@ -1,7 +1,8 @@
-//! Optimizer, schedule, loop, checkpoint and resume.
+//! Training: optimizer, learning-rate schedule, loop, checkpoints and resumption.
 //!
-//! [`train`](fn@train) runs one [`Job`]: any [`Objective`] over [`Encoded`] texts. The run is a pure function of
-//! the job, whatever the threads: a killed one continues from its last saved state and ends with the same weights.
+//! [`train`](fn@train) runs one [`Job`]: any [`Objective`] over [`Encoded`] texts. The result depends only on
+//! the job, not on the number of threads: a killed run resumes from its last saved state and ends with the
+//! same weights.
 
 mod adamw;
 mod adversarial;

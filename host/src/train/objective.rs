@@ -3,12 +3,12 @@ use crate::bert::ops::{Distribution, Loss};
 use crate::bert::{Batch, Output, OutputGradient};
 use crate::data::{Dataset, Target, Task};
 
-/// What a training step minimises.
+/// The loss that a training step minimises.
 pub trait Objective {
-    /// The loss of a batch made of `rows` of `encoded`, and its gradient by the output.
+    /// Returns the loss of a batch made of `rows` of `encoded`, and its gradient with respect to the output.
     ///
     /// # Errors
-    /// When another model that is asked cannot read the batch.
+    /// If a teacher cannot read the batch.
     fn loss(
         &self,
         encoded: &Encoded,
@@ -17,12 +17,12 @@ pub trait Objective {
         output: &Output,
     ) -> Result<(f64, OutputGradient), Error>;
 
-    /// How often each text is in the batches, one copy of all after another: once.
+    /// Returns how often each batch is repeated, as one copy after another. Default: once.
     fn copies(&self) -> usize {
         1
     }
 
-    /// What the logits are in while they are learned.
+    /// Returns the scale of the logits during training.
     fn target_scale(&self) -> TargetScale {
         TargetScale::default()
     }
@@ -39,10 +39,10 @@ pub struct Supervised {
 }
 
 impl Supervised {
-    /// The options' loss on this data; numbers in the unit that its numbers make.
+    /// Creates the loss that the options describe; regression targets are standardised on this data.
     ///
     /// # Errors
-    /// When class weights name a label that the data lacks.
+    /// If class weights name a label that the data lacks.
     pub fn new(data: &Dataset, options: &TrainOptions) -> Result<Self, Error> {
         let weights = match &options.class_weights {
             ClassWeights::Rule(WeightRule::None) => None,
@@ -50,7 +50,8 @@ impl Supervised {
                 let counts = data.class_counts();
                 let (rows, classes) = (data.len() as f64, counts.len() as f64);
                 let weight = |n: &usize| match (data.task, (*n as f64).max(1.0)) {
-                    // between 1 and as much as all that lack it, which one row of many would be too much
+                    // a compromise between 1 and the full ratio, which would give a single row too much
+                    // weight
                     (Task::MultiLabel, n) => ((rows - n) / n).max(1.0).sqrt(),
                     (_, n) => rows / (classes * n),
                 };
@@ -73,7 +74,7 @@ impl Supervised {
         })
     }
 
-    /// The loss on gold targets.
+    /// Returns the loss on gold targets.
     pub(crate) fn of_rows(&self, data: &Dataset, rows: &[u32]) -> Loss {
         let targets = rows.iter().map(|row| &data.examples[*row as usize].target);
         match data.task {
@@ -121,7 +122,7 @@ impl Objective for Supervised {
             };
             let apart = Loss::Agreement { distribution };
             let (apart, gradient) = apart.value_and_gradient(&output.logits, batch.texts());
-            // the mean of both passes where the paper adds them up
+            // the mean over the two passes, where the paper has the sum
             let weight = 0.5 * self.agreement;
             value += weight * apart;
             logits.iter_mut().zip(gradient).for_each(|(to, d)| *to += weight as f32 * d);

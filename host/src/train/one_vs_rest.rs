@@ -1,14 +1,15 @@
-//! A head for labels that do not exclude each other.
+//! Initial head for multi-label tasks.
 
 use super::head::{Head, INITIAL_CONFIDENCE, add, squares};
 use crate::metrics::lowest;
 
-/// A label is as likely as it is frequent, and more so as a text's vector is nearer the mean of the texts with it than of
-/// those without (linear discriminant analysis with one variance for all directions). How steeply is a fifth ([`INITIAL_CONFIDENCE`]) of what
-/// suits the texts best, each left out of the means.
+/// Makes a head by linear discriminant analysis with one variance for all directions: a label is more likely
+/// the more frequent it is, and the nearer a text's vector is to the mean of the texts with the label than to
+/// that of those without. The slope is a fifth ([`INITIAL_CONFIDENCE`]) of the one that fits the texts best,
+/// each left out of its own mean.
 ///
-/// `vectors` is [texts, width], `targets` their labels, `shares` how frequent each label is anywhere. `None` where no label has two
-/// texts with it and two without, or distances say nothing about labels.
+/// `vectors` is [texts, width], `targets` has their labels, `shares` the overall frequency of each label.
+/// `None` if no label has two texts with it and two without, or if distances say nothing about labels.
 pub(super) fn one_vs_rest(vectors: &[f32], targets: &[&[u32]], shares: &[f32]) -> Option<Head> {
     let width = vectors.len() / targets.len().max(1);
     let mut all = vec![0.0; width];
@@ -40,13 +41,13 @@ pub(super) fn one_vs_rest(vectors: &[f32], targets: &[&[u32]], shares: &[f32]) -
     Some(Head { weight, bias })
 }
 
-/// Texts with and without each label.
+/// The texts, grouped by label.
 struct Groups<'a> {
     vectors: &'a [f32],
     targets: &'a [&'a [u32]],
-    /// Of all vectors.
+    /// Sum of all vectors.
     all: Vec<f32>,
-    /// Of those with each label [labels, width].
+    /// Sums of the vectors with each label [labels, width].
     sums: Vec<f32>,
     counts: Vec<u32>,
     width: usize,
@@ -57,7 +58,7 @@ impl Groups<'_> {
         (self.targets.len() - self.counts[label] as usize) as f32
     }
 
-    /// Mean vectors with the label and without, where there are both.
+    /// Returns the mean vectors with and without the label, if there are both.
     fn means(&self, label: usize) -> Option<[Vec<f32>; 2]> {
         let (with, without) = (self.counts[label] as f32, self.without(label));
         let sum = &self.sums[label * self.width..][..self.width];
@@ -65,7 +66,8 @@ impl Groups<'_> {
         (with > 0.0 && without > 0.0).then(|| [sum.iter().map(|sum| sum / with).collect(), rest])
     }
 
-    /// How much nearer each text is to those with the label than to those without, itself left out; and whether it has it.
+    /// Returns, for each text, half the difference of its squared distances to the means without and with the
+    /// label, itself left out; and whether it has the label.
     fn differences(&self, label: usize) -> impl Iterator<Item = (f32, bool)> {
         let (with, without) = (self.counts[label] as f32, self.without(label));
         let sum = &self.sums[label * self.width..][..self.width];
@@ -84,13 +86,13 @@ impl Groups<'_> {
         })
     }
 
-    /// What the differences are best divided by for the least binary cross entropy, with a doubt as in
+    /// Returns the temperature of the differences with the lowest binary cross entropy, smoothed as in
     /// [`temperature`](crate::metrics::temperature).
     fn left_out_temperature(&self) -> Option<f32> {
-        /// Temperatures looked at, of differences of 1 on average.
+        /// Search range of temperatures, for differences that average 1.
         const RANGE: [f64; 2] = [1e-3, 1e3];
         let several = (0..self.counts.len()).filter(|l| self.counts[*l] > 1 && self.without(*l) > 1.0);
-        // the share of texts with the label among those looked at, as log odds; signs so that more is better
+        // prior log odds and differences, with signs such that higher is better
         let rows: Vec<(f64, f64)> = several
             .flat_map(|label| {
                 let prior = (f64::from(self.counts[label]) / f64::from(self.without(label))).ln();
@@ -99,12 +101,13 @@ impl Groups<'_> {
             })
             .collect();
         let unit = rows.iter().map(|(_, d)| d.abs()).sum::<f64>() / rows.len() as f64;
-        // all in one place, but for rounding
+        // all vectors are equal, up to rounding
         let least = f64::from(super::head::squares(self.vectors)) / self.targets.len() as f64 * 1e-6;
         if !(unit > least && unit.is_finite()) {
             return None;
         }
-        // as if one text more had been answered wrongly: where all are right, the texts alone would ask for certainty
+        // as if one more text had been answered wrongly: if all are right, the texts alone would demand
+        // certainty
         let doubt = 1.0 / (self.targets.len() + 2) as f64;
         let cost = |logit: f64| (-logit).max(0.0) + (-logit.abs()).exp().ln_1p();
         let loss = |t: f64| {
@@ -124,7 +127,7 @@ mod tests {
     use super::one_vs_rest;
 
     #[test]
-    fn texts_that_are_all_told_apart_do_not_make_it_certain() {
+    fn separable_texts_do_not_make_it_certain() {
         let vectors = [1.0, 0.1, 1.1, 0.0, 0.9, -0.1, -1.0, 0.1, -1.1, 0.0, -0.9, -0.1];
         let targets: Vec<&[u32]> = vec![&[0], &[0], &[0], &[], &[], &[]];
         let head = one_vs_rest(&vectors, &targets, &[0.5]).unwrap();
@@ -132,7 +135,7 @@ mod tests {
         for (logit, has) in logits.zip([true, true, true, false, false, false]) {
             assert!(logit.abs() < 2.0 && (logit > 0.1) == has && (logit < -0.1) != has, "{logit}");
         }
-        // a text alone cannot be left out
+        // a single text cannot be left out
         assert!(one_vs_rest(&vectors[4..8], &targets[2..4], &[0.5]).is_none());
     }
 }

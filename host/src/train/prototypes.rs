@@ -1,13 +1,14 @@
-//! A head for labels that exclude each other.
+//! Initial head for single-label tasks.
 
 use super::head::{Head, INITIAL_CONFIDENCE, add, squares};
 use crate::metrics::temperature;
 
-/// A class is as likely as a text's vector is near the mean of the class's texts (Snell et al., Prototypical Networks, arXiv
-/// 1703.05175, section 2.4: with squared distances that is a linear layer). How steeply is a fifth ([`INITIAL_CONFIDENCE`]) of what suits the
-/// texts best, each left out of its own class's mean. A class without texts is less likely than any other.
+/// Makes a head in which a class is more likely the nearer a text's vector is to the mean of the class's
+/// texts (Snell et al., Prototypical Networks, arXiv 1703.05175, section 2.4: with squared distances this is
+/// a linear layer). The slope is a fifth ([`INITIAL_CONFIDENCE`]) of the one that fits the texts best, each
+/// left out of its own class's mean. A class without texts is less likely than any other.
 ///
-/// `vectors` is [texts, width]. `None` where all classes have one text alone or lie in one place.
+/// `vectors` is [texts, width]. `None` if every class has a single text, or all vectors are equal.
 pub(super) fn prototypes(vectors: &[f32], classes: &[u32], labels: usize) -> Option<Head> {
     let width = vectors.len() / classes.len().max(1);
     let mut counts = vec![0u32; labels];
@@ -42,13 +43,14 @@ pub(super) fn prototypes(vectors: &[f32], classes: &[u32], labels: usize) -> Opt
     Some(Head { weight: weight.concat(), bias })
 }
 
-/// What half the negative squared distances to the classes' means are best divided by, each text's own class being without it.
-/// `None` where there is nothing to leave out, or distances say nothing about classes.
+/// Returns the temperature that fits half the negative squared distances to the class means best, each text
+/// being left out of its own class's mean. `None` if there is nothing to leave out, or distances say nothing
+/// about classes.
 fn left_out_temperature(vectors: &[f32], classes: &[u32], sums: &[f32], counts: &[u32]) -> Option<f32> {
-    /// What the distances are scaled to on average: far within the temperatures that are searched.
+    /// Average to which distances are scaled: well within the range of temperatures searched.
     const SCALE: f32 = 10.0;
-    /// Near the highest of those.
-    const NOTHING: f32 = 19.0;
+    /// A temperature from here on, near the end of that range, means that distances are uninformative.
+    const UNINFORMATIVE: f32 = 19.0;
     let width = vectors.len() / classes.len().max(1);
     let present: Vec<u32> = (0..counts.len() as u32).filter(|class| counts[*class as usize] > 0).collect();
     let (mut logits, mut gold) = (Vec::new(), Vec::new());
@@ -71,11 +73,11 @@ fn left_out_temperature(vectors: &[f32], classes: &[u32], sums: &[f32], counts: 
         }
     }
     let unit = -logits.iter().sum::<f32>() / (SCALE * logits.len() as f32);
-    // all in one place, but for rounding
+    // all vectors are equal, up to rounding
     let least = super::head::squares(vectors) / classes.len() as f32 * 1e-6;
     if !(unit > least && unit.is_finite()) {
         return None;
     }
     logits.iter_mut().for_each(|x| *x /= unit);
-    Some(temperature(&logits, present.len(), &gold)).filter(|t| *t < NOTHING).map(|t| t * unit)
+    Some(temperature(&logits, present.len(), &gold)).filter(|t| *t < UNINFORMATIVE).map(|t| t * unit)
 }

@@ -1,14 +1,15 @@
-//! The mean of several models' weights.
+//! Averaging the weights of several models.
 
 use super::Error;
 use crate::bert::{self, Checkpoint};
 use std::path::PathBuf;
 
-/// The mean of the weights of checkpoints that were fine-tuned from the same start (Wortsman et al., Model soups, arXiv 2203.05482):
-/// about as good as the mean of their answers, and no larger than one of them.
+/// Averages the weights of checkpoints that were fine-tuned from the same start (Wortsman et al., Model
+/// soups, arXiv 2203.05482). The result is about as good as averaging their answers, and no larger than one
+/// of them.
 ///
 /// # Errors
-/// When there is no folder, one cannot be read, or the models have other shapes.
+/// If there is no folder, one cannot be read, or the models differ in shape.
 pub fn soup(folders: &[PathBuf]) -> Result<Checkpoint, Error> {
     let (first, others) = folders.split_first().ok_or(Error::Empty)?;
     let mut mean = Checkpoint::load(first)?;

@@ -1,4 +1,4 @@
-//! Everything a killed run needs to continue as if nothing had happened.
+//! The saved state, from which a killed run resumes as if nothing had happened.
 
 use super::Error;
 use super::job::Memory;
@@ -8,22 +8,22 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-/// Where a run stands after some update.
+/// The progress of a run after some update.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Position {
-    /// Of the job; a state of another one is not taken.
+    /// Fingerprint of the job; the state of another job is ignored.
     pub fingerprint: String,
-    /// Updates done.
+    /// Number of updates done.
     pub step: u64,
     /// Sum of the losses since the last line of the log.
     pub loss_sum: f64,
-    /// How many.
+    /// Number of those losses.
     pub loss_count: u64,
-    /// Figure of the checkpoint that is kept, and its step.
+    /// Score of the checkpoint kept, and its step.
     pub best: Option<(f64, u64)>,
-    /// Highest figure so far, and its step.
+    /// Highest score so far, and its step.
     pub highest: Option<(f64, u64)>,
-    /// Evaluations since then.
+    /// Evaluations since the highest score.
     pub since_best: usize,
     /// Seconds of training before this process.
     pub seconds: f64,
@@ -31,7 +31,7 @@ pub(super) struct Position {
 
 const KEY: &str = "position";
 
-/// Writes weights, their average, moments and position to one file, atomically.
+/// Writes weights, their average, moments and progress to one file, atomically.
 pub(super) fn save(
     path: &Path,
     model: &Classifier,
@@ -64,7 +64,8 @@ pub(super) fn save(
     goldcrest_edge::bundle::save(path, &data).map_err(Error::io(path))
 }
 
-/// Restores a state of the job with this fingerprint; `None` where there is no such state, or none that can be read.
+/// Restores the state of the job with this fingerprint. Returns `None` if there is none, or if it is
+/// unreadable.
 pub(super) fn load(
     path: &Path,
     model: &mut Classifier,
@@ -72,7 +73,7 @@ pub(super) fn load(
     fingerprint: &str,
 ) -> Result<Option<Position>, Error> {
     let Ok(bytes) = std::fs::read(path) else { return Ok(None) };
-    // what cannot be read is no state: the run begins again
+    // an unreadable state is ignored, and the run starts again
     let (Ok((_, header)), Ok(file)) = (SafeTensors::read_metadata(&bytes), SafeTensors::deserialize(&bytes))
     else {
         return Ok(None);

@@ -2,10 +2,11 @@ use crate::bert::{Array, CLASSIFIER, Checkpoint, Classifier};
 use crate::data::{Dataset, Target, Task};
 use std::collections::BTreeMap;
 
-/// Standardises the targets of a regression: training sees (y - mean) / deviation. An update moves a weight by about the learning
-/// rate, whatever the targets' unit, so without this a head would take very long to reach thousands.
+/// Standardises the targets of a regression: training sees (y - mean) / deviation. Each update moves a weight
+/// by about the learning rate, whatever the unit of the targets, so without this a head would take very long
+/// to reach thousands.
 ///
-/// Checkpoints on disk give numbers in the original unit. Classes are not affected.
+/// Checkpoints on disk output values in the original unit. Classification is not affected.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TargetScale {
     mean: f32,
@@ -19,7 +20,7 @@ impl Default for TargetScale {
 }
 
 impl TargetScale {
-    /// Mean and deviation of a regression's numbers; 0 and 1 for other tasks.
+    /// Returns the scale of a regression's targets; the identity for other tasks.
     pub fn of(data: &Dataset) -> Self {
         let numbers = data.examples.iter().filter_map(|example| match example.target {
             Target::Value(value) if data.task == Task::Regression => Some(f64::from(value)),
@@ -34,27 +35,27 @@ impl TargetScale {
         }
     }
 
-    /// A number on this scale.
+    /// Converts a target to this scale.
     pub fn of_number(&self, number: f32) -> f32 {
         (number - self.mean) / self.deviation
     }
 
-    /// The number that a value on this scale stands for.
+    /// Converts a value on this scale back to a target.
     pub fn number(&self, value: f32) -> f32 {
         value * self.deviation + self.mean
     }
 
-    /// The difference of two numbers whose values on this scale differ by so much.
+    /// Converts a difference on this scale to a difference of targets.
     pub fn difference(&self, value: f32) -> f32 {
         value * self.deviation
     }
 
-    /// Makes a model that says numbers say them on this scale.
+    /// Converts a model that outputs targets to one on this scale.
     pub(super) fn enter(&self, model: &mut Classifier) {
         self.scale_head(model.weights_mut(), |w| w / self.deviation, |b| self.of_number(b));
     }
 
-    /// A model that says them on this scale, saying the numbers.
+    /// Converts a model on this scale to a checkpoint that outputs targets.
     pub(super) fn leave(&self, model: &Classifier) -> Checkpoint {
         let mut checkpoint = model.checkpoint();
         self.scale_head(&mut checkpoint.tensors, |w| self.difference(w), |b| self.number(b));

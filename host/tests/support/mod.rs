@@ -1,11 +1,11 @@
-//! Small random BERT classifiers, and their forward pass in plain f64 loops: what exports and kernels are held against.
+//! Small random BERT classifiers, and a reference forward pass in plain f64 loops for exports and kernels.
 #![allow(dead_code)]
 
 use std::collections::BTreeMap;
 
 use goldcrest::bert::{Array, Checkpoint, Config, StudentShape, TokenizerFiles};
 
-/// Says so even where the test harness captures what tests print.
+/// Reports a skipped test even where the harness captures output.
 #[allow(clippy::explicit_write)]
 pub fn skip(why: std::fmt::Arguments) {
     use std::io::Write;
@@ -46,7 +46,7 @@ pub struct Shape {
     pub labels: usize,
 }
 
-/// Plain ones, and students of every kind.
+/// Shapes of plain models and of every kind of student.
 pub const SHAPES: [Shape; 6] = [
     Shape {
         name: "one plain layer",
@@ -116,7 +116,7 @@ pub const SHAPES: [Shape; 6] = [
     },
 ];
 
-/// A checkpoint of this shape with random weights.
+/// Makes a checkpoint of this shape with random weights.
 pub fn checkpoint(shape: &Shape, seed: u64) -> Checkpoint {
     let plain = shape.hidden.is_multiple_of(shape.head_size)
         && shape.rank.is_none()
@@ -173,7 +173,7 @@ pub fn checkpoint(shape: &Shape, seed: u64) -> Checkpoint {
     Checkpoint { config, tensors, tokenizer }
 }
 
-/// Ids and token type ids of a random text.
+/// Makes ids and token type ids of a random text.
 pub fn text(random: &mut Random, vocabulary: usize, tokens: usize) -> (Vec<u32>, Vec<u8>) {
     let second = random.below(tokens + 1);
     let ids = (0..tokens).map(|_| random.below(vocabulary) as u32).collect();
@@ -186,7 +186,7 @@ type Matrix = Vec<Vec<f64>>;
 pub struct Naive<'a> {
     pub checkpoint: &'a Checkpoint,
     pub int8: bool,
-    /// The word embeddings are taken as they are, whatever `int8` says.
+    /// Keeps the word embeddings unrounded even with `int8`.
     pub words_as_they_are: bool,
 }
 
@@ -299,7 +299,8 @@ fn add(x: &mut Matrix, y: &Matrix) {
     }
 }
 
-/// erf x = 2/√π e^(-x²) Σ 2ⁿ x^(2n+1) / (2n+1)!!, all terms of one sign (Abramowitz and Stegun 7.1.6).
+/// Computes erf x = 2/√π e^(-x²) Σ 2ⁿ x^(2n+1) / (2n+1)!!, with all terms of one sign (Abramowitz and Stegun
+/// 7.1.6).
 fn erf(x: f64) -> f64 {
     if x.abs() > 6.0 {
         return x.signum();
@@ -312,13 +313,14 @@ fn erf(x: f64) -> f64 {
     sum * 2.0 / std::f64::consts::PI.sqrt() * (-x * x).exp()
 }
 
-/// The largest difference of two vectors.
+/// Returns the largest absolute difference of two vectors.
 pub fn difference(a: &[f32], b: &[f64]) -> f64 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - b).abs()).fold(0.0, f64::max)
 }
 
-/// The same with a vocabulary that texts can be written in: `piece5`, `piece6`, … after the special pieces.
+/// Makes a checkpoint with a vocabulary that texts can be written in: `piece5`, `piece6`, … after the special
+/// pieces.
 pub fn checkpoint_with_pieces(shape: &Shape, seed: u64) -> Checkpoint {
     let mut model = checkpoint(shape, seed);
     let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(String::from);

@@ -3,20 +3,20 @@ use super::gemm::{Matrix, multiply};
 use super::{exp, sum, vectorized};
 use rayon::prelude::*;
 
-/// What attention needs beside queries, keys and values.
+/// Dimensions, mask and dropout of multi-head attention.
 #[derive(Debug, Clone, Copy)]
 pub struct Attention<'a> {
-    /// Tokens in a text of this batch, padding included.
+    /// Tokens per text of the batch, padding included.
     pub sequence: usize,
-    /// Query rows of a text: `sequence`, or 1 where only the first token's result is needed.
+    /// Query rows per text: `sequence`, or 1 where only the first token's result is needed.
     pub queries: usize,
-    /// Heads.
+    /// Number of heads.
     pub heads: usize,
     /// Width of one head.
     pub head_size: usize,
     /// 0 for a token, a large negative number for padding: [texts * sequence].
     pub mask: &'a [f32],
-    /// Of the probabilities.
+    /// Dropout on the probabilities.
     pub dropout: Dropout,
 }
 
@@ -37,7 +37,7 @@ fn softmax(scores: &[f32], mask: &[f32], out: &mut [f32], scale: f32) {
     }
 }
 
-/// Gradient of the scores from that of the probabilities, in place.
+/// Turns the gradient of the probabilities into that of the scores, in place.
 #[inline(always)]
 fn softmax_backward(p: &[f32], g: &mut [f32], products: &mut [f32], scale: f32) {
     let n = products.len();
@@ -57,15 +57,15 @@ impl Attention<'_> {
         1.0 / (self.head_size as f32).sqrt()
     }
 
-    /// Drops from `x` into `y` what this head of this text drops.
+    /// Applies this head's dropout to `x` and writes the result to `y`.
     fn dropped(&self, text: usize, head: usize, x: &[f32], y: &mut [f32]) {
         self.dropout.copy_from((text * self.heads + head) * x.len(), x, y);
     }
 
-    /// `out = dropout(softmax(q kᵀ / sqrt(head size) + mask)) v` for every head: k, v [texts * sequence, heads * head size],
-    /// q and out [texts * queries, heads * head size].
+    /// Computes `out = dropout(softmax(q kᵀ / sqrt(head size) + mask)) v` for every head: k, v [texts *
+    /// sequence, heads * head size]; q, out [texts * queries, heads * head size].
     ///
-    /// `probabilities` [texts, heads, queries, sequence], before dropout, are for backward.
+    /// The `probabilities` [texts, heads, queries, sequence], before dropout, are kept for backward.
     pub fn forward(&self, q: &[f32], k: &[f32], v: &[f32], probabilities: &mut [f32], out: &mut [f32]) {
         let Attention { sequence: s, queries: m, heads, head_size: d, mask, .. } = *self;
         let width = heads * d;
@@ -86,7 +86,8 @@ impl Attention<'_> {
         });
     }
 
-    /// Gradients of q, k and v from `g`, that of `out`, and the probabilities that forward left.
+    /// Computes the gradients of q, k and v from `g`, the gradient of `out`, and the probabilities kept by
+    /// forward.
     pub fn backward(
         &self,
         [q, k, v]: [&[f32]; 3],

@@ -1,8 +1,8 @@
-//! Cosine similarities of rows.
+//! Cosine similarities between rows.
 
 use super::{Matrix, multiply, threads};
 
-/// Rows [rows, width] scaled to length 1, and one over their lengths.
+/// Returns the rows [rows, width] scaled to length 1, and the inverses of their lengths.
 pub(crate) fn unit_rows(x: &[f32], rows: usize) -> (Vec<f32>, Vec<f32>) {
     let width = x.len() / rows.max(1);
     let of_row = |row: &[f32]| 1.0 / (row.iter().map(|x| x * x).sum::<f32>() + 1e-12).sqrt();
@@ -11,7 +11,7 @@ pub(crate) fn unit_rows(x: &[f32], rows: usize) -> (Vec<f32>, Vec<f32>) {
     (unit.collect(), inverse)
 }
 
-/// For each unit row the others whose cosine similarity is above `least`, at most `most` of them, the nearest first.
+/// For each unit row, returns up to `most` other rows with a cosine similarity above `least`, nearest first.
 pub(crate) fn nearest(unit: &[f32], rows: usize, most: usize, least: f32) -> Vec<Vec<u32>> {
     const BLOCK: usize = 512;
     let width = unit.len() / rows.max(1);
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nearest_are_those_of_all_cosines_sorted() {
+    fn nearest_matches_brute_force() {
         let (rows, width) = (700, 5);
         let x = crate::bert::normal(&[rows, width], 1.0, 3).data;
         let (unit, inverse) = unit_rows(&x, rows);

@@ -1,7 +1,7 @@
 use super::{PARALLEL_FROM, erf_and_exp, vectorized};
 use rayon::prelude::*;
 
-/// `f(offset, x, y)` over chunks of both, in parallel where that pays.
+/// Calls `f(offset, x, y)` on chunks of both slices, in parallel where that pays.
 fn both(x: &mut [f32], y: &mut [f32], f: impl Fn(usize, &mut [f32], &mut [f32]) + Sync) {
     if x.len() <= PARALLEL_FROM {
         f(0, x, y);
@@ -11,7 +11,7 @@ fn both(x: &mut [f32], y: &mut [f32], f: impl Fn(usize, &mut [f32], &mut [f32]) 
     }
 }
 
-/// `f(offset, x, y)` over chunks of `x` to read and of `y` to write.
+/// Calls `f(offset, x, y)` on chunks of `x` (read) and `y` (written), in parallel where that pays.
 fn map(x: &[f32], y: &mut [f32], f: impl Fn(usize, &[f32], &mut [f32]) + Sync) {
     if x.len() <= PARALLEL_FROM {
         f(0, x, y);
@@ -21,7 +21,8 @@ fn map(x: &[f32], y: &mut [f32], f: impl Fn(usize, &[f32], &mut [f32]) + Sync) {
     }
 }
 
-/// GELU with erf, as BERT has it: `y = gelu(x)`, and `x` becomes the derivative there, which is all that backward needs.
+/// Computes BERT's GELU (with erf), `y = gelu(x)`, and overwrites `x` with the derivative, which is all that
+/// backward needs.
 pub fn gelu(x: &mut [f32], y: &mut [f32]) {
     both(x, y, |_, x, y| vectorized!(|| gelu_chunk(x, y)));
 }
@@ -37,24 +38,24 @@ fn gelu_chunk(x: &mut [f32], y: &mut [f32]) {
     }
 }
 
-/// `g *= derivative`.
+/// Computes `g *= derivative`.
 pub fn gelu_backward(derivative: &[f32], g: &mut [f32]) {
     map(derivative, g, |_, d, g| vectorized!(|| g.iter_mut().zip(d).for_each(|(g, d)| *g *= d)));
 }
 
-/// Zeroes a share `rate` of the values and scales the rest by `1 / (1 - rate)`.
+/// Zeroes a fraction `rate` of the values and scales the rest by `1 / (1 - rate)`.
 ///
-/// Which ones is a function of `seed` and the position alone, so that backward, the same operation on the gradient,
-/// computes it again and a resumed run drops the same values.
+/// The mask depends only on `seed` and position. Backward, which applies the same operation to the gradient,
+/// therefore recomputes it, and a resumed run drops the same values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Dropout {
-    /// Share of the values; with 0 nothing happens.
+    /// Fraction of values to drop; 0 disables dropout.
     pub rate: f32,
-    /// Names the mask.
+    /// Seed of the mask.
     pub seed: u32,
 }
 
-/// A 32-bit mixer with full avalanche ("lowbias32" of C. Wellons' hash prospector).
+/// Mixes 32 bits with full avalanche ("lowbias32" from C. Wellons' hash prospector).
 #[inline(always)]
 pub(crate) fn mix(mut x: u32) -> u32 {
     x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
@@ -63,7 +64,7 @@ pub(crate) fn mix(mut x: u32) -> u32 {
 }
 
 impl Dropout {
-    /// In place.
+    /// Applies dropout in place.
     pub fn apply(self, x: &mut [f32]) {
         if self.rate > 0.0 {
             let chunks = x.par_chunks_mut(PARALLEL_FROM).enumerate();
@@ -73,12 +74,12 @@ impl Dropout {
         }
     }
 
-    /// `y = dropout(x)`.
+    /// Computes `y = dropout(x)`.
     pub fn copy(self, x: &[f32], y: &mut [f32]) {
         map(x, y, |offset, x, y| self.copy_from(offset, x, y));
     }
 
-    /// `y = dropout(y) + x`.
+    /// Computes `y = dropout(y) + x`.
     pub fn add(self, x: &[f32], y: &mut [f32]) {
         map(x, y, |offset, x, y| {
             if self.rate > 0.0 {
@@ -89,7 +90,7 @@ impl Dropout {
         });
     }
 
-    /// `y = dropout(x)` where `x[0]` is at position `offset`.
+    /// Computes `y = dropout(x)`, where `x[0]` is at position `offset`.
     pub(super) fn copy_from(self, offset: usize, x: &[f32], y: &mut [f32]) {
         if self.rate > 0.0 {
             vectorized!(|| self.each(offset, x.iter().zip(y.iter_mut()), |(x, y), factor| *y = x * factor));
@@ -98,7 +99,7 @@ impl Dropout {
         }
     }
 
-    /// `f(value, factor)` from position `offset` on: the factor is 0 or `1 / (1 - rate)`.
+    /// Calls `f(value, factor)` for values from position `offset` on; the factor is 0 or `1 / (1 - rate)`.
     #[inline(always)]
     fn each<T>(self, offset: usize, values: impl Iterator<Item = T>, f: impl Fn(T, f32)) {
         let threshold = (f64::from(self.rate) * 4_294_967_296.0) as u32;

@@ -1,9 +1,10 @@
 use super::Slot;
 
-/// Rows `ids` of a table [rows, width], added to what `y` [ids, width] holds when `add`.
+/// Looks up rows `ids` of a table [rows, width] in `y` [ids, width], overwriting it or, with `add`, adding to
+/// it.
 ///
 /// # Panics
-/// When an id is not in the table.
+/// If an id is not in the table.
 pub fn embedding(table: &[f32], ids: &[u32], width: usize, y: &mut [f32], add: bool) {
     for (&id, y) in ids.iter().zip(y.chunks_exact_mut(width)) {
         let row = &table[id as usize * width..][..width];
@@ -15,7 +16,7 @@ pub fn embedding(table: &[f32], ids: &[u32], width: usize, y: &mut [f32], add: b
     }
 }
 
-/// Gradient of the table: each row of g [ids, width] added to its row of the table.
+/// Computes the gradient of the table: adds each row of g [ids, width] to its table row.
 pub fn embedding_backward(g: &[f32], ids: &[u32], width: usize, table: Slot) {
     let table = table.sum();
     for (&id, g) in ids.iter().zip(g.chunks_exact(width)) {

@@ -1,4 +1,4 @@
-//! A bounds-checked face of the `gemm` crate.
+//! A bounds-checked wrapper around the `gemm` crate.
 #![allow(unsafe_code)]
 
 /// A strided view of a matrix.
@@ -12,13 +12,13 @@ pub(crate) struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// `rows` x `cols`, row `r` starting at `data[r * row_stride]`.
+    /// Creates a view of `rows` x `cols` values; row `r` starts at `data[r * row_stride]`.
     pub fn new(data: &'a [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
         assert!(data.len() >= extent(rows, cols, row_stride));
         Self { data, rows, cols, row_stride, col_stride: 1 }
     }
 
-    /// The transpose.
+    /// Returns the transpose.
     pub fn t(self) -> Self {
         Self {
             rows: self.cols,
@@ -34,7 +34,7 @@ fn extent(rows: usize, cols: usize, row_stride: usize) -> usize {
     if rows == 0 || cols == 0 { 0 } else { (rows - 1) * row_stride + cols }
 }
 
-/// `out = a · b` (added to what `out` holds when `accumulate`), rows of `out` at `row_stride`.
+/// Computes `out = a · b` (or adds to `out` with `accumulate`); the rows of `out` are `row_stride` apart.
 pub(crate) fn multiply(
     out: &mut [f32],
     row_stride: usize,
@@ -74,7 +74,8 @@ pub(crate) fn multiply(
     }
 }
 
-/// Threads for a product of its own (not one of many that already run in parallel).
+/// Returns the number of threads for a single product, as opposed to one of many that already run in
+/// parallel.
 pub(crate) fn threads() -> usize {
     rayon::current_num_threads()
 }

@@ -1,12 +1,13 @@
 use super::{PARALLEL_FROM, Slot, sum, vectorized};
 use rayon::prelude::*;
 
-/// Rows that one task takes: fixed, so that sums over tasks do not depend on the number of threads.
+/// Rows per parallel task: fixed, so that sums over tasks do not depend on the number of threads.
 const ROWS: usize = 256;
 
-/// LayerNorm over rows: weight and bias [h], y [rows, h] from x [rows, h].
+/// Normalises each row: weight and bias [h], x and y [rows, h].
 ///
-/// `x` becomes what it is before weight and bias, `inverse` [rows] one over the deviation: all that backward needs.
+/// Keeps what backward needs: the normalised rows, before weight and bias, in `x`, and the inverse standard
+/// deviations in `inverse` [rows].
 pub fn layer_norm(x: &mut [f32], weight: &[f32], bias: &[f32], eps: f32, inverse: &mut [f32], y: &mut [f32]) {
     if x.len() < PARALLEL_FROM {
         vectorized!(|| forward(x, weight, bias, eps, inverse, y));
@@ -33,8 +34,8 @@ fn forward(x: &mut [f32], w: &[f32], b: &[f32], eps: f32, inverse: &mut [f32], y
     }
 }
 
-/// `g`, the gradient of y, becomes that of x; `normal` and `inverse` are what forward left, `dw` and
-/// `db` the gradients of weight and bias.
+/// Turns `g` from the gradient of y into that of x; `normal` and `inverse` are what forward kept, `dw` and
+/// `db` receive the gradients of weight and bias.
 pub fn layer_norm_backward(
     normal: &[f32],
     inverse: &[f32],
@@ -59,7 +60,7 @@ pub fn layer_norm_backward(
     }
 }
 
-/// `sums`: of weight, of bias, scratch.
+/// `sums` holds the sums for the weight and the bias, then scratch space.
 #[inline(always)]
 fn backward(normal: &[f32], inverse: &[f32], w: &[f32], g: &mut [f32], sums: &mut [f32]) {
     let n = w.len();

@@ -1,61 +1,65 @@
-/// A loss over logits [texts, classes] with its targets; the mean over the batch, as PyTorch has it.
+/// A loss over logits [texts, classes] with its targets; reductions are those of PyTorch.
 ///
-/// Logits are few, so everything is computed in f64, term by term.
+/// There are few logits, so everything is computed in f64, term by term.
 #[derive(Debug, Clone)]
 pub enum Loss {
     /// Cross entropy with label smoothing and class weights (`torch.nn.CrossEntropyLoss`).
     CrossEntropy {
         /// Class of each text.
         classes: Vec<u32>,
-        /// Share of the target spread over all classes.
+        /// Label smoothing: share of the target spread over all classes.
         smoothing: f64,
-        /// Weight of each class; all 1 where absent.
+        /// Weight of each class; all 1 if `None`.
         weights: Option<Vec<f64>>,
-        /// Power of the focal loss (Lin et al., arXiv 1708.02002): each text counts `(1 - p[class])^focal`; 0 for the plain one.
+        /// Exponent of the focal loss (Lin et al., arXiv 1708.02002); 0 disables it. The loss of each text is
+        /// scaled by `(1 - p[class])^focal`.
         focal: f64,
     },
     /// Binary cross entropy per class (`torch.nn.BCEWithLogitsLoss`).
     Binary {
-        /// 0 to 1: [texts * classes].
+        /// Probabilities from 0 to 1: [texts * classes].
         targets: Vec<f32>,
-        /// What each class counts where it is true (`pos_weight`); all 1 where absent.
+        /// Weight of each class's positive texts (`pos_weight`); all 1 if `None`.
         weights: Option<Vec<f64>>,
-        /// As above, of each class's own probability.
+        /// Exponent of the focal loss, applied to each class's own probability.
         focal: f64,
     },
     /// Mean squared error.
     SquaredError {
-        /// [texts * classes].
+        /// Target values: [texts * classes].
         targets: Vec<f32>,
     },
-    /// `T² · KL(teacher ‖ student)` of the softmax at temperature T, mean over texts (Hinton et al., arXiv 1503.02531).
+    /// `T² · KL(teacher ‖ student)` of the softmax at temperature T, averaged over texts (Hinton et al.,
+    /// arXiv 1503.02531).
     Distillation {
         /// The teacher's logits: [texts * classes].
         teacher: Vec<f32>,
-        /// T.
+        /// The temperature T.
         temperature: f64,
     },
-    /// How far the second half of the texts, which are those of the first half again, differs from it: half the sum of both
-    /// KL divergences, mean over pairs, and over classes where each is true or not (R-Drop, Liang et al., arXiv 2106.14448).
+    /// Disagreement between two passes over the same texts, which form the two halves of the batch: half the
+    /// sum of both KL divergences, averaged over pairs and, for Bernoulli labels, over classes (R-Drop, Liang
+    /// et al., arXiv 2106.14448).
     Agreement {
-        /// What logits stand for.
+        /// How to interpret the logits.
         distribution: Distribution,
     },
 }
 
-/// What logits stand for.
+/// The distribution that logits parametrise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Distribution {
-    /// One class of all: softmax.
+    /// Exactly one class is true: softmax.
     Categorical,
-    /// Each class or not: sigmoid.
+    /// Each class is true or false: sigmoid.
     Bernoulli,
-    /// A number with unit variance.
+    /// A real number with unit variance.
     Normal,
 }
 
 impl Distribution {
-    /// The means that logits stand for, and what `d`, a change of the logits, does to them.
+    /// Returns the means of the distribution, and the directional derivative of the means for a change `d` of
+    /// the logits.
     fn means(self, x: &[f32], d: &[f64]) -> (Vec<f64>, Vec<f64>) {
         match self {
             Distribution::Categorical => {
@@ -74,13 +78,13 @@ impl Distribution {
     }
 }
 
-/// `(1 - p)^power` and its derivative by p.
+/// Returns `(1 - p)^power` and its derivative with respect to p.
 fn focus(p: f64, power: f64) -> (f64, f64) {
     let missing = (1.0 - p).max(1e-12);
     (missing.powf(power), -power * missing.powf(power - 1.0))
 }
 
-/// log softmax of `x / temperature`.
+/// Returns the log softmax of `x / temperature`.
 fn log_softmax(x: &[f32], temperature: f64) -> Vec<f64> {
     let x: Vec<f64> = x.iter().map(|x| f64::from(*x) / temperature).collect();
     let max = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -89,7 +93,7 @@ fn log_softmax(x: &[f32], temperature: f64) -> Vec<f64> {
 }
 
 impl Loss {
-    /// The loss and its gradient by the logits [texts, classes].
+    /// Returns the loss and its gradient with respect to the logits [texts, classes].
     pub fn value_and_gradient(&self, logits: &[f32], texts: usize) -> (f64, Vec<f32>) {
         let classes = logits.len() / texts;
         let mut total = 0.0;
@@ -152,9 +156,9 @@ impl Loss {
                 }
             }
             Loss::Agreement { distribution } => {
-                // of an exponential family both divergences add up to (mean - mean') · (logits - logits')
+                // in an exponential family the two divergences sum to (mean - mean') · (logits - logits')
                 let (first, second) = logits.split_at(logits.len() / 2);
-                // of labels that are each true or not the mean, as their cross entropy is
+                // averaged over Bernoulli labels, as their cross entropy is
                 let each = if *distribution == Distribution::Bernoulli { classes } else { 1 };
                 let share = 0.5 / (texts / 2 * each) as f64;
                 gradient.resize(logits.len(), 0.0);

@@ -1,7 +1,8 @@
-//! Training operators, each a forward and a backward function on plain slices of f32, row-major.
+//! Training operators, each a forward and a backward function on row-major f32 slices.
 //!
-//! Forward leaves in the caller's buffers what backward needs. Every pair is checked against finite differences
-//! (`tests.rs`). The number of threads changes no bit: work is split in parts that do not depend on it.
+//! Forward stores what backward needs in the caller's buffers. Every pair is checked against finite
+//! differences (`tests.rs`). Results are bit-identical for any number of threads: how work is split does not
+//! depend on it.
 
 mod attention;
 mod cosine;
@@ -26,27 +27,27 @@ pub use linear::{bias_gradient, input_gradient, linear, product, weight_gradient
 pub use loss::{Distribution, Loss};
 pub use rounding::{Bits, round_activations, round_weights};
 
-/// Where a gradient goes.
+/// The destination of a gradient.
 #[derive(Debug)]
 pub struct Slot<'a> {
-    /// The place.
+    /// The values to write.
     pub values: &'a mut [f32],
-    /// Whether to add to what is there; what is there means nothing otherwise.
+    /// Whether to add to the values; otherwise their contents are meaningless and are overwritten.
     pub add: bool,
 }
 
 impl<'a> Slot<'a> {
-    /// Overwrites.
+    /// Creates a slot to be overwritten.
     pub fn new(values: &'a mut [f32]) -> Self {
         Self { values, add: false }
     }
 
-    /// Adds.
+    /// Creates a slot to be added to.
     pub fn adding(values: &'a mut [f32]) -> Self {
         Self { values, add: true }
     }
 
-    /// The place as something to add to.
+    /// Returns the values for adding to, zeroed first unless `add`.
     pub fn sum(self) -> &'a mut [f32] {
         if !self.add {
             self.values.fill(0.0);
@@ -55,11 +56,12 @@ impl<'a> Slot<'a> {
     }
 }
 
-/// Elements below which another thread costs more than it brings.
+/// Number of elements below which another thread costs more than it saves.
 const PARALLEL_FROM: usize = 16_384;
 
-/// `vectorized!(|| loop)`: runs a loop compiled for the widest vectors this processor has. A macro, because the closure has
-/// to be inlined into the function that is compiled for them; what it calls is `#[inline(always)]` for the same reason.
+/// `vectorized!(|| loop)` runs a loop compiled for the widest vectors of this processor. It is a macro
+/// because the closure must be inlined into the function compiled for those vectors; whatever it calls is
+/// `#[inline(always)]` for the same reason.
 macro_rules! vectorized {
     (|| $body:expr) => {
         pulp::Arch::new().dispatch($crate::bert::ops::Loop(
@@ -70,8 +72,8 @@ macro_rules! vectorized {
 }
 pub(crate) use vectorized;
 
-/// What [`vectorized!`] runs. A closure that is given to `pulp` itself is called through `FnOnce`, for which the compiler
-/// makes a function of its own, without wide vectors; through `FnMut` the body is called, and inlined.
+/// The wrapper that [`vectorized!`] runs. `pulp` would call a bare closure through `FnOnce`, for which the
+/// compiler emits a separate function without wide vectors; called through `FnMut`, the body is inlined.
 pub(crate) struct Loop<F>(pub F);
 
 impl<R, F: FnMut() -> R> pulp::WithSimd for Loop<F> {
@@ -83,7 +85,7 @@ impl<R, F: FnMut() -> R> pulp::WithSimd for Loop<F> {
     }
 }
 
-/// Sum in a fixed order that vectorises.
+/// Sums in a fixed order that vectorises.
 #[inline(always)]
 fn sum(x: &[f32]) -> f32 {
     const LANES: usize = 32;
@@ -98,10 +100,11 @@ fn sum(x: &[f32]) -> f32 {
     lanes.iter().sum::<f32>() + tail
 }
 
-/// e^x for x up to 88, relative error below 2e-7 (polynomial of Cephes' `expf`); 0 below -60.
+/// Returns e^x for x up to 88, with a relative error below 2e-7 (polynomial of Cephes' `expf`), and 0 below
+/// -60.
 ///
-/// What is cut off is far below the last bit of any sum it enters, and would become subnormal in products: masked
-/// attention made of those slows the matrix products of a step down by several times.
+/// The values cut off are far below the last bit of any sum they enter, and would become subnormal in
+/// products: in masked attention these slow down a step's matrix products several times.
 #[inline(always)]
 fn exp(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it rounds to an integer
@@ -118,7 +121,7 @@ fn exp(x: f32) -> f32 {
     if cut { 0.0 } else { y * f32::from_bits(((n as i32 + 127) << 23) as u32) }
 }
 
-/// erf(x) and e^(-x²): Abramowitz and Stegun 7.1.26, absolute error below 1.5e-7.
+/// Returns erf(x) and e^(-x²): Abramowitz and Stegun 7.1.26, absolute error below 1.5e-7.
 #[inline(always)]
 fn erf_and_exp(x: f32) -> (f32, f32) {
     let a = x.abs();

@@ -1,6 +1,7 @@
-//! Rounding to integers by the numeric contract, and back: what a value is worth on the device.
+//! Rounding to integers and back as the numeric contract defines it: the values that the device computes
+//! with.
 
-/// Bits of an integer.
+/// Width of an integer type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bits {
     /// Within ±127.
@@ -10,7 +11,7 @@ pub enum Bits {
 }
 
 impl Bits {
-    /// The largest integer.
+    /// Returns the largest integer.
     fn most(self) -> f32 {
         match self {
             Bits::Eight => 127.0,
@@ -18,15 +19,16 @@ impl Bits {
         }
     }
 
-    /// The integer that a weight becomes.
+    /// Returns the integer that a weight becomes.
     #[inline(always)]
     pub fn integer(self, w: f32, scale: f32) -> f32 {
         let most = self.most();
         (w / scale).round_ties_even().clamp(-most, most)
     }
 
-    /// The scale of a row of weights: the largest becomes the largest integer. Of 4 bits so many are lost that cutting off the
-    /// largest weights can lose less: of some scales the one with the least squared error.
+    /// Returns the scale of a row of weights, by which the largest becomes the largest integer. With 4 bits,
+    /// clipping the largest weights can lose less precision, so the scale with the least squared error of
+    /// several is chosen.
     pub fn scale(self, row: &[f32]) -> f32 {
         const TRIED: u32 = 10;
         // the floor keeps a row of zeros a row of zeros
@@ -50,7 +52,8 @@ pub fn round_weights(weights: &mut [f32], width: usize, bits: Bits) {
     }
 }
 
-/// Rounds rows of activations [rows, width], in place: the arithmetic of the device's kernels, `x * (127 / absmax)`.
+/// Rounds rows of activations [rows, width] in place with the arithmetic of the device's kernels, `x * (127 /
+/// absmax)`.
 pub fn round_activations(x: &mut [f32], width: usize) {
     for row in x.chunks_exact_mut(width) {
         let absmax = row.iter().fold(1e-12f32, |m, x| m.max(x.abs()));

@@ -1,4 +1,4 @@
-//! Every backward against finite differences of its forward, and forwards against naive formulas.
+//! Checks every backward against finite differences of its forward, and forwards against naive formulas.
 
 use super::*;
 
@@ -8,8 +8,8 @@ fn random(n: usize, seed: u32) -> Vec<f32> {
         .collect()
 }
 
-/// Compares the gradients that `backward` gives for an upstream gradient with central differences of
-/// `sum(forward(inputs) * upstream)`, for every element of every input.
+/// Compares the gradients from `backward` with central differences of `sum(forward(inputs) * upstream)`, for
+/// every element of every input.
 fn check_gradients(
     inputs: &[Vec<f32>],
     forward: impl Fn(&[Vec<f32>]) -> Vec<f32>,
@@ -41,7 +41,8 @@ fn check_gradients(
     }
 }
 
-/// A gradient of `n` values that `f` writes; `f` must overwrite what was there, or add to it when asked.
+/// Returns a gradient of `n` values written by `f`, after checking that `f` both overwrites and adds as
+/// asked.
 fn gradient(n: usize, f: impl Fn(Slot)) -> Vec<f32> {
     let (mut fresh, mut sum) = (vec![f32::NAN; n], vec![1.0; n]);
     f(Slot::new(&mut fresh));
@@ -81,7 +82,7 @@ fn linear_values() {
     }
 }
 
-/// Shapes [rows, 37]; with more rows, in more than one task.
+/// Inputs are [rows, 37].
 #[test]
 fn layer_norm_gradients() {
     let forward = |t: &[Vec<f32>]| {
@@ -101,7 +102,7 @@ fn layer_norm_gradients() {
     let inputs = [random(4 * 37, 1), random(37, 2), random(37, 3)];
     check_gradients(&inputs, |t| forward(t).2, backward);
 
-    // many rows give what each row gives by itself
+    // many rows, split over several tasks, give what each row gives by itself
     let rows = 600;
     let inputs = [random(rows * 37, 1), random(37, 2), random(37, 3)];
     let g = random(rows * 37, 4);
@@ -134,7 +135,7 @@ fn gelu_gradients_and_values() {
             vec![dx]
         },
     );
-    // of Python's math.erf
+    // computed with Python's math.erf
     let known = [(-3.0, -0.004049694), (-1.0, -0.15865526), (-0.3, -0.11462659), (0.0, 0.0)];
     let known = known.into_iter().chain([(0.5, 0.34573123), (1.0, 0.841_344_8), (2.5, 2.4844758)]);
     for (x, wanted) in known {
@@ -153,7 +154,7 @@ fn dropout_gradients_and_rate() {
     };
     check_gradients(&[random(36, 6)], |t| applied(&t[0]), |_, g| vec![applied(g)]);
 
-    // long enough for several tasks: all forms drop the same
+    // long enough for several tasks: all three forms must drop the same values
     let (x, other) = (random(100_000, 1), random(100_000, 2));
     let dropped = applied(&x);
     let mut y = vec![0.0; x.len()];
@@ -191,7 +192,7 @@ fn spec(queries: usize, rate: f32) -> Attention<'static> {
     Attention { sequence: 4, queries, heads: 3, head_size: 2, mask, dropout }
 }
 
-/// Probabilities and result.
+/// Returns the probabilities and the output.
 fn attention(spec: Attention, t: &[Vec<f32>]) -> (Vec<f32>, Vec<f32>) {
     let mut out = vec![f32::NAN; t[0].len()];
     let mut probabilities = vec![f32::NAN; 2 * spec.heads * spec.queries * spec.sequence];

@@ -2,10 +2,10 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A seed means the same split and the same batches in every release. The values come from a second
-/// implementation, in Python, that gives SplitMix64's published test vector.
+/// A seed must give the same split and batches in every release. The expected values come from a Python
+/// implementation that reproduces SplitMix64's published test vector.
 #[test]
-fn random_numbers_never_change() {
+fn random_numbers_are_stable() {
     let mut random = SplitMix::new(1, 2);
     let first = [random.next_u64(), random.next_u64()];
     assert_eq!(first, GOLDEN_RANDOM);
@@ -19,7 +19,7 @@ const GOLDEN_BATCHES: [&[u32]; 3] = [&[1, 4, 7], &[2, 5, 8], &[0, 3, 6, 9]];
 
 #[test]
 fn batches_pad_little() {
-    // lengths as in a set of phrases: many short ones, a long tail
+    // lengths as in a corpus of phrases: many short ones, a long tail
     let mut random = SplitMix::new(5, 0);
     let lengths: Vec<usize> = (0..20_000).map(|_| 3 + random.below(8) * random.below(8)).collect();
     let padded = |batches: &[Vec<u32>]| -> usize {
@@ -37,7 +37,7 @@ proptest! {
         let batches = batches(&lengths, batch, seed, epoch);
         let size = batch.max(1);
         prop_assert_eq!(batches.len(), lengths.len().div_ceil(size));
-        // no text weighs much more than another
+        // no text has much more weight than another
         let sizes = || batches.iter().map(Vec::len);
         prop_assert!(sizes().all(|found| found <= size));
         prop_assert!(sizes().max().unwrap_or(0) - sizes().min().unwrap_or(0) <= 1);

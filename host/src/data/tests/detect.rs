@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn columns_by_what_is_left_or_by_other_names() {
+fn columns_by_elimination_or_by_fallback_names() {
     let reading = |content: &str| read("a.csv", content).map(|data| data.files[0].reading.clone());
     let csv = |columns: &str| format!("csv, header, quoted, {columns}");
     for (content, columns) in [
@@ -44,7 +44,7 @@ fn columns_by_what_is_left_or_by_other_names() {
     assert!(
         message(read("a.csv", "text,coarse_label,fine_label\na,0,x\nb,1,y\n")).contains("2 columns could be")
     );
-    // beside a text what is numbered is no pair of texts
+    // beside a text, numbered columns are not a pair
     for (numbered, problem) in [
         ("text,label1,label2", "no column is known to be the label"),
         ("Text,Cat1,Cat2", "no column is known to be the label"),
@@ -61,7 +61,7 @@ fn columns_by_what_is_left_or_by_other_names() {
 }
 
 #[test]
-fn held_out_data_that_tells_nothing_is_read_as_the_training_data() {
+fn ambiguous_held_out_data_is_read_like_the_training_data() {
     let folder = Folder::new();
     let rows: String = (0..12).map(|i| format!("message {i};{}\n", ["good", "bad"][i % 2])).collect();
     let train =
@@ -73,14 +73,14 @@ fn held_out_data_that_tells_nothing_is_read_as_the_training_data() {
 }
 
 #[test]
-fn texts_without_labels_come_from_the_named_column_where_there_is_one() {
+fn unlabelled_texts_come_from_the_named_column_if_present() {
     let folder = Folder::new();
     let like = Source { text: Some("satz".into()), ..Source::default() };
     let file = folder.file("a.csv", "ton,satz,id\ngut,eins,1\nschlecht,zwei,2\n").path;
     assert_eq!(unlabelled(&file, false, &like).unwrap(), [("eins".into(), None), ("zwei".into(), None)]);
     let other = folder.file("b.csv", "id,text\n1,eins\n").path;
     assert_eq!(unlabelled(&other, false, &like).unwrap(), [("eins".into(), None)]);
-    // what it does not tell itself is as it was said of the others
+    // falls back to the other file's options
     let quotes = folder.file("c.csv", "text\n\"open quote\nmore\n").path;
     assert!(message(unlabelled(&quotes, false, &Source::default())).contains("--quoting false"));
     let told = Source { quoting: Some(false), label: Some("ton".into()), ..like };
@@ -110,7 +110,7 @@ fn two_columns_without_known_names_are_told_apart_by_their_values() {
     assert_eq!(reading(semicolons).unwrap(), "csv, no header, quoted, text 1, label 2");
     let quoted = rows(&|i| format!("\"oh, message {i}\";\"{}\"", class(i)));
     assert_eq!(reading(quoted).unwrap(), "csv, no header, quoted, text 1, label 2");
-    // what was said is heeded, and tells the rest
+    // given options are respected and settle the rest
     let said = |say: &dyn Fn(&mut Source), content: &str| {
         let folder = Folder::new();
         let mut source = folder.file("a.csv", content);
@@ -135,9 +135,9 @@ fn two_columns_without_known_names_are_told_apart_by_their_values() {
     }
     let both = |s: &mut Source| (s.text, s.label, s.header) = (Some(1.into()), Some(1.into()), Some(true));
     assert!(said(&both, &headed).unwrap_err().to_string().contains("`label`"), "one column cannot be both");
-    // a first row that may be a text with a label of its own
+    // the first row may be a text with a unique label
     assert!(message(read("a.csv", format!("rare,only this message\n{first}"))).contains("first row"));
-    // a number for each row, one class for each row, the same texts again and again, too few rows
+    // unique numbers, unique classes, repeated texts, too few rows
     for unclear in [
         rows(&|i| format!("{i},message {i}")),
         rows(&|i| format!("c{i},message {i}")),
@@ -150,7 +150,7 @@ fn two_columns_without_known_names_are_told_apart_by_their_values() {
 }
 
 #[test]
-fn in_a_wider_table_the_values_of_said_columns_tell_whether_the_first_row_names_them() {
+fn header_of_a_wide_table_is_detected_from_the_given_columns() {
     let rows = |label: &dyn Fn(usize) -> String| {
         (0..12).map(|i| format!("{i}\t{}\tmessage {i}\n", label(i))).collect::<String>()
     };
@@ -169,23 +169,23 @@ fn in_a_wider_table_the_values_of_said_columns_tell_whether_the_first_row_names_
     let classes = rows(&|i| ["good", "bad"][i % 2].to_owned());
     assert_eq!(reading(&classes), "tsv, no header, quoted, text 3, label 2; not used: 1");
     assert!(message(said(&format!("0\trare\tonly this one\n{classes}"))).contains("--header"));
-    // three columns are not a label and a text with a tab in it
+    // three columns are not a label and a text that contains a tab
     let error = message(read("a.txt", &numbers));
     assert!(error.contains("decide it with --text and --label"), "{error}");
-    // such a text may be there all the same
+    // unless only some rows have three
     let lines = format!("good\tone\tmore\n{}", "bad\ttwo\n".repeat(3));
     assert!(read("a.txt", &lines).unwrap().files[0].reading.starts_with("lines"));
 }
 
 #[test]
-fn excel_says_what_is_between_columns() {
+fn excel_delimiter_line_is_respected() {
     let data = read("a.csv", "sep=;\r\ntext;label\r\na, b;x\r\nc;y\r\n").unwrap();
     assert_eq!((data.len(), data.examples[0].text.as_str(), data.examples[0].line), (2, "a, b", 3));
     assert!(read("a.csv", "sep=\ntext,label\na,x\n").is_err());
 }
 
 #[test]
-fn other_files_have_their_columns_by_name() {
+fn resolved_source_refers_to_columns_by_name() {
     let folder = Folder::new();
     let rows = |turn: bool| -> String {
         (0..12)
@@ -216,12 +216,12 @@ fn several_labels_in_a_cell_are_noticed() {
     let parted = Source { label_separator: Some("|".into()), ..source() };
     assert_eq!(Dataset::read(&[parted], None, None).unwrap().labels.names(), ["x", "y", "z"]);
     assert_eq!(Dataset::read(&[source()], Some(Task::SingleLabel), None).unwrap().labels.len(), 5);
-    // names with a comma of their own
+    // names that contain a comma
     let cities = "text,label\na,\"Austin, TX\"\nb,\"Dallas, TX\"\nc,\"Boston, MA\"\nd,\"Austin, TX\"\n";
     assert_eq!(read("a.csv", cities).unwrap().labels.len(), 3);
     let twice = "text,label\na,\"New York, New York\"\nb,\"Baden, Baden\"\nc,x\nd,x\n";
     assert_eq!(read("a.csv", twice).unwrap().labels.len(), 3);
-    // and of several labels, where train parts them in another way
+    // labels given by the training data are not split
     let train = folder.file("t.txt", "__label__a,b __label__c one\n__label__c two\n");
     let train = Dataset::read(&[train], None, None).unwrap();
     let dev = train.read_like(&[folder.file("d.txt", "__label__a,b three\n")]).unwrap();
@@ -231,15 +231,15 @@ fn several_labels_in_a_cell_are_noticed() {
 }
 
 #[test]
-fn slips_in_labels_and_numbers_are_named() {
+fn mistakes_in_labels_and_numbers_are_named() {
     let warnings = read("a.csv", "text,label\na,News\nb,news\nc,x\nd,x\n").unwrap().warnings();
-    assert_eq!(warnings[0].to_string(), "`News` and `news` are two labels: is one of them a slip?");
+    assert_eq!(warnings[0].to_string(), "`News` and `news` are two labels: is one of them a mistake?");
     let error = message(read("a.csv", "text,score\na,1.5\nb,\"2,5\"\n"));
     assert!(error.contains("write the decimal comma as a point"), "{error}");
 }
 
 #[test]
-fn labels_that_may_be_something_else_are_told_of() {
+fn suspicious_labels_give_warnings() {
     let warnings = |rows: &dyn Fn(usize) -> String| {
         let rows: String = (0..60).map(|i| format!("message {i},{}\n", rows(i))).collect();
         let data = read("a.csv", format!("text,label\n{rows}")).unwrap();
@@ -248,29 +248,29 @@ fn labels_that_may_be_something_else_are_told_of() {
     let prices = warnings(&|i| (i % 30 * 100).to_string());
     assert_eq!(prices.len(), 1, "{prices:?}");
     assert!(prices[0].starts_with("30 different whole numbers are labels; --task regression"), "{prices:?}");
-    // also where each row has its own
+    // even if each row has its own
     assert!(warnings(&|i| i.to_string())[1].starts_with("60 different whole numbers are labels"));
     assert_eq!(warnings(&|i| (i % 5).to_string()), [""; 0]);
     let missing = warnings(&|i| ["good", "bad", "NaN"][i % 3].to_owned());
-    assert_eq!(missing, ["`NaN` are labels like any other: are these rows without one?"]);
+    assert_eq!(missing, ["`NaN` are taken as labels: do these rows have none?"]);
 }
 
 #[test]
-fn what_the_tokenizer_leaves_out_is_no_text_and_no_blank_line() {
+fn characters_the_tokenizer_drops_are_no_text() {
     let error = message(read("a.csv", "text,label\none,a\n\u{200d}\u{200b},b\n"));
     assert!(error.starts_with("a.csv:3: the text is empty"), "{error}");
     assert!(message(read("a.txt", "a\tone\n\u{200b}\nb\ttwo\n")).starts_with("a.txt:2: no tab"));
 }
 
 #[test]
-fn rows_of_nothing_but_delimiters_are_none() {
+fn rows_of_only_delimiters_are_skipped() {
     let data = read("a.csv", "text,label\none,a\n,\ntwo,b\n , \n,\n").unwrap();
     let lines: Vec<u32> = data.examples.iter().map(|example| example.line).collect();
     assert_eq!(lines, [2, 4]);
 }
 
 #[test]
-fn objects_inside_objects_are_columns() {
+fn keys_of_nested_objects_are_columns() {
     let line = |text: &str, label: &str| {
         format!("{{\"id\":1,\"data\":{{\"text\":\"{text}\",\"more\":{{\"label\":\"{label}\"}}}}}}\n")
     };
@@ -296,7 +296,7 @@ fn objects_inside_objects_are_columns() {
         let data = read("a.jsonl", (0..4).map(|i| line(i) + "\n").collect::<String>()).unwrap();
         assert_eq!(data.files[0].reading, reading);
     }
-    // where several would do its own are meant
+    // top-level keys take precedence
     let beside = "{\"text\":\"one\",\"label\":\"a\",\"meta\":{\"v1\":\"x\",\"v2\":\"y\",\"text\":\"z\"}}\n";
     let data = read("a.jsonl", beside.to_owned() + &beside.replace("\"a\"", "\"b\"")).unwrap();
     let unused = "not used: `meta.v1`, `meta.v2`, `meta.text`";
@@ -304,7 +304,7 @@ fn objects_inside_objects_are_columns() {
 }
 
 #[test]
-fn labels_written_as_lists_are_several() {
+fn labels_written_as_lists_are_split() {
     let labels = |name: &str, content: &str| {
         let data = read(name, content).unwrap();
         let ids = |example: &Example| match &example.target {
@@ -326,19 +326,19 @@ fn labels_written_as_lists_are_several() {
     let source = folder.file("a.csv", "text,labels\none,\"['a', 'b']\"\ntwo,['b']\n");
     let parted = Source { label_separator: Some(",".into()), ..source };
     assert!(message(Dataset::read(&[parted], None, None)).contains("lists"));
-    // commas part words, and JSON has escapes
+    // commas separate words, and JSON escapes are decoded
     let words = read("a.csv", "text,labels\none,\"[very good, fast]\"\ntwo,[fast]\n").unwrap();
     assert_eq!(words.labels.names(), ["fast", "very good"]);
     let json = read("a.csv", "text,labels\none,\"[\"\"caf\\u00e9\"\"]\"\ntwo,\"[\"\"b\"\"]\"\n").unwrap();
     assert_eq!(json.labels.names(), ["b", "caf\u{e9}"]);
-    // names with brackets, and lists in lists
+    // names in brackets, and nested lists
     let names = read("a.csv", "text,label\none,[very good]\ntwo,[very bad]\n").unwrap();
     assert_eq!(names.labels.names(), ["[very bad]", "[very good]"]);
     let nested = read("a.csv", "text,label\none,\"[[1, 2], [3]]\"\ntwo,[[3]]\n").unwrap();
     assert_eq!((nested.task, nested.labels.len()), (Task::SingleLabel, 2));
-    // one that is not a list, and names with brackets
+    // a mix of names with and without brackets
     assert_eq!(read("a.csv", "text,label\none,[a]\ntwo,b\n").unwrap().labels.names(), ["[a]", "b"]);
-    // of each label whether it holds
+    // indicator vectors
     for (name, content) in [
         ("a.jsonl", "{\"text\":\"one\",\"labels\":[1,0,1]}\n{\"text\":\"two\",\"labels\":[0,1,0]}\n"),
         ("a.csv", "text,labels\none,\"[1, 0, 1]\"\ntwo,\"[0, 1, 0]\"\n"),
@@ -352,7 +352,7 @@ fn labels_written_as_lists_are_several() {
 }
 
 #[test]
-fn numbers_that_may_be_classes_are_asked_about() {
+fn numbers_that_may_be_classes_are_ambiguous() {
     let rows = |label: &dyn Fn(usize) -> String| -> String {
         (0..900).map(|i| format!("message {i},{}\n", label(i))).collect()
     };
@@ -369,13 +369,13 @@ fn numbers_that_may_be_classes_are_asked_about() {
 }
 
 #[test]
-fn a_first_row_is_a_header_by_what_follows_too() {
+fn header_is_also_detected_from_the_rows_below() {
     let rows = |row: &dyn Fn(usize) -> String| (0..12).map(|i| row(i) + "\n").collect::<String>();
     let reading = |name: &str, content: &str| read(name, content).unwrap().files[0].reading.clone();
-    // the first label is also the name of a column
+    // the first label is also a known column name
     let acts = rows(&|i| format!("{},say it {i} times", ["query", "complaint"][i % 2]));
     assert_eq!(reading("a.csv", &acts), "csv, no header, quoted, text 2, label 1");
-    // columns that are called by numbers
+    // columns named by numbers
     let numbered = rows(&|i| format!("a message {i},{}", i % 3));
     let read_so = reading("a.csv", &format!("0,1\n{numbered}"));
     assert_eq!(read_so, "csv, header, quoted, text `0`, label `1`");
@@ -386,7 +386,7 @@ fn a_first_row_is_a_header_by_what_follows_too() {
     let named = Source { header: Some(true), text: Some(0.into()), label: Some(1.into()), ..source };
     let data = Dataset::read(&[named], None, None).unwrap();
     assert_eq!((data.len(), &*data.examples[0].text), (2, "a"));
-    // files one behind the other
+    // concatenated files
     let twice = read("a.csv", "text,label\na,x\nb,y\ntext,label\nc,x\n").unwrap();
     assert_eq!((twice.len(), twice.labels.len()), (3, 2));
     assert!(twice.files[0].reading.ends_with("the header again in a row, which is left out"));

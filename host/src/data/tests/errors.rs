@@ -21,12 +21,12 @@ fn errors_name_file_line_and_remedy() {
         (
             "a.csv",
             b"\xff\xfet\0e\0x",
-            "a.csv is no text in UTF-8: it begins as UTF-16, and at byte 6 there is half a character",
+            "a.csv is not UTF-8 text: it begins as UTF-16, and at byte 6 there is half a character",
         ),
         (
             "a.csv",
             b"PK\x03\x04\x14\0",
-            "a.csv is no text in UTF-8: it is a zip archive, as workbooks of Excel and LibreOffice are: save the sheet as CSV (UTF-8)",
+            "a.csv is not UTF-8 text: it is a zip archive, as workbooks of Excel and LibreOffice are: save the sheet as CSV (UTF-8)",
         ),
         (
             "a.csv",
@@ -36,7 +36,7 @@ fn errors_name_file_line_and_remedy() {
         (
             "a.csv",
             b"t\0e\0x\0t\0,\0",
-            "a.csv is no text in UTF-8: it looks like UTF-16: convert it with `iconv -f UTF-16LE -t UTF-8`",
+            "a.csv is not UTF-8 text: it looks like UTF-16: convert it with `iconv -f UTF-16LE -t UTF-8`",
         ),
         (
             "a.csv",
@@ -57,7 +57,7 @@ fn errors_name_file_line_and_remedy() {
         (
             "a.csv",
             b"text,label\na,x\nb, \n",
-            "a.csv:3: the label is empty; fill it in, or remove the row; where classes may be several or none in a row, --label-separator (`label_separator` in a recipe) says what is between them",
+            "a.csv:3: the label is empty; fill it in, or remove the row; if a row may have several labels or none, --label-separator (`label_separator` in a recipe) says what separates them",
         ),
         (
             "a.csv",

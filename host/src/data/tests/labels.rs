@@ -9,7 +9,7 @@ fn a_column_for_each_label() {
     let source = Source { label: each(&["toxic", "threat", "insult"]), ..folder.file("a.csv", csv) };
     let data = Dataset::read(std::slice::from_ref(&source), None, None).unwrap();
     assert_eq!(data.task, Task::MultiLabel);
-    // in the order of the columns, also those that never hold
+    // in column order, including those that never apply
     assert_eq!(data.labels.names(), ["toxic", "threat", "insult"]);
     let targets: Vec<_> = data.examples.iter().map(|example| example.target.clone()).collect();
     assert_eq!(targets, [vec![0, 2], vec![], vec![0]].map(Target::Classes));
@@ -21,11 +21,11 @@ fn a_column_for_each_label() {
     let json = Source { label: each(&["x", "y"]), ..folder.file("a.jsonl", objects) };
     let json = Dataset::read(&[json], None, None).unwrap();
     assert_eq!(json.class_counts(), [1, 1]);
-    // one label in each row is one of several classes where that is said
+    // one label per row can be single-label if the task is given
     let one = Source { label: each(&["x", "y"]), ..folder.file("b.csv", "text,x,y\na,1,0\nb,0,1\n") };
     let one = Dataset::read(&[one], Some(Task::SingleLabel), None).unwrap();
     assert_eq!(one.examples[1].target, Target::Class(1));
-    // without names they are called by their positions; what was read is read again in the same way
+    // without a header labels are named by position; the resolved source reads the same data
     let positions = Some(LabelColumns::Each(vec![2.into(), 3.into()]));
     let bare = Source {
         label: positions,
@@ -43,7 +43,7 @@ fn a_column_for_each_label() {
         error(Source { label: each(&["toxic", "id"]), ..folder.file("d.csv", csv.replace("2,b", "x,b")) });
     assert!(
         other.ends_with(
-            "d.csv:3: `x` in column `id`, which says whether a label holds: 1 or 0, true or false"
+            "d.csv:3: `x` in column `id`, which says whether a label applies: 1 or 0, true or false"
         )
     );
     assert!(
@@ -86,7 +86,7 @@ fn fasttext_lines() {
 }
 
 #[test]
-fn many_different_fractions_are_no_classes() {
+fn many_different_fractions_mean_regression() {
     let rows = |count: usize| {
         let rows: String = (0..40).map(|i| format!("message {i},{}.5\n", i % count)).collect();
         read("a.csv", format!("text,target\n{rows}"))

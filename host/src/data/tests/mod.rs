@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A folder of files for one test.
+/// A temporary folder of files.
 struct Folder(TempDir);
 
 impl Folder {
@@ -29,7 +29,7 @@ fn read(name: &str, content: impl AsRef<[u8]>) -> Result<Dataset, DataError> {
     Dataset::read(&[folder.file(name, content)], None, None)
 }
 
-/// The message of an error, without the folder of the test.
+/// Returns an error's message without the temporary folder.
 fn message<T: std::fmt::Debug>(result: Result<T, DataError>) -> String {
     let message = result.unwrap_err().to_string();
     let start = message.find(".tmp").map_or(0, |at| at + message[at..].find('/').unwrap() + 1);

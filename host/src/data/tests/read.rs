@@ -89,7 +89,7 @@ fn several_files_are_one_dataset() {
 }
 
 #[test]
-fn what_excel_calls_unicode_text_is_read() {
+fn utf16_from_excel_is_read() {
     let table = "text\tlabel\ndas ist schön 🦜\tja\nnein danke\tnein\n";
     for to_bytes in [u16::to_le_bytes, u16::to_be_bytes] {
         let bytes: Vec<u8> =
@@ -100,7 +100,7 @@ fn what_excel_calls_unicode_text_is_read() {
 }
 
 #[test]
-fn names_that_are_said_need_not_have_their_case() {
+fn given_column_names_ignore_case() {
     let folder = Folder::new();
     let named = |header: &str| {
         let mut source = folder.file("a.csv", format!("{header}\na,b,x\nc,d,y\n"));
@@ -114,7 +114,7 @@ fn names_that_are_said_need_not_have_their_case() {
 }
 
 #[test]
-fn labels_that_may_be_several_are_told() {
+fn possible_lists_of_labels_are_reported() {
     let rows = "text,kind\na,Bill\nb,Late\nc,\"Bill, Late\"\nd,Bill\n";
     let folder = Folder::new();
     let warnings = |separator: Option<&str>| {
@@ -138,18 +138,18 @@ fn held_out_data_follows_the_training_data() {
         message(train.read_like(&[folder.file("d.csv", "text,label\nq,x\nr,w\n")])),
         "d.csv:3: unknown label `w`; the labels are `x`, `y`, `z`"
     );
-    // a few are left out, of 41 rows two: they are told of
+    // two unknown labels in 41 rows are skipped and reported
     let rows = "q,x\n".repeat(39);
     let dev = train.read_like(&[folder.file("d.csv", format!("text,label\n{rows}r,w\nr,v\n"))]).unwrap();
     assert_eq!(dev.len(), 39);
     let reading = &dev.files[0].reading;
     assert!(
-        reading.ends_with("2 of 41 rows are left out: their labels are none of those known (`v` 1, `w` 1)"),
+        reading.ends_with("2 of 41 rows are left out: their labels are unknown (`v` 1, `w` 1)"),
         "{reading}"
     );
     assert_eq!(dev.left_out(), 2);
     assert!(train.read_like(&[folder.file("d.csv", format!("text,label\n{rows}r,w\nr,v\nr,u\n"))]).is_err());
-    // but not another spelling of one that is known
+    // but another spelling of a known label is an error
     let misspelt = train.read_like(&[folder.file("d.csv", format!("text,label\n{rows}r, Z.\n"))]);
     assert!(message(misspelt).contains("unknown label"));
     assert_eq!(
@@ -174,7 +174,7 @@ fn warnings_count_and_point() {
         texts,
         [
             format!("2 rows repeat an earlier text and label, such as {name}:3 ({name}:2)"),
-            format!("1 rows have a text that stood before with another label, such as {name}:5 ({name}:2)"),
+            format!("1 rows repeat an earlier text with another label, such as {name}:5 ({name}:2)"),
         ]
     );
     let swapped = read("a.csv", "label,text\nhello,x\nthere,y\n").unwrap();
@@ -193,7 +193,7 @@ fn digest_is_of_the_content() {
 }
 
 proptest! {
-    /// What the `csv` crate writes is read back, with the lines where rows begin.
+    /// Reads back what the `csv` crate writes, with the line on which each row begins.
     #[test]
     fn written_tables_are_read_back(
         texts in prop::collection::vec("[ -~\n\r\"\t,é]{0,12}[a-z]", 2..20),
@@ -219,7 +219,7 @@ proptest! {
         prop_assert_eq!(rows(&data), expected);
     }
 
-    /// Whatever a file holds, reading it ends in data or an error that names it.
+    /// Reading arbitrary bytes gives data or an error that names the file.
     #[test]
     fn any_bytes_give_data_or_an_error(content in prop::collection::vec(prop::sample::select(b"a\"\t,\n\r{}[]:textlabel \xff\0".to_vec()), 0..200), name in prop::sample::select(vec!["f.csv", "f.tsv", "f.jsonl", "f.txt"])) {
         let header = if name.ends_with("sv") { b"text\tlabel\n".to_vec() } else { Vec::new() };
@@ -229,7 +229,8 @@ proptest! {
     }
 }
 
-/// The folder of real data, if it is here; says so even where the test harness captures what tests print.
+/// Returns the folder of real data if present. Otherwise says so, even where the test harness captures
+/// output.
 #[allow(clippy::explicit_write)]
 fn real_data() -> Option<PathBuf> {
     let folder = std::env::var_os("GOLDCREST_DATA").map(PathBuf::from);
@@ -242,7 +243,8 @@ fn real_data() -> Option<PathBuf> {
     None
 }
 
-/// Files, task, labels, pairs and rows of each real set, as counted by Python's `csv` and `json`.
+/// Files, task, number of labels, pairs and rows of each public data set, as counted with Python's `csv` and
+/// `json`.
 #[test]
 fn real_sets_are_read_without_options() {
     let Some(folder) = real_data() else { return };

@@ -2,7 +2,8 @@ use std::collections::HashSet;
 
 use super::*;
 
-/// `rows` examples of `classes` classes, the first class with half of them; every fourth text twice.
+/// Makes `rows` examples of `classes` classes. The first class has half of them; every fourth text repeats
+/// the one before.
 fn synthetic(rows: usize, classes: usize) -> Dataset {
     let mut csv = "text,label\n".to_owned();
     for row in 0..rows {
@@ -72,11 +73,11 @@ fn pairs_that_share_a_text_stay_together_where_most_do() {
     assert!(!shared(&pairs(|row| row / 3)), "a premise and its three hypotheses are apart");
     assert!(shared(&pairs(|row| if row < 100 { row / 4 } else { row })), "few share a text");
     assert!(shared(&pairs(|row| row % 3)), "a third of all pairs hang together");
-    // groups of numbers that are too large for their tenth
+    // groups of regression rows larger than their decile's quota
     let rows: String = (0..400).map(|i| format!("q{},a{i},{}.{}\n", i / 10, i / 10, i % 10)).collect();
     let numbers = read("n.csv", format!("sentence1,sentence2,score\n{rows}")).unwrap();
     assert!((36..=44).contains(&split(&numbers, 0.1, 1).unwrap().held_out.len()));
-    // a class whose rows are all in groups of another one
+    // a class whose rows all belong to groups of other classes
     let third = |i: usize| if i % 90 == 2 { "zrare" } else { ["a", "b", "c"][i % 3] };
     let rows: String = (0..600).map(|i| format!("p{},h{i},{}\n", i / 3, third(i))).collect();
     let rare = read("r.csv", format!("premise,hypothesis,label\n{rows}")).unwrap();
@@ -87,12 +88,12 @@ fn pairs_that_share_a_text_stay_together_where_most_do() {
 }
 
 #[test]
-fn classes_too_small_for_a_row_each_give_one_by_the_seed() {
+fn small_classes_give_a_row_by_seed() {
     let rows: String = (0..150).map(|row| format!("text {row},c{:02}\n", row / 3)).collect();
     let data = read("s.csv", format!("text,label\n{rows}")).unwrap();
     let held_out = split(&data, 0.1, 1).unwrap().held_out.class_counts();
     assert_eq!(held_out.iter().sum::<usize>(), 15);
-    // not those whose names come first
+    // not only those whose names come first
     assert!(
         held_out[25..].iter().sum::<usize>() > 2 && held_out[..25].iter().sum::<usize>() > 2,
         "{held_out:?}"
@@ -138,7 +139,7 @@ fn a_pair_is_the_same_either_way_round() {
 }
 
 #[test]
-fn a_class_of_one_text_stays_to_be_learned() {
+fn a_class_of_one_text_stays_in_training() {
     let mut csv = "text,label\n".to_owned();
     (0..200).for_each(|row| csv += &format!("text {row},{}\n", row % 2));
     (0..30).for_each(|row| csv += &format!("rare {row},rare {row}\n"));
@@ -148,18 +149,18 @@ fn a_class_of_one_text_stays_to_be_learned() {
         assert_eq!(sides.train.absent(), None);
         assert!((20..=23).contains(&sides.held_out.len()), "{}", sides.held_out.len());
     }
-    // few texts each: all classes are measured
+    // few texts per class: every class is still measured
     let mut csv = "text,label\n".to_owned();
     (0..150).for_each(|row| csv += &format!("text {row},{}\n", row % 30));
     let sides = split(&read("s.csv", csv).unwrap(), 0.1, 0).unwrap();
     assert_eq!((sides.held_out.absent(), sides.train.absent()), (None, None));
-    // nothing else to give
+    // only classes of one text: one of them is held out all the same
     let data = read("s.csv", "text,label\na,1\nb,2\nc,3\nd,4\n").unwrap();
     assert_eq!(split(&data, 0.25, 1).unwrap().held_out.len(), 1);
 }
 
 #[test]
-fn pairs_whose_texts_may_change_places_are_there_both_ways() {
+fn symmetric_pairs_are_added_in_both_orders() {
     let mut data = read("s.csv", "text_a,text_b,label\na,b,1\nb,a,1\nc,c,0\nd,e,0\n").unwrap();
     data.add_swapped();
     let both: Vec<_> = data.examples.iter().map(|e| (e.text.as_str(), e.pair.as_deref().unwrap())).collect();
