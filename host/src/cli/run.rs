@@ -42,7 +42,7 @@ pub struct Args {
 
 /// Options that a recipe would contain.
 #[derive(clap::Args, PartialEq, Default)]
-#[command(next_help_heading = "Of labelled texts")]
+#[command(next_help_heading = "For labelled texts")]
 struct Texts {
     /// The base model [default: models/base]
     #[arg(long)]
