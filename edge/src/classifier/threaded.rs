@@ -157,7 +157,8 @@ impl<E> ThreadedClassifier<E> {
         let ThreadedClassifier { manifest, reader, work, answered, decider } = self;
         work.give_first();
         while work.messages.front()?.awaited > 0 {
-            if !wait && !work.pool.is_ready() {
+            // a single thread has nobody else to wait for
+            if !wait && work.pool.threads() > 1 && !work.pool.is_ready() {
                 return None;
             }
             work.take();

@@ -56,9 +56,9 @@ impl Interrupt {
 
     /// Requests the end, as a signal does.
     pub fn request(&self) {
-        self.requested.store(true, Ordering::SeqCst);
-        if let Some((_, wake)) = self.pipe.as_deref() {
-            // may fail: a full or broken pipe wakes the source too
+        let again = self.requested.swap(true, Ordering::SeqCst);
+        // one byte is enough, and nobody reads it: more would fill the pipe
+        if let Some((_, wake)) = self.pipe.as_deref().filter(|_| !again) {
             let _ = (&mut &*wake).write(&[0]);
         }
     }
@@ -111,7 +111,7 @@ mod tests {
         let (silent, _writer) = UnixStream::pair().unwrap();
         let waits = interrupt.clone();
         let waiting = std::thread::spawn(move || waits.wait_for(&silent));
-        interrupt.request();
+        (0..1000).for_each(|_| interrupt.request());
         assert!(!waiting.join().unwrap());
     }
 

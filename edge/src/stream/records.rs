@@ -61,6 +61,8 @@ pub struct ThreadedRecords<'a, W> {
 impl<'a, W: Write> ThreadedRecords<'a, W> {
     /// Returns a sink that writes the answers of `threaded` to `out`, which should be buffered.
     pub fn new(threaded: &'a mut ThreadedClassifier<MessageError>, out: W, options: Options) -> Self {
+        // what a sink that broke off left unanswered belongs to another output
+        while threaded.answer(true).is_some() {}
         ThreadedRecords { threaded, writer: Writer::new(out, options) }
     }
 

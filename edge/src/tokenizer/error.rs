@@ -64,7 +64,7 @@ pub enum Error {
         /// Number of pieces per window, not counting special tokens.
         room: usize,
     },
-    /// [`Encoder::second`](super::Encoder::second) was called twice.
+    /// [`Encoder::begin_second`](super::Encoder::begin_second) was called twice.
     #[error("an encoding holds at most two texts")]
     TooManyTexts,
 }
