@@ -59,6 +59,6 @@ pub use classifier::{Classifier, Options, Outcome};
 pub use format_error::format_error;
 
 /// Compiles the Rust examples in README.md as doctests.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "runtime"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;

@@ -138,6 +138,43 @@ fn answers_belong_to_their_messages_however_it_is_called() {
 }
 
 #[test]
+fn one_thread_answers_without_waiting() {
+    let mut threaded =
+        Classifier::new(shipped(), &Options::default()).unwrap().into_threaded::<()>(1).unwrap();
+    threaded.read(7, &mut |input| {
+        input.push("a warm, funny film");
+        Ok(())
+    });
+    let number = threaded.answer(false).map(|(number, _)| number);
+    assert_eq!(number, Some(7));
+}
+
+#[test]
+fn a_sink_gets_no_answers_of_the_one_before() {
+    let mut threaded = Classifier::new(shipped(), &Options::default()).unwrap().into_threaded(2).unwrap();
+    let options = stream::Options::default();
+    let (mut lines, interrupt, mut out) = (Lines::default(), Interrupt::default(), vec![]);
+    let mut full: [u8; 0] = [];
+    let mut broken = ThreadedRecords::new(&mut threaded, &mut full[..], options);
+    assert!(lines.run(&mut &b"one\ntwo\nthree\nfour\nfive\n"[..], &mut broken, &interrupt).is_err());
+    let mut records = ThreadedRecords::new(&mut threaded, &mut out, options);
+    Lines::default().run(&mut &b"six\n"[..], &mut records, &interrupt).unwrap();
+    assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 1);
+}
+
+#[test]
+fn sockets_are_sources() {
+    let (mut ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    io::Write::write_all(&mut theirs, b"one\ntwo").unwrap();
+    drop(theirs);
+    let classifier = Classifier::new(shipped(), &Options::default()).unwrap();
+    let mut out = vec![];
+    let mut records = Records::new(classifier, &mut out, stream::Options::default());
+    Lines::default().run(&mut ours, &mut records, &Interrupt::new().unwrap()).unwrap();
+    assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 2);
+}
+
+#[test]
 fn a_shared_classifier_gives_the_same_logits_on_another_thread() {
     let mut one = Classifier::new(shipped(), &Options::default()).unwrap();
     let mut other = one.share().unwrap();

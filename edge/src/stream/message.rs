@@ -60,7 +60,8 @@ pub trait Source: Read {
     /// consuming anything. Returns `false` if a read may still have to wait, but the end was requested.
     fn wait(&self, interrupt: &Interrupt) -> bool;
 
-    /// Reads the available input. Fails with [`io::ErrorKind::WouldBlock`] if another reader has taken it.
+    /// Reads the available input. If another reader has taken it, a [`File`] on Linux fails with
+    /// [`io::ErrorKind::WouldBlock`]; other sources wait for more.
     fn read_ready(&mut self, to: &mut [u8]) -> io::Result<usize> {
         self.read(to)
     }

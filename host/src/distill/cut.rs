@@ -27,10 +27,10 @@ pub fn chosen_layers(layers: &Layers, all: usize) -> Result<Vec<usize>, Error> {
 /// Builds a student from some of the model's layers and its embeddings, pooler and head.
 ///
 /// # Errors
-/// [`Error::Layers`] if the model lacks one of them.
+/// [`Error::Layers`] if the model lacks one of them, or there is none.
 pub fn cut_layers(model: &Checkpoint, layers: &[usize]) -> Result<Checkpoint, Error> {
     let all = model.config.num_hidden_layers;
-    if layers.iter().any(|layer| *layer >= all) {
+    if layers.is_empty() || layers.iter().any(|layer| *layer >= all) {
         return Err(Error::Layers { asked: Layers::These(layers.to_vec()).to_string(), all });
     }
     let mut student = model.clone();

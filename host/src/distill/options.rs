@@ -129,9 +129,9 @@ pub struct Stage {
     pub vocabulary: Option<usize>,
     /// Overrides the key of the same name in `[distill]`.
     pub epochs: Option<f64>,
-    /// See `batch_size`.
+    /// Overrides the key of the same name in `[distill]`.
     pub learning_rate: Option<f64>,
-    /// See `batch_size`.
+    /// Overrides the key of the same name in `[distill]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_every: Option<usize>,
     /// Whether to average the teachers' answers with those of the previous stage's student. Default: false.

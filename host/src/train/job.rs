@@ -192,10 +192,13 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
 
 /// Checks that model, data and options fit together.
 fn check(job: &Job) -> Result<(), Error> {
-    let (data, model) = (job.train.data.labels.len(), job.model.config().num_labels());
-    // a base that learns vectors is trained on unlabelled texts
-    if job.train.data.task != Task::Regression && data > 0 && data != model {
-        return Err(Error::Labels { data, model });
+    let model = job.model.config().num_labels();
+    for data in [Some(&job.train.data), job.dev.map(|(dev, _)| &dev.data)].into_iter().flatten() {
+        // a base that learns vectors is trained on unlabelled texts, without dev
+        let unlabelled = job.dev.is_none() && data.labels.is_empty();
+        if !unlabelled && metrics::width(data) != model {
+            return Err(Error::Labels { data: metrics::width(data), model });
+        }
     }
     if let Some((dev, Criterion { metric, .. })) = job.dev
         && !metric.suits(dev.data.task)
