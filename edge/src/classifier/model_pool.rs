@@ -16,7 +16,7 @@ const TEXTS_PER_THREAD: usize = 2;
 
 /// Models on several threads. The calling thread is one of them and works while it waits.
 ///
-/// Allocates nothing after construction.
+/// Allocates nothing after construction, with a fused model.
 pub struct ModelPool {
     model: Model,
     shared: Arc<Shared>,

@@ -116,7 +116,8 @@ impl<E> ThreadedClassifier<E> {
         !self.work.spare.is_empty()
     }
 
-    /// Reads a message from `feed`. Call [`start`](Self::start) afterwards to run the model on it.
+    /// Reads a message from `feed`. [`start`](Self::start) runs the model on it at once, else the next `read` or
+    /// [`answer`](Self::answer) does.
     ///
     /// # Panics
     /// If there is no [room](Self::has_room).

@@ -78,8 +78,8 @@ impl Interrupt {
         self.idle.store(idle, Ordering::SeqCst);
     }
 
-    /// Waits until `source` is readable (its end and errors included) or the end is requested. Returns
-    /// whether `source` is readable.
+    /// Waits until `source` is readable (its end and errors included), a signal arrives, or the end is
+    /// requested, which [`default`](Self::default) does not notice. Returns whether `source` is readable.
     pub fn wait_for(&self, source: &impl AsFd) -> bool {
         let source = PollFd::new(source, PollFlags::IN);
         let woken = self.pipe.as_deref().map(|(woken, _)| PollFd::new(woken, PollFlags::IN));
@@ -110,9 +110,10 @@ mod tests {
         let interrupt = Interrupt::new().unwrap();
         let (silent, _writer) = UnixStream::pair().unwrap();
         let waits = interrupt.clone();
-        let waiting = std::thread::spawn(move || waits.wait_for(&silent));
+        let (readable, result) = std::sync::mpsc::channel();
+        std::thread::spawn(move || readable.send(waits.wait_for(&silent)));
         (0..1000).for_each(|_| interrupt.request());
-        assert!(!waiting.join().unwrap());
+        assert_eq!(result.recv_timeout(std::time::Duration::from_secs(60)), Ok(false));
     }
 
     #[test]
