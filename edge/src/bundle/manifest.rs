@@ -87,6 +87,7 @@ pub struct Golden {
 
 /// Why a manifest that parses is invalid.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ManifestError {
     /// A text is missing or too long.
     #[error("{field} must have 1 to {limit} bytes, it has {bytes}")]

@@ -13,6 +13,7 @@ use std::time::SystemTime;
 
 /// Why a file could not be mapped.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum OpenError {
     /// The operating system reported an error.
     #[error("cannot open {}: {source}", path.display())]

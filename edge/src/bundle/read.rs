@@ -7,6 +7,7 @@ use core::fmt;
 
 /// Why a bundle cannot be read.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The magic bytes are wrong.
     #[error("not a bundle: the first bytes are not those of one")]

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 /// Why a bundle cannot be written. [`super::Bundle::read`] accepts every bundle that is written.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum WriteError {
     /// The manifest is invalid.
     #[error("manifest: {0}")]

@@ -37,6 +37,7 @@ impl Default for Options {
 
 /// Why a bundle cannot be loaded or a message cannot be classified.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The file cannot be mapped, or was written to while in use.
     #[error(transparent)]

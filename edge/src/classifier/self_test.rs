@@ -4,6 +4,7 @@ use crate::bundle::Golden;
 
 /// Why a bundle failed its self-test.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SelfTestError {
     /// Some golden messages give other logits.
     #[error("{wrong} of {count} golden messages give other logits, the first is number {first}")]

@@ -58,6 +58,7 @@ impl Default for Settings {
 
 /// Why settings are invalid or logits have no answer.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// There are no classes, or more than [`MAX_CLASSES`].
     #[error("{found} classes; 1 to {} are possible", MAX_CLASSES)]

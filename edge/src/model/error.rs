@@ -2,6 +2,7 @@
 
 /// Why a model could not be loaded or run.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The bytes are not an ONNX protobuf.
     #[error("not an ONNX model: {0}")]

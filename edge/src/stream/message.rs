@@ -35,6 +35,7 @@ pub enum Chunk<'a> {
 
 /// Why a stream failed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The source failed.
     #[error("cannot read: {0}")]

@@ -107,6 +107,7 @@ impl<W: Write> Sink for ThreadedRecords<'_, W> {
 
 /// Why a message could not be read.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum MessageError {
     /// The stream failed, which does not concern this message alone.
     #[error(transparent)]

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 /// What can go wrong with a checkpoint or a model built from it.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// A file of the checkpoint folder cannot be read or written.
     #[error("{path}: {source}")]

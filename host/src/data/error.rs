@@ -20,6 +20,7 @@ impl fmt::Display for Place {
 
 /// Why data cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 #[expect(missing_docs, reason = "each field is what its name says, and the message shows it")]
 pub enum DataError {
     #[error("cannot read {path}: {source}")]

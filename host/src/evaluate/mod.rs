@@ -17,7 +17,7 @@ pub use comparison::{
 };
 pub use fit::{DecisionOptions, Fitted, describe_decision, fit_decision};
 pub use gate::{Gate, Refusal, Suffered};
-pub use run::{BundleError, BundleRun, run_bundle, run_texts};
+pub use run::{BundleError, BundleRun, bundle_latency, run_bundle, run_texts};
 pub use significance::{Interval, bootstrap, mcnemar};
 pub use size_plot::{Point, size_plot};
 

@@ -1,15 +1,17 @@
 use super::{Latency, Outputs};
-use crate::data::Dataset;
+use crate::data::{Dataset, SplitMix};
 use goldcrest_edge::classifier::{self, Classifier, Options};
+use rayon::prelude::*;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A bundle's outputs, computed by the device's own code.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BundleRun {
     /// `[examples, labels]`, row-major, in the order of the data.
     pub logits: Vec<f32>,
-    /// Latency of one text, including tokenizer and decision, on one thread of this machine.
+    /// Latency of one text, including tokenizer and decision, on one thread of this machine. Measured on up to
+    /// 200 of the texts.
     pub latency: Latency,
     /// Size of the file.
     pub bytes: u64,
@@ -32,6 +34,7 @@ impl BundleRun {
 
 /// Why a bundle could not be run on data.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum BundleError {
     /// The bundle does not load.
     #[error("{path}: {source}")]
@@ -59,37 +62,38 @@ pub enum BundleError {
     },
 }
 
-/// Classifies every example, one at a time, as the device does. Calls `progress` after each.
+/// A text, or a pair of texts.
+type Texts<'a> = (&'a str, Option<&'a str>);
+
+/// Classifies every example as the device does, on all threads; before that, measures latency with a few of
+/// them on one thread. Calls `progress` after each example.
 ///
 /// # Errors
 /// [`BundleError`].
 pub fn run_bundle(path: &Path, data: &Dataset, progress: &mut dyn FnMut()) -> Result<BundleRun, BundleError> {
-    let load = |source| BundleError::Load { path: path.into(), source };
-    let mut classifier = Classifier::open(path, &Options::default()).map_err(load)?;
+    let mut classifier = open(path)?;
     let labels = &classifier.manifest().labels;
     if !data.labels.is_empty() && labels != data.labels.names() {
         return Err(BundleError::Labels { bundle: labels.clone(), data: data.labels.names().to_vec() });
     }
-    let mut logits = Vec::new();
-    let mut micros = Vec::with_capacity(data.len());
-    for example in &data.examples {
-        let start = Instant::now();
-        let outcome = classifier
-            .classify(&example.text, example.pair.as_deref())
-            .map_err(|source| BundleError::Row { at: data.place(example).to_string(), source })?;
-        micros.push(start.elapsed().as_secs_f64() * 1e6);
-        logits.extend_from_slice(outcome.logits);
-        progress();
-    }
-    micros.sort_by(f64::total_cmp);
-    let percentile =
-        |p: f64| micros.get(((micros.len() as f64 - 1.0) * p).round() as usize).copied().unwrap_or(0.0);
-    let latency = Latency { p50: percentile(0.5), p90: percentile(0.9), p99: percentile(0.99) };
+    let texts: Vec<Texts> = data.examples.iter().map(|e| (&*e.text, e.pair.as_deref())).collect();
+    let at = |row: usize| data.place(&data.examples[row]).to_string();
+    let latency = latency(&mut classifier, &texts, &at)?;
     let thresholds = classifier.manifest().decision.thresholds.clone();
+    let logits = classify_all(classifier, path, &texts, &at, progress)?;
     Ok(BundleRun { logits, latency, bytes: std::fs::metadata(path).map_or(0, |m| m.len()), thresholds })
 }
 
-/// Returns the device's logits for unlabelled texts: `[texts, labels]`.
+/// Measures the latency of a bundle as [`run_bundle`] does.
+///
+/// # Errors
+/// [`BundleError`].
+pub fn bundle_latency(path: &Path, data: &Dataset) -> Result<Latency, BundleError> {
+    let texts: Vec<Texts> = data.examples.iter().map(|e| (&*e.text, e.pair.as_deref())).collect();
+    latency(&mut open(path)?, &texts, &|row| data.place(&data.examples[row]).to_string())
+}
+
+/// Returns the device's logits for unlabelled texts, classified on all threads: `[texts, labels]`.
 ///
 /// # Errors
 /// [`BundleError`].
@@ -98,14 +102,111 @@ pub fn run_texts(
     texts: &[(String, Option<String>)],
     progress: &mut dyn FnMut(),
 ) -> Result<Vec<f32>, BundleError> {
-    let load = |source| BundleError::Load { path: path.into(), source };
-    let mut classifier = Classifier::open(path, &Options::default()).map_err(load)?;
+    let texts: Vec<Texts> = texts.iter().map(|(text, pair)| (&**text, pair.as_deref())).collect();
+    classify_all(open(path)?, path, &texts, &|row| format!("text {}", row + 1), progress)
+}
+
+fn open(path: &Path) -> Result<Classifier, BundleError> {
+    Classifier::open(path, &Options::default()).map_err(|source| load_error(path, source))
+}
+
+fn load_error(path: &Path, source: classifier::Error) -> BundleError {
+    BundleError::Load { path: path.into(), source }
+}
+
+/// Classifies texts drawn at random, one at a time, and stops early if they take long.
+fn latency(
+    classifier: &mut Classifier,
+    texts: &[Texts],
+    at: &dyn Fn(usize) -> String,
+) -> Result<Latency, BundleError> {
+    const TEXTS: usize = 200;
+    const AT_MOST: Duration = Duration::from_secs(2);
+    let mut rows: Vec<usize> = (0..texts.len()).collect();
+    SplitMix::new(0, 0).shuffle(&mut rows);
+    let begin = Instant::now();
+    let mut micros = Vec::new();
+    for row in rows.into_iter().take(TEXTS) {
+        let start = Instant::now();
+        let (text, pair) = texts[row];
+        classifier.classify(text, pair).map_err(|source| BundleError::Row { at: at(row), source })?;
+        micros.push(start.elapsed().as_secs_f64() * 1e6);
+        if begin.elapsed() > AT_MOST {
+            break;
+        }
+    }
+    micros.sort_by(f64::total_cmp);
+    let percentile =
+        |p: f64| micros.get(((micros.len() as f64 - 1.0) * p).round() as usize).copied().unwrap_or(0.0);
+    Ok(Latency { p50: percentile(0.5), p90: percentile(0.9), p99: percentile(0.99) })
+}
+
+/// Returns the logits of all texts, in their order. Calls `progress` after each text.
+fn classify_all(
+    classifier: Classifier,
+    path: &Path,
+    texts: &[Texts],
+    at: &(dyn Fn(usize) -> String + Sync),
+    progress: &mut dyn FnMut(),
+) -> Result<Vec<f32>, BundleError> {
+    /// Texts of each thread from one report of progress to the next.
+    const BLOCK: usize = 32;
+    let threads = rayon::current_num_threads();
+    let mut classifiers = vec![classifier];
+    while classifiers.len() < threads.min(texts.len().div_ceil(BLOCK)) {
+        classifiers.push(classifiers[0].share().map_err(|source| load_error(path, source))?);
+    }
     let mut logits = Vec::new();
-    for ((text, pair), row) in texts.iter().zip(1..) {
-        let outcome = classifier.classify(text, pair.as_deref());
-        let outcome = outcome.map_err(|source| BundleError::Row { at: format!("text {row}"), source })?;
-        logits.extend_from_slice(outcome.logits);
-        progress();
+    for (block, first) in texts.chunks(BLOCK * threads).zip((0..).step_by(BLOCK * threads)) {
+        let of_share = |(classifier, (texts, first)): (&mut Classifier, (&[Texts], usize))| {
+            let mut logits = Vec::new();
+            for (&(text, pair), row) in texts.iter().zip(first..) {
+                let outcome = classifier.classify(text, pair);
+                let outcome = outcome.map_err(|source| BundleError::Row { at: at(row), source })?;
+                logits.extend_from_slice(outcome.logits);
+            }
+            Ok(logits)
+        };
+        let shares: Vec<_> = block.chunks(BLOCK).zip((first..).step_by(BLOCK)).collect();
+        let shares = classifiers.par_iter_mut().zip(shares).map(of_share);
+        for share in shares.collect::<Vec<Result<Vec<f32>, BundleError>>>() {
+            logits.extend(share?);
+        }
+        block.iter().for_each(|_| progress());
     }
     Ok(logits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nano() -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/sentiment-nano/sentiment-nano.bundle")
+    }
+
+    #[test]
+    fn three_threads_answer_like_one_in_the_order_of_the_texts() {
+        let texts: Vec<(String, Option<String>)> =
+            (0..333).map(|i| (format!("film {i} was {}", ["good", "bad", ""][i % 3]), None)).collect();
+        let mut one = open(&nano()).unwrap();
+        let expected: Vec<f32> =
+            texts.iter().flat_map(|(text, _)| one.classify(text, None).unwrap().logits.to_vec()).collect();
+        let (mut all, mut counted) = (Vec::new(), 0);
+        rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap().install(|| {
+            all = run_texts(&nano(), &texts, &mut || counted += 1).unwrap();
+        });
+        assert_eq!((all, counted), (expected, 333));
+        assert!(run_texts(&nano(), &[], &mut || ()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_error_names_the_first_text_that_fails() {
+        let mut texts = vec![("good".to_owned(), None); 300];
+        for row in [123, 290] {
+            texts[row].1 = Some("a second text".to_owned());
+        }
+        let error = run_texts(&nano(), &texts, &mut || ()).unwrap_err().to_string();
+        assert_eq!(error, "text 124: the model takes one text");
+    }
 }

@@ -4,6 +4,7 @@ use goldcrest_edge::classifier::{self, Classifier, Options};
 
 /// Why a bundle cannot be made.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum PackError {
     /// The parts do not form a valid bundle.
     #[error(transparent)]

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 /// Why a bundle cannot be converted into a checkpoint.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 #[expect(missing_docs, reason = "each field is what its name says, and the message shows it")]
 pub enum ReadError {
     #[error("cannot read {path}: {source}")]

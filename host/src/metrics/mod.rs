@@ -89,6 +89,7 @@ impl fmt::Display for Metric {
 
 /// Why metrics cannot be computed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum MetricsError {
     /// The number of logits or thresholds is wrong.
     #[error("{found} {what} where {expected} are needed ({rows} examples of {width})")]

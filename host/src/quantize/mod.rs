@@ -17,6 +17,7 @@ use crate::bert::{self, Array, Checkpoint, Config, POSITION_EMBEDDINGS, WORD_EMB
 
 /// Why a checkpoint cannot be quantized or exported.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The checkpoint lacks a tensor, or one has the wrong shape.
     #[error(transparent)]

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 /// Why a run fails.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 #[expect(missing_docs, reason = "each holds the error of its room")]
 pub enum RunError {
     #[error(transparent)]

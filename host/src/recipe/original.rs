@@ -7,7 +7,7 @@ use super::step::save;
 use super::{Recipe, prepare::Prepared};
 use crate::bert::{Checkpoint, Classifier};
 use crate::data::Dataset;
-use crate::evaluate::{BundleRun, Latency, Outputs, fit_decision, run_bundle, run_texts};
+use crate::evaluate::{BundleRun, Latency, Outputs, bundle_latency, fit_decision, run_bundle, run_texts};
 use crate::export;
 use crate::train;
 use goldcrest_edge::bundle::Manifest;
@@ -73,9 +73,7 @@ impl Original {
 
     /// Measures its latency again: the load of the machine changes from one attempt to the next.
     pub fn latency(&self, data: &Dataset) -> Result<Latency, RunError> {
-        const TEXTS: usize = 200;
-        let some = data.subset((0..data.len()).take(TEXTS));
-        Ok(run_bundle(&self.bundle, &some, &mut || ())?.latency)
+        Ok(bundle_latency(&self.bundle, data)?)
     }
 
     /// Returns its outputs, before and after the export, for a comparison.

@@ -321,6 +321,7 @@ impl Default for Quantize {
 
 /// Why a recipe is invalid.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 #[expect(missing_docs, reason = "each field is what its name says, and the message shows it")]
 pub enum RecipeError {
     #[error("cannot read {path}: {source}")]

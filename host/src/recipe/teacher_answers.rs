@@ -53,18 +53,22 @@ fn ask_in_int8(
     vectors: bool,
     done: &mut dyn FnMut(usize),
 ) -> Result<Option<Answers>, RunError> {
-    const BLOCK: usize = 4096;
+    /// Texts of each thread from one report of progress to the next.
+    const BLOCK: usize = 256;
     let (onnx, external) = export::int8(&quantize::quantize(checkpoint, quantize::Bits::Eight)?).split();
-    let external = Bytes::from(external);
+    let model = Model::load(&onnx, Bytes::from(external), &model::Options::default())?;
+    if model.describe().stock.is_some() {
+        return Ok(None);
+    }
     let labels = checkpoint.config.num_labels();
+    let threads = rayon::current_num_threads();
+    let mut models = vec![model];
+    while models.len() < threads {
+        models.push(models[0].share()?);
+    }
     let mut answers = Answers::default();
-    for block in texts.tokens.chunks(BLOCK) {
-        let share = block.len().div_ceil(rayon::current_num_threads());
-        let of_share = |texts: &[Tokens]| -> Result<Option<Answers>, model::Error> {
-            let mut model = Model::load(&onnx, external.clone(), &model::Options::default())?;
-            if model.describe().stock.is_some() {
-                return Ok(None);
-            }
+    for block in texts.tokens.chunks(BLOCK * threads) {
+        let of_share = |(model, texts): (&mut Model, &[Tokens])| -> Result<Answers, model::Error> {
             let mut answers = Answers::default();
             let mut logits = vec![0.0; labels];
             for text in texts {
@@ -74,12 +78,13 @@ fn ask_in_int8(
                     answers.cls.extend(model.cls().into_iter().flatten());
                 }
             }
-            Ok(Some(answers))
+            Ok(answers)
         };
-        for part in block.par_chunks(share).map(of_share).collect::<Vec<_>>() {
-            let Some(part) = part? else { return Ok(None) };
-            answers.logits.extend(part.logits);
-            answers.cls.extend(part.cls);
+        let shares = models.par_iter_mut().zip(block.par_chunks(BLOCK)).map(of_share);
+        for share in shares.collect::<Vec<_>>() {
+            let share = share?;
+            answers.logits.extend(share.logits);
+            answers.cls.extend(share.cls);
         }
         done(answers.logits.len() / labels);
     }

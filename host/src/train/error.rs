@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 /// Why training fails.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// An error of the model or its checkpoint.
     #[error(transparent)]
