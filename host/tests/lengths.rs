@@ -2,7 +2,7 @@
 
 mod support;
 
-use goldcrest::bert::{Checkpoint, Reads, TextWindows};
+use goldcrest::bert::{Checkpoint, InputFormat, TextWindows};
 use goldcrest::export;
 use goldcrest::recipe::{Progress, Recipe, Until, run};
 use goldcrest::train::Event;
@@ -113,9 +113,9 @@ fn default_windows_are_stored_in_the_bundle() {
     assert_eq!((manifest.max_tokens, manifest.windows), (100, Windows::Mean { overlap: 16, most: 8 }));
     // they are stored in the checkpoint too, so that later commands use them
     let windows = Some(TextWindows { overlap: 16, most: 8 });
-    let reads = Some(Reads { max_tokens: 100, pairs: false, windows });
-    assert_eq!(Checkpoint::load(&path("run/teacher")).unwrap().config.reads, reads);
-    assert_eq!(export::checkpoint(&file).unwrap().config.reads, reads);
+    let reads = Some(InputFormat { max_tokens: 100, pairs: false, windows });
+    assert_eq!(Checkpoint::load(&path("run/teacher")).unwrap().config.input, reads);
+    assert_eq!(export::checkpoint(&file).unwrap().config.input, reads);
 }
 
 /// Returns the notes and the bundle of a run.

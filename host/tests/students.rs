@@ -123,7 +123,7 @@ fn changed_table_overrides_its_factors() {
     let path = |name: &str| folder.path().join(name);
     narrow.save(folder.path()).unwrap();
     assert_eq!(Checkpoint::load(folder.path()).unwrap(), narrow);
-    narrow.save_halved(folder.path()).unwrap();
+    narrow.save_f16(folder.path()).unwrap();
     assert_eq!(Checkpoint::load(folder.path()).unwrap().config.embedding_rank(), Some(10));
     narrow.save(folder.path()).unwrap();
     // trained further by another program, which knows only the table

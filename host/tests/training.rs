@@ -8,8 +8,8 @@ use goldcrest::data::{Dataset, Example, Labels, Target, Task};
 use goldcrest::distill::{Distill, FromTeacher, HiddenTeacher, cut_layers};
 use goldcrest::metrics::Metric;
 use goldcrest::train::{
-    Criterion, Encoded, Error, Event, Job, Objective, Summary, Supervised, TargetScale, TrainOptions, forget,
-    predict, set_head, train,
+    Criterion, Encoded, Error, Event, Job, Objective, Summary, Supervised, TargetScale, TrainOptions,
+    predict, remove_state, set_head, train,
 };
 
 const WORDS: [&str; 8] = ["red", "green", "blue", "fast", "slow", "high", "low", "warm"];
@@ -122,9 +122,9 @@ fn learns_and_repeats_itself() {
             && log.contains("\"dev\"")
             && !log.contains("confusion")
     );
-    forget(a.path()).unwrap();
+    remove_state(a.path()).unwrap();
     assert!(!a.path().join("state.safetensors").exists() && !a.path().join("best").exists());
-    forget(a.path()).unwrap();
+    remove_state(a.path()).unwrap();
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn half_precision_is_the_last_resort() {
     tested.quantize.wider = false;
     match run(&tested, Until::Pack, &mut |_| ()).unwrap_err() {
         RunError::Refused { refusal, .. } => {
-            assert_eq!(refusal.suffered.iter().map(|class| class.support).sum::<u64>(), 120, "dev refuses");
+            assert_eq!(refusal.classes.iter().map(|class| class.support).sum::<u64>(), 120, "dev refuses");
         }
         error => panic!("{error}"),
     }

@@ -84,18 +84,18 @@ impl Checkpoint {
 
     /// Returns whether the pooler's weights have decayed: their root mean square is below 0.01, half of what
     /// Transformers initialises them with. (For all-MiniLM-L6-v2 it is 0.009.)
-    pub fn pooler_is_worn(&self) -> bool {
-        const WORN: f64 = 0.01;
+    pub fn pooler_has_decayed(&self) -> bool {
+        const DECAYED: f64 = 0.01;
         self.tensors.get("bert.pooler.dense.weight").is_some_and(|weight| {
             let squares: f64 = weight.data.iter().map(|x| f64::from(x * x)).sum();
-            squares < WORN * WORN * weight.data.len() as f64
+            squares < DECAYED * DECAYED * weight.data.len() as f64
         })
     }
 
     /// Returns how texts are pooled if this is a sentence encoder, that is, if the pooler has decayed or
     /// [passes \[CLS\] through](Self::pass_through_pooler).
     pub fn sentence_pooling(&self) -> Option<Pooling> {
-        if self.pooler_is_worn() {
+        if self.pooler_has_decayed() {
             return Some(Pooling::Mean);
         }
         let weight = &self.tensors.get("bert.pooler.dense.weight")?.data;
@@ -151,7 +151,7 @@ impl Checkpoint {
         out
     }
 
-    /// Reads a folder. A missing encoder tensor is an error; the pooler may be absent, as in pretrained
+    /// InputFormat a folder. A missing encoder tensor is an error; the pooler may be absent, as in pretrained
     /// encoders. The classifier is loaded only if it is complete: with its bias, the pooler, and one row for
     /// each label in `config.json`.
     ///
@@ -212,7 +212,7 @@ impl Checkpoint {
     }
 
     /// Like [`save`](Self::save), but in half the bytes: every weight is rounded to f16.
-    pub fn save_halved(&self, dir: &Path) -> Result<(), Error> {
+    pub fn save_f16(&self, dir: &Path) -> Result<(), Error> {
         self.save_as(dir, Dtype::F16)
     }
 
@@ -270,7 +270,7 @@ impl Checkpoint {
     }
 }
 
-/// Reads the factors of the word embeddings, unless they no longer match the table: training or saving the
+/// InputFormat the factors of the word embeddings, unless they no longer match the table: training or saving the
 /// folder with Transformers changes only the table, or drops the file of factors.
 fn factors_of(table: Option<&Array>, dir: &Path) -> Result<Option<BTreeMap<String, Array>>, Error> {
     // the rounding error of f16: relative, and absolute for subnormal numbers

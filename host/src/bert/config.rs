@@ -59,8 +59,8 @@ pub struct Config {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goldcrest: Option<StudentShape>,
     /// Input format that the model was trained on. Not a Transformers key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reads: Option<Reads>,
+    #[serde(rename = "reads", default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<InputFormat>,
     /// All other keys.
     #[serde(flatten)]
     pub extra: serde_json::Map<String, serde_json::Value>,
@@ -68,7 +68,7 @@ pub struct Config {
 
 /// The input format of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reads {
+pub struct InputFormat {
     /// Longest input in word pieces, special tokens included.
     pub max_tokens: usize,
     /// Whether the input is a pair of texts.

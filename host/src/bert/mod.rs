@@ -17,7 +17,7 @@ mod tokenizer_files;
 pub use batch::{Batch, Tokens};
 pub(crate) use checkpoint::is_whole;
 pub use checkpoint::{Array, CLASSIFIER, Checkpoint, POSITION_EMBEDDINGS, PROJECTION, WORD_EMBEDDINGS};
-pub use config::{Config, LayerShape, Reads, StudentShape, TextWindows};
+pub use config::{Config, InputFormat, LayerShape, StudentShape, TextWindows};
 pub use error::Error;
 pub use gradients::Gradients;
 pub(crate) use model::bits_of;

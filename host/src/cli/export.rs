@@ -70,8 +70,8 @@ fn sensitivity(checkpoint: Checkpoint, data: &Source, quantized: &Quantized) -> 
     let data = Dataset::read_to_measure(std::slice::from_ref(data), Some(task), labels)?;
     super::say_reading(&data);
     let metric = Metric::of(data.task);
-    let reads = super::reads(&checkpoint.config, None, false, None, MAX_TOKENS)?;
-    let texts = Encoded::as_read(data, &checkpoint.tokenizer, reads)?;
+    let input = super::input_format(&checkpoint.config, None, false, None, MAX_TOKENS)?;
+    let texts = Encoded::with_format(data, &checkpoint.tokenizer, input)?;
     let mut model = Classifier::new(checkpoint, 0)?;
     let exact = texts.of_examples(predict(&model, &texts, &mut |_| ())?.logits);
     // multi-label: the thresholds that a bundle would get

@@ -28,7 +28,7 @@ mod shrink;
 mod sweep;
 
 use clap::{Parser, Subcommand};
-use goldcrest::bert::{Checkpoint, Config, Reads, TextWindows};
+use goldcrest::bert::{Checkpoint, Config, InputFormat, TextWindows};
 use goldcrest::data::Dataset;
 use goldcrest::recipe::{RunError, Until};
 use goldcrest::train;
@@ -192,24 +192,24 @@ fn load_checkpoint(folder: &Path) -> anyhow::Result<Checkpoint> {
 ///
 /// # Errors
 /// [`Usage`] if more tokens are requested than it has position embeddings.
-fn reads(
+fn input_format(
     config: &Config,
     max_tokens: Option<u32>,
     pairs: bool,
     windows: Option<TextWindows>,
     usual: usize,
-) -> Result<Reads, Usage> {
-    let (trained, positions) = (config.reads, config.max_position_embeddings);
+) -> Result<InputFormat, Usage> {
+    let (trained, positions) = (config.input, config.max_position_embeddings);
     if let Some(asked) = max_tokens.filter(|asked| *asked as usize > positions) {
         return Err(Usage(format!("--max-tokens {asked}, and the checkpoint has {positions} positions")));
     }
-    let max_tokens = max_tokens.map(|tokens| tokens as usize).or(trained.map(|reads| reads.max_tokens));
+    let max_tokens = max_tokens.map(|tokens| tokens as usize).or(trained.map(|input| input.max_tokens));
     // a base that compares pairs says so even before fine-tuning
-    let pairs = pairs || trained.map_or(config.compares_pairs, |reads| reads.pairs);
-    Ok(Reads {
+    let pairs = pairs || trained.map_or(config.compares_pairs, |input| input.pairs);
+    Ok(InputFormat {
         max_tokens: max_tokens.unwrap_or(usual).min(positions).min(MAX_TOKENS),
         pairs,
-        windows: windows.or(trained.and_then(|reads| reads.windows)).filter(|_| !pairs),
+        windows: windows.or(trained.and_then(|input| input.windows)).filter(|_| !pairs),
     })
 }
 

@@ -62,17 +62,17 @@ fn windows(text: &str) -> Result<TextWindows, String> {
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut checkpoint = super::load_checkpoint(&args.checkpoint)?;
-    let reads = super::reads(&checkpoint.config, args.max_tokens, args.pair, args.windows, 128)?;
-    if args.windows.is_some() && reads.pairs {
+    let input = super::input_format(&checkpoint.config, args.max_tokens, args.pair, args.windows, 128)?;
+    if args.windows.is_some() && input.pairs {
         return Err(super::Usage("this checkpoint reads pairs: --windows does not apply".into()).into());
     }
-    checkpoint.cut_positions(reads.max_tokens);
+    checkpoint.cut_positions(input.max_tokens);
     let stem = args.output.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     let manifest = Manifest {
         name: args.name.clone().unwrap_or(stem),
         version: args.model_version.clone(),
         licence: Licence { base_model: args.base_licence.clone(), data: args.data_licence.clone() },
-        ..export::manifest(&checkpoint, reads)
+        ..export::manifest(&checkpoint, input)
     };
     let golden = match &args.golden {
         Some(path) => std::fs::read_to_string(path).with_context(|| path.display().to_string())?,

@@ -35,10 +35,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         args.checkpoint.display()
     );
     let model = Classifier::new(checkpoint, 0)?;
-    let reads = super::reads(model.config(), args.max_tokens, args.pairs, None, 512)?;
-    let pairs = reads.pairs;
+    let input = super::input_format(model.config(), args.max_tokens, args.pairs, None, 512)?;
+    let pairs = input.pairs;
     let (labels, task) = (model.config().labels(), model.config().task());
-    let mut reader = Reader::new(model.tokenizer(), reads)?;
+    let mut reader = Reader::new(model.tokenizer(), input)?;
     let mut tape = Tape::default();
     let mut out = std::io::stdout().lock();
     let mut n = 0u64;
@@ -66,7 +66,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let mut record = answer(&logits, &labels, task);
         record["n"] = n.into();
         // as the device counts them: tokens shared by two windows count once
-        let shared = 2 + reads.windows.map_or(0, |windows| windows.overlap as usize);
+        let shared = 2 + input.windows.map_or(0, |windows| windows.overlap as usize);
         let all: usize = inputs.iter().map(|input| input.ids.len()).sum();
         record["tokens"] = (all - shared * (inputs.len() - 1)).into();
         if truncated {

@@ -44,7 +44,7 @@ impl Example {
     /// Returns a key that examples share if they must be on the same side of a split: [`key`](Self::key),
     /// ignoring the order of the two texts of a pair.
     pub fn texts(&self) -> String {
-        either_way(&self.text, self.pair.as_deref())
+        unordered_key(&self.text, self.pair.as_deref())
     }
 }
 
@@ -65,7 +65,7 @@ fn key(text: &str, pair: Option<&str>) -> String {
 }
 
 /// Returns the [`Example::texts`] of texts without a label.
-pub(crate) fn either_way(text: &str, pair: Option<&str>) -> String {
+pub(crate) fn unordered_key(text: &str, pair: Option<&str>) -> String {
     match pair {
         Some(pair) => key(text, Some(pair)).min(key(pair, Some(text))),
         None => key(text, None),
@@ -99,7 +99,7 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Reads training data.
+    /// InputFormat training data.
     ///
     /// Without a `task` it is inferred. Lists of labels, a `label_separator` or one column per label mean
     /// multi-label. A label column named `score` (unless `labels` are given), or many different fractional
@@ -115,7 +115,7 @@ impl Dataset {
         Ok(data)
     }
 
-    /// Reads held-out data with the task and labels of `self`. Rows with unknown labels are skipped, and
+    /// InputFormat held-out data with the task and labels of `self`. Rows with unknown labels are skipped, and
     /// [`File::reading`] says so; if they are more than a twentieth of a file, that is an error. A file whose
     /// format is ambiguous is read like the first file of `self`.
     ///
@@ -177,7 +177,7 @@ impl Dataset {
                 }
             },
         };
-        if labels.len() > Labels::MOST {
+        if labels.len() > Labels::MAX {
             let (path, reading) = (sources[0].path.clone(), files[0].reading.clone());
             let numbers = labels.names().iter().all(|name| name.parse::<f64>().is_ok());
             return Err(DataError::TooManyLabels { path, found: labels.len(), numbers, reading });
@@ -416,7 +416,7 @@ pub(super) fn names(label: &Cell) -> impl Iterator<Item = &str> {
 
 fn target(task: Task, labels: &Labels, cell: Cell, at: impl Fn() -> Place) -> Result<Target, DataError> {
     let id = |label: &str| {
-        if label.len() > Labels::NAME_BYTES {
+        if label.len() > Labels::MAX_NAME_BYTES {
             return Err(DataError::LongLabel { at: at(), bytes: label.len() });
         }
         if label.contains(char::is_control) {

@@ -86,14 +86,14 @@ pub enum DataError {
     SingleClass { path: PathBuf, task: Task, value: String },
     #[error(
         "{at}: the label is {bytes} bytes long; a name has at most {}. Are text and label swapped? --text and --label (`text` and `label` in a recipe) say which column is which",
-        Labels::NAME_BYTES
+        Labels::MAX_NAME_BYTES
     )]
     LongLabel { at: Place, bytes: usize },
     #[error("{at}: the label {label:?} holds a line end or another control character")]
     ControlCharacter { at: Place, label: String },
     #[error(
         "{path}: {found} different labels; at most {} are possible. {}. Read as {reading}",
-        Labels::MOST,
+        Labels::MAX,
         if *numbers { "Where they are quantities, --task regression (`kind` under [task] in a recipe) says so" } else { "Are text and label swapped? --text and --label (`text` and `label` in a recipe) say which column is which" }
     )]
     TooManyLabels { path: PathBuf, found: usize, numbers: bool, reading: String },

@@ -11,9 +11,9 @@ pub struct Labels {
 
 impl Labels {
     /// Maximum number of labels in a bundle.
-    pub const MOST: usize = 512;
+    pub const MAX: usize = 512;
     /// Maximum length of a label name in a bundle, in bytes.
-    pub const NAME_BYTES: usize = 128;
+    pub const MAX_NAME_BYTES: usize = 128;
 
     /// Creates labels in the given order.
     ///

@@ -21,13 +21,13 @@ mod unlabelled;
 mod warnings;
 
 pub use batch::batches;
-pub(crate) use dataset::either_way;
+pub(crate) use dataset::unordered_key;
 pub use dataset::{Dataset, Example, File, Target};
 pub use error::{DataError, Place, Warning};
 pub use goldcrest_edge::decision::Task;
 pub use labels::Labels;
 pub use random::SplitMix;
-pub(crate) use rows::says_nothing;
+pub(crate) use rows::is_invisible;
 pub use source::{Column, Format, LabelColumns, Source};
 pub use split::{Split, remove_overlap, split};
 pub use unlabelled::unlabelled;

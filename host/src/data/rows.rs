@@ -31,7 +31,7 @@ pub(super) struct Rows {
     pub resolved: Source,
 }
 
-/// Reads one source; refuses empty texts.
+/// InputFormat one source; refuses empty texts.
 pub(super) fn read(source: &Source) -> Result<Rows, DataError> {
     if source.label_separator.as_deref() == Some("") {
         let problem = "is empty".to_owned();
@@ -54,7 +54,7 @@ pub(super) fn read(source: &Source) -> Result<Rows, DataError> {
         Format::FastText => fasttext(source, &content)?,
         Format::Csv | Format::Tsv | Format::Auto => delimited::read(source, &content, format)?,
     };
-    let without_text = |row: &&Row| says_nothing(&row.text) || row.pair.as_deref().is_some_and(says_nothing);
+    let without_text = |row: &&Row| is_invisible(&row.text) || row.pair.as_deref().is_some_and(is_invisible);
     let mut empty = rows.rows.iter().filter(without_text).map(|row| row.line);
     if let Some(line) = empty.next() {
         return Err(DataError::EmptyText { at: at(source, line), more: empty.count() });
@@ -181,7 +181,7 @@ fn check_no_columns(source: &Source, problem: &str) -> Result<(), DataError> {
     Ok(())
 }
 
-/// Reads `label<TAB>text` lines, without any quoting.
+/// InputFormat `label<TAB>text` lines, without any quoting.
 fn lines(source: &Source, content: &str) -> Result<Rows, DataError> {
     check_no_columns(source, "does not go with format lines, which is `label<TAB>text`; use tsv")?;
     let rows = (1..).zip(content.lines()).filter(|(_, line)| !is_blank(line)).map(|(number, line)| {
@@ -197,7 +197,7 @@ fn lines(source: &Source, content: &str) -> Result<Rows, DataError> {
     })
 }
 
-/// Reads texts preceded by labels, each marked by [`PREFIX`]; single labels unless a row has several.
+/// InputFormat texts preceded by labels, each marked by [`PREFIX`]; single labels unless a row has several.
 fn fasttext(source: &Source, content: &str) -> Result<Rows, DataError> {
     check_no_columns(source, "does not go with format fasttext, which is `__label__NAME text`")?;
     let rows = (1..).zip(content.lines()).filter(|(_, line)| !is_blank(line)).map(|(number, line)| {
@@ -279,7 +279,7 @@ fn is_blank(text: &str) -> bool {
 }
 
 /// Returns whether a text consists only of characters that the tokenizer drops.
-pub(crate) fn says_nothing(text: &str) -> bool {
+pub(crate) fn is_invisible(text: &str) -> bool {
     let unseen = |c: char| matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}');
     text.chars().all(|c| c.is_whitespace() || c.is_control() || unseen(c))
 }

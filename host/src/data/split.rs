@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::random::hash;
-use super::{DataError, Dataset, Example, Target, Task, Warning, either_way};
+use super::{DataError, Dataset, Example, Target, Task, Warning, unordered_key};
 
 /// Two sides without a text in common.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,7 +103,7 @@ fn pairs_by_text(data: &Dataset) -> Option<Vec<usize>> {
     let mut before: Vec<usize> = (0..data.len()).collect();
     for (index, example) in data.examples.iter().enumerate() {
         for text in [&example.text, example.pair.as_ref()?] {
-            let other = *first.entry(either_way(text, None)).or_insert(index);
+            let other = *first.entry(unordered_key(text, None)).or_insert(index);
             let ends = [index, other].map(|row| root(&mut before, row));
             before[ends[0].max(ends[1])] = ends[0].min(ends[1]);
         }

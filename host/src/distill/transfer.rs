@@ -43,7 +43,7 @@ impl TransferSet {
     ///
     /// Words are replaced by words with similar embeddings in `teacher` (after Jiao et al., arXiv 1909.10351,
     /// section 3.2, without the masked language model). Duplicates are dropped, except among the training
-    /// texts. So are the texts in `apart`, by [`Example::texts`]: evaluation texts must not be learned from,
+    /// texts. So are the texts in `held_out_keys`, by [`Example::texts`]: evaluation texts must not be learned from,
     /// not even without their labels.
     ///
     /// # Errors
@@ -51,7 +51,7 @@ impl TransferSet {
     pub fn new(
         train: &Dataset,
         unlabelled: Vec<(String, Option<String>)>,
-        apart: &HashSet<String>,
+        held_out_keys: &HashSet<String>,
         teacher: &Checkpoint,
         augment: Augment,
     ) -> Result<Self, crate::train::Error> {
@@ -64,7 +64,7 @@ impl TransferSet {
         };
         let mut add = |data: &mut Dataset, text: String, pair: Option<String>| {
             let example = Example { text, pair, target: nothing.clone(), file: 0, line: 0 };
-            if !apart.contains(&example.texts()) && seen.insert(example.key()) {
+            if !held_out_keys.contains(&example.texts()) && seen.insert(example.key()) {
                 data.examples.push(example);
             }
         };

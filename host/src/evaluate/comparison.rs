@@ -122,7 +122,7 @@ pub struct Comparison {
     pub size_ratio: Option<f64>,
     /// Regression: mean squared difference between int8's and fp32's values, divided by the variance of the
     /// gold values or of fp32's, whichever is greater. `None` if all gold values are equal.
-    pub apart: Option<f64>,
+    pub unexplained_variance: Option<f64>,
     /// Classes by label id; empty for regression.
     pub per_class: Vec<ClassComparison>,
     /// Names of the matrices that the int8 model keeps in half precision.
@@ -196,7 +196,7 @@ impl Comparison {
             largest_export_difference: inputs
                 .host
                 .map(|host| largest_difference(inputs.fp32.logits, host.logits)),
-            apart: (!classes).then(|| answers.apart()).flatten(),
+            unexplained_variance: (!classes).then(|| answers.unexplained_variance()).flatten(),
             size_ratio: fp32.bytes.zip(int8.bytes).map(|(fp32, int8)| int8 as f64 / fp32 as f64),
             per_class: answers.per_class(data, &fp32.metrics, &int8.metrics),
             wide: Vec::new(),
@@ -245,14 +245,14 @@ impl Answers<'_> {
         McNemar { only_fp32, only_int8, p: mcnemar(only_fp32, only_int8) }
     }
 
-    /// See [`Comparison::apart`].
-    fn apart(&self) -> Option<f64> {
+    /// See [`Comparison::unexplained_variance`].
+    fn unexplained_variance(&self) -> Option<f64> {
         let number =
             |target: &Target| if let Target::Value(value) = target { f64::from(*value) } else { 0.0 };
         let gold = metrics::spread(self.gold.iter().map(|target| number(target)));
         let spread = gold.max(metrics::spread(self.fp32.iter().map(number)));
-        let apart: f64 = self.iter().map(|(_, fp32, int8)| (number(fp32) - number(int8)).powi(2)).sum();
-        (gold > 0.0).then(|| apart / spread).filter(|share| share.is_finite())
+        let distance: f64 = self.iter().map(|(_, fp32, int8)| (number(fp32) - number(int8)).powi(2)).sum();
+        (gold > 0.0).then(|| distance / spread).filter(|share| share.is_finite())
     }
 
     /// Returns the confidence interval of the difference in the metric, in points.

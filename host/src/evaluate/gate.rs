@@ -15,7 +15,7 @@ pub struct Gate {
 /// A class that lost F1.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "as in `ClassComparison`")]
-pub struct Suffered {
+pub struct ClassDrop {
     pub label: String,
     pub support: u64,
     pub lost: u64,
@@ -24,7 +24,7 @@ pub struct Suffered {
     pub int8: f64,
 }
 
-impl Suffered {
+impl ClassDrop {
     fn drop(&self) -> f64 {
         self.fp32 - self.int8
     }
@@ -44,16 +44,16 @@ pub struct Refusal {
     /// The limit per class, in points.
     pub max_drop_per_class: Option<f64>,
     /// Regression: the distance of the values from fp32's, if too large, and the limit; see
-    /// [`Comparison::apart`].
-    pub apart: Option<(f64, f64)>,
+    /// [`Comparison::unexplained_variance`].
+    pub unexplained_variance: Option<(f64, f64)>,
     /// Classes that lost, worst first: all of them if the metric broke its limit, else those beyond their
     /// own.
-    pub suffered: Vec<Suffered>,
+    pub classes: Vec<ClassDrop>,
 }
 
 /// Largest distance between regression values, as a share of their variance. Correlation alone would miss
 /// that all are halved.
-const MAX_APART: f64 = 0.05;
+const MAX_UNEXPLAINED: f64 = 0.05;
 
 impl Gate {
     /// Accepts or refuses a comparison. If the metric has a limit, regression values must also be close to
@@ -66,11 +66,11 @@ impl Gate {
         // a drop of exactly the limit passes, whatever the rounding
         let beyond = |drop: f64, limit: Option<f64>| limit.is_some_and(|limit| drop > limit + 1e-9);
         let broken = beyond(-comparison.delta, self.max_drop);
-        let mut suffered: Vec<Suffered> = comparison
+        let mut classes: Vec<ClassDrop> = comparison
             .per_class
             .iter()
             .filter(|class| (broken && class.delta < 0.0) || beyond(-class.delta, self.max_drop_per_class))
-            .map(|class| Suffered {
+            .map(|class| ClassDrop {
                 label: class.label.clone(),
                 support: class.fp32.support,
                 lost: class.lost,
@@ -78,12 +78,13 @@ impl Gate {
                 int8: class.int8.f1 * 100.0,
             })
             .collect();
-        let allowed = self.max_drop.map(|drop| (drop / 100.0).max(MAX_APART));
-        let apart = comparison.apart.zip(allowed).filter(|(share, allowed)| share > allowed);
-        if !broken && suffered.is_empty() && apart.is_none() {
+        let allowed = self.max_drop.map(|drop| (drop / 100.0).max(MAX_UNEXPLAINED));
+        let unexplained_variance =
+            comparison.unexplained_variance.zip(allowed).filter(|(share, allowed)| share > allowed);
+        if !broken && classes.is_empty() && unexplained_variance.is_none() {
             return Ok(());
         }
-        suffered.sort_by(|a, b| b.drop().total_cmp(&a.drop()));
+        classes.sort_by(|a, b| b.drop().total_cmp(&a.drop()));
         let points =
             |metrics: &crate::metrics::Metrics| metrics.get(comparison.metric).unwrap_or_default() * 100.0;
         Err(Refusal {
@@ -92,8 +93,8 @@ impl Gate {
             int8: points(&comparison.int8.metrics),
             max_drop: self.max_drop.filter(|_| broken),
             max_drop_per_class: self.max_drop_per_class,
-            apart,
-            suffered,
+            unexplained_variance,
+            classes,
         })
     }
 }
@@ -103,7 +104,7 @@ impl fmt::Display for Refusal {
         const SHOWN: usize = 10;
         let drop = self.fp32 - self.int8;
         write!(f, "refused: int8 has {} {:.2}, fp32 {:.2}", self.metric, self.int8, self.fp32)?;
-        if let Some((share, most)) = self.apart {
+        if let Some((share, most)) = self.unexplained_variance {
             let [share, most] = [share, most].map(|share| share * 100.0);
             write!(
                 f,
@@ -112,23 +113,23 @@ impl fmt::Display for Refusal {
         }
         match (self.max_drop, self.max_drop_per_class) {
             (Some(limit), _) => write!(f, ", a drop of {drop:.2} where max_drop allows {limit:.2}")?,
-            (None, Some(limit)) if !self.suffered.is_empty() => {
+            (None, Some(limit)) if !self.classes.is_empty() => {
                 write!(f, ", but classes lost more F1 than max_drop_per_class allows ({limit})")?
             }
             (None, _) => {}
         }
-        if !self.suffered.is_empty() {
+        if !self.classes.is_empty() {
             write!(f, "\nclasses that suffered (F1 fp32 -> int8):")?;
         }
-        for class in self.suffered.iter().take(SHOWN) {
-            let Suffered { label, support, lost, fp32, int8 } = class;
+        for class in self.classes.iter().take(SHOWN) {
+            let ClassDrop { label, support, lost, fp32, int8 } = class;
             write!(
                 f,
                 "\n  {label}: {fp32:.2} -> {int8:.2} ({:+.2}), {lost} of its {support} examples lost",
                 int8 - fp32
             )?;
         }
-        match self.suffered.len().saturating_sub(SHOWN) {
+        match self.classes.len().saturating_sub(SHOWN) {
             0 => Ok(()),
             more => write!(f, "\n  and {more} more"),
         }

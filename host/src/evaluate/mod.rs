@@ -16,7 +16,7 @@ pub use comparison::{
     ClassComparison, CompareError, Comparison, Inputs, Latency, McNemar, Measured, Outputs, Rows,
 };
 pub use fit::{DecisionOptions, Fitted, describe_decision, fit_decision};
-pub use gate::{Gate, Refusal, Suffered};
+pub use gate::{ClassDrop, Gate, Refusal};
 pub use run::{BundleError, BundleRun, bundle_latency, run_bundle, run_texts};
 pub use significance::{Interval, bootstrap, mcnemar};
 pub use size_plot::{Point, size_plot};

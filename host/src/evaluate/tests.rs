@@ -135,7 +135,7 @@ fn every_task_is_compared() {
     assert!(comparison.delta < 0.0 && comparison.per_class.is_empty());
     assert!(comparison.text().contains("mse"));
     let refusal = Gate { max_drop: Some(0.0), max_drop_per_class: None }.check(&comparison).unwrap_err();
-    assert!(refusal.suffered.is_empty());
+    assert!(refusal.classes.is_empty());
     // equally well correlated, but half as large
     let comparison = compare(&numbers, &[1.0, 2.0, 3.0], &[0.5, 1.0, 1.5]);
     assert!(comparison.delta.abs() < 1e-9);
@@ -147,7 +147,7 @@ fn every_task_is_compared() {
     // just within the limit, and with constant gold values
     assert_eq!(gate.check(&compare(&numbers, &[1.0, 2.0, 3.0], &[1.1, 2.1, 3.2])), Ok(()));
     let same = dataset(Task::Regression, &[], [2.0, 2.0].map(Target::Value).to_vec());
-    assert_eq!(compare(&same, &[1.0, 2.0], &[5.0, 2.0]).apart, None);
+    assert_eq!(compare(&same, &[1.0, 2.0], &[5.0, 2.0]).unexplained_variance, None);
 }
 
 #[test]

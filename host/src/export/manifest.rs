@@ -1,19 +1,19 @@
-use crate::bert::{Checkpoint, Reads, TextWindows};
+use crate::bert::{Checkpoint, InputFormat, TextWindows};
 use goldcrest_edge::bundle::{Licence, Manifest, Windows};
 
 /// Creates the manifest of a checkpoint with this input format. Name, version, licences, decision and figures
 /// remain to be filled in.
-pub fn manifest(checkpoint: &Checkpoint, reads: Reads) -> Manifest {
+pub fn manifest(checkpoint: &Checkpoint, input: InputFormat) -> Manifest {
     let config = &checkpoint.config;
     Manifest {
         name: String::new(),
         version: String::new(),
         task: config.task(),
-        pair: reads.pairs,
+        pair: input.pairs,
         labels: config.labels(),
         tokenizer: checkpoint.tokenizer.settings(),
-        max_tokens: reads.max_tokens as u32,
-        windows: match reads.windows {
+        max_tokens: input.max_tokens as u32,
+        windows: match input.windows {
             Some(TextWindows { overlap, most }) => Windows::Mean { overlap, most },
             None => Windows::Truncate,
         },
@@ -25,8 +25,8 @@ pub fn manifest(checkpoint: &Checkpoint, reads: Reads) -> Manifest {
 }
 
 /// Returns the input format of a bundle's model.
-pub(super) fn reads(manifest: &Manifest) -> Reads {
-    Reads {
+pub(super) fn input_format(manifest: &Manifest) -> InputFormat {
+    InputFormat {
         max_tokens: manifest.max_tokens as usize,
         pairs: manifest.pair,
         windows: match manifest.windows {

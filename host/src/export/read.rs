@@ -200,7 +200,7 @@ fn config(
     let pooler = Some(size("bert.pooler.dense.weight", 0)?).filter(|width| *width < hidden);
     config.goldcrest = Some(StudentShape { head_size, heads, intermediate, embedding_rank, pooler });
     config.set_labels(&manifest.labels, manifest.task);
-    config.reads = Some(super::manifest::reads(manifest));
+    config.input = Some(super::manifest::input_format(manifest));
     Ok(config)
 }
 

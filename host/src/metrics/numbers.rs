@@ -50,7 +50,7 @@ pub fn spread(numbers: impl Iterator<Item = f64> + Clone) -> f64 {
 
 /// Returns the share of the variance of `exact` over the texts, [texts, labels], that `other` does not
 /// explain.
-pub fn unexplained(exact: &[f32], other: &[f32], labels: usize) -> f64 {
+pub fn unexplained_variance(exact: &[f32], other: &[f32], labels: usize) -> f64 {
     let (mut apart, mut all) = (0.0, 0.0);
     for label in 0..labels {
         let of = |x: &[f32]| x.iter().skip(label).step_by(labels).map(|x| f64::from(*x)).collect::<Vec<_>>();

@@ -166,8 +166,8 @@ fn each_task_has_its_figures() {
 fn unexplained_is_a_share_of_the_variance() {
     // two texts, two labels; the second label is the same for both texts
     let exact = [1.0, 5.0, 3.0, 5.0];
-    assert_eq!(unexplained(&exact, &exact, 2), 0.0);
-    assert!((unexplained(&exact, &[1.0, 5.0, 2.0, 5.0], 2) - 0.5).abs() < 1e-12);
-    assert!((unexplained(&exact, &[2.0, 5.0, 2.0, 5.0], 2) - 1.0).abs() < 1e-12);
-    assert_eq!(unexplained(&[1.0, 1.0], &[1.0, 1.0], 1), 0.0);
+    assert_eq!(unexplained_variance(&exact, &exact, 2), 0.0);
+    assert!((unexplained_variance(&exact, &[1.0, 5.0, 2.0, 5.0], 2) - 0.5).abs() < 1e-12);
+    assert!((unexplained_variance(&exact, &[2.0, 5.0, 2.0, 5.0], 2) - 1.0).abs() < 1e-12);
+    assert_eq!(unexplained_variance(&[1.0, 1.0], &[1.0, 1.0], 1), 0.0);
 }

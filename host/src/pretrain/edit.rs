@@ -1,6 +1,6 @@
 //! Edited copies of texts.
 
-use crate::data::{SplitMix, says_nothing};
+use crate::data::{SplitMix, is_invisible};
 
 /// Largest share of words that an edit deletes or replaces.
 const DELETED: f64 = 0.45;
@@ -48,7 +48,7 @@ pub(super) fn edited(text: &str, other: &str, random: &mut SplitMix) -> String {
 }
 
 fn words(text: &str) -> Vec<&str> {
-    text.split_whitespace().filter(|word| !says_nothing(word)).collect()
+    text.split_whitespace().filter(|word| !is_invisible(word)).collect()
 }
 
 #[cfg(test)]
@@ -63,7 +63,7 @@ mod tests {
             for other in texts {
                 for _ in 0..100 {
                     let edited = edited(text, other, &mut random);
-                    assert_eq!(says_nothing(&edited), says_nothing(text), "{text:?} became {edited:?}");
+                    assert_eq!(is_invisible(&edited), is_invisible(text), "{text:?} became {edited:?}");
                 }
             }
         }

@@ -90,7 +90,7 @@ fn check_what_follows(recipe: &Recipe, prepared: &Prepared, base: &Checkpoint) -
         }
         let first = &start.as_ref().unwrap_or(base).config;
         if let Some(size) = &distill.student {
-            size.plan(first, prepared.reads.max_tokens, recipe.quantize.embedding_bits)
+            size.plan(first, prepared.input.max_tokens, recipe.quantize.embedding_bits)
                 .map_err(RunError::Size)?;
         } else {
             let mut left = first.num_hidden_layers;
@@ -146,7 +146,7 @@ fn check_spread(data: &Dataset) -> Result<(), RunError> {
 
 /// Refuses inputs longer than the model has position embeddings.
 fn check_positions(prepared: &Prepared, path: &Path, model: &Checkpoint) -> Result<(), RunError> {
-    let (asked, positions) = (prepared.reads.max_tokens, model.config.max_position_embeddings);
+    let (asked, positions) = (prepared.input.max_tokens, model.config.max_position_embeddings);
     if asked <= positions {
         return Ok(());
     }

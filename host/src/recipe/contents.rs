@@ -23,14 +23,14 @@ pub(super) fn as_packed(
     watch: Watch,
 ) -> Result<Checkpoint, RunError> {
     if let Some(budget) = recipe.pack.vocabulary {
-        let texts = Encoded::new(prepared.train.clone(), &checkpoint.tokenizer, prepared.reads.max_tokens)?;
+        let texts = Encoded::new(prepared.train.clone(), &checkpoint.tokenizer, prepared.input.max_tokens)?;
         let before = checkpoint.config.vocab_size;
         let counts = piece_counts(&texts, before, texts.tokens.len(), 0.0);
         let pruned = prune_vocabulary(&checkpoint, &counts, budget);
         watch(Progress::Note(&pruned.describe(before)));
         checkpoint = pruned.checkpoint;
     }
-    checkpoint.cut_positions(prepared.reads.max_tokens);
+    checkpoint.cut_positions(prepared.input.max_tokens);
     Ok(checkpoint)
 }
 
@@ -40,6 +40,6 @@ pub(super) fn manifest(recipe: &Recipe, checkpoint: &Checkpoint, prepared: &Prep
         name: pack.name.clone(),
         version: pack.version.clone(),
         licence: Licence { base_model: pack.base_licence.clone(), data: pack.data_licence.clone() },
-        ..export::manifest(checkpoint, prepared.reads)
+        ..export::manifest(checkpoint, prepared.input)
     }
 }

@@ -63,7 +63,7 @@ pub(super) fn learn_to_compare(
         save_every: recipe.train.save_every,
         ..TrainOptions::default()
     };
-    let max_tokens = prepared.reads.max_tokens;
+    let max_tokens = prepared.input.max_tokens;
     let key = fingerprint(&[
         "compare",
         &base::digest(&recipe.base.checkpoint)?,

@@ -8,7 +8,7 @@ use super::splits::Splits;
 use super::step::{hex, json};
 use super::windows::windowed;
 use super::{Files, Recipe, base};
-use crate::bert::{Checkpoint, Classifier, Reads, TextWindows, TokenizerFiles};
+use crate::bert::{Checkpoint, Classifier, InputFormat, TextWindows, TokenizerFiles};
 use crate::data::{self, Dataset, Example, Task};
 use crate::metrics::Metric;
 use crate::train::{self, Criterion, Encoded};
@@ -22,7 +22,7 @@ pub(super) struct Prepared {
     pub out_of_scope: Vec<(String, Option<String>)>,
     pub criterion: Criterion,
     /// Input format on the device.
-    pub reads: Reads,
+    pub input: InputFormat,
     /// Whether the training texts are long on average, which makes a step several times as expensive.
     pub long: bool,
 }
@@ -73,8 +73,8 @@ impl Prepared {
             ));
         }
         let long = are_long(&train, &base, max_tokens)?;
-        let reads = Reads { max_tokens, pairs: train.is_paired(), windows };
-        Ok(Self { train, dev, test, out_of_scope, criterion, reads, long })
+        let input = InputFormat { max_tokens, pairs: train.is_paired(), windows };
+        Ok(Self { train, dev, test, out_of_scope, criterion, input, long })
     }
 
     /// Sets the labels, task and input format of a checkpoint that is about to learn this data. A head for
@@ -95,24 +95,24 @@ impl Prepared {
         }
         checkpoint.config.set_labels(&labels, task);
         checkpoint.config.compares_pairs &= self.train.is_paired();
-        checkpoint.config.reads = Some(self.reads);
+        checkpoint.config.input = Some(self.input);
     }
 
     /// Returns the [`Example::texts`] of all evaluation data.
-    pub(super) fn apart(&self) -> HashSet<String> {
+    pub(super) fn held_out_keys(&self) -> HashSet<String> {
         let held_out = std::iter::once(&self.dev).chain(&self.test).flat_map(|data| &data.examples);
         let out_of_scope =
-            self.out_of_scope.iter().map(|(text, pair)| data::either_way(text, pair.as_deref()));
+            self.out_of_scope.iter().map(|(text, pair)| data::unordered_key(text, pair.as_deref()));
         held_out.map(Example::texts).chain(out_of_scope).collect()
     }
 
     pub(super) fn digest(&self) -> String {
-        let windows = self.reads.windows.map_or(String::new(), |windows| json(&windows));
+        let windows = self.input.windows.map_or(String::new(), |windows| json(&windows));
         hex(&self.train.digest()) + &hex(&self.dev.digest()) + &windows
     }
 
     pub(super) fn encode(&self, model: &Classifier, watch: Watch) -> Result<(Encoded, Encoded), RunError> {
-        let max_tokens = self.reads.max_tokens;
+        let max_tokens = self.input.max_tokens;
         let train = Encoded::new(self.train.clone(), model.tokenizer(), max_tokens)?;
         let dev = self.to_measure(&self.dev, model.tokenizer())?;
         if let Some(problem) = unknown(&train, model.tokenizer())? {
@@ -137,6 +137,6 @@ impl Prepared {
 
     /// Encodes texts as the device will read them: long ones in windows if the recipe says so.
     pub(super) fn to_measure(&self, data: &Dataset, files: &TokenizerFiles) -> Result<Encoded, train::Error> {
-        Encoded::as_read(data.clone(), files, self.reads)
+        Encoded::with_format(data.clone(), files, self.input)
     }
 }

@@ -57,14 +57,14 @@ pub(super) fn quantization_aware(
         &prepared.digest(),
         &json(&(&options, weights)),
         &json(&prepared.criterion),
-        &format!("{embeddings:?} {}", prepared.reads.max_tokens),
+        &format!("{embeddings:?} {}", prepared.input.max_tokens),
     ]);
     once("quantization-aware training", &output, &key, watch, |watch| {
         let mut checkpoint = Checkpoint::load(folder)?;
         let before = checkpoint.config.clone();
         checkpoint.config.set_dropout(0.0);
         let mut model = Classifier::new(checkpoint, 0)?;
-        let train = Encoded::new(prepared.train.clone(), model.tokenizer(), prepared.reads.max_tokens)?;
+        let train = Encoded::new(prepared.train.clone(), model.tokenizer(), prepared.input.max_tokens)?;
         let dev = prepared.to_measure(&prepared.dev, model.tokenizer())?;
         let answers = train::predict(&model, &train, &mut |_| ())?;
         model.round(Some(Rounding { embeddings, only: None }));

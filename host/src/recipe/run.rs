@@ -135,5 +135,5 @@ fn plan(recipe: &Recipe, distill: &Distill, teacher: &Path, prepared: &Prepared)
         return Ok(Plan { embedding_bits: vec![8; stages.len()], stages });
     };
     let from = base::load(distill.start.as_deref().unwrap_or(teacher))?.config;
-    size.plan(&from, prepared.reads.max_tokens, recipe.quantize.embedding_bits).map_err(RunError::Size)
+    size.plan(&from, prepared.input.max_tokens, recipe.quantize.embedding_bits).map_err(RunError::Size)
 }

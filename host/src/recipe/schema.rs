@@ -111,7 +111,7 @@ pub struct TaskOptions {
     /// Longest input in word pieces, special tokens included. Default: 128, or 256 if more than a twentieth
     /// of the training texts are longer.
     pub max_tokens: Option<usize>,
-    /// Reads longer texts in overlapping windows whose logits are averaged. `{ overlap = 16, most = 8 }`: the
+    /// InputFormat longer texts in overlapping windows whose logits are averaged. `{ overlap = 16, most = 8 }`: the
     /// tokens that two neighbouring windows share, and the maximum number of windows per text. In training,
     /// each window is a text of its own. Default: these windows if `max_tokens` is not given and more than a
     /// fifth of the training texts are longer than 256 tokens or than the base's position embeddings allow;
@@ -130,7 +130,7 @@ pub struct Base {
     pub checkpoint: PathBuf,
     /// The initial pooler: the checkpoint's own (`keep`), or one that passes \[CLS\] through apart from its
     /// tanh (`pass`), which always gets a new head. `auto` is `pass` if the checkpoint has no classifier for
-    /// these labels and its pooler [has decayed](crate::bert::Checkpoint::pooler_is_worn), as in sentence
+    /// these labels and its pooler [has decayed](crate::bert::Checkpoint::pooler_has_decayed), as in sentence
     /// encoders. Default: `auto`.
     #[serde(default)]
     pub pooler: Pooler,
@@ -191,7 +191,7 @@ impl Pooler {
     /// Returns whether a checkpoint's pooler is replaced.
     pub(super) fn passes_through(self, checkpoint: &Checkpoint) -> bool {
         match self {
-            Pooler::Auto => !checkpoint.has_head() && checkpoint.pooler_is_worn(),
+            Pooler::Auto => !checkpoint.has_head() && checkpoint.pooler_has_decayed(),
             Pooler::Keep => false,
             Pooler::Pass => true,
         }
@@ -340,7 +340,7 @@ pub enum RecipeError {
 }
 
 impl Recipe {
-    /// Reads and checks a recipe. Its relative paths are resolved against its folder.
+    /// InputFormat and checks a recipe. Its relative paths are resolved against its folder.
     ///
     /// # Errors
     /// [`RecipeError`], with the line of a syntax error or unknown key, or with the key of an invalid value.
@@ -441,7 +441,7 @@ impl DataFiles {
         }
     }
 
-    /// Reads the texts of an unlabelled file, from the columns named here if it has them.
+    /// InputFormat the texts of an unlabelled file, from the columns named here if it has them.
     pub(super) fn unlabelled(
         &self,
         path: &Path,

@@ -136,7 +136,7 @@ pub fn shrink(shrink: &Shrink, watch: Watch) -> Result<(), RunError> {
     if shrink.pooling == Pooling::Mean {
         base.pass_through_pooler();
     }
-    base.save_halved(&shrink.output)?;
+    base.save_f16(&shrink.output)?;
     let _ = std::fs::remove_dir_all(&folder);
     Ok(())
 }

@@ -13,7 +13,7 @@ pub(super) struct Splits {
 }
 
 impl Splits {
-    /// Reads the splits. Unless the recipe keeps them, texts of `test` are removed from the other two, and
+    /// InputFormat the splits. Unless the recipe keeps them, texts of `test` are removed from the other two, and
     /// those of `dev` from `train`.
     pub fn read(recipe: &Recipe, watch: Watch) -> Result<Self, RunError> {
         let labels = recipe.task.labels.clone().map(Labels::ordered).transpose()?;
@@ -39,7 +39,7 @@ impl Splits {
         let undecided = recipe.task.kind.is_none() && recipe.task.labels.is_none();
         let quantities = train.quantities().filter(|_| undecided);
         train.warnings().iter().chain(&quantities).for_each(|w| note(w.to_string()));
-        let mut apart = |data: &mut Dataset, held_out: &Dataset, what: &'static str| {
+        let mut remove = |data: &mut Dataset, held_out: &Dataset, what: &'static str| {
             let found = data::remove_overlap(data, held_out, recipe.data.remove_overlap);
             found.iter().for_each(|warning| note(warning.to_string()));
             match data.is_empty() {
@@ -50,13 +50,13 @@ impl Splits {
         let (learn, choose) = ("learn from", "choose on");
         // before dev is split off, so that it has no texts of `test` either
         if let Some(test) = &test {
-            apart(&mut train, test, learn)?;
+            remove(&mut train, test, learn)?;
         }
         let dev = match given {
             Some(mut dev) => {
-                apart(&mut train, &dev, learn)?;
+                remove(&mut train, &dev, learn)?;
                 if let Some(test) = &test {
-                    apart(&mut dev, test, choose)?;
+                    remove(&mut dev, test, choose)?;
                 }
                 dev
             }

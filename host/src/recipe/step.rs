@@ -49,7 +49,7 @@ pub(super) fn once(
     let done = std::fs::read(&mark).ok().and_then(|bytes| serde_json::from_slice::<Done>(&bytes).ok());
     if let Some(done) = done.filter(|done| done.fingerprint == fingerprint && is_whole(folder)) {
         watch(Progress::Step { name, reused: true });
-        train::forget(folder)?;
+        train::remove_state(folder)?;
         return Ok(done.summary);
     }
     watch(Progress::Step { name, reused: false });
@@ -57,7 +57,7 @@ pub(super) fn once(
     let summary = step(watch)?;
     let done = Done { fingerprint: fingerprint.into(), summary };
     save(&mark, json(&done).as_bytes())?;
-    train::forget(folder)?;
+    train::remove_state(folder)?;
     Ok(done.summary)
 }
 

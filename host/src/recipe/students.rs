@@ -100,9 +100,9 @@ impl<'a> Distillation<'a> {
     ) -> Result<Self, RunError> {
         let paired = prepared.train.is_paired();
         // two windows joined would be too long for one
-        let spliced = if paired || prepared.reads.windows.is_some() { 0.0 } else { distill.spliced };
+        let spliced = if paired || prepared.input.windows.is_some() { 0.0 } else { distill.spliced };
         let mut parts =
-            vec!["transfer".to_string(), prepared.digest(), prepared.reads.max_tokens.to_string()];
+            vec!["transfer".to_string(), prepared.digest(), prepared.input.max_tokens.to_string()];
         // the first teacher chooses the replacement words
         parts.push(base::digest(&teachers[0])?);
         // augmentation depends on the seed
@@ -119,12 +119,13 @@ impl<'a> Distillation<'a> {
         if let Some(compares) = compares {
             unlabelled.extend(compares.unlabelled()?);
         }
-        if let Some(windows) = prepared.reads.windows {
+        if let Some(windows) = prepared.input.windows {
             // windows of evaluation texts could not be recognised as such
-            let apart = prepared.apart();
-            unlabelled.retain(|(text, pair)| !apart.contains(&data::either_way(text, pair.as_deref())));
+            let held_out_keys = prepared.held_out_keys();
+            unlabelled
+                .retain(|(text, pair)| !held_out_keys.contains(&data::unordered_key(text, pair.as_deref())));
             let files = base::load(&teachers[0])?.tokenizer;
-            unlabelled = windowed_texts(unlabelled, &files, prepared.reads.max_tokens, windows)?;
+            unlabelled = windowed_texts(unlabelled, &files, prepared.input.max_tokens, windows)?;
         }
         // the texts rather than the files: which columns are read is not part of them
         parts.push(digest_of_texts(&unlabelled));
@@ -164,8 +165,9 @@ impl<'a> Distillation<'a> {
                 seed: self.distill.seed(&self.recipe.train),
             };
             let teacher = base::load(&self.teachers[0])?;
-            let (texts, apart) = (std::mem::take(&mut self.unlabelled), self.prepared.apart());
-            let set = TransferSet::new(&self.prepared.train, texts, &apart, &teacher, augment)?;
+            let (texts, held_out_keys) =
+                (std::mem::take(&mut self.unlabelled), self.prepared.held_out_keys());
+            let set = TransferSet::new(&self.prepared.train, texts, &held_out_keys, &teacher, augment)?;
             watch(Progress::Note(&format!(
                 "{} texts to learn from: {} with labels, {} without",
                 set.data.len(),
@@ -186,7 +188,7 @@ impl<'a> Distillation<'a> {
         if let Some(answers) = Answers::load(&file) {
             return Ok(answers);
         }
-        let max_tokens = self.prepared.reads.max_tokens;
+        let max_tokens = self.prepared.input.max_tokens;
         let data = self.transfer(watch)?.data.clone();
         let checkpoint = base::load(folder)?;
         let texts = Encoded::new(data, &checkpoint.tokenizer, max_tokens)?;
@@ -209,7 +211,7 @@ impl<'a> Distillation<'a> {
         key: &str,
         watch: Watch,
     ) -> Result<Summary, RunError> {
-        let max_tokens = self.prepared.reads.max_tokens;
+        let max_tokens = self.prepared.input.max_tokens;
         let mut others = Vec::new();
         for teacher in &self.teachers[1..] {
             others.push(self.answers(teacher, watch)?);
@@ -273,7 +275,7 @@ fn with_head(
         model.pass_through_pooler();
     }
     let mut started = Classifier::new(model, seed)?;
-    let train = Encoded::new(prepared.train.clone(), started.tokenizer(), prepared.reads.max_tokens)?;
+    let train = Encoded::new(prepared.train.clone(), started.tokenizer(), prepared.input.max_tokens)?;
     if recipe.base.sets_head(train.data.task) {
         train::set_head(&mut started, &train)?;
     }

@@ -95,7 +95,7 @@ fn train_teacher(
         &json(&(recipe.base.pooler, recipe.base.head)),
         &prepared.digest(),
         &json(&options),
-        &prepared.reads.max_tokens.to_string(),
+        &prepared.input.max_tokens.to_string(),
         &json(&prepared.criterion),
     ]);
     let run_folder = |run: usize| folder.join(format!("run-{run}"));

@@ -1,5 +1,5 @@
 use super::Error;
-use crate::bert::{Batch, Reads, TokenizerFiles, Tokens};
+use crate::bert::{Batch, InputFormat, TokenizerFiles, Tokens};
 use crate::data::Dataset;
 use goldcrest_edge::tokenizer::{Encoding, Tokenizer};
 
@@ -22,16 +22,16 @@ impl Encoded {
     /// # Errors
     /// If the vocabulary does not make a tokenizer.
     pub fn new(data: Dataset, files: &TokenizerFiles, max_tokens: usize) -> Result<Self, Error> {
-        let reads = Reads { max_tokens, pairs: data.is_paired(), windows: None };
-        Self::as_read(data, files, reads)
+        let input = InputFormat { max_tokens, pairs: data.is_paired(), windows: None };
+        Self::with_format(data, files, input)
     }
 
     /// Tokenizes as a device with this input format does.
     ///
     /// # Errors
     /// If the vocabulary does not make a tokenizer, or the windows are too short for their overlap.
-    pub fn as_read(data: Dataset, files: &TokenizerFiles, reads: Reads) -> Result<Self, Error> {
-        let mut reader = Reader::new(files, reads)?;
+    pub fn with_format(data: Dataset, files: &TokenizerFiles, input: InputFormat) -> Result<Self, Error> {
+        let mut reader = Reader::new(files, input)?;
         let (mut tokens, mut counts, mut truncated) = (Vec::new(), Vec::with_capacity(data.len()), 0);
         for example in &data.examples {
             let (inputs, cut_off) = reader.read(&example.text, example.pair.as_deref())?;
@@ -39,7 +39,7 @@ impl Encoded {
             truncated += usize::from(cut_off);
             tokens.extend(inputs);
         }
-        Ok(Self { data, tokens, windows: reads.windows.map(|_| counts), truncated })
+        Ok(Self { data, tokens, windows: input.windows.map(|_| counts), truncated })
     }
 
     /// Returns some of the texts, by row. Not for texts in windows.
@@ -79,7 +79,7 @@ pub fn mean_of_windows<'a>(mut windows: impl Iterator<Item = &'a [f32]>) -> Vec<
 pub struct Reader<'a> {
     tokenizer: Tokenizer<&'a [u8]>,
     encoding: Box<Encoding>,
-    reads: Reads,
+    input: InputFormat,
 }
 
 impl<'a> Reader<'a> {
@@ -87,9 +87,9 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If the vocabulary does not make a tokenizer.
-    pub fn new(files: &'a TokenizerFiles, reads: Reads) -> Result<Self, Error> {
+    pub fn new(files: &'a TokenizerFiles, input: InputFormat) -> Result<Self, Error> {
         let tokenizer = Tokenizer::new(files.vocab.as_bytes(), files.settings())?;
-        Ok(Self { tokenizer, encoding: Box::default(), reads })
+        Ok(Self { tokenizer, encoding: Box::default(), input })
     }
 
     /// Returns the token ids of a text or a pair, or of each window of a text, and whether something was
@@ -98,9 +98,9 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// If `max_tokens` is too small for such inputs.
     pub fn read(&mut self, text: &str, pair: Option<&str>) -> Result<(Vec<Tokens>, bool), Error> {
-        let Self { tokenizer, encoding, reads } = self;
-        let Some(windows) = reads.windows.filter(|_| pair.is_none()) else {
-            tokenizer.encode(text, pair, reads.max_tokens, encoding)?;
+        let Self { tokenizer, encoding, input } = self;
+        let Some(windows) = input.windows.filter(|_| pair.is_none()) else {
+            tokenizer.encode(text, pair, input.max_tokens, encoding)?;
             return Ok((vec![tokens(encoding)], encoding.truncated()));
         };
         let (most, mut found, mut inputs) = (windows.most.max(1) as usize, 0, Vec::new());
@@ -110,7 +110,7 @@ impl<'a> Reader<'a> {
                 inputs.push(tokens(window));
             }
         };
-        let mut windows = tokenizer.windows(reads.max_tokens, windows.overlap as usize, encoding, take)?;
+        let mut windows = tokenizer.windows(input.max_tokens, windows.overlap as usize, encoding, take)?;
         windows.push(text);
         windows.finish();
         Ok((inputs, found > most))

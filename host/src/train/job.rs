@@ -35,7 +35,7 @@ pub struct Job<'a> {
     pub options: &'a TrainOptions,
     /// The loss to minimise.
     pub objective: &'a dyn Objective,
-    /// Output folder: receives the best checkpoint, `metrics.jsonl` and, until [`forget`],
+    /// Output folder: receives the best checkpoint, `metrics.jsonl` and, until [`remove_state`],
     /// `state.safetensors` and `best/`.
     pub folder: &'a Path,
     /// Fingerprint of model, data and options; a saved state is resumed only if it matches.
@@ -399,7 +399,7 @@ pub(crate) fn standard_error(figure: f64, rows: usize) -> f64 {
 ///
 /// # Errors
 /// If a file cannot be removed.
-pub fn forget(folder: &Path) -> Result<(), Error> {
+pub fn remove_state(folder: &Path) -> Result<(), Error> {
     let (state, best) = (folder.join(STATE), folder.join(BEST));
     let gone = |path: &Path, removed: std::io::Result<()>| match removed {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path)(error)),

@@ -147,7 +147,7 @@ pub fn checkpoint(shape: &Shape, seed: u64) -> Checkpoint {
         label2id: BTreeMap::new(),
         problem_type: None,
         compares_pairs: false,
-        reads: None,
+        input: None,
         goldcrest: (!plain).then_some(student),
         extra: Default::default(),
     };
