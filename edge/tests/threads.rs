@@ -140,7 +140,8 @@ fn answers_belong_to_their_messages_however_it_is_called() {
 #[test]
 fn one_thread_answers_without_waiting() {
     let mut threaded =
-        Classifier::new(shipped(), &Options::default()).unwrap().into_threaded::<()>(1).unwrap();
+        Classifier::new(shipped(), &Options::default()).unwrap().into_threaded::<()>(0).unwrap();
+    assert!(format!("{threaded:?}").contains("threads: 1"), "0 is taken as 1");
     threaded.read(7, &mut |input| {
         input.push("a warm, funny film");
         Ok(())

@@ -104,6 +104,27 @@ fn options_without_effect_are_refused_before_training() {
 }
 
 #[test]
+fn recipes_made_in_a_program_are_checked_like_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    base().save(&path("base")).unwrap();
+    std::fs::write(path("data.csv"), "text,label\npiece1,a\npiece2,b\npiece3,a\npiece4,b\n").unwrap();
+    let text = "output = \"out\"\n[data]\ntrain = \"data.csv\"\n[base]\ncheckpoint = \"base\"\n[pack]\nname = \"x\"\n";
+    let changes: [(fn(&mut Recipe), &str); 3] = [
+        (|recipe| recipe.train.batch_size = 0, "batch_size"),
+        (|recipe| recipe.train.learning_rate = Some(f64::NAN), "learning_rate"),
+        (|recipe| recipe.pack.name = String::new(), "name"),
+    ];
+    for (change, said) in changes {
+        let mut recipe = Recipe::parse(text, &path("recipe.toml")).unwrap();
+        change(&mut recipe);
+        let error = run(&recipe, Until::Pack, &mut |_| ()).unwrap_err().to_string();
+        assert!(error.contains(said), "{said}: {error}");
+        assert!(!path("out").exists(), "{said}");
+    }
+}
+
+#[test]
 fn input_models_are_not_overwritten() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);

@@ -153,6 +153,8 @@ fn the_host_says_what_is_wrong() {
     let (code, out, error) = host(&["predict", &student, "--max-tokens", "48"]);
     let lines: Vec<_> = out.lines().collect();
     assert!(code == Some(0) && lines.len() == 3 && lines[1].contains("not valid UTF-8"), "{out} {error}");
+    let (code, _, error) = host(&["predict", &student, "--max-tokens", "512"]);
+    assert!(code == Some(2) && error.contains("positions"), "{error}");
     assert_eq!(host(&["compare", &bundle, &bundle, "x.csv", "--max-drop", "nan"]).0, Some(2));
     assert_eq!(host(&["pack", "x", "-o", "y", "--max-tokens", "513"]).0, Some(2));
     assert!(host(&["inspect", &bundle]).2.contains("goldcrest-edge inspect"));

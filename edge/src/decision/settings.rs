@@ -150,3 +150,44 @@ impl Settings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unusable_settings_name_what_is_wrong() {
+        let check = |task, classes, change: &dyn Fn(&mut Settings)| {
+            let mut settings = Settings::default();
+            change(&mut settings);
+            settings.check(task, classes)
+        };
+        let as_is = |_: &mut Settings| ();
+        assert!(check(Task::SingleLabel, MAX_CLASSES, &as_is).is_ok());
+        assert!(matches!(check(Task::SingleLabel, MAX_CLASSES + 1, &as_is), Err(Error::Classes { .. })));
+        assert!(matches!(check(Task::MultiLabel, 0, &as_is), Err(Error::Classes { found: 0 })));
+        assert!(check(Task::Regression, 1, &as_is).is_ok());
+        assert!(matches!(check(Task::Regression, 2, &as_is), Err(Error::Numbers { found: 2 })));
+        for temperature in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+            let found = check(Task::SingleLabel, 2, &|s| s.temperature = temperature);
+            assert!(matches!(found, Err(Error::Temperature(_))), "{temperature}");
+        }
+        let thresholds = |values: &'static [f32]| move |s: &mut Settings| s.thresholds = values.into();
+        assert!(check(Task::MultiLabel, 2, &thresholds(&[0.0, 1.0])).is_ok());
+        for (task, values) in [(Task::MultiLabel, &[0.5][..]), (Task::SingleLabel, &[0.5, 0.5])] {
+            assert!(matches!(check(task, 2, &thresholds(values)), Err(Error::Thresholds { .. })));
+        }
+        for values in [&[0.5, 1.5][..], &[f32::NAN, 0.5]] {
+            let found = check(Task::MultiLabel, 2, &thresholds(values));
+            assert!(matches!(found, Err(Error::Probability { field: "a threshold", .. })));
+        }
+        let abstain = |abstention| move |s: &mut Settings| s.abstention = abstention;
+        assert!(check(Task::SingleLabel, 2, &abstain(Abstention::Probability(1.0))).is_ok());
+        let found = check(Task::SingleLabel, 2, &abstain(Abstention::Probability(-0.1)));
+        assert!(matches!(found, Err(Error::Probability { .. })));
+        let found = check(Task::SingleLabel, 2, &abstain(Abstention::Energy(f32::NAN)));
+        assert!(matches!(found, Err(Error::Energy(_))));
+        let found = check(Task::MultiLabel, 2, &abstain(Abstention::Energy(0.0)));
+        assert!(matches!(found, Err(Error::Abstention(Task::MultiLabel))));
+    }
+}
