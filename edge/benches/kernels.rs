@@ -1,4 +1,4 @@
-//! Each kernel at the sizes of MiniLM-L6, and a whole encoder with random weights.
+//! Each kernel at the sizes of MiniLM-L6; `goldcrest-edge bench` measures whole models.
 //!
 //! `GOLDCREST_ISA=avx2 cargo bench -p goldcrest-edge --bench kernels`
 #[path = "../tests/kernels_support/mod.rs"]
@@ -9,25 +9,11 @@ use goldcrest_edge::kernels::{
     Activations, AttentionInput, AttentionScratch, Epilogue, Kernels, Linear, Norm, Rows, Weights,
 };
 use kernels_support::Random;
-use kernels_support::encoder::{Encoder, MINILM_L6};
 
 const TOKENS: [usize; 5] = [8, 16, 32, 64, 128];
 
 fn kernels() -> Kernels {
     Kernels::from_env().unwrap_or_else(|error| panic!("{error}"))
-}
-
-fn encoder(c: &mut Criterion) {
-    let kernels = kernels();
-    let encoder = Encoder::random(kernels, MINILM_L6, 128);
-    let mut scratch = encoder.scratch(128);
-    let mut group = c.benchmark_group(format!("minilm-l6/{}", kernels.isa()));
-    for tokens in TOKENS {
-        let ids: Vec<usize> = (0..tokens).map(|t| t * 7).collect();
-        group.bench_function(BenchmarkId::from_parameter(tokens), |b| {
-            b.iter(|| encoder.run(&ids, &mut scratch))
-        });
-    }
 }
 
 fn linear(c: &mut Criterion) {
@@ -98,5 +84,5 @@ fn attention(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, encoder, linear, rows, attention);
+criterion_group!(benches, linear, rows, attention);
 criterion_main!(benches);

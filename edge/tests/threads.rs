@@ -3,26 +3,14 @@
 mod common;
 
 use bytes::Bytes;
-use goldcrest_edge::bundle::{Bundle, Manifest, Windows, write};
+use common::{altered, shipped};
+use goldcrest_edge::bundle::{Bundle, Windows};
 use goldcrest_edge::model::{self, Model, Part};
 use goldcrest_edge::stream::{self, Format, Interrupt, Lines, Records, Source, ThreadedRecords};
 use goldcrest_edge::tokenizer::Encoding;
 use goldcrest_edge::{Classifier, Options};
 use std::io::{self, Read};
 use std::thread;
-
-/// Returns the shipped model, which is fused.
-fn shipped() -> Vec<u8> {
-    std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/sentiment/sentiment.bundle")).unwrap()
-}
-
-/// Returns the same bundle with a changed manifest.
-fn altered(bytes: &[u8], alter: impl FnOnce(&mut Manifest)) -> Vec<u8> {
-    let bundle = Bundle::read(bytes).unwrap();
-    let mut manifest = bundle.manifest().clone();
-    alter(&mut manifest);
-    write(&manifest, bundle.model(), bundle.external(), bundle.vocabulary(), &[]).unwrap()
-}
 
 fn windows(bytes: &[u8]) -> Vec<u8> {
     altered(bytes, |manifest| {
@@ -79,7 +67,7 @@ impl Read for Dribble<'_> {
 fn run(bundle: &[u8], fuse: bool, threads: usize, mut input: Dribble<'_>) -> (String, u64) {
     let classifier = Classifier::new(bundle.to_vec(), &Options { fuse }).unwrap();
     let options = stream::Options { format: Format::Jsonl, top: 2, logits: true, separator: None };
-    let (mut lines, interrupt, mut out) = (Lines::default(), Interrupt::default(), vec![]);
+    let (mut lines, interrupt, mut out) = (Lines::default(), Interrupt::new().unwrap(), vec![]);
     let errors = if threads == 1 {
         let mut records = Records::new(classifier, &mut out, options);
         lines.run(&mut input, &mut records, &interrupt).unwrap();
@@ -131,7 +119,7 @@ fn answers_belong_to_their_messages_however_it_is_called() {
             Ok(())
         });
     }
-    while let Some((number, answer)) = threaded.answer(true) {
+    while let Some((number, answer)) = threaded.answer() {
         answers.push((number as usize, answer.unwrap().unwrap().logits.to_vec()));
     }
     assert_eq!(answers, alone.into_iter().enumerate().collect::<Vec<_>>());
@@ -146,7 +134,7 @@ fn one_thread_answers_without_waiting() {
         input.push("a warm, funny film");
         Ok(())
     });
-    let number = threaded.answer(false).map(|(number, _)| number);
+    let number = threaded.try_answer().map(|(number, _)| number);
     assert_eq!(number, Some(7));
 }
 
@@ -154,7 +142,7 @@ fn one_thread_answers_without_waiting() {
 fn a_sink_gets_no_answers_of_the_one_before() {
     let mut threaded = Classifier::new(shipped(), &Options::default()).unwrap().into_threaded(2).unwrap();
     let options = stream::Options::default();
-    let (mut lines, interrupt, mut out) = (Lines::default(), Interrupt::default(), vec![]);
+    let (mut lines, interrupt, mut out) = (Lines::default(), Interrupt::new().unwrap(), vec![]);
     let mut full: [u8; 0] = [];
     let mut broken = ThreadedRecords::new(&mut threaded, &mut full[..], options);
     assert!(lines.run(&mut &b"one\ntwo\nthree\nfour\nfive\n"[..], &mut broken, &interrupt).is_err());

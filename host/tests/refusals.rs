@@ -110,7 +110,8 @@ fn recipes_made_in_a_program_are_checked_like_files() {
     base().save(&path("base")).unwrap();
     std::fs::write(path("data.csv"), "text,label\npiece1,a\npiece2,b\npiece3,a\npiece4,b\n").unwrap();
     let text = "output = \"out\"\n[data]\ntrain = \"data.csv\"\n[base]\ncheckpoint = \"base\"\n[pack]\nname = \"x\"\n";
-    let changes: [(fn(&mut Recipe), &str); 3] = [
+    type Change = fn(&mut Recipe);
+    let changes: [(Change, &str); 3] = [
         (|recipe| recipe.train.batch_size = 0, "batch_size"),
         (|recipe| recipe.train.learning_rate = Some(f64::NAN), "learning_rate"),
         (|recipe| recipe.pack.name = String::new(), "name"),

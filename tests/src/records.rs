@@ -22,7 +22,7 @@ pub struct Answer {
     pub logits: Vec<f32>,
 }
 
-/// InputFormat JSON Lines.
+/// Reads JSON Lines.
 ///
 /// # Panics
 /// If a line is not such a record.

@@ -18,7 +18,7 @@ pub const TEXT: usize = 4 << 10;
 /// Maximum number of measurements in the manifest.
 pub const MEASURED: usize = 16;
 /// Maximum sequence length in tokens, special tokens included.
-pub const TOKENS: u32 = 512;
+pub const TOKENS: u32 = crate::tokenizer::capacity::MAX_TOKENS as u32;
 /// Maximum number of windows per text.
 pub const WINDOWS: u32 = 4096;
 /// Maximum bytes of the graph with its constants below 1 KiB (12 layers take 300 KB). Decoded, it takes a

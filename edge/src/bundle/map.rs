@@ -89,7 +89,8 @@ pub fn map(path: &Path) -> Result<Mapped, OpenError> {
 }
 
 impl Mapped {
-    /// Wraps bytes that are compiled into the program.
+    /// Wraps bytes that are compiled into the program, or stand unchanged in some other file.
+    #[doc(hidden)]
     pub fn embedded(bytes: &'static [u8]) -> Self {
         let range = bytes.as_ptr_range();
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();

@@ -45,7 +45,7 @@ pub use write::{WriteError, write};
 pub const FORMAT_VERSION: u32 = 2;
 
 /// Names of the sections.
-pub mod section {
+pub(crate) mod section {
     /// The graph in ONNX.
     pub const MODEL: &str = "model.onnx";
     /// External tensors of the graph. Absent if the graph holds all tensors itself.

@@ -11,7 +11,7 @@ use reader::Length;
 #[doc(hidden)]
 pub use reader::Reader;
 pub use self_test::SelfTestError;
-pub use threaded::{Answer, MAX_THREADS, ThreadedClassifier};
+pub use threaded::{MAX_THREADS, NumberedOutcome, ThreadedClassifier};
 
 use crate::bundle::{self, Bundle, Manifest, Mapped};
 use crate::decision::{self, Decider, Decision};

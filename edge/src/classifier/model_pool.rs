@@ -138,7 +138,7 @@ impl ModelPool {
             Text { encoding: Box::default(), logits, result: Ok(()) }
         };
         let free = (0..held).map(|_| text()).collect();
-        let exchange = model.exchange(threads).map(Arc::new);
+        let exchange = (threads > 1).then(|| model.exchange(threads)).flatten().map(Arc::new);
         let mut pool = ModelPool { model, shared, helpers: vec![], exchange, free, next: 0 };
         for number in 1..threads {
             let (model, shared, exchange) = (pool.model.share()?, pool.shared.clone(), pool.exchange.clone());
@@ -189,10 +189,19 @@ impl ModelPool {
 
     /// Waits for the oldest text, running queued ones meanwhile, and writes its logits. There must be one.
     pub fn take(&mut self, logits: &mut [f32]) -> Result<(), Error> {
+        let mut text = self.wait();
+        logits.copy_from_slice(&text.logits);
+        let result = std::mem::replace(&mut text.result, Ok(()));
+        self.free.push(text);
+        Ok(result?)
+    }
+
+    /// Waits for the oldest text, running queued ones meanwhile.
+    fn wait(&mut self) -> Text {
         let mut queue = self.shared.queue();
-        let mut text = loop {
+        loop {
             if let Some(text) = queue.oldest() {
-                break text;
+                return text;
             }
             match queue.tasks.pop_front() {
                 Some(Task { number, part, mut text }) => {
@@ -203,12 +212,7 @@ impl ModelPool {
                 }
                 None => queue = self.shared.result.wait(queue).unwrap_or_else(PoisonError::into_inner),
             }
-        };
-        drop(queue);
-        logits.copy_from_slice(&text.logits);
-        let result = std::mem::replace(&mut text.result, Ok(()));
-        self.free.push(text);
-        Ok(result?)
+        }
     }
 
     /// Runs a single text as fast as possible: on the calling thread if it is short, split across threads if
@@ -225,15 +229,10 @@ impl ModelPool {
         }
         let _guard = AbortOnPanic;
         let result = self.model.run_part(Part { number: 0, of: parts }, &exchange, ids, types, logits);
-        // the other parts give no logits, and fail if and only if this one does
+        // The other parts give no logits, and fail if and only if this one does. None of them is queued any
+        // more, unless all fail before they wait for each other.
         for _ in 1..parts {
-            let mut queue = self.shared.queue();
-            let text = loop {
-                match queue.oldest() {
-                    Some(text) => break text,
-                    None => queue = self.shared.result.wait(queue).unwrap_or_else(PoisonError::into_inner),
-                }
-            };
+            let text = self.wait();
             self.free.push(text);
         }
         Ok(result?)

@@ -26,7 +26,7 @@ pub struct ThreadedClassifier<E = Infallible> {
 }
 
 /// The number of a message, and its outcome or error.
-pub type Answer<'a, E> = (u64, Result<Result<Outcome<'a>, Error>, E>);
+pub type NumberedOutcome<'a, E> = (u64, Result<Result<Outcome<'a>, Error>, E>);
 
 /// Messages in flight, and their windows.
 struct Work<E> {
@@ -152,9 +152,18 @@ impl<E> ThreadedClassifier<E> {
         self.work.give_first();
     }
 
-    /// Returns the answer to the oldest message, with its number. Returns `None` if there is no message or,
-    /// unless it is to `wait`, no answer yet.
-    pub fn answer(&mut self, wait: bool) -> Option<Answer<'_, E>> {
+    /// Waits for the answer to the oldest message, and returns it with its number. Returns `None` if there is no
+    /// message.
+    pub fn answer(&mut self) -> Option<NumberedOutcome<'_, E>> {
+        self.next(true)
+    }
+
+    /// Like [`answer`](Self::answer), but also returns `None` if there is no answer yet.
+    pub fn try_answer(&mut self) -> Option<NumberedOutcome<'_, E>> {
+        self.next(false)
+    }
+
+    fn next(&mut self, wait: bool) -> Option<NumberedOutcome<'_, E>> {
         let ThreadedClassifier { manifest, reader, work, answered, decider } = self;
         work.give_first();
         while work.messages.front()?.awaited > 0 {
@@ -190,7 +199,7 @@ impl ThreadedClassifier {
         assert!(self.work.messages.is_empty(), "a single text, while others are under way");
         self.read(0, &mut feed(text, pair));
         self.start(true);
-        let Some((_, Ok(outcome))) = self.answer(true) else { unreachable!("a message was read") };
+        let Some((_, Ok(outcome))) = self.answer() else { unreachable!("a message was read") };
         outcome
     }
 }

@@ -80,11 +80,6 @@ impl Decider {
         })
     }
 
-    /// Returns the number of logits that [`decide`](Self::decide) takes.
-    pub fn classes(&self) -> usize {
-        self.scores.len()
-    }
-
     /// Returns the answer for the logits of one message, one per class.
     pub fn decide(&mut self, logits: &[f32]) -> Result<Decision<'_>, Error> {
         if logits.len() != self.scores.len() {

@@ -108,7 +108,7 @@ impl Linear {
         scales: &[f32],
         bias: &[f32],
     ) -> Result<Linear, KernelError> {
-        Self::pack_in(&Arena::new(0), kernels, weights, scales, bias)
+        Self::pack_in(&mut Arena::new(0), kernels, weights, scales, bias)
     }
 
     /// Returns the number of bytes that weights of this shape take in an arena.
@@ -122,7 +122,7 @@ impl Linear {
     /// # Errors
     /// The same as for `pack`.
     pub fn pack_in(
-        arena: &Arena,
+        arena: &mut Arena,
         kernels: Kernels,
         weights: Weights<'_>,
         scales: &[f32],

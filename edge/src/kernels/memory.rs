@@ -2,7 +2,6 @@
 use alloc::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use alloc::sync::Arc;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 const LINE: usize = 64;
 /// Size of a huge page of Linux, if normal pages have 4 KiB.
@@ -12,7 +11,7 @@ const HUGE_PAGE: usize = 2 << 20;
 /// take one page fault instead of 512, and reading the weights does not wait for address translation.
 pub struct Arena {
     allocation: Arc<Allocation>,
-    used: AtomicUsize,
+    used: usize,
 }
 
 impl Arena {
@@ -23,22 +22,20 @@ impl Arena {
 
     /// Allocates an arena for blocks of `bytes` in total, each counted in whole cache lines.
     pub fn new(bytes: usize) -> Arena {
-        Arena { allocation: Arc::new(Allocation::zeroed(bytes)), used: AtomicUsize::new(0) }
+        Arena { allocation: Arc::new(Allocation::zeroed(bytes)), used: 0 }
     }
 
     /// Returns the next `bytes`, or a separate allocation if there is no room left.
-    pub(super) fn zeroed(&self, bytes: usize) -> Aligned {
+    pub(super) fn zeroed(&mut self, bytes: usize) -> Aligned {
         let size = Self::room(bytes);
-        let room = self.allocation.layout.size();
-        let take = |used: usize| used.checked_add(size).filter(|&end| end <= room);
-        match self.used.fetch_update(Relaxed, Relaxed, take) {
-            // SAFETY: `start + size` is within the allocation, and no other block has these bytes: `used`
-            // only grows.
-            Ok(start) => unsafe {
-                Aligned { start: self.allocation.start.add(start), size, _of: self.allocation.clone() }
-            },
-            Err(_) => Aligned::zeroed(bytes),
+        if size > self.allocation.layout.size() - self.used {
+            return Aligned::zeroed(bytes);
         }
+        // SAFETY: `used + size` is within the allocation.
+        let start = unsafe { self.allocation.start.add(self.used) };
+        // no other block has these bytes
+        self.used += size;
+        Aligned { start, size, _of: self.allocation.clone() }
     }
 }
 
@@ -131,7 +128,7 @@ mod tests {
     #[test]
     fn blocks_are_disjoint_and_aligned_and_outlive_the_arena() {
         for room in [0, 1000, 3 * HUGE_PAGE] {
-            let arena = Arena::new(room);
+            let mut arena = Arena::new(room);
             let sizes = [1, 64, 65, HUGE_PAGE - 64, 0, HUGE_PAGE];
             let mut blocks = sizes.map(|size| arena.zeroed(size));
             drop(arena);

@@ -6,7 +6,6 @@
 //! fused path. [`Model::run`] takes one text of 1 to [`Model::max_tokens`] tokens, without padding.
 
 mod bert;
-mod dense;
 mod error;
 mod fused;
 mod graph;
@@ -45,7 +44,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { fuse: true, isa: None, max_tokens: 512 }
+        Options { fuse: true, isa: None, max_tokens: crate::tokenizer::capacity::MAX_TOKENS }
     }
 }
 
@@ -175,26 +174,17 @@ impl Model {
     /// this model cannot split texts.
     #[doc(hidden)]
     pub fn exchange(&self, parts: usize) -> Option<Exchange> {
-        match &self.path {
-            Path::Fused(fused) => Some(Exchange::new(fused.bert(), self.max_tokens, parts)),
-            Path::Stock { .. } => None,
-        }
+        self.fused().map(|fused| Exchange::new(fused.bert(), self.max_tokens, parts))
     }
 
     /// Returns the kernels of the fused operators, if there are any.
     pub fn kernels(&self) -> Option<Kernels> {
-        match &self.path {
-            Path::Fused(fused) => Some(fused.bert().kernels()),
-            Path::Stock { .. } => None,
-        }
+        self.fused().map(|fused| fused.bert().kernels())
     }
 
     /// Returns the numbers of rows of the embedding tables; not known for a model on stock operators.
     pub fn tables(&self) -> Option<Tables> {
-        match &self.path {
-            Path::Fused(fused) => Some(fused.bert().tables()),
-            Path::Stock { .. } => None,
-        }
+        self.fused().map(|fused| fused.bert().tables())
     }
 
     /// Returns the number of logits per text.
@@ -273,10 +263,7 @@ impl Model {
     /// Returns the output of the last layer for \[CLS\] of the last text, `[hidden]`. `None` for stock
     /// operators, which do not provide it.
     pub fn cls(&self) -> Option<&[f32]> {
-        match &self.path {
-            Path::Fused(fused) => fused.cls(),
-            Path::Stock { .. } => None,
-        }
+        self.fused()?.cls()
     }
 
     /// Like [`run`](Model::run), but always through tract's plan, which allocates. Gives the same bits.
@@ -289,6 +276,13 @@ impl Model {
         match &mut self.path {
             Path::Fused(fused) => fused.run_plan(ids, types, logits),
             Path::Stock { stock, .. } => stock.run(ids, types, logits),
+        }
+    }
+
+    fn fused(&self) -> Option<&Fused> {
+        match &self.path {
+            Path::Fused(fused) => Some(fused),
+            Path::Stock { .. } => None,
         }
     }
 

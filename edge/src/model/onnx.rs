@@ -6,12 +6,12 @@
 
 use prost::Message;
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
-use tract_onnx::pb::{ModelProto, TensorProto};
+use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
 
 use super::Error;
 
 /// The only external location that a model may name.
-pub const EXTERNAL_LOCATION: &str = "model.onnx.data";
+pub const EXTERNAL_LOCATION: &str = crate::bundle::section::EXTERNAL;
 
 /// Decodes `onnx`, and drops shape annotations: those of other tools contain symbols that clash with ours.
 /// Refuses axes beyond [`MAX_AXIS`].
@@ -21,7 +21,7 @@ pub(super) fn decode(onnx: &[u8]) -> Result<ModelProto, Error> {
         return Err(Error::Unsupported("the ONNX model holds no graph".into()));
     };
     graph.value_info.clear();
-    for node in &graph.node {
+    for node in nodes(graph) {
         let axes = node.attribute.iter().filter(|a| matches!(&a.name[..], "axis" | "axes" | "perm"));
         let mut numbers = axes.flat_map(|a| a.ints.iter().chain([&a.i]));
         if let Some(axis) = numbers.find(|axis| axis.unsigned_abs() > MAX_AXIS) {
@@ -29,6 +29,17 @@ pub(super) fn decode(onnx: &[u8]) -> Result<ModelProto, Error> {
         }
     }
     Ok(model)
+}
+
+/// Returns all nodes of a graph, those in branches and loops included.
+pub(super) fn nodes(graph: &GraphProto) -> impl Iterator<Item = &NodeProto> {
+    let mut waiting: Vec<&NodeProto> = graph.node.iter().collect();
+    std::iter::from_fn(move || {
+        let node = waiting.pop()?;
+        let graphs = node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs));
+        waiting.extend(graphs.flat_map(|graph| &graph.node));
+        Some(node)
+    })
 }
 
 /// Maximum axis; no tensor has more dimensions. tract counts up to an axis one by one, so a damaged one could
@@ -158,5 +169,12 @@ mod tests {
         for axis in [i64::MIN, -65, 65, i64::MAX] {
             assert!(decode(&model(axis)).unwrap_err().to_string().contains("axis"), "{axis}");
         }
+        // in the branch of a node
+        let inner = ModelProto::decode(&model(65)[..]).unwrap().graph;
+        let attribute = AttributeProto { name: "then_branch".into(), g: inner, ..Default::default() };
+        let node = NodeProto { op_type: "If".into(), attribute: vec![attribute], ..Default::default() };
+        let graph = GraphProto { node: vec![node], ..Default::default() };
+        let model = ModelProto { graph: Some(graph), ..Default::default() }.encode_to_vec();
+        assert!(decode(&model).unwrap_err().to_string().contains("`norm` has axis 65"));
     }
 }

@@ -51,6 +51,13 @@ pub(super) struct EmbeddingParts<'a> {
     pub norm: NormParts,
 }
 
+/// Number and size of attention heads.
+#[derive(Clone, Copy, PartialEq)]
+struct Heads {
+    count: usize,
+    size: usize,
+}
+
 /// A table of integers, its scales, and the ids that are looked up in both.
 struct Lookup<'a> {
     table: &'a str,
@@ -137,24 +144,25 @@ impl<'a> Graph<'a> {
         let [query, scale] = self.inputs(query, "Mul")?;
         let (key, key_heads) = self.heads(key, &[0, 2, 3, 1])?;
         let (value, value_heads) = self.heads(value, &[0, 2, 1, 3])?;
+        let width = heads.count * heads.size;
         let same = key_heads == heads && value_heads == heads;
-        let joined = self.integers(context[1])? == [0, 0, (heads.0 * heads.1) as i64];
+        let joined = self.integers(context[1])? == [0, 0, width as i64];
         expect(same && joined, || format!("`{scores}` mixes heads of different sizes"))?;
-        let width = heads.0 * heads.1;
-        // keys and values are computed together
-        let alike = self.linear(key)?.0.scales.is_some() == self.linear(value)?.0.scales.is_some();
-        expect(alike, || format!("`{key}` and `{value}` are not of one precision"))?;
         let project = |x: &str| -> Found<LinearParts<'a>> {
             let (linear, from) = self.linear(x)?;
             expect(from == input, || format!("`{x}` does not read the layer's input"))?;
             linear.sized(hidden, width)
         };
+        let (key_parts, value_parts) = (project(key)?, project(value)?);
+        // keys and values are computed together
+        let alike = key_parts.scales.is_some() == value_parts.scales.is_some();
+        expect(alike, || format!("`{key}` and `{value}` are not of one precision"))?;
         let layer = LayerParts {
             query: project(query)?,
-            key: project(key)?,
-            value: project(value)?,
-            heads: heads.0,
-            head_size: heads.1,
+            key: key_parts,
+            value: value_parts,
+            heads: heads.count,
+            head_size: heads.size,
             scale: self.scalar(scale)?,
             attention_output: attention_output.sized(width, hidden)?,
             attention_norm,
@@ -165,17 +173,16 @@ impl<'a> Graph<'a> {
         Ok((layer, input))
     }
 
-    /// Matches a value that is split into heads. Returns the value before the split, and the number and size
-    /// of heads.
-    fn heads(&self, value: &str, order: &[i64]) -> Found<(&'a str, (usize, usize))> {
+    /// Matches a value that is split into heads, and returns the value before the split.
+    fn heads(&self, value: &str, order: &[i64]) -> Found<(&'a str, Heads)> {
         let [x, shape] = self.inputs(self.transpose(value, order)?, "Reshape")?;
-        let (heads, size) = match self.integers(shape)?[..] {
-            [0, 0, heads @ 1..=4096, size @ 1..=4096] => (heads as usize, size as usize),
+        let heads = match self.integers(shape)?[..] {
+            [0, 0, count @ 1..=4096, size @ 1..=4096] => Heads { count: count as usize, size: size as usize },
             _ => return Err(format!("`{value}` is not split into heads")),
         };
         let most = AttentionScratch::MAX_HEAD_SIZE;
-        expect(size <= most, || format!("heads of {size}, the kernels take up to {most}"))?;
-        Ok((x, (heads, size)))
+        expect(heads.size <= most, || format!("heads of {}, the kernels take up to {most}", heads.size))?;
+        Ok((x, heads))
     }
 
     /// Matches `(1 - mask) * far`, which is zero without padding.

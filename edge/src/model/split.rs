@@ -37,9 +37,6 @@ impl Exchange {
     /// Publishes the rows of `part` in `key_values`, waits for all parts, and fills
     /// in the rows of the others.
     pub(super) fn gather(&self, part: Part, layer: usize, width: usize, key_values: &mut [f32]) {
-        if part == Part::WHOLE {
-            return;
-        }
         let tokens = key_values.len() / width;
         let rows = |part: Part| {
             let Range { start, end } = part.tokens(tokens);

@@ -35,7 +35,7 @@ pub(super) struct Stock {
 impl Stock {
     /// Loads a decoded model whose external tensors are in `external`.
     pub(super) fn load(mut model: ModelProto, external: &[u8]) -> Result<Stock, Error> {
-        let nodes = model.graph.as_ref().map_or(0, |graph| graph.node.len());
+        let nodes = model.graph.as_ref().map_or(0, |graph| onnx::nodes(graph).count());
         if nodes > MAX_NODES {
             return Err(Error::Unsupported(format!("the graph has {nodes} nodes, more than {MAX_NODES}")));
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// A request to end the program. Clones share their state.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Interrupt {
     requested: Arc<AtomicBool>,
     /// The signal that requested the end; 0 for none.
@@ -18,28 +18,28 @@ pub struct Interrupt {
     /// Whether a signal may end the process at once.
     idle: Arc<AtomicBool>,
     /// The two ends of a pipe; the first becomes readable once the end is requested.
-    pipe: Option<Arc<(UnixStream, UnixStream)>>,
+    pipe: Arc<(UnixStream, UnixStream)>,
 }
 
 impl Interrupt {
-    /// Returns an interrupt that only [`request`](Self::request) triggers; doing so wakes a waiting source.
-    ///
-    /// [`default`](Self::default) needs no system resources, but does not wake a waiting source.
+    /// Returns an interrupt that only [`request`](Self::request) triggers.
     ///
     /// # Errors
     /// If the system cannot create a pipe.
     pub fn new() -> io::Result<Self> {
-        Ok(Interrupt { pipe: Some(Arc::new(UnixStream::pair()?)), ..Interrupt::default() })
+        let (requested, signal, idle) = Default::default();
+        Ok(Interrupt { requested, signal, idle, pipe: Arc::new(UnixStream::pair()?) })
     }
 
     /// Listens to SIGTERM, SIGINT and SIGHUP, except those that the process has ignored from its start, like
     /// a background job of a shell. A second signal ends the process as if there were no handler. If `idle`
     /// is given, the first one ends it at once too, with this exit code, while
     /// the program is [idle](Self::set_idle).
+    ///
+    /// # Errors
+    /// If the system cannot create a pipe or refuses a handler.
     pub fn on_signals(idle: Option<i32>) -> io::Result<Self> {
-        let (woken, wake) = UnixStream::pair()?;
-        let interrupt =
-            Interrupt { pipe: Some(Arc::new((woken, wake.try_clone()?))), ..Interrupt::default() };
+        let interrupt = Self::new()?;
         // on systems without this file, assume that no signal is ignored
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         for signal in [SIGTERM, SIGINT, SIGHUP].into_iter().filter(|signal| !is_ignored(&status, *signal)) {
@@ -49,17 +49,17 @@ impl Interrupt {
             flag::register_conditional_default(signal, interrupt.requested.clone())?;
             flag::register_usize(signal, interrupt.signal.clone(), signal as usize)?;
             flag::register(signal, interrupt.requested.clone())?;
-            low_level::pipe::register(signal, wake.try_clone()?)?;
+            low_level::pipe::register(signal, interrupt.pipe.1.try_clone()?)?;
         }
         Ok(interrupt)
     }
 
-    /// Requests the end, as a signal does.
+    /// Requests the end, as a signal does. A source that is waited for wakes.
     pub fn request(&self) {
         let again = self.requested.swap(true, Ordering::SeqCst);
         // one byte is enough, and nobody reads it: more would fill the pipe
-        if let Some((_, wake)) = self.pipe.as_deref().filter(|_| !again) {
-            let _ = (&mut &*wake).write(&[0]);
+        if !again {
+            let _ = (&self.pipe.1).write(&[0]);
         }
     }
 
@@ -79,13 +79,10 @@ impl Interrupt {
     }
 
     /// Waits until `source` is readable (its end and errors included), a signal arrives, or the end is
-    /// requested, which [`default`](Self::default) does not notice. Returns whether `source` is readable.
+    /// requested. Returns whether `source` is readable.
     pub fn wait_for(&self, source: &impl AsFd) -> bool {
-        let source = PollFd::new(source, PollFlags::IN);
-        let woken = self.pipe.as_deref().map(|(woken, _)| PollFd::new(woken, PollFlags::IN));
-        let count = 1 + usize::from(woken.is_some());
-        let mut waits = [source.clone(), woken.unwrap_or(source)];
-        match poll(&mut waits[..count], None) {
+        let mut waits = [PollFd::new(source, PollFlags::IN), PollFd::new(&self.pipe.0, PollFlags::IN)];
+        match poll(&mut waits, None) {
             Ok(_) => !waits[0].revents().is_empty(),
             // the read will report the error
             Err(error) => error != Errno::INTR,

@@ -156,7 +156,7 @@ mod tests {
             let check = |line| str::from_utf8(line).map(str::to_owned).map_err(|e| e.valid_up_to() as u64);
             let expected: Vec<_> = (1..).zip(lines.into_iter().map(check)).collect();
             let mut sink = Collect::default();
-            let end = Lines::default().run(&mut Dribble(&source, most), &mut sink, &Interrupt::default());
+            let end = Lines::default().run(&mut Dribble(&source, most), &mut sink, &Interrupt::new().unwrap());
             prop_assert_eq!(end.unwrap(), End::Source);
             prop_assert_eq!(sink.messages, expected);
         }
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn an_interrupt_ends_after_the_message_in_hand() {
-        let interrupt = Interrupt::default();
+        let interrupt = Interrupt::new().unwrap();
         let mut sink = Collect { interrupt: Some(interrupt.clone()), ..Collect::default() };
         let end = Lines::default().run(&mut &b"one\ntwo\n"[..], &mut sink, &interrupt).unwrap();
         let one = vec![(1, Ok("one".to_owned()))];
@@ -198,7 +198,7 @@ mod tests {
     fn a_message_in_hand_is_finished_if_its_rest_is_available() {
         for (after, messages) in [(&b""[..], 1), (b"\n", 2), (b"\nmore\n", 2)] {
             let text = [b"one\n", &[b'x'; 1_000_000][..], after].concat();
-            let (interrupt, mut sink) = (Interrupt::default(), Collect::default());
+            let (interrupt, mut sink) = (Interrupt::new().unwrap(), Collect::default());
             let mut source = Ends(&text, interrupt.clone(), Cell::new(0));
             let end = Lines::default().run(&mut source, &mut sink, &interrupt).unwrap();
             let unanswered = if messages == 1 { 1_000_000 } else { after.len() as u64 - 1 };
@@ -211,7 +211,7 @@ mod tests {
     fn numbers_continue_across_sources() {
         let (mut lines, mut sink) = (Lines::default(), Collect::default());
         for mut source in [&b"one"[..], b"", b"\ntwo\n"] {
-            lines.run(&mut source, &mut sink, &Interrupt::default()).unwrap();
+            lines.run(&mut source, &mut sink, &Interrupt::new().unwrap()).unwrap();
         }
         let numbers: Vec<_> = sink.messages.into_iter().map(|(n, text)| (n, text.unwrap())).collect();
         assert_eq!(numbers, [(1, "one".into()), (2, "".into()), (3, "two".into())]);

@@ -62,7 +62,7 @@ impl<'a, W: Write> ThreadedRecords<'a, W> {
     /// Returns a sink that writes the answers of `threaded` to `out`, which should be buffered.
     pub fn new(threaded: &'a mut ThreadedClassifier<MessageError>, out: W, options: Options) -> Self {
         // what a sink that broke off left unanswered belongs to another output
-        while threaded.answer(true).is_some() {}
+        while threaded.answer().is_some() {}
         ThreadedRecords { threaded, writer: Writer::new(out, options) }
     }
 
@@ -71,9 +71,15 @@ impl<'a, W: Write> ThreadedRecords<'a, W> {
         self.writer.errors
     }
 
-    /// Writes the answers that are ready or, if it is to `wait`, all of them.
-    fn write(&mut self, wait: bool) -> Result<(), Error> {
-        while let Some((number, answer)) = self.threaded.answer(wait) {
+    fn write_ready(&mut self) -> Result<(), Error> {
+        while let Some((number, answer)) = self.threaded.try_answer() {
+            self.writer.answer(number, answer)?;
+        }
+        Ok(())
+    }
+
+    fn write_all(&mut self) -> Result<(), Error> {
+        while let Some((number, answer)) = self.threaded.answer() {
             self.writer.answer(number, answer)?;
         }
         Ok(())
@@ -84,7 +90,7 @@ impl<W: Write> Sink for ThreadedRecords<'_, W> {
     fn message(&mut self, number: u64, message: &mut Message<'_>) -> Result<(), Error> {
         let ThreadedRecords { threaded, writer } = self;
         if !threaded.has_room()
-            && let Some((number, answer)) = threaded.answer(true)
+            && let Some((number, answer)) = threaded.answer()
         {
             writer.answer(number, answer)?;
         }
@@ -96,11 +102,11 @@ impl<W: Write> Sink for ThreadedRecords<'_, W> {
         });
         threaded.start(!message.is_followed());
         // a failed stream is the last answer, and returned as an error
-        self.write(broken)
+        if broken { self.write_all() } else { self.write_ready() }
     }
 
     fn flush(&mut self) -> Result<(), Error> {
-        self.write(true)?;
+        self.write_all()?;
         self.writer.flush()
     }
 }
@@ -252,7 +258,7 @@ mod tests {
         let mut classifier = Lengths { decider, logits: vec![0.0; labels.len()], labels };
         let mut out = vec![];
         let mut records = Records::new(&mut classifier, &mut out, options);
-        Lines::default().run(&mut input.as_bytes(), &mut records, &Interrupt::default()).unwrap();
+        Lines::default().run(&mut input.as_bytes(), &mut records, &Interrupt::new().unwrap()).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -333,7 +339,7 @@ mod tests {
         let buffer = std::io::BufWriter::new(&mut out);
         let classifier = Lengths { labels, decider, logits: vec![0.0; 2] };
         let mut slow = Slow(Records::new(classifier, buffer, Options::default()));
-        Lines::default().run(&mut &b"a\nb\n"[..], &mut slow, &Interrupt::default()).unwrap();
+        Lines::default().run(&mut &b"a\nb\n"[..], &mut slow, &Interrupt::new().unwrap()).unwrap();
     }
 
     #[test]

@@ -211,6 +211,9 @@ impl<'a> View<'a> {
     /// Returns the id of a piece, spelled as in the vocabulary.
     pub(super) fn id(self, piece: &str) -> Option<u32> {
         let (place, bytes) = split(piece);
+        if bytes.len() > MAX_PIECE_BYTES {
+            return None;
+        }
         self.find(place, bytes.as_bytes(), bytes.len())
     }
 

@@ -1,6 +1,6 @@
 //! A bundle so small that its answers are easy to predict: the logits are the mean of the tokens' embeddings.
 #![allow(dead_code)]
-use goldcrest_edge::bundle::{Golden, Licence, Manifest, Windows, write};
+use goldcrest_edge::bundle::{Bundle, Golden, Licence, Manifest, Windows, write};
 use goldcrest_edge::decision::{Settings, Task};
 use goldcrest_edge::tokenizer;
 use prost::Message;
@@ -45,6 +45,19 @@ pub fn manifest() -> Manifest {
         licence: Licence { base_model: "none".into(), data: "none".into() },
         created_by: "test".into(),
     }
+}
+
+/// Returns the shipped model, which is fused.
+pub fn shipped() -> Vec<u8> {
+    std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/sentiment/sentiment.bundle")).unwrap()
+}
+
+/// Returns a bundle with a changed manifest.
+pub fn altered(bytes: &[u8], alter: impl FnOnce(&mut Manifest)) -> Vec<u8> {
+    let bundle = Bundle::read(bytes).unwrap();
+    let mut manifest = bundle.manifest().clone();
+    alter(&mut manifest);
+    write(&manifest, bundle.model(), bundle.external(), bundle.vocabulary(), &[]).unwrap()
 }
 
 pub fn bundle(manifest: &Manifest) -> Vec<u8> {

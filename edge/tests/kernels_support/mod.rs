@@ -1,8 +1,6 @@
 //! What the kernel tests and the benchmark share: a generator that gives the same values on every machine.
 #![allow(dead_code)]
 
-pub mod encoder;
-
 use goldcrest_edge::kernels::{Isa, Kernels};
 
 /// splitmix64 (Steele, Lea and Flood 2014).

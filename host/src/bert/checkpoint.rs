@@ -151,7 +151,7 @@ impl Checkpoint {
         out
     }
 
-    /// InputFormat a folder. A missing encoder tensor is an error; the pooler may be absent, as in pretrained
+    /// Reads a folder. A missing encoder tensor is an error; the pooler may be absent, as in pretrained
     /// encoders. The classifier is loaded only if it is complete: with its bias, the pooler, and one row for
     /// each label in `config.json`.
     ///
@@ -270,7 +270,7 @@ impl Checkpoint {
     }
 }
 
-/// InputFormat the factors of the word embeddings, unless they no longer match the table: training or saving the
+/// Reads the factors of the word embeddings, unless they no longer match the table: training or saving the
 /// folder with Transformers changes only the table, or drops the file of factors.
 fn factors_of(table: Option<&Array>, dir: &Path) -> Result<Option<BTreeMap<String, Array>>, Error> {
     // the rounding error of f16: relative, and absolute for subnormal numbers

@@ -21,7 +21,7 @@ pub struct TokenizerFiles {
 }
 
 impl TokenizerFiles {
-    /// InputFormat `vocab.txt` (or the vocabulary in `tokenizer.json`) and `tokenizer_config.json`. Settings
+    /// Reads `vocab.txt` (or the vocabulary in `tokenizer.json`) and `tokenizer_config.json`. Settings
     /// missing there, as in folders of `PreTrainedTokenizerFast`, come from the normalizer in
     /// `tokenizer.json`.
     pub fn load(dir: &Path) -> Result<Self, Error> {

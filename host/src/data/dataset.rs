@@ -99,7 +99,7 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// InputFormat training data.
+    /// Reads training data.
     ///
     /// Without a `task` it is inferred. Lists of labels, a `label_separator` or one column per label mean
     /// multi-label. A label column named `score` (unless `labels` are given), or many different fractional
@@ -115,7 +115,7 @@ impl Dataset {
         Ok(data)
     }
 
-    /// InputFormat held-out data with the task and labels of `self`. Rows with unknown labels are skipped, and
+    /// Reads held-out data with the task and labels of `self`. Rows with unknown labels are skipped, and
     /// [`File::reading`] says so; if they are more than a twentieth of a file, that is an error. A file whose
     /// format is ambiguous is read like the first file of `self`.
     ///

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use super::{DataError, Place};
 
-/// InputFormat a text file, without a byte order mark: UTF-8, or UTF-16 if it starts with that mark.
+/// Reads a text file, without a byte order mark: UTF-8, or UTF-16 if it starts with that mark.
 pub(super) fn read(path: &Path) -> Result<String, DataError> {
     let bytes = fs::read(path).map_err(|source| DataError::Read { path: path.to_owned(), source })?;
     decode(bytes, path)

@@ -3,7 +3,7 @@ use serde_json::{Map, Value};
 use super::rows::{self, Cell, Row, Rows, at, labels_shown, labels_that_hold};
 use super::{Column, DataError, Format, LabelColumns, Source, detect};
 
-/// InputFormat JSON Lines (one object per line) or one array of objects. The columns are the keys of the first
+/// Reads JSON Lines (one object per line) or one array of objects. The columns are the keys of the first
 /// object and of objects nested in it.
 pub(super) fn read(source: &Source, content: &str) -> Result<Rows, DataError> {
     let mut rows = Vec::new();
@@ -59,7 +59,7 @@ pub(super) fn read(source: &Source, content: &str) -> Result<Rows, DataError> {
     Ok(Rows { rows, reading: keys.reading(), label: keys.label, resolved })
 }
 
-/// InputFormat the label or labels under one key.
+/// Reads the label or labels under one key.
 fn one_key(source: &Source, number: u32, key: &str, value: &Value) -> Result<Cell, DataError> {
     let Value::Array(items) = value else {
         let expected = "a label, a number, or an array of labels";

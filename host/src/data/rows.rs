@@ -31,7 +31,7 @@ pub(super) struct Rows {
     pub resolved: Source,
 }
 
-/// InputFormat one source; refuses empty texts.
+/// Reads one source; refuses empty texts.
 pub(super) fn read(source: &Source) -> Result<Rows, DataError> {
     if source.label_separator.as_deref() == Some("") {
         let problem = "is empty".to_owned();
@@ -181,7 +181,7 @@ fn check_no_columns(source: &Source, problem: &str) -> Result<(), DataError> {
     Ok(())
 }
 
-/// InputFormat `label<TAB>text` lines, without any quoting.
+/// Reads `label<TAB>text` lines, without any quoting.
 fn lines(source: &Source, content: &str) -> Result<Rows, DataError> {
     check_no_columns(source, "does not go with format lines, which is `label<TAB>text`; use tsv")?;
     let rows = (1..).zip(content.lines()).filter(|(_, line)| !is_blank(line)).map(|(number, line)| {
@@ -197,7 +197,7 @@ fn lines(source: &Source, content: &str) -> Result<Rows, DataError> {
     })
 }
 
-/// InputFormat texts preceded by labels, each marked by [`PREFIX`]; single labels unless a row has several.
+/// Reads texts preceded by labels, each marked by [`PREFIX`]; single labels unless a row has several.
 fn fasttext(source: &Source, content: &str) -> Result<Rows, DataError> {
     check_no_columns(source, "does not go with format fasttext, which is `__label__NAME text`")?;
     let rows = (1..).zip(content.lines()).filter(|(_, line)| !is_blank(line)).map(|(number, line)| {

@@ -1,7 +1,7 @@
 use super::{Column, DataError, Source, detect, encoding, rows};
 use std::path::Path;
 
-/// InputFormat texts, ignoring any labels. In CSV, TSV and JSON the text columns are found by name; labels of
+/// Reads texts, ignoring any labels. In CSV, TSV and JSON the text columns are found by name; labels of
 /// fastText are stripped; any other file has one text per line.
 ///
 /// Columns named in `like` are used if the file has them. Its other options are used only if the file cannot

@@ -111,7 +111,7 @@ pub struct TaskOptions {
     /// Longest input in word pieces, special tokens included. Default: 128, or 256 if more than a twentieth
     /// of the training texts are longer.
     pub max_tokens: Option<usize>,
-    /// InputFormat longer texts in overlapping windows whose logits are averaged. `{ overlap = 16, most = 8 }`: the
+    /// Reads longer texts in overlapping windows whose logits are averaged. `{ overlap = 16, most = 8 }`: the
     /// tokens that two neighbouring windows share, and the maximum number of windows per text. In training,
     /// each window is a text of its own. Default: these windows if `max_tokens` is not given and more than a
     /// fifth of the training texts are longer than 256 tokens or than the base's position embeddings allow;
@@ -340,7 +340,7 @@ pub enum RecipeError {
 }
 
 impl Recipe {
-    /// InputFormat and checks a recipe. Its relative paths are resolved against its folder.
+    /// Reads and checks a recipe. Its relative paths are resolved against its folder.
     ///
     /// # Errors
     /// [`RecipeError`], with the line of a syntax error or unknown key, or with the key of an invalid value.
@@ -441,7 +441,7 @@ impl DataFiles {
         }
     }
 
-    /// InputFormat the texts of an unlabelled file, from the columns named here if it has them.
+    /// Reads the texts of an unlabelled file, from the columns named here if it has them.
     pub(super) fn unlabelled(
         &self,
         path: &Path,

@@ -13,7 +13,7 @@ pub(super) struct Splits {
 }
 
 impl Splits {
-    /// InputFormat the splits. Unless the recipe keeps them, texts of `test` are removed from the other two, and
+    /// Reads the splits. Unless the recipe keeps them, texts of `test` are removed from the other two, and
     /// those of `dev` from `train`.
     pub fn read(recipe: &Recipe, watch: Watch) -> Result<Self, RunError> {
         let labels = recipe.task.labels.clone().map(Labels::ordered).transpose()?;

@@ -103,7 +103,7 @@ impl Answers {
         goldcrest_edge::bundle::save(path, &data).map_err(Error::io(path))
     }
 
-    /// InputFormat a file from [`save`](Self::save); `None` if there is none or it is unreadable.
+    /// Reads a file from [`save`](Self::save); `None` if there is none or it is unreadable.
     pub fn load(path: &Path) -> Option<Self> {
         let bytes = std::fs::read(path).ok()?;
         let file = SafeTensors::deserialize(&bytes).ok()?;

@@ -4,6 +4,7 @@
 //! states, queries, keys, values and contexts are as long as the text. The last layer computes attention for
 //! [CLS] only, because the pooler reads nothing else.
 
+mod dense;
 mod pack;
 mod scratch;
 
@@ -13,10 +14,10 @@ use bytes::Bytes;
 
 use crate::kernels::{Activations, AttentionInput, Epilogue, Kernels, Norm, Rows};
 
-use super::dense::Dense;
 use super::graph::floats;
 use super::recognise::NormParts;
 use super::{Error, Tables};
+use dense::Dense;
 use scratch::Block;
 pub(super) use scratch::Scratch;
 

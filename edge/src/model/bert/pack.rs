@@ -1,22 +1,25 @@
 //! Packs weights for the kernels.
 
-use crate::kernels::{Arena, FloatLinear, KernelError, Kernels, Linear};
-use crate::model::dense::Packer;
+use crate::kernels::{FloatLinear, KernelError, Kernels, Linear};
 use crate::model::recognise::{EmbeddingParts, LayerParts, LinearParts, Parts};
 
+use super::dense::Packer;
 use super::{Bert, Embeddings, Layer};
 
 impl Bert {
     /// Packs the parts for `kernels`, and calls `release` with the weights that it has copied.
     pub fn pack(kernels: Kernels, parts: Parts<'_>, release: &dyn Fn(&[u8])) -> Result<Bert, KernelError> {
-        let arena = Arena::new(Self::room(kernels, &parts).int8);
-        let packer = Packer::new(kernels, &arena, release);
+        let mut packer = Packer::new(kernels, Self::room(kernels, &parts).int8, release);
         let EmbeddingParts { words, packed, word_scales, copied, width, projection, types, positions, norm } =
             parts.embeddings;
         Ok(Bert {
             kernels,
             hidden: parts.hidden,
-            layers: parts.layers.into_iter().map(|parts| layer(&packer, parts)).collect::<Result<_, _>>()?,
+            layers: parts
+                .layers
+                .into_iter()
+                .map(|parts| layer(&mut packer, parts))
+                .collect::<Result<_, _>>()?,
             embeddings: Embeddings {
                 words,
                 copied,
@@ -64,7 +67,7 @@ impl Bert {
     }
 }
 
-fn layer(packer: &Packer<'_>, parts: LayerParts<'_>) -> Result<Layer, KernelError> {
+fn layer(packer: &mut Packer<'_>, parts: LayerParts<'_>) -> Result<Layer, KernelError> {
     Ok(Layer {
         heads: parts.heads,
         head_size: parts.head_size,

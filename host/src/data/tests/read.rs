@@ -193,7 +193,7 @@ fn digest_is_of_the_content() {
 }
 
 proptest! {
-    /// InputFormat back what the `csv` crate writes, with the line on which each row begins.
+    /// Reads back what the `csv` crate writes, with the line on which each row begins.
     #[test]
     fn written_tables_are_read_back(
         texts in prop::collection::vec("[ -~\n\r\"\t,é]{0,12}[a-z]", 2..20),

@@ -1,11 +1,9 @@
 //! Linear layers of the classifier, packed once: int8, or f32 if the bundle has a matrix in half precision.
 
-use std::cell::RefCell;
-
 use crate::kernels::{Activations, Arena, Epilogue, FloatLinear, KernelError, Kernels, Linear, Weights};
 
-use super::graph::halves;
-use super::recognise::LinearParts;
+use crate::model::graph::halves;
+use crate::model::recognise::LinearParts;
 
 /// A packed linear layer.
 pub(super) enum Dense {
@@ -58,31 +56,31 @@ impl Dense {
 pub(super) struct Packer<'a> {
     kernels: Kernels,
     /// Memory for int8 weights.
-    arena: &'a Arena,
+    arena: Arena,
     release: &'a dyn Fn(&[u8]),
     /// Scratch buffer in which matrices are joined, reused for each layer.
-    joined: RefCell<Vec<u8>>,
+    joined: Vec<u8>,
 }
 
 impl<'a> Packer<'a> {
-    pub fn new(kernels: Kernels, arena: &'a Arena, release: &'a dyn Fn(&[u8])) -> Self {
-        Packer { kernels, arena, release, joined: RefCell::default() }
+    /// Returns a packer with memory for `bytes` of int8 weights, as [`Linear::room`] counts them.
+    pub fn new(kernels: Kernels, bytes: usize, release: &'a dyn Fn(&[u8])) -> Self {
+        Packer { kernels, arena: Arena::new(bytes), release, joined: Vec::new() }
     }
 
     /// Packs linear layers with the same inputs and precision side by side into one.
-    pub fn dense(&self, parts: &[LinearParts<'_>]) -> Result<Dense, KernelError> {
+    pub fn dense(&mut self, parts: &[LinearParts<'_>]) -> Result<Dense, KernelError> {
         let inputs = parts[0].inputs;
         let outputs: usize = parts.iter().map(|p| p.outputs).sum();
         let scales: Vec<f32> = parts.iter().flat_map(|p| p.scales.iter().flatten().copied()).collect();
         let bias: Vec<f32> = parts.iter().flat_map(|p| p.bias.iter().copied()).collect();
-        let mut joined = self.joined.borrow_mut();
         let weights = match parts {
             [part] => part.weights,
-            _ => side_by_side(parts, &mut joined),
+            _ => side_by_side(parts, &mut self.joined),
         };
         let dense = if parts[0].scales.is_some() {
             let weights = Weights::from_bytes(weights, inputs, outputs)?;
-            Dense::Int8(Linear::pack_in(self.arena, self.kernels, weights, &scales, &bias)?)
+            Dense::Int8(Linear::pack_in(&mut self.arena, self.kernels, weights, &scales, &bias)?)
         } else {
             Dense::Float(FloatLinear::pack(halves(weights), inputs, outputs, &bias)?)
         };
