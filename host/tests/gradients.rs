@@ -162,7 +162,7 @@ fn distillation_objective() {
             examples: (0..4).map(example).collect(),
             files: Vec::new(),
         };
-        let encoded = Encoded { data, tokens: tokens.clone(), windows: None, truncated: 0 };
+        let encoded = Encoded { data: data.into(), tokens: tokens.clone(), windows: None, truncated: 0 };
         for cls_width in [hidden, 10] {
             let mut r = Random(2);
             let answers =

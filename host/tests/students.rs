@@ -9,6 +9,7 @@ use goldcrest::export;
 use goldcrest::quantize::{Bits, quantize};
 use goldcrest::recipe::{Progress, Shrink, shrink};
 use goldcrest::train::{Encoded, TrainOptions, predict};
+use std::sync::Arc;
 
 const WORDS: [&str; 10] = ["red", "green", "blue", "fast", "slow", "high", "low", "warm", "cold", "##er"];
 
@@ -144,7 +145,8 @@ fn changed_table_overrides_its_factors() {
 
 #[test]
 fn transfer_set_has_gold_first_and_no_evaluation_texts() {
-    let (train, dev) = (data(&["red fast warm", "slower blue", "red fast warm"]), data(&["Cold high"]));
+    let train = Arc::new(data(&["red fast warm", "slower blue", "red fast warm"]));
+    let dev = data(&["Cold high"]);
     let given = ["cold  HIGH", "low low", "red fast warm"].map(|text| (text.to_string(), None)).to_vec();
     let augment = Augment { replaced: 4.0, spliced: 2.0, seed: 1 };
     let apart = dev.examples.iter().map(Example::texts).collect();

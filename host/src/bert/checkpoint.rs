@@ -1,7 +1,7 @@
 use super::tokenizer_files::{read_json, write_json};
-use super::{Config, Error, LayerShape, Pooling, TokenizerFiles};
+use super::{Config, Error, LayerShape, Pooling, TokenizerFiles, tensor_file};
 use half::{bf16, f16};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensors};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -116,6 +116,17 @@ impl Checkpoint {
         self.tensors.insert("bert.pooler.dense.weight".into(), weight);
         self.tensors.insert("bert.pooler.dense.bias".into(), Array::zeros(&[pooled]));
     }
+
+    /// The files of a folder, of which the second table of embeddings is not always there.
+    pub(crate) const FILES: [&str; 7] = [
+        "config.json",
+        "model.safetensors",
+        FACTORS_FILE,
+        "vocab.txt",
+        "tokenizer_config.json",
+        "tokenizer.json",
+        "special_tokens_map.json",
+    ];
 
     /// Lists the name and native shape of every tensor of a classifier with this configuration.
     pub fn shapes(config: &Config) -> Vec<(String, Vec<usize>)> {
@@ -355,9 +366,7 @@ fn read_safetensors(path: &Path) -> Result<BTreeMap<String, Array>, Error> {
     let mut out = BTreeMap::new();
     for (name, view) in file.iter() {
         let data = match view.dtype() {
-            Dtype::F32 => {
-                view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-            }
+            Dtype::F32 => tensor_file::floats(view.data()),
             Dtype::F16 => view.data().as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
             Dtype::BF16 => {
                 view.data().as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect()
@@ -380,21 +389,6 @@ fn canonical(name: &str) -> String {
 }
 
 fn write_safetensors(path: &Path, tensors: &BTreeMap<String, Array>, dtype: Dtype) -> Result<(), Error> {
-    let bytes = |data: &[f32]| -> Vec<u8> {
-        match dtype {
-            Dtype::F16 => data.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect(),
-            _ => data.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        }
-    };
-    let bytes: Vec<(&String, &Array, Vec<u8>)> =
-        tensors.iter().map(|(n, a)| (n, a, bytes(&a.data))).collect();
-    let fail = |source| Error::Safetensors { path: path.into(), source };
-    let views = bytes
-        .iter()
-        .map(|(n, a, b)| Ok((n.as_str(), TensorView::new(dtype, a.shape.clone(), b)?)))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(fail)?;
-    let metadata = Some([("format".to_string(), "pt".to_string())].into());
-    let data = safetensors::serialize(views, metadata).map_err(fail)?;
-    goldcrest_edge::bundle::save(path, &data).map_err(Error::io(path))
+    let tensors = tensors.iter().map(|(name, array)| (&name[..], &array.shape[..], &array.data[..]));
+    tensor_file::save(path, tensors, dtype, Some(("format", "pt".to_owned())))
 }

@@ -227,6 +227,13 @@ impl Config {
         self.classifier_dropout = None;
     }
 
+    /// Takes all dropout rates from another configuration.
+    pub fn copy_dropout(&mut self, from: &Config) {
+        self.hidden_dropout_prob = from.hidden_dropout_prob;
+        self.attention_probs_dropout_prob = from.attention_probs_dropout_prob;
+        self.classifier_dropout = from.classifier_dropout;
+    }
+
     /// Returns the dropout rate before the classifier.
     pub fn head_dropout(&self) -> f64 {
         self.classifier_dropout.unwrap_or(self.hidden_dropout_prob)

@@ -12,6 +12,7 @@ pub mod ops;
 mod output;
 mod parts;
 mod tape;
+pub(crate) mod tensor_file;
 mod tokenizer_files;
 
 pub use batch::{Batch, Tokens};

@@ -46,6 +46,18 @@ impl Classifier {
         Ok(Self { config, tokenizer, weights, rounding: None })
     }
 
+    /// Builds a trained model: unlike for [`new`](Self::new), a missing weight is an error.
+    ///
+    /// # Errors
+    /// Also if a weight has another shape than the configuration says.
+    pub fn trained(checkpoint: Checkpoint) -> Result<Self, Error> {
+        let missing = |(name, _): &(String, _)| !checkpoint.tensors.contains_key(name);
+        if let Some((name, _)) = Checkpoint::shapes(&checkpoint.config).into_iter().find(missing) {
+            return Err(Error::Missing { name, hint: "train a classifier first" });
+        }
+        Self::new(checkpoint, 0)
+    }
+
     /// Returns the configuration.
     pub fn config(&self) -> &Config {
         &self.config

@@ -1,4 +1,5 @@
 use super::Error;
+use goldcrest_edge::bundle::save;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -67,7 +68,7 @@ impl TokenizerFiles {
     /// Writes `vocab.txt`, `tokenizer_config.json`, `special_tokens_map.json` and `tokenizer.json`.
     pub fn save(&self, dir: &Path) -> Result<(), Error> {
         let path = dir.join("vocab.txt");
-        std::fs::write(&path, &self.vocab).map_err(Error::io(&path))?;
+        save(&path, self.vocab.as_bytes()).map_err(Error::io(&path))?;
         let special = json!({
             "unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]",
             "cls_token": "[CLS]", "mask_token": "[MASK]",
@@ -190,7 +191,7 @@ pub(super) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T
 pub(super) fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), Error> {
     let mut text = serde_json::to_vec_pretty(value).expect("JSON of plain values");
     text.push(b'\n');
-    std::fs::write(path, text).map_err(Error::io(path))
+    save(path, &text).map_err(Error::io(path))
 }
 
 #[cfg(test)]

@@ -9,17 +9,17 @@ use std::time::Instant;
 #[derive(clap::Args)]
 pub struct Args {
     /// Timed steps, after two to warm up
-    #[arg(long, default_value_t = 8)]
-    steps: usize,
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    steps: u16,
     /// Start from this checkpoint instead of random weights of MiniLM-L6's shape
     #[arg(long)]
     base: Option<PathBuf>,
     #[arg(long, default_value_t = 1)]
     threads: usize,
-    #[arg(long, default_value_t = 32)]
-    batch: usize,
-    #[arg(long, default_value_t = 32)]
-    tokens: usize,
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    batch: u16,
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=512))]
+    tokens: u16,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -30,22 +30,23 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     super::use_threads(Some(args.threads));
     let mut model = Classifier::new(start(args)?, 1)?;
     let vocabulary = model.config().vocab_size;
+    let [steps, batch, tokens] = [args.steps, args.batch, args.tokens].map(usize::from);
     let mut random = SplitMix::new(1, 0);
     let mut adam = AdamW::default();
     let (mut tape, mut gradients) = (Tape::default(), Gradients::new(model.weights()));
     let mut times = Vec::new();
-    for step in 0..args.steps + 2 {
+    for step in 0..steps + 2 {
         let mut text = || Tokens {
-            ids: (0..args.tokens).map(|_| random.below(vocabulary) as u32).collect(),
-            type_ids: vec![0; args.tokens],
+            ids: (0..tokens).map(|_| random.below(vocabulary) as u32).collect(),
+            type_ids: vec![0; tokens],
         };
-        let texts: Vec<Tokens> = (0..args.batch).map(|_| text()).collect();
-        let classes = (0..args.batch).map(|i| (i % 2) as u32).collect();
+        let texts: Vec<Tokens> = (0..batch).map(|_| text()).collect();
+        let classes = (0..batch).map(|i| (i % 2) as u32).collect();
         let begin = Instant::now();
-        let batch = Batch::new(texts.iter(), 0);
-        let output = model.forward(&batch, Mode::Train { seed: step as u32 }, &mut tape)?;
+        let inputs = Batch::new(texts.iter(), 0);
+        let output = model.forward(&inputs, Mode::Train { seed: step as u32 }, &mut tape)?;
         let loss = ops::Loss::CrossEntropy { classes, smoothing: 0.0, weights: None, focal: 0.0 };
-        let (_, logits) = loss.value_and_gradient(&output.logits, args.batch);
+        let (_, logits) = loss.value_and_gradient(&output.logits, batch);
         gradients.clear();
         model.backward(&mut tape, &OutputGradient { logits, ..Default::default() }, &mut gradients);
         let clip = 1f64.min(1.0 / (gradients.norm() + 1e-6));

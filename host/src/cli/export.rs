@@ -56,7 +56,6 @@ pub fn quantize(args: &QuantizeArgs) -> anyhow::Result<()> {
     }
     let onnx = export::int8_unsigned(&quantized).to_bytes();
     if let Some(data) = &args.sensitivity {
-        super::use_threads(None);
         sensitivity(checkpoint, &args.reading.source(data), &quantized)?;
     }
     write(&args.output, &onnx)
@@ -72,7 +71,7 @@ fn sensitivity(checkpoint: Checkpoint, data: &Source, quantized: &Quantized) -> 
     let metric = Metric::of(data.task);
     let input = super::input_format(&checkpoint.config, None, false, None, MAX_TOKENS)?;
     let texts = Encoded::with_format(data, &checkpoint.tokenizer, input)?;
-    let mut model = Classifier::new(checkpoint, 0)?;
+    let mut model = Classifier::trained(checkpoint)?;
     let exact = texts.of_examples(predict(&model, &texts, &mut |_| ())?.logits);
     // multi-label: the thresholds that a bundle would get
     let thresholds = (task == Task::MultiLabel).then(|| thresholds(&texts.data, &exact));

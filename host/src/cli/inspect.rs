@@ -58,8 +58,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         say!("{count:>8}  {label}");
     }
     let quantities = data.quantities().filter(|_| args.task.is_none());
-    for warning in data.warnings().into_iter().chain(quantities).chain(data.absent()) {
+    for warning in data.warnings().into_iter().chain(quantities) {
         say!("warning: {warning}");
+    }
+    let absent = data.absent();
+    if !absent.is_empty() {
+        say!("warning: no row of {}", absent.join(", "));
     }
     Ok(())
 }

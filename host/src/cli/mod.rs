@@ -140,9 +140,8 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 /// Sets the number of threads for all parallel work; default: all cores.
 fn use_threads(threads: Option<usize>) {
-    let threads = threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
-    // fails only if it was set before
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(1)).build_global();
+    // 0 stands for all; fails only if it was set before
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0)).build_global();
 }
 
 /// Checks that this is a file that may hold texts.

@@ -75,21 +75,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         ..export::manifest(&checkpoint, input)
     };
     let golden = match &args.golden {
-        Some(path) => std::fs::read_to_string(path).with_context(|| path.display().to_string())?,
-        None => String::new(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+            export::golden_messages(&text, manifest.pair).map_err(|line| {
+                anyhow::anyhow!("{}:{line}: no tab, and the model reads two texts", path.display())
+            })?
+        }
+        None => Vec::new(),
     };
-    let golden: Vec<(String, Option<String>)> = golden
-        .lines()
-        .map(|line| match line.split_once('\t') {
-            Some((a, b)) if manifest.pair => (a.into(), Some(b.into())),
-            _ => (line.into(), None),
-        })
-        .collect();
-    if let (Some(path), true) = (&args.golden, manifest.pair)
-        && let Some(line) = golden.iter().position(|(_, pair)| pair.is_none())
-    {
-        bail!("{}:{}: no tab, and the model reads two texts", path.display(), line + 1);
-    }
     let bits = if args.embedding_bits == "4" { quantize::Bits::Four } else { quantize::Bits::Eight };
     let onnx = match args.fp32 {
         true => export::fp32(&checkpoint)?,

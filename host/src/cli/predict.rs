@@ -27,14 +27,13 @@ pub struct Args {
 
 /// Prints one JSON record per line, in the format of `goldcrest-edge classify --format jsonl`.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    super::use_threads(None);
     let checkpoint = super::load_checkpoint(&args.checkpoint)?;
     anyhow::ensure!(
         checkpoint.has_head(),
         "{} has no whole classifier, with a pooler and a row for each label of its config.json: train one first (goldcrest run)",
         args.checkpoint.display()
     );
-    let model = Classifier::new(checkpoint, 0)?;
+    let model = Classifier::trained(checkpoint)?;
     let input = super::input_format(model.config(), args.max_tokens, args.pairs, None, 512)?;
     let pairs = input.pairs;
     let (labels, task) = (model.config().labels(), model.config().task());

@@ -67,8 +67,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             };
             for (i, (stage, outcome)) in stages.into_iter().enumerate() {
                 if rows.len() <= first + i {
-                    let name = format!("{name} {stage}").trim_end().to_string();
-                    rows.push(Row { name, runs: Vec::new(), errors: Vec::new() });
+                    rows.push(Row { name: name.to_string(), runs: Vec::new(), errors: Vec::new() });
+                }
+                // a seed that failed before its first student has no stage to name
+                if !stage.is_empty() {
+                    rows[first + i].name = format!("{name} {stage}");
                 }
                 match outcome {
                     Ok(comparison) => rows[first + i].runs.push(comparison),
@@ -92,7 +95,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(path) = &args.plot {
         let metric =
             rows.iter().find_map(|row| row.runs.first()).map_or(String::new(), |c| c.metric.to_string());
-        std::fs::write(path, size_plot(&metric, &series)).with_context(|| path.display().to_string())?;
+        goldcrest_edge::bundle::save(path, size_plot(&metric, &series).as_bytes())
+            .with_context(|| path.display().to_string())?;
     }
     let failed = rows.iter().filter(|row| !row.errors.is_empty()).count();
     anyhow::ensure!(failed == 0, "{failed} of {} students failed", rows.len());

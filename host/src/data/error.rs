@@ -157,8 +157,6 @@ pub enum Warning {
     Parts { count: usize, label: String, parts: Vec<String> },
     /// A label separator was given, but no row has several labels.
     NoSeparator { separator: String, path: PathBuf },
-    /// Labels without a single row.
-    Absent { labels: Vec<String>, path: PathBuf },
 }
 
 impl fmt::Display for Warning {
@@ -199,9 +197,6 @@ impl fmt::Display for Warning {
                     f,
                     "{labels} different whole numbers are labels; --task regression (`kind` under [task] in a recipe) if they are quantities"
                 )
-            }
-            Warning::Absent { labels, path } => {
-                write!(f, "{}: no row of {}", path.display(), quoted(labels))
             }
         }
     }

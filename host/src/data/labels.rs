@@ -1,6 +1,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::DataError;
+use goldcrest_edge::bundle::limits;
 
 /// Label names and their ids, `0..len`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,9 +12,9 @@ pub struct Labels {
 
 impl Labels {
     /// Maximum number of labels in a bundle.
-    pub const MAX: usize = 512;
+    pub const MAX: usize = limits::LABELS;
     /// Maximum length of a label name in a bundle, in bytes.
-    pub const MAX_NAME_BYTES: usize = 128;
+    pub const MAX_NAME_BYTES: usize = limits::LABEL;
 
     /// Creates labels in the given order.
     ///

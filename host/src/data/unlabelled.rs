@@ -1,8 +1,9 @@
-use super::{Column, DataError, Source, detect, encoding, rows};
+use super::{Column, DataError, Format, Source, detect, encoding, rows};
 use std::path::Path;
 
 /// Reads texts, ignoring any labels. In CSV, TSV and JSON the text columns are found by name; labels of
-/// fastText are stripped; any other file has one text per line.
+/// fastText are stripped; any other file has one text per line, which may follow a label and a tab if the
+/// format of `like` is [`Format::Lines`].
 ///
 /// Columns named in `like` are used if the file has them. Its other options are used only if the file cannot
 /// be read without them, unless `like` is itself unlabelled: then it describes this file.
@@ -24,14 +25,7 @@ pub fn unlabelled(
         let read = if like.unlabelled { rows::read(&told) } else { detect_or_as_told(&told) }?;
         read.rows.into_iter().map(|row| (row.line, row.text, row.pair)).collect()
     } else {
-        let content = encoding::read(path)?;
-        let prefixed = detect::first_line(&content).starts_with(rows::PREFIX);
-        let line = |line| if prefixed { rows::prefixes(line).1 } else { line };
-        let row = |(number, line): (u32, &str)| match line.split_once('\t') {
-            Some((text, pair)) if paired => (number, text.to_owned(), Some(pair.to_owned())),
-            _ => (number, line.to_owned(), None),
-        };
-        (1..).zip(content.lines().map(line)).filter(|(_, line)| !line.trim().is_empty()).map(row).collect()
+        plain(path, paired, like.format == Format::Lines)?
     };
     let mut texts = Vec::with_capacity(found.len());
     for (line, text, pair) in found {
@@ -45,6 +39,27 @@ pub fn unlabelled(
         }
     }
     Ok(texts)
+}
+
+/// Reads one text, or a pair with a tab between, per line. Removes the labels of fastText and, if they are to
+/// be expected (`labelled`), labels before a tab.
+fn plain(path: &Path, paired: bool, labelled: bool) -> Result<Vec<(u32, String, Option<String>)>, DataError> {
+    let content = encoding::read(path)?;
+    let first = detect::first_line(&content);
+    let (prefixed, labelled) = (first.starts_with(rows::PREFIX), labelled && first.contains('\t'));
+    let row = |(number, line)| {
+        let line = if prefixed { rows::prefixes(line).1 } else { line };
+        match line.split_once('\t') {
+            Some((text, pair)) if paired => (number, text.to_owned(), Some(pair.to_owned())),
+            Some((_, text)) if labelled => (number, text.to_owned(), None),
+            _ => (number, line.to_owned(), None),
+        }
+    };
+    Ok((1..)
+        .zip(content.lines())
+        .map(row)
+        .filter(|(_, text, pair)| !text.trim().is_empty() || pair.is_some())
+        .collect())
 }
 
 /// Detects how to read the file, and falls back to the options of `told`.

@@ -87,18 +87,9 @@ impl Dataset {
         (numbers && labels > QUANTITIES).then_some(Warning::Quantities { labels })
     }
 
-    /// Warns of labels without a row.
-    pub fn absent(&self) -> Option<Warning> {
-        let counts = self.class_counts();
-        let absent: Vec<String> = self
-            .labels
-            .names()
-            .iter()
-            .zip(counts)
-            .filter(|(_, count)| *count == 0)
-            .map(|(name, _)| name.clone())
-            .collect();
-        let path = self.files.first().map(|file| file.path.clone()).unwrap_or_default();
-        (!absent.is_empty()).then_some(Warning::Absent { labels: absent, path })
+    /// Returns the labels without a row.
+    pub fn absent(&self) -> Vec<String> {
+        let counted = self.labels.names().iter().zip(self.class_counts());
+        counted.filter(|(_, count)| *count == 0).map(|(name, _)| name.clone()).collect()
     }
 }

@@ -39,8 +39,7 @@ pub struct Distill {
     /// different kind of model adds more than another of the same.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub other_teachers: Vec<PathBuf>,
-    /// Files of unlabelled texts (any labels are ignored): plain text with one text per line, or a format of
-    /// `[data]`.
+    /// Files of texts whose labels, if any, are ignored: CSV, TSV or JSON by extension, else one text per line.
     pub unlabelled: Vec<PathBuf>,
     /// Augmented texts per training text with some words replaced by similar ones. Default: 1.
     pub replaced: f64,

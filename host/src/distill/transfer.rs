@@ -4,12 +4,13 @@ use crate::data::{Dataset, Example, SplitMix, Target, Task};
 use crate::train::Encoded;
 use goldcrest_edge::tokenizer::capacity;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// The transfer set: texts with gold labels first, then others, which only the teachers label.
 #[derive(Debug, Clone)]
 pub struct TransferSet {
     /// All texts. The target of a text without a gold label is meaningless.
-    pub data: Dataset,
+    pub data: Arc<Dataset>,
     /// Number of texts with a gold label.
     pub gold: usize,
     /// Number of original texts, labelled or not; the rest are augmented.
@@ -49,13 +50,13 @@ impl TransferSet {
     /// # Errors
     /// If the teacher's vocabulary does not make a tokenizer.
     pub fn new(
-        train: &Dataset,
+        train: &Arc<Dataset>,
         unlabelled: Vec<(String, Option<String>)>,
         held_out_keys: &HashSet<String>,
         teacher: &Checkpoint,
         augment: Augment,
     ) -> Result<Self, crate::train::Error> {
-        let mut data = train.clone();
+        let mut data = Dataset::clone(train);
         let mut seen: HashSet<String> = train.examples.iter().map(Example::key).collect();
         let nothing = match train.task {
             Task::SingleLabel => Target::Class(0),
@@ -92,7 +93,7 @@ impl TransferSet {
             let [a, b] = [random.below(gold), random.below(gold)].map(|i| words.joined(&words.texts[i][0]));
             add(&mut data, format!("{a} {} {b}", between[random.below(between.len())]), None);
         }
-        Ok(Self { data, gold, given })
+        Ok(Self { data: data.into(), gold, given })
     }
 }
 
@@ -107,7 +108,7 @@ struct Words<'a> {
 }
 
 impl<'a> Words<'a> {
-    fn of(train: &Dataset, teacher: &'a Checkpoint) -> Result<Self, crate::train::Error> {
+    fn of(train: &Arc<Dataset>, teacher: &'a Checkpoint) -> Result<Self, crate::train::Error> {
         let pieces: Vec<&str> = teacher.tokenizer.pieces().collect();
         let ids: HashMap<&str, u32> = pieces.iter().copied().zip(0..).collect();
         let special: HashSet<u32> =

@@ -24,11 +24,11 @@ impl Pruned {
     }
 }
 
-/// Counts the occurrences of each word piece; texts from index `gold` on have the weight `rest`.
-pub fn piece_counts(texts: &Encoded, pieces: usize, gold: usize, rest: f64) -> Vec<f64> {
+/// Counts the occurrences of each word piece; `weight` says how much those in a row count.
+pub fn piece_counts(texts: &Encoded, pieces: usize, weight: impl Fn(usize) -> f64) -> Vec<f64> {
     let mut counts = vec![0.0; pieces];
     for (row, text) in texts.tokens.iter().enumerate() {
-        let weight = if row < gold { 1.0 } else { rest };
+        let weight = weight(row);
         text.ids.iter().for_each(|id| counts[*id as usize] += weight);
     }
     counts
@@ -56,17 +56,11 @@ pub fn prune_vocabulary(checkpoint: &Checkpoint, counts: &[f64], budget: usize) 
         bare.chars().count() == 1 || !bare.chars().all(alone)
     };
     let mut keep: Vec<bool> = pieces.iter().map(|piece| needed(piece)).collect();
-    let mut left = budget.saturating_sub(keep.iter().filter(|k| **k).count());
+    let left = budget.saturating_sub(keep.iter().filter(|k| **k).count());
     let mut order: Vec<usize> =
         (0..pieces.len()).filter(|id| !keep[*id] && !pieces[*id].starts_with("[unused")).collect();
     order.sort_by(|a, b| counts[*b].total_cmp(&counts[*a]).then(a.cmp(b)));
-    for id in order {
-        if left == 0 {
-            break;
-        }
-        keep[id] = true;
-        left -= 1;
-    }
+    order.into_iter().take(left).for_each(|id| keep[id] = true);
 
     let ids: Vec<usize> = (0..pieces.len()).filter(|id| keep[*id]).collect();
     let mut pruned = checkpoint.clone();
@@ -134,7 +128,7 @@ mod tests {
         let vocab = "[PAD]\n[unused0]\n[UNK]\n[CLS]\n[SEP]\na\nb\n##a\n##b\nab\n##ab\nabab\nbb\naé\n";
         let whole = checkpoint(vocab);
         let texts = encode("abab abab bb ab ba", &whole);
-        let pruned = prune_vocabulary(&whole, &piece_counts(&texts, 14, 1, 0.0), 10);
+        let pruned = prune_vocabulary(&whole, &piece_counts(&texts, 14, |_| 1.0), 10);
         let kept: Vec<&str> = pruned.checkpoint.tokenizer.pieces().collect();
         // é has no piece of its own, so the piece that contains it stays; one place is left for the most
         // frequent

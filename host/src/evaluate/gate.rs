@@ -108,7 +108,7 @@ impl fmt::Display for Refusal {
             let [share, most] = [share, most].map(|share| share * 100.0);
             write!(
                 f,
-                ", and its numbers differ by {share:.2} % of their variance where {most} % are allowed"
+                ", and its numbers differ by {share:.2} % of their variance where {most:.2} % are allowed"
             )?;
         }
         match (self.max_drop, self.max_drop_per_class) {

@@ -141,7 +141,7 @@ fn every_task_is_compared() {
     assert!(comparison.delta.abs() < 1e-9);
     let gate = Gate { max_drop: Some(0.5), max_drop_per_class: None };
     let refusal = gate.check(&comparison).unwrap_err().to_string();
-    assert!(refusal.contains("differ by 175.00 % of their variance where 5 % are allowed"), "{refusal}");
+    assert!(refusal.contains("differ by 175.00 % of their variance where 5.00 % are allowed"), "{refusal}");
     assert_eq!(Gate::default().check(&comparison), Ok(()));
     assert_eq!(Gate { max_drop: Some(180.0), max_drop_per_class: None }.check(&comparison), Ok(()));
     // just within the limit, and with constant gold values

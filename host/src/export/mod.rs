@@ -12,13 +12,13 @@ mod read;
 
 pub use manifest::manifest;
 pub(crate) use pack::with_manifest;
-pub use pack::{PackError, pack};
+pub use pack::{PackError, golden_messages, pack};
 pub use read::{ReadError, checkpoint};
 
 use prost::Message;
 
-use crate::bert::Checkpoint;
-use crate::quantize::{Error, Quantized, complete};
+use crate::bert::{Checkpoint, Error};
+use crate::quantize::{Quantized, complete};
 use bert::Matrices;
 use proto::{EXTERNAL, ModelProto, OperatorSetId, StringStringEntry};
 

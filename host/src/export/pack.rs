@@ -45,6 +45,20 @@ pub fn pack(
     Ok(write(&golden)?)
 }
 
+/// Reads golden messages, one per line, pairs with a tab between; blank lines are skipped.
+///
+/// # Errors
+/// The number, from 1, of a line that is no pair where pairs are expected.
+pub fn golden_messages(text: &str, paired: bool) -> Result<Vec<(String, Option<String>)>, usize> {
+    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
+    let message = |(number, line): (usize, &str)| match line.split_once('\t') {
+        Some((text, pair)) if paired => Ok((text.to_owned(), Some(pair.to_owned()))),
+        None if paired => Err(number),
+        _ => Ok((line.to_owned(), None)),
+    };
+    lines.map(message).collect()
+}
+
 /// Repacks a bundle with another manifest and without golden texts.
 pub(crate) fn with_manifest(packed: &[u8], manifest: &Manifest) -> Result<Vec<u8>, PackError> {
     let bundle = Bundle::read(packed).map_err(classifier::Error::from)?;

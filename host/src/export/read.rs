@@ -4,7 +4,7 @@
 use super::proto::{DataType, EXTERNAL, GraphProto, ModelProto, TensorProto};
 use crate::bert::{
     self, Array, Checkpoint, Config, POSITION_EMBEDDINGS, PROJECTION, StudentShape, TokenizerFiles,
-    WORD_EMBEDDINGS,
+    WORD_EMBEDDINGS, tensor_file,
 };
 use goldcrest_edge::bundle::{self, Bundle, Manifest};
 use half::f16;
@@ -73,13 +73,10 @@ fn tensors(graph: &GraphProto, external: &[u8]) -> Result<BTreeMap<String, Array
         }
         let bytes = bytes(tensor, external)?;
         let shape: Vec<usize> = tensor.dims.iter().map(|d| *d as usize).collect();
-        let float = |bytes: &[u8]| -> Vec<f32> {
-            bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
-        };
         let scales = |name: &str| -> Result<Vec<f32>, String> {
             let scales =
                 by_name.get(format!("{name}_scale").as_str()).ok_or(format!("{name} has no scales"))?;
-            Ok(float(self::bytes(scales, external)?))
+            Ok(tensor_file::floats(self::bytes(scales, external)?))
         };
         let (name, array) = match name.rsplit_once('_') {
             Some((name, "int8")) => {
@@ -104,8 +101,10 @@ fn tensors(graph: &GraphProto, external: &[u8]) -> Result<BTreeMap<String, Array
                 let data = bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect();
                 (name, transposed(&Array { shape, data })?)
             }
-            Some((name, "transposed")) => (name, transposed(&Array { shape, data: float(bytes) })?),
-            _ => (*name, Array { shape, data: float(bytes) }),
+            Some((name, "transposed")) => {
+                (name, transposed(&Array { shape, data: tensor_file::floats(bytes) })?)
+            }
+            _ => (*name, Array { shape, data: tensor_file::floats(bytes) }),
         };
         if array.shape.iter().product::<usize>() != array.data.len() {
             return Err(format!("{name} has another type than its name says"));

@@ -13,24 +13,7 @@ use half::f16;
 use std::collections::BTreeMap;
 
 pub use crate::bert::ops::Bits;
-use crate::bert::{self, Array, Checkpoint, Config, POSITION_EMBEDDINGS, WORD_EMBEDDINGS};
-
-/// Why a checkpoint cannot be quantized or exported.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// The checkpoint lacks a tensor, or one has the wrong shape.
-    #[error(transparent)]
-    Checkpoint(#[from] bert::Error),
-    /// A value is not finite: training diverged, or the file is damaged.
-    #[error("tensor {name} holds {value}: not a finite number")]
-    NotFinite {
-        /// The tensor.
-        name: String,
-        /// The first such value.
-        value: f32,
-    },
-}
+use crate::bert::{self, Array, Checkpoint, Config, Error, POSITION_EMBEDDINGS, WORD_EMBEDDINGS};
 
 /// An integer matrix with one scale per row: `weight[r][c] ≈ values[r * columns + c] * scales[r]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -133,10 +116,10 @@ pub(crate) fn complete(checkpoint: &Checkpoint) -> Result<BTreeMap<String, &Arra
     let find = |(name, wanted): (String, Vec<usize>)| {
         let hint = "train a classifier first";
         let Some(array) = checkpoint.tensors.get(&name) else {
-            return Err(bert::Error::Missing { name, hint }.into());
+            return Err(Error::Missing { name, hint });
         };
         if array.shape != wanted {
-            return Err(bert::Error::Shape { name, found: array.shape.clone(), wanted }.into());
+            return Err(Error::Shape { name, found: array.shape.clone(), wanted });
         }
         match array.data.iter().find(|x| !x.is_finite()) {
             Some(&value) => Err(Error::NotFinite { name, value }),

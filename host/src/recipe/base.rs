@@ -21,17 +21,9 @@ pub(super) fn load(path: &Path) -> Result<Checkpoint, RunError> {
 /// Returns the SHA-256 of everything that affects the model's results.
 pub(super) fn digest(path: &Path) -> Result<String, RunError> {
     let mut hash = Sha256::new();
-    let files = [
-        "config.json",
-        "model.safetensors",
-        "embedding_factors.safetensors",
-        "vocab.txt",
-        "tokenizer_config.json",
-        "tokenizer.json",
-    ];
     let files = match path.is_file() {
         true => vec![path.to_path_buf()],
-        false => files.into_iter().map(|name| path.join(name)).filter(|path| path.exists()).collect(),
+        false => Checkpoint::FILES.iter().map(|name| path.join(name)).filter(|path| path.exists()).collect(),
     };
     for path in files {
         hash.update(std::fs::read(&path).map_err(RunError::io(&path))?);

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// Returns the base with the head's labels, after every check that can be made before hours of training.
 pub(super) fn load_base(recipe: &Recipe, prepared: &Prepared) -> Result<Checkpoint, RunError> {
     let mut base = base::load(&recipe.base.checkpoint)?;
-    prepared.set_head(&mut base);
+    prepared.adapt(&mut base);
     check_inputs_stay(recipe)?;
     check_other_teachers(recipe, prepared, &base)?;
     check_what_follows(recipe, prepared, &base)?;
@@ -80,7 +80,7 @@ fn check_what_follows(recipe: &Recipe, prepared: &Prepared, base: &Checkpoint) -
     manifest(recipe, base, prepared).check()?;
     prepared.golden(recipe)?;
     for path in recipe.distill.iter().flat_map(|distill| &distill.unlabelled) {
-        recipe.data.unlabelled(path, prepared.train.is_paired())?;
+        recipe.data.unlabelled(path, &prepared.train)?;
     }
     check_positions(prepared, &recipe.base.checkpoint, base)?;
     if let Some(distill) = &recipe.distill {

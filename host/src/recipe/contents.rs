@@ -25,7 +25,7 @@ pub(super) fn as_packed(
     if let Some(budget) = recipe.pack.vocabulary {
         let texts = Encoded::new(prepared.train.clone(), &checkpoint.tokenizer, prepared.input.max_tokens)?;
         let before = checkpoint.config.vocab_size;
-        let counts = piece_counts(&texts, before, texts.tokens.len(), 0.0);
+        let counts = piece_counts(&texts, before, |_| 1.0);
         let pruned = prune_vocabulary(&checkpoint, &counts, budget);
         watch(Progress::Note(&pruned.describe(before)));
         checkpoint = pruned.checkpoint;

@@ -2,7 +2,7 @@ use crate::data::Task;
 use crate::evaluate::Refusal;
 use crate::export;
 use crate::metrics::Metric;
-use crate::{quantize, train};
+use crate::train;
 use std::path::PathBuf;
 
 /// Why a run fails.
@@ -18,8 +18,6 @@ pub enum RunError {
     Bert(#[from] crate::bert::Error),
     #[error(transparent)]
     Train(#[from] train::Error),
-    #[error(transparent)]
-    Quantize(#[from] quantize::Error),
     #[error("asking a teacher: {0}")]
     Device(#[from] goldcrest_edge::model::Error),
     #[error(transparent)]

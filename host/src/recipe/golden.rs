@@ -3,28 +3,27 @@
 use super::Recipe;
 use super::error::RunError;
 use super::prepare::Prepared;
+use crate::export;
 use goldcrest_edge::bundle::limits;
 
 impl Prepared {
-    /// Chooses texts for the bundle's self-test: those in the recipe's file, else evenly spaced dev texts, as
+    /// Chooses texts for the bundle's self-test: all of the recipe's file, else evenly spaced dev texts, as
     /// many as fit if they are very long.
     pub fn golden(&self, recipe: &Recipe) -> Result<Vec<(String, Option<String>)>, RunError> {
         let Some(path) = &recipe.pack.golden_messages else {
             return Ok(self.golden_of_dev(recipe.pack.golden));
         };
         let text = std::fs::read_to_string(path).map_err(RunError::io(path))?;
-        let line = |line: &str| match line.split_once('\t') {
-            Some((a, b)) if self.dev.is_paired() => (a.to_string(), Some(b.to_string())),
-            _ => (line.to_string(), None),
-        };
-        let golden: Vec<_> = text.lines().take(recipe.pack.golden).map(line).collect();
         let refused = |problem| Err(RunError::Golden { path: path.clone(), problem });
-        if golden.is_empty() {
-            return refused("it is empty".to_string());
-        }
-        if self.dev.is_paired() && golden.iter().any(|(_, pair)| pair.is_none()) {
-            return refused("every line needs two texts with a tab between them".to_string());
-        }
+        let golden = match export::golden_messages(&text, self.dev.is_paired()) {
+            Ok(golden) if golden.is_empty() => return refused("it is empty".to_string()),
+            Ok(golden) if golden.len() > limits::GOLDEN => {
+                let (count, most) = (golden.len(), limits::GOLDEN);
+                return refused(format!("{count} messages, and a bundle takes {most}: give fewer"));
+            }
+            Ok(golden) => golden,
+            Err(line) => return refused(format!("line {line} has no tab, and the model reads two texts")),
+        };
         let (count, room) = (golden.len(), self.room(golden.len()));
         let bytes: usize = golden.iter().map(bytes_of).sum();
         if bytes > room {

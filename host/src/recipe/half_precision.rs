@@ -49,7 +49,7 @@ fn worst_first(
     let rows = prepared.dev.len();
     let some = prepared.dev.subset((0..rows).step_by(rows.div_ceil(TEXTS).max(1)));
     let texts = Encoded::new(some, &checkpoint.tokenizer, prepared.input.max_tokens)?;
-    let mut model = Classifier::new(checkpoint, 0)?;
+    let mut model = Classifier::trained(checkpoint)?;
     let exact = train::predict(&model, &texts, &mut |_| ())?.logits;
     let all = quantized.linear().count();
     let mut moved = Vec::with_capacity(all);

@@ -12,6 +12,7 @@ use crate::export;
 use crate::train;
 use goldcrest_edge::bundle::Manifest;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The model as trained, exported in full precision and measured on dev.
 pub(super) struct Original {
@@ -64,7 +65,7 @@ impl Original {
     /// Computes its outputs on other data.
     pub fn answers(
         &self,
-        data: &Dataset,
+        data: &Arc<Dataset>,
         prepared: &Prepared,
         progress: &mut dyn FnMut(),
     ) -> Result<Answered, RunError> {
@@ -87,12 +88,12 @@ impl Original {
 fn answered(
     whole: Checkpoint,
     bundle: &Path,
-    data: &Dataset,
+    data: &Arc<Dataset>,
     prepared: &Prepared,
     progress: &mut dyn FnMut(),
 ) -> Result<Answered, RunError> {
     let exported = run_bundle(bundle, data, progress)?;
-    let model = Classifier::new(whole, 0)?;
+    let model = Classifier::trained(whole)?;
     let texts = prepared.to_measure(data, model.tokenizer())?;
     let trained = texts.of_examples(train::predict(&model, &texts, &mut |_| ())?.logits);
     Ok(Answered { trained, exported })

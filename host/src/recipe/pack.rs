@@ -15,6 +15,7 @@ use crate::export;
 use crate::quantize::{self, Bits, Quantized};
 use goldcrest_edge::bundle::{Manifest, Measured};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Makes bundles of one trained model; each must pass the gate.
 pub(super) struct Packer<'a> {
@@ -70,11 +71,11 @@ impl<'a> Packer<'a> {
         let refusal = self.refusal(&judged, folder != self.folder || !wide.is_empty());
         // The gate decides on dev: several models may be tried, and a test set that chose among them would no
         // longer be one.
-        let (data, mut comparison) = match &prepared.test {
-            Some(test) if refusal.is_none() => (test, self.on_test(&candidate, test, watch)?),
-            _ => (&prepared.dev, judged),
+        let (rows, data, mut comparison) = match &prepared.test {
+            Some(test) if refusal.is_none() => (Rows::Test, test, self.on_test(&candidate, test, watch)?),
+            _ => (Rows::Dev, &prepared.dev, judged),
         };
-        comparison.of = Some(if std::ptr::eq(data, &prepared.dev) { Rows::Dev } else { Rows::Test });
+        comparison.of = Some(rows);
         comparison.refused = refusal.as_ref().map(ToString::to_string);
         save(&recipe.output.join("report.json"), json(&comparison).as_bytes())?;
         save(&recipe.output.join("report.md"), comparison.markdown().as_bytes())?;
@@ -132,7 +133,12 @@ impl<'a> Packer<'a> {
         Ok(comparison)
     }
 
-    fn on_test(&self, candidate: &Candidate, test: &Dataset, watch: Watch) -> Result<Comparison, RunError> {
+    fn on_test(
+        &self,
+        candidate: &Candidate,
+        test: &Arc<Dataset>,
+        watch: Watch,
+    ) -> Result<Comparison, RunError> {
         let mut counted = Counted::new(2 * test.len(), watch);
         let original = self.original.answers(test, self.prepared, &mut || counted.one())?;
         let int8 = run_bundle(&candidate.bundle, test, &mut || counted.one())?;
@@ -183,11 +189,9 @@ impl<'a> Packer<'a> {
 
 fn measured(comparison: &Comparison, data: &Dataset) -> Vec<Measured> {
     let metric = comparison.metric;
-    let name =
-        serde_json::to_value(metric).ok().and_then(|v| v.as_str().map(String::from)).unwrap_or_default();
     let value = |m: &crate::evaluate::Measured| m.metrics.get(metric).unwrap_or(f64::NAN);
     vec![Measured {
-        metric: name,
+        metric: metric.to_string(),
         fp32: value(&comparison.fp32),
         int8: value(&comparison.int8),
         rows: data.len() as u64,

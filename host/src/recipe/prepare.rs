@@ -13,12 +13,13 @@ use crate::data::{self, Dataset, Example, Task};
 use crate::metrics::Metric;
 use crate::train::{self, Criterion, Encoded};
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// Data and settings shared by the steps of a run.
 pub(super) struct Prepared {
-    pub train: Dataset,
-    pub dev: Dataset,
-    pub test: Option<Dataset>,
+    pub train: Arc<Dataset>,
+    pub dev: Arc<Dataset>,
+    pub test: Option<Arc<Dataset>>,
     pub out_of_scope: Vec<(String, Option<String>)>,
     pub criterion: Criterion,
     /// Input format on the device.
@@ -49,7 +50,7 @@ impl Prepared {
         ));
         let mut out_of_scope = Vec::new();
         for path in recipe.data.out_of_scope.iter().flat_map(Files::paths) {
-            out_of_scope.extend(recipe.data.unlabelled(path, train.is_paired())?);
+            out_of_scope.extend(recipe.data.unlabelled(path, &train)?);
         }
         let metric = recipe.task.metric.unwrap_or(Metric::of(train.task));
         if !metric.suits(train.task) {
@@ -74,12 +75,13 @@ impl Prepared {
         }
         let long = are_long(&train, &base, max_tokens)?;
         let input = InputFormat { max_tokens, pairs: train.is_paired(), windows };
+        let (train, dev, test) = (Arc::new(train), Arc::new(dev), test.map(Arc::new));
         Ok(Self { train, dev, test, out_of_scope, criterion, input, long })
     }
 
     /// Sets the labels, task and input format of a checkpoint that is about to learn this data. A head for
     /// other labels is dropped; so is `compares_pairs` if the texts are single.
-    pub(super) fn set_head(&self, checkpoint: &mut Checkpoint) {
+    pub(super) fn adapt(&self, checkpoint: &mut Checkpoint) {
         let task = self.train.task;
         let labels = match task {
             Task::SingleLabel | Task::MultiLabel => self.train.labels.names().to_vec(),
@@ -136,7 +138,11 @@ impl Prepared {
     }
 
     /// Encodes texts as the device will read them: long ones in windows if the recipe says so.
-    pub(super) fn to_measure(&self, data: &Dataset, files: &TokenizerFiles) -> Result<Encoded, train::Error> {
+    pub(super) fn to_measure(
+        &self,
+        data: &Arc<Dataset>,
+        files: &TokenizerFiles,
+    ) -> Result<Encoded, train::Error> {
         Encoded::with_format(data.clone(), files, self.input)
     }
 }

@@ -27,8 +27,9 @@ pub(super) fn quantization_aware(
     let teaching = recipe.distill.clone().unwrap_or_default();
     let weights =
         (teaching.alpha_hard, teaching.temperature, teaching.cls_weight(), teaching.relation_weight);
-    let config = Checkpoint::load(folder)?.config;
-    let usual_rate = || (TrainOptions::default().learning_rate(&config) / 4.0).min(5e-5);
+    let mut checkpoint = Checkpoint::load(folder)?;
+    let before = checkpoint.config.clone();
+    let usual_rate = || (TrainOptions::default().learning_rate(&before) / 4.0).min(5e-5);
     let usual_epochs = || {
         let step = recipe.train.batch_size * recipe.train.accumulate;
         let enough = (LEAST_STEPS * step) as f64 / prepared.train.len().max(1) as f64;
@@ -60,10 +61,8 @@ pub(super) fn quantization_aware(
         &format!("{embeddings:?} {}", prepared.input.max_tokens),
     ]);
     once("quantization-aware training", &output, &key, watch, |watch| {
-        let mut checkpoint = Checkpoint::load(folder)?;
-        let before = checkpoint.config.clone();
         checkpoint.config.set_dropout(0.0);
-        let mut model = Classifier::new(checkpoint, 0)?;
+        let mut model = Classifier::trained(checkpoint)?;
         let train = Encoded::new(prepared.train.clone(), model.tokenizer(), prepared.input.max_tokens)?;
         let dev = prepared.to_measure(&prepared.dev, model.tokenizer())?;
         let answers = train::predict(&model, &train, &mut |_| ())?;

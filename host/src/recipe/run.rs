@@ -2,6 +2,7 @@
 
 use super::check::load_base;
 use super::error::RunError;
+use super::lock::Lock;
 use super::prepare::Prepared;
 use super::progress::{Progress, Watch};
 use super::students::distil;
@@ -48,7 +49,9 @@ pub fn run(recipe: &Recipe, until: Until, watch: Watch) -> Result<Finished, RunE
         return Err(RunError::NoStudent);
     }
     let prepared = Prepared::read(recipe, watch)?;
-    let teachers = train_teachers(recipe, &prepared, watch)?;
+    let base = load_base(recipe, &prepared)?;
+    let _lock = Lock::on(&recipe.output)?;
+    let teachers = train_teachers(recipe, base, &prepared, watch)?;
     let summaries = teachers.summaries.clone();
     let mut finished = Finished { teachers: summaries, students: Vec::new(), comparison: None, bundle: None };
     if until == Until::Train {
@@ -93,7 +96,9 @@ pub type Stages = Vec<(String, Result<Comparison, RunError>)>;
 /// [`RunError`] from training; errors of packing are returned per stage.
 pub fn run_every_stage(recipe: &Recipe, watch: Watch) -> Result<Stages, RunError> {
     let prepared = Prepared::read(recipe, watch)?;
-    let teachers = train_teachers(recipe, &prepared, watch)?;
+    let base = load_base(recipe, &prepared)?;
+    let _lock = Lock::on(&recipe.output)?;
+    let teachers = train_teachers(recipe, base, &prepared, watch)?;
     let students = students(recipe, &teachers, &prepared, watch)?;
     let mut models: Vec<_> = students.into_iter().map(|(folder, _, bits)| (folder, bits)).collect();
     if models.is_empty() {

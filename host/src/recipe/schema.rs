@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::name::bundle_name;
 use crate::bert::{Checkpoint, TextWindows};
-use crate::data::{self, Column, DataError, Format, LabelColumns, Source, Task};
+use crate::data::{self, Column, DataError, Dataset, Format, LabelColumns, Source, Task};
 use crate::distill::Distill;
 use crate::evaluate::DecisionOptions;
 use crate::metrics::Metric;
@@ -238,24 +238,19 @@ pub enum Aware {
 
 /// `[pack]`: the bundle.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Pack {
     /// Name, of letters, digits, `-`, `_` and `.`; the file is `NAME.bundle`. Default: the name of the
     /// recipe's file.
-    #[serde(default)]
     pub name: String,
     /// Semantic version. Default: 0.1.0.
-    #[serde(default = "default_version")]
     pub version: String,
     /// Licence of the base model, an SPDX expression or a sentence. Default: `unstated`.
-    #[serde(default = "unstated")]
     pub base_licence: String,
     /// Licence of the data, in the same form.
-    #[serde(default = "unstated")]
     pub data_licence: String,
     /// Number of golden messages, whose logits `goldcrest-edge verify` recomputes on the board and compares
-    /// bit for bit. Default: 16.
-    #[serde(default = "default_golden")]
+    /// bit for bit, if there is no file with them. Default: 16.
     pub golden: usize,
     /// Number of word pieces in the bundle: all single characters, and those that the training texts need
     /// most. If dropping the others costs more than `quantize.max_drop`, no bundle is made. Default: all.
@@ -269,10 +264,10 @@ impl Default for Pack {
     fn default() -> Self {
         Pack {
             name: String::new(),
-            version: default_version(),
-            base_licence: unstated(),
-            data_licence: unstated(),
-            golden: default_golden(),
+            version: "0.1.0".to_owned(),
+            base_licence: "unstated".to_owned(),
+            data_licence: "unstated".to_owned(),
+            golden: 16,
             vocabulary: None,
             golden_messages: None,
         }
@@ -281,15 +276,6 @@ impl Default for Pack {
 
 fn yes() -> bool {
     true
-}
-fn default_version() -> String {
-    "0.1.0".to_owned()
-}
-fn unstated() -> String {
-    "unstated".to_owned()
-}
-fn default_golden() -> usize {
-    16
 }
 
 impl Quantize {
@@ -441,13 +427,18 @@ impl DataFiles {
         }
     }
 
-    /// Reads the texts of an unlabelled file, from the columns named here if it has them.
+    /// Reads the texts of an unlabelled file, from the columns named here if it has them; lines of plain text
+    /// may have labels if those of `train` have.
     pub(super) fn unlabelled(
         &self,
         path: &Path,
-        paired: bool,
+        train: &Dataset,
     ) -> Result<Vec<(String, Option<String>)>, DataError> {
-        data::unlabelled(path, paired, &self.source(path))
+        let mut like = self.source(path);
+        if train.files.first().is_some_and(|file| file.resolved.format == Format::Lines) {
+            like.format = Format::Lines;
+        }
+        data::unlabelled(path, train.is_paired(), &like)
     }
 
     /// Returns the share of `train` that is held out if no `dev` is given.

@@ -18,15 +18,6 @@ const TRAINING: &str = ".goldcrest-training";
 
 /// Fails if the folder holds anything but an unfinished base, some of whose files may already be there.
 fn check_empty(folder: &Path) -> Result<(), RunError> {
-    const WRITTEN: [&str; 7] = [
-        "config.json",
-        "embedding_factors.safetensors",
-        "model.safetensors",
-        "special_tokens_map.json",
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "vocab.txt",
-    ];
     let entries = match std::fs::read_dir(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         entries => entries.map_err(RunError::io(folder))?,
@@ -34,7 +25,7 @@ fn check_empty(folder: &Path) -> Result<(), RunError> {
     let unfinished = folder.join(TRAINING).join(train::STATE).exists();
     for entry in entries {
         let name = entry.map_err(RunError::io(folder))?.file_name();
-        let written = unfinished && WRITTEN.iter().any(|written| name == *written);
+        let written = unfinished && Checkpoint::FILES.iter().any(|written| name == *written);
         if name != TRAINING && !written {
             let problem = "holds something already: name another folder, or delete it";
             return Err(RunError::io(folder)(std::io::Error::other(problem)));
@@ -107,8 +98,8 @@ pub fn shrink(shrink: &Shrink, watch: Watch) -> Result<(), RunError> {
     watch(Progress::Note(&format!("{} texts to learn from; layers {layers:?} stay", encoded.tokens.len())));
 
     let mut cut = cut_layers(&teacher, &layers)?;
-    let dropout = (cut.config.hidden_dropout_prob, cut.config.attention_probs_dropout_prob);
-    (cut.config.hidden_dropout_prob, cut.config.attention_probs_dropout_prob) = (0.0, 0.0);
+    let original = cut.config.clone();
+    cut.config.set_dropout(0.0);
     let mut student = Classifier::new(cut, 0)?;
     let whole = Classifier::new(teacher, 0)?;
     let folder = shrink.output.join(TRAINING);
@@ -125,11 +116,11 @@ pub fn shrink(shrink: &Shrink, watch: Watch) -> Result<(), RunError> {
     };
     train::train(&mut job, &mut |event| watch(Progress::Training(event)))?;
 
-    let counts = piece_counts(&encoded, student.config().vocab_size, encoded.tokens.len(), 0.0);
+    let counts = piece_counts(&encoded, student.config().vocab_size, |_| 1.0);
     let pruned = prune_vocabulary(&student.checkpoint(), &counts, shrink.vocabulary);
     watch(Progress::Note(&pruned.describe(student.config().vocab_size)));
     let mut base: Checkpoint = pruned.checkpoint;
-    (base.config.hidden_dropout_prob, base.config.attention_probs_dropout_prob) = dropout;
+    base.config.copy_dropout(&original);
     base.drop_head();
     // the remaining layers were not taught to compare
     base.config.compares_pairs = false;

@@ -3,7 +3,7 @@
 use super::error::RunError;
 use super::progress::{Progress, Watch};
 use super::{Files, Recipe};
-use crate::data::{self, DataError, Dataset, Labels, Task, Warning};
+use crate::data::{self, DataError, Dataset, Labels, Task};
 
 /// The splits of the data.
 pub(super) struct Splits {
@@ -68,12 +68,11 @@ impl Splits {
             }
         };
         train.check_variety(&sources(&recipe.data.train))?;
-        if let Some(Warning::Absent { labels, .. }) = train.absent() {
+        let labels = train.absent();
+        if !labels.is_empty() {
             note(format!("{} labels have no row to learn from: {}", labels.len(), some(&labels)));
         }
-        let counts = dev.class_counts();
-        let unmeasured = dev.labels.names().iter().zip(&counts).filter(|(_, count)| **count == 0);
-        let unmeasured: Vec<String> = unmeasured.map(|(name, _)| name.clone()).collect();
+        let unmeasured = dev.absent();
         if !unmeasured.is_empty() {
             let all = dev.labels.len();
             let so = match dev.task {

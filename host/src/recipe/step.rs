@@ -88,9 +88,6 @@ pub(super) fn save(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
 /// Restores the dropout rates of a model that was trained without dropout, for whoever fine-tunes it further.
 pub(super) fn restore_dropout(folder: &Path, before: &Config) -> Result<(), RunError> {
     let mut checkpoint = Checkpoint::load(folder)?;
-    let config = &mut checkpoint.config;
-    config.hidden_dropout_prob = before.hidden_dropout_prob;
-    config.attention_probs_dropout_prob = before.attention_probs_dropout_prob;
-    config.classifier_dropout = before.classifier_dropout;
+    checkpoint.config.copy_dropout(before);
     Ok(checkpoint.save(folder)?)
 }

@@ -114,7 +114,7 @@ impl<'a> Distillation<'a> {
         }
         let mut unlabelled = Vec::new();
         for path in &distill.unlabelled {
-            unlabelled.extend(recipe.data.unlabelled(path, paired)?);
+            unlabelled.extend(recipe.data.unlabelled(path, &prepared.train)?);
         }
         if let Some(compares) = compares {
             unlabelled.extend(compares.unlabelled()?);
@@ -212,21 +212,22 @@ impl<'a> Distillation<'a> {
         watch: Watch,
     ) -> Result<Summary, RunError> {
         let max_tokens = self.prepared.input.max_tokens;
-        let mut others = Vec::new();
-        for teacher in &self.teachers[1..] {
-            others.push(self.answers(teacher, watch)?);
-        }
-        if stage.together && after_another {
-            others.push(self.answers(before, watch)?);
+        let previous = (stage.together && after_another).then_some(before);
+        let others = self.teachers[1..].iter().map(PathBuf::as_path).chain(previous);
+        // one after the other: with many texts and labels the answers of all take gigabytes
+        let (mut sum, mut count) = (Vec::new(), 1.0);
+        for teacher in others {
+            add(&mut sum, self.answers(teacher, watch)?.logits);
+            count += 1.0;
         }
         let mut answers = self.answers(&self.teachers[0], watch)?;
-        answers.average(&others);
-        drop(others);
+        add(&mut answers.logits, sum);
+        answers.logits.iter_mut().for_each(|logit| *logit /= count);
         let (recipe, prepared) = (self.recipe, self.prepared);
         let set = self.transfer(watch)?;
 
         let mut model = base::load(before)?;
-        prepared.set_head(&mut model);
+        prepared.adapt(&mut model);
         if !model.has_head() {
             model = with_head(model, recipe, prepared, options.seed)?;
         }
@@ -240,7 +241,7 @@ impl<'a> Distillation<'a> {
         let texts = Encoded::new(set.data.clone(), student.tokenizer(), max_tokens)?;
         let dev = prepared.to_measure(&prepared.dev, student.tokenizer())?;
         let teacher = match self.distill.hidden_weight > 0.0 && before == self.teachers[0] {
-            true => Some(Classifier::new(base::load(before)?, 0)?),
+            true => Some(Classifier::trained(base::load(before)?)?),
             false => None,
         };
         let teacher = teacher.as_ref().filter(|t| t.tokenizer().vocab == student.tokenizer().vocab);
@@ -260,6 +261,15 @@ impl<'a> Distillation<'a> {
             fit(&mut student, [&texts, &dev], prepared.criterion, options, &objective, folder, key, watch)?;
         restore_dropout(folder, &uncut)?;
         Ok(summary)
+    }
+}
+
+/// Adds logits to `sum`, which is empty before the first.
+fn add(sum: &mut Vec<f32>, logits: Vec<f32>) {
+    if sum.is_empty() {
+        *sum = logits;
+    } else {
+        sum.iter_mut().zip(logits).for_each(|(sum, logit)| *sum += logit);
     }
 }
 
@@ -323,12 +333,13 @@ fn cut(
     let mut student = if layers.len() < all { cut_layers(model, &layers)? } else { model.clone() };
     if stage.heads.is_some() || stage.intermediate.is_some() || stage.pooler.is_some() {
         let texts = Encoded::new(set.data.subset(0..set.gold), &student.tokenizer, max_tokens)?;
-        let measured = importance(&Classifier::new(student.clone(), 0)?, &texts, IMPORTANCE_TEXTS, 0)?;
+        let measured = importance(&Classifier::trained(student.clone())?, &texts, IMPORTANCE_TEXTS, 0)?;
         student = cut_widths(&student, &measured, stage.heads, stage.intermediate, stage.pooler);
     }
     let counts = |student: &Checkpoint| -> Result<Vec<f64>, RunError> {
         let texts = Encoded::new(set.data.subset(0..set.given), &student.tokenizer, max_tokens)?;
-        Ok(piece_counts(&texts, student.config.vocab_size, set.gold, UNLABELLED_PIECE))
+        let weight = |row| if row < set.gold { 1.0 } else { UNLABELLED_PIECE };
+        Ok(piece_counts(&texts, student.config.vocab_size, weight))
     };
     if let Some(budget) = stage.vocabulary.filter(|budget| *budget < student.config.vocab_size) {
         let pruned = prune_vocabulary(&student, &counts(&student)?, budget);

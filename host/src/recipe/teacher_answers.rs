@@ -28,7 +28,7 @@ pub(super) fn ask(
     if let Some(answers) = ask_in_int8(checkpoint, texts, vectors, &mut done)? {
         let rows: Vec<usize> = (0..all).step_by(all.div_ceil(COMPARED_TEXTS).max(1)).collect();
         let some = texts.subset(&rows);
-        let exact = train::predict(&Classifier::new(checkpoint.clone(), 0)?, &some, &mut |_| ())?.logits;
+        let exact = train::predict(&Classifier::trained(checkpoint.clone())?, &some, &mut |_| ())?.logits;
         let labels = checkpoint.config.num_labels();
         let rounded: Vec<f32> =
             rows.iter().flat_map(|row| &answers.logits[row * labels..][..labels]).copied().collect();
@@ -38,7 +38,7 @@ pub(super) fn ask(
         watch(Progress::Note("int8 differs too much from f32, which is used instead"));
     }
     let mut done = |done| watch(Progress::Classified { done, all });
-    let mut answers = train::predict(&Classifier::new(checkpoint.clone(), 0)?, texts, &mut done)?;
+    let mut answers = train::predict(&Classifier::trained(checkpoint.clone())?, texts, &mut done)?;
     if !vectors {
         answers.cls = Vec::new();
     }

@@ -1,8 +1,6 @@
 //! Training the teachers by fine-tuning the base.
 
-use super::check::load_base;
 use super::error::RunError;
-use super::lock::Lock;
 use super::pairs::{Compares, learn_to_compare, without_comparison};
 use super::progress::{Progress, Watch};
 use super::step::{DONE, fingerprint, fit, json, once};
@@ -18,25 +16,22 @@ pub(super) struct Teachers {
     pub summaries: Vec<Summary>,
     /// The base that learned to compare pairs, if they are for pairs.
     pub compares: Option<Compares>,
-    /// Keeps other runs out of the output folder.
-    _lock: Lock,
 }
 
-/// Fine-tunes the base once for each teacher, with different seeds. For pairs, the base first learns to
+/// Fine-tunes the base, `checkpoint`, once for each teacher, with different seeds. For pairs, the base first learns to
 /// compare.
 pub(super) fn train_teachers(
     recipe: &Recipe,
+    mut checkpoint: Checkpoint,
     prepared: &Prepared,
     watch: Watch,
 ) -> Result<Teachers, RunError> {
-    let mut checkpoint = load_base(recipe, prepared)?;
-    let _lock = Lock::on(&recipe.output)?;
     let compares = learn_to_compare(recipe, &checkpoint, prepared, watch)?;
     let mut digest = base::digest(&recipe.base.checkpoint)?;
     let learned = compares.as_ref().and_then(|compares| compares.learned.as_deref());
     if let Some(folder) = learned {
         (checkpoint, digest) = (without_comparison(folder)?, base::digest(folder)?);
-        prepared.set_head(&mut checkpoint);
+        prepared.adapt(&mut checkpoint);
     }
     if let Some(rate) = recipe.train.dropout {
         checkpoint.config.set_dropout(rate);
@@ -56,7 +51,7 @@ pub(super) fn train_teachers(
         summaries.push(train_teacher(recipe, prepared, &start, seed, &name, &folder, watch)?);
         folders.push(folder);
     }
-    Ok(Teachers { folders, summaries, compares, _lock })
+    Ok(Teachers { folders, summaries, compares })
 }
 
 /// The common start of all teachers.

@@ -1,6 +1,6 @@
 use super::{Encoded, Error};
-use crate::bert::{Batch, Classifier, Mode, Pooling, Tape};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use crate::bert::{Batch, Classifier, Mode, Pooling, Tape, tensor_file};
+use safetensors::tensor::{Dtype, SafeTensors};
 use std::path::Path;
 
 /// A model's answers on texts, in evaluation mode and in the order of the texts; row-major.
@@ -78,39 +78,23 @@ fn scatter(values: &[f32], rows: &[u32], all: &mut [f32]) {
 }
 
 impl Answers {
-    /// Averages the logits with those of other models; keeps its own \[CLS\] vectors.
-    pub fn average(&mut self, others: &[Answers]) {
-        let n = (others.len() + 1) as f32;
-        for (i, x) in self.logits.iter_mut().enumerate() {
-            *x = (*x + others.iter().map(|o| o.logits[i]).sum::<f32>()) / n;
-        }
-    }
-
     /// Writes logits and vectors as f32, atomically.
     ///
     /// # Errors
     /// If the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
-        let bytes = |x: &[f32]| x.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
-        let parts = [("logits", bytes(&self.logits)), ("cls", bytes(&self.cls))];
-        let fail = |source| crate::bert::Error::Safetensors { path: path.into(), source };
-        let views = parts
-            .iter()
-            .map(|(name, data)| Ok((*name, TensorView::new(Dtype::F32, vec![data.len() / 4], data)?)))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(fail)?;
-        let data = safetensors::serialize(views, None).map_err(fail)?;
-        goldcrest_edge::bundle::save(path, &data).map_err(Error::io(path))
+        let parts = [("logits", &self.logits), ("cls", &self.cls)];
+        let shapes = parts.map(|(_, values)| [values.len()]);
+        let tensors =
+            parts.iter().zip(&shapes).map(|((name, values), shape)| (*name, &shape[..], &values[..]));
+        Ok(tensor_file::save(path, tensors, Dtype::F32, None)?)
     }
 
     /// Reads a file from [`save`](Self::save); `None` if there is none or it is unreadable.
     pub fn load(path: &Path) -> Option<Self> {
         let bytes = std::fs::read(path).ok()?;
         let file = SafeTensors::deserialize(&bytes).ok()?;
-        let values = |name: &str| {
-            let data = file.tensor(name).ok()?.data().chunks_exact(4);
-            Some(data.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
-        };
+        let values = |name: &str| Some(tensor_file::floats(file.tensor(name).ok()?.data()));
         Some(Self { logits: values("logits")?, cls: values("cls")? })
     }
 }

@@ -2,12 +2,13 @@ use super::Error;
 use crate::bert::{Batch, InputFormat, TokenizerFiles, Tokens};
 use crate::data::Dataset;
 use goldcrest_edge::tokenizer::{Encoding, Tokenizer};
+use std::sync::Arc;
 
 /// Examples with their token ids, from the tokenizer that runs on the device.
 #[derive(Debug, Clone)]
 pub struct Encoded {
     /// The examples.
-    pub data: Dataset,
+    pub data: Arc<Dataset>,
     /// Token ids of each example, or of each of its windows.
     pub tokens: Vec<Tokens>,
     /// Number of windows of each example, if texts are read in windows.
@@ -21,7 +22,12 @@ impl Encoded {
     ///
     /// # Errors
     /// If the vocabulary does not make a tokenizer.
-    pub fn new(data: Dataset, files: &TokenizerFiles, max_tokens: usize) -> Result<Self, Error> {
+    pub fn new(
+        data: impl Into<Arc<Dataset>>,
+        files: &TokenizerFiles,
+        max_tokens: usize,
+    ) -> Result<Self, Error> {
+        let data = data.into();
         let input = InputFormat { max_tokens, pairs: data.is_paired(), windows: None };
         Self::with_format(data, files, input)
     }
@@ -30,7 +36,12 @@ impl Encoded {
     ///
     /// # Errors
     /// If the vocabulary does not make a tokenizer, or the windows are too short for their overlap.
-    pub fn with_format(data: Dataset, files: &TokenizerFiles, input: InputFormat) -> Result<Self, Error> {
+    pub fn with_format(
+        data: impl Into<Arc<Dataset>>,
+        files: &TokenizerFiles,
+        input: InputFormat,
+    ) -> Result<Self, Error> {
+        let data = data.into();
         let mut reader = Reader::new(files, input)?;
         let (mut tokens, mut counts, mut truncated) = (Vec::new(), Vec::with_capacity(data.len()), 0);
         for example in &data.examples {
@@ -42,10 +53,14 @@ impl Encoded {
         Ok(Self { data, tokens, windows: input.windows.map(|_| counts), truncated })
     }
 
-    /// Returns some of the texts, by row. Not for texts in windows.
+    /// Returns some of the texts, by row.
+    ///
+    /// # Panics
+    /// If texts are read in windows.
     pub fn subset(&self, rows: &[usize]) -> Self {
+        assert!(self.windows.is_none(), "rows of texts in windows");
         let tokens = rows.iter().map(|row| self.tokens[*row].clone()).collect();
-        Self { data: self.data.subset(rows.iter().copied()), tokens, windows: None, truncated: 0 }
+        Self { data: self.data.subset(rows.iter().copied()).into(), tokens, windows: None, truncated: 0 }
     }
 
     /// Converts the logits of [`tokens`](Self::tokens), [tokens, labels], to those of the examples,

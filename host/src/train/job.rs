@@ -435,7 +435,7 @@ impl Log {
         };
         let kept: String =
             text.lines().filter(|l| step > 0 && step_of(l) <= step).flat_map(|l| [l, "\n"]).collect();
-        std::fs::write(&path, kept).map_err(Error::io(&path))?;
+        goldcrest_edge::bundle::save(&path, kept.as_bytes()).map_err(Error::io(&path))?;
         let file = std::fs::OpenOptions::new().append(true).open(&path).map_err(Error::io(&path))?;
         Ok(Self { path, file })
     }

@@ -2,10 +2,9 @@
 
 use super::Error;
 use super::job::Memory;
-use crate::bert::Classifier;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use crate::bert::{Classifier, tensor_file};
+use safetensors::tensor::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 /// The progress of a run after some update.
@@ -38,30 +37,21 @@ pub(super) fn save(
     memory: &Memory,
     position: &Position,
 ) -> Result<(), Error> {
-    let bytes = |x: &[f32]| x.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
-    let mut parts: BTreeMap<String, (Vec<usize>, Vec<u8>)> = BTreeMap::new();
+    let mut parts: Vec<(String, &[usize], &[f32])> = Vec::new();
     for (name, weight) in model.weights() {
-        parts.insert(format!("weight.{name}"), (weight.shape.clone(), bytes(&weight.data)));
+        let shape = &weight.shape[..];
+        parts.push((format!("weight.{name}"), shape, &weight.data));
         if let Some((m, v)) = memory.adam.moments.get(name) {
-            parts.insert(format!("first.{name}"), (vec![m.len()], bytes(m)));
-            parts.insert(format!("second.{name}"), (vec![v.len()], bytes(v)));
+            parts.push((format!("first.{name}"), shape, m));
+            parts.push((format!("second.{name}"), shape, v));
         }
         if let Some(average) = &memory.average {
-            parts.insert(
-                format!("average.{name}"),
-                (weight.shape.clone(), bytes(&average.weights[name].data)),
-            );
+            parts.push((format!("average.{name}"), shape, &average.weights[name].data));
         }
     }
     let json = serde_json::to_string(position).expect("plain values");
-    let fail = |source| crate::bert::Error::Safetensors { path: path.into(), source };
-    let views = parts
-        .iter()
-        .map(|(name, (shape, bytes))| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(fail)?;
-    let data = safetensors::serialize(views, Some(HashMap::from([(KEY.into(), json)]))).map_err(fail)?;
-    goldcrest_edge::bundle::save(path, &data).map_err(Error::io(path))
+    let tensors = parts.iter().map(|(name, shape, values)| (&name[..], *shape, *values));
+    Ok(tensor_file::save(path, tensors, Dtype::F32, Some((KEY, json)))?)
 }
 
 /// Restores the state of the job with this fingerprint. Returns `None` if there is none, or if it is
@@ -83,10 +73,7 @@ pub(super) fn load(
     if position.fingerprint != fingerprint {
         return Ok(None);
     }
-    let values = |name: &str| -> Option<Vec<f32>> {
-        let data = file.tensor(name).ok()?.data().chunks_exact(4);
-        Some(data.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
-    };
+    let values = |name: &str| Some(tensor_file::floats(file.tensor(name).ok()?.data()));
     for (name, weight) in model.weights_mut() {
         let saved = values(&format!("weight.{name}")).ok_or_else(|| crate::bert::Error::Missing {
             name: name.clone(),

@@ -89,6 +89,19 @@ fn unlabelled_texts_come_from_the_named_column_if_present() {
 }
 
 #[test]
+fn unlabelled_lines_lose_their_labels_if_those_of_the_training_data_are_lines() {
+    let folder = Folder::new();
+    let file = folder.file("more.txt", "ham\tHi you\n\nspam\twin\tnow\n").path;
+    let lines = Source { format: Format::Lines, ..Source::default() };
+    let texts =
+        |like| unlabelled(&file, false, like).unwrap().into_iter().map(|(a, _)| a).collect::<Vec<_>>();
+    assert_eq!(texts(&lines), ["Hi you", "win\tnow"]);
+    assert_eq!(texts(&Source::default()), ["ham\tHi you", "spam\twin\tnow"]);
+    let bare = folder.file("bare.txt", "Hi you\nand\tyou\n").path;
+    assert_eq!(unlabelled(&bare, false, &lines).unwrap()[1].0, "and\tyou");
+}
+
+#[test]
 fn two_columns_without_known_names_are_told_apart_by_their_values() {
     let rows = |row: &dyn Fn(usize) -> String| (0..12).map(|i| row(i) + "\n").collect::<String>();
     let reading = |content: String| read("a.csv", &content).map(|data| data.files[0].reading.clone());
