@@ -34,5 +34,6 @@ pub mod export;
 pub mod metrics;
 pub mod pretrain;
 pub mod quantize;
+mod ranges;
 pub mod recipe;
 pub mod train;

@@ -8,6 +8,9 @@ use super::detect_task::detect_task;
 use super::rows::{self, Cell, Rows};
 use super::{DataError, LabelColumns, Labels, Place, Source, Task};
 
+/// A text, or a pair of texts.
+pub type Text = (String, Option<String>);
+
 /// The gold label, or labels, of an example.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Target {
@@ -35,6 +38,11 @@ pub struct Example {
 }
 
 impl Example {
+    /// Returns an example whose target means nothing and that comes from no file.
+    pub(crate) fn unlabelled((text, pair): Text) -> Self {
+        Example { text, pair, target: Target::Value(0.0), file: 0, line: 0 }
+    }
+
     /// Returns a key that examples share if they are the same to a classifier: text and pair, ignoring case
     /// and repeated spaces.
     pub fn key(&self) -> String {
@@ -99,6 +107,16 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// Wraps texts without labels.
+    pub(crate) fn unlabelled(texts: impl IntoIterator<Item = Text>) -> Self {
+        Self::of_numbers(texts.into_iter().map(Example::unlabelled).collect())
+    }
+
+    /// Wraps examples of a regression.
+    pub(crate) fn of_numbers(examples: Vec<Example>) -> Self {
+        Dataset { task: Task::Regression, labels: Labels::default(), examples, files: Vec::new() }
+    }
+
     /// Reads training data.
     ///
     /// Without a `task` it is inferred. Lists of labels, a `label_separator` or one column per label mean

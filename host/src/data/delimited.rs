@@ -219,7 +219,7 @@ fn usual_delimiter(source: &Source, content: &str) -> Result<char, DataError> {
         [delimiter] => Ok(delimiter),
         [a, b, ..] => {
             let problem = format!("every row has as many columns between {a:?} as between {b:?}");
-            Err(DataError::Ambiguous { path: source.path.clone(), problem, option: "delimiter" })
+            Err(DataError::Ambiguous { path: source.path.clone(), problem, options: vec!["delimiter"] })
         }
     }
 }
@@ -243,7 +243,11 @@ fn quoting(source: &Source, content: &str, format: Format, delimiter: u8) -> Res
                 "line {} opens a quote that closes on another line, and also reads as text",
                 row.line
             );
-            return Err(DataError::Ambiguous { path: source.path.clone(), problem, option: "quoting" });
+            return Err(DataError::Ambiguous {
+                path: source.path.clone(),
+                problem,
+                options: vec!["quoting"],
+            });
         }
     }
     Ok(quoted || !plain)
@@ -301,19 +305,18 @@ fn has_header(source: &Source, records: &[Record]) -> Result<bool, DataError> {
                 None => format!("`{field}`"),
             };
             let fields: Vec<String> = first.iter().take(10).map(shown).collect();
-            let (problem, option) =
+            let unknown = "no known column name in the first row";
+            let (problem, hint, options) =
                 match source.text.is_some() && (source.label.is_some() || source.unlabelled) {
-                    true => ("the first row may name the columns or be data", "header"),
-                    false if source.unlabelled => ("no known column name in the first row", "text"),
-                    false => ("no known column name in the first row", "text label"),
+                    true => ("the first row may name the columns or be data", "", vec!["header"]),
+                    false if source.unlabelled => (unknown, "", vec!["text"]),
+                    false => {
+                        let hint = "; where it is data, give positions: --text 1 --label 2";
+                        (unknown, hint, vec!["text", "label"])
+                    }
                 };
-            let hint = if option == "text label" {
-                "; where it is data, give positions: --text 1 --label 2"
-            } else {
-                ""
-            };
             let problem = format!("{problem}: {}{hint}", fields.join(", "));
-            Err(DataError::Ambiguous { path: source.path.clone(), problem, option })
+            Err(DataError::Ambiguous { path: source.path.clone(), problem, options })
         }
     }
 }

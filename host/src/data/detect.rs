@@ -85,8 +85,11 @@ pub(super) fn format(source: &Source, content: &str) -> Result<Format, DataError
     }
     let first = first_line(content);
     let extension = source.path.extension().and_then(|extension| extension.to_str()).unwrap_or("");
-    let ambiguous =
-        |problem: String| DataError::Ambiguous { path: source.path.clone(), problem, option: "format" };
+    let ambiguous = |problem: String| DataError::Ambiguous {
+        path: source.path.clone(),
+        problem,
+        options: vec!["format"],
+    };
     Ok(match extension.to_ascii_lowercase().as_str() {
         "csv" => Format::Csv,
         "tsv" | "tab" => Format::Tsv,
@@ -456,5 +459,5 @@ fn one(
             format!("{} columns could be the {option}: {}", several.len(), list(&mut several.iter().copied()))
         }
     };
-    Err(DataError::Ambiguous { path: source.path.clone(), problem, option })
+    Err(DataError::Ambiguous { path: source.path.clone(), problem, options: vec![option] })
 }

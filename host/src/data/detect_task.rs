@@ -12,8 +12,9 @@ const FRACTIONS: usize = 20;
 /// Detects the task. With `classes`, labels are given, which rules out regression.
 pub(super) fn detect_task(source: &Source, files: &[Rows], classes: bool) -> Result<Task, DataError> {
     let cells = files.iter().flat_map(|file| &file.rows).map(|row| &row.label);
-    let ambiguous =
-        |problem: String| Err(DataError::Ambiguous { path: source.path.clone(), problem, option: "task" });
+    let ambiguous = |problem: String| {
+        Err(DataError::Ambiguous { path: source.path.clone(), problem, options: vec!["task"] })
+    };
     if cells.clone().any(|cell| matches!(cell, Cell::Many(_))) {
         return Ok(Task::MultiLabel);
     }

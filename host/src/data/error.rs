@@ -29,8 +29,8 @@ pub enum DataError {
     NoText { path: PathBuf, hint: String },
     #[error("{at}: byte {byte} of the file is not valid UTF-8: {hint}")]
     Encoding { at: Place, byte: usize, hint: String },
-    #[error("{path}: {problem}; decide it with {}", options(option))]
-    Ambiguous { path: PathBuf, problem: String, option: &'static str },
+    #[error("{path}: {problem}; decide it with {}", shown(options))]
+    Ambiguous { path: PathBuf, problem: String, options: Vec<&'static str> },
     #[error("{path}: `{option}` {problem}")]
     Option { path: PathBuf, option: &'static str, problem: String },
     #[error("{at}: there is no column {column}; the columns are {}", quoted(columns))]
@@ -106,8 +106,7 @@ pub enum DataError {
 }
 
 /// Formats command-line options together with the equivalent recipe keys.
-fn options(keys: &str) -> String {
-    let keys: Vec<&str> = keys.split(' ').collect();
+fn shown(keys: &[&str]) -> String {
     let flags: Vec<String> = keys.iter().map(|key| format!("--{}", key.replace('_', "-"))).collect();
     let names: Vec<String> = keys
         .iter()

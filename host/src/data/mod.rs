@@ -22,7 +22,7 @@ mod warnings;
 
 pub use batch::batches;
 pub(crate) use dataset::unordered_key;
-pub use dataset::{Dataset, Example, File, Target};
+pub use dataset::{Dataset, Example, File, Target, Text};
 pub use error::{DataError, Place, Warning};
 pub use goldcrest_edge::decision::Task;
 pub use labels::Labels;

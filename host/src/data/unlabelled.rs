@@ -1,4 +1,4 @@
-use super::{Column, DataError, Format, Source, detect, encoding, rows};
+use super::{Column, DataError, Format, Source, Text, detect, encoding, rows};
 use std::path::Path;
 
 /// Reads texts, ignoring any labels. In CSV, TSV and JSON the text columns are found by name; labels of
@@ -13,11 +13,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// [`DataError`], which names the file and line.
-pub fn unlabelled(
-    path: &Path,
-    paired: bool,
-    like: &Source,
-) -> Result<Vec<(String, Option<String>)>, DataError> {
+pub fn unlabelled(path: &Path, paired: bool, like: &Source) -> Result<Vec<Text>, DataError> {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
     let table = ["csv", "tsv", "tab", "jsonl", "ndjson", "json"].contains(&extension.as_str());
     let found: Vec<(u32, String, Option<String>)> = if table {

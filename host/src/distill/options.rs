@@ -1,4 +1,5 @@
 use super::Size;
+use crate::ranges::{Checked, count, ensure, not_negative, number, optional_counts, part, positive, share};
 use crate::train::{ClassWeights, TrainOptions, WeightRule};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -221,6 +222,63 @@ impl Distill {
             soup: None,
             ..train.clone()
         }
+    }
+}
+
+impl Distill {
+    /// Checks ranges and combinations.
+    pub(crate) fn check(&self) -> Checked {
+        let own = Distill { stages: Vec::new(), ..self.clone() }.stages().remove(0);
+        if self.student.is_some() {
+            let problem = "chooses the sizes; remove those in `[distill]` and its stages";
+            ensure(own == Stage::default() && self.stages.is_empty(), "distill.student", problem)?;
+        } else if !self.stages.is_empty() {
+            let problem = "go together with no size in `[distill]` itself; put it into the first stage";
+            ensure(own == Stage::default(), "distill.stages", problem)?;
+        } else if own == Stage::default() && self.start.is_none() {
+            let problem = "or another size, or `distill.student`, has to say what the student is";
+            return ensure(false, "distill.layers", problem);
+        }
+        self.stages().iter().try_for_each(Stage::check)?;
+        count(self.teachers, "distill.teachers")?;
+        number(self.replaced, |x| (0.0..=1000.0).contains(&x), "distill.replaced", "0 to 1000")?;
+        number(self.spliced, |x| (0.0..=1000.0).contains(&x), "distill.spliced", "0 to 1000")?;
+        self.epochs.iter().try_for_each(|&epochs| positive(epochs, "distill.epochs"))?;
+        self.learning_rate.iter().try_for_each(|&rate| positive(rate, "distill.learning_rate"))?;
+        positive(self.temperature, "distill.temperature")?;
+        share(self.alpha_hard, "distill.alpha_hard")?;
+        not_negative(self.cls_weight(), "distill.cls_weight")?;
+        not_negative(self.hidden_weight, "distill.hidden_weight")?;
+        not_negative(self.relation_weight, "distill.relation_weight")?;
+        part(self.dropout, "distill.dropout")?;
+        optional_counts(&[
+            (self.batch_size, "distill.batch_size"),
+            (self.eval_every, "distill.eval_every"),
+            (self.patience, "distill.patience"),
+        ])
+    }
+}
+
+impl Stage {
+    fn check(&self) -> Checked {
+        match &self.layers {
+            Some(Layers::Count(layers)) => count(*layers, "distill.layers")?,
+            Some(Layers::These(layers)) => {
+                let ascending = !layers.is_empty() && layers.is_sorted_by(|a, b| a < b);
+                ensure(ascending, "distill.layers", "has to list layers in ascending order")?;
+            }
+            None => {}
+        }
+        optional_counts(&[
+            (self.heads, "distill.heads"),
+            (self.intermediate, "distill.intermediate"),
+            (self.pooler, "distill.pooler"),
+            (self.embedding_rank, "distill.embedding_rank"),
+            (self.vocabulary, "distill.vocabulary"),
+            (self.eval_every, "distill.stages.eval_every"),
+        ])?;
+        self.epochs.iter().try_for_each(|&epochs| positive(epochs, "distill.stages.epochs"))?;
+        self.learning_rate.iter().try_for_each(|&rate| positive(rate, "distill.stages.learning_rate"))
     }
 }
 

@@ -1,6 +1,6 @@
 use crate::bert::ops::{nearest, unit_rows};
 use crate::bert::{Checkpoint, WORD_EMBEDDINGS};
-use crate::data::{Dataset, Example, SplitMix, Target, Task};
+use crate::data::{Dataset, Example, SplitMix, Target, Task, Text};
 use crate::train::Encoded;
 use goldcrest_edge::tokenizer::capacity;
 use std::collections::{HashMap, HashSet};
@@ -51,7 +51,7 @@ impl TransferSet {
     /// If the teacher's vocabulary does not make a tokenizer.
     pub fn new(
         train: &Arc<Dataset>,
-        unlabelled: Vec<(String, Option<String>)>,
+        unlabelled: Vec<Text>,
         held_out_keys: &HashSet<String>,
         teacher: &Checkpoint,
         augment: Augment,

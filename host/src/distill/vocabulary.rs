@@ -86,7 +86,7 @@ fn is_special(piece: &str) -> bool {
 mod tests {
     use super::*;
     use crate::bert::{Config, TokenizerFiles};
-    use crate::data::{Dataset, Labels, Task};
+    use crate::data::Dataset;
 
     fn checkpoint(vocab: &str) -> Checkpoint {
         let config: Config = serde_json::from_value(serde_json::json!({
@@ -107,19 +107,7 @@ mod tests {
     }
 
     fn encode(text: &str, checkpoint: &Checkpoint) -> Encoded {
-        let example = crate::data::Example {
-            text: text.into(),
-            pair: None,
-            target: crate::data::Target::Value(0.0),
-            file: 0,
-            line: 1,
-        };
-        let data = Dataset {
-            task: Task::Regression,
-            labels: Labels::default(),
-            examples: vec![example],
-            files: vec![],
-        };
+        let data = Dataset::unlabelled([(text.into(), None)]);
         Encoded::new(data, &checkpoint.tokenizer, 64).unwrap()
     }
 

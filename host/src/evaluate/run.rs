@@ -1,5 +1,5 @@
 use super::{Latency, Outputs};
-use crate::data::{Dataset, SplitMix};
+use crate::data::{Dataset, SplitMix, Text};
 use goldcrest_edge::classifier::{self, Classifier, Options};
 use rayon::prelude::*;
 use std::path::Path;
@@ -62,8 +62,8 @@ pub enum BundleError {
     },
 }
 
-/// A text, or a pair of texts.
-type Texts<'a> = (&'a str, Option<&'a str>);
+/// A borrowed [`Text`].
+type TextRef<'a> = (&'a str, Option<&'a str>);
 
 /// Classifies every example as the device does, on all threads; before that, measures latency with a few of
 /// them on one thread. Calls `progress` after each example.
@@ -76,7 +76,7 @@ pub fn run_bundle(path: &Path, data: &Dataset, progress: &mut dyn FnMut()) -> Re
     if !data.labels.is_empty() && labels != data.labels.names() {
         return Err(BundleError::Labels { bundle: labels.clone(), data: data.labels.names().to_vec() });
     }
-    let texts: Vec<Texts> = data.examples.iter().map(|e| (&*e.text, e.pair.as_deref())).collect();
+    let texts: Vec<TextRef> = data.examples.iter().map(|e| (&*e.text, e.pair.as_deref())).collect();
     let at = |row: usize| data.place(&data.examples[row]).to_string();
     let latency = latency(&mut classifier, &texts, &at)?;
     let thresholds = classifier.manifest().decision.thresholds.clone();
@@ -89,7 +89,7 @@ pub fn run_bundle(path: &Path, data: &Dataset, progress: &mut dyn FnMut()) -> Re
 /// # Errors
 /// [`BundleError`].
 pub fn bundle_latency(path: &Path, data: &Dataset) -> Result<Latency, BundleError> {
-    let texts: Vec<Texts> = data.examples.iter().map(|e| (&*e.text, e.pair.as_deref())).collect();
+    let texts: Vec<TextRef> = data.examples.iter().map(|e| (&*e.text, e.pair.as_deref())).collect();
     latency(&mut open(path)?, &texts, &|row| data.place(&data.examples[row]).to_string())
 }
 
@@ -97,12 +97,8 @@ pub fn bundle_latency(path: &Path, data: &Dataset) -> Result<Latency, BundleErro
 ///
 /// # Errors
 /// [`BundleError`].
-pub fn run_texts(
-    path: &Path,
-    texts: &[(String, Option<String>)],
-    progress: &mut dyn FnMut(),
-) -> Result<Vec<f32>, BundleError> {
-    let texts: Vec<Texts> = texts.iter().map(|(text, pair)| (&**text, pair.as_deref())).collect();
+pub fn run_texts(path: &Path, texts: &[Text], progress: &mut dyn FnMut()) -> Result<Vec<f32>, BundleError> {
+    let texts: Vec<TextRef> = texts.iter().map(|(text, pair)| (&**text, pair.as_deref())).collect();
     classify_all(open(path)?, path, &texts, &|row| format!("text {}", row + 1), progress)
 }
 
@@ -117,7 +113,7 @@ fn load_error(path: &Path, source: classifier::Error) -> BundleError {
 /// Classifies texts drawn at random, one at a time, and stops early if they take long.
 fn latency(
     classifier: &mut Classifier,
-    texts: &[Texts],
+    texts: &[TextRef],
     at: &dyn Fn(usize) -> String,
 ) -> Result<Latency, BundleError> {
     const TEXTS: usize = 200;
@@ -145,7 +141,7 @@ fn latency(
 fn classify_all(
     classifier: Classifier,
     path: &Path,
-    texts: &[Texts],
+    texts: &[TextRef],
     at: &(dyn Fn(usize) -> String + Sync),
     progress: &mut dyn FnMut(),
 ) -> Result<Vec<f32>, BundleError> {
@@ -158,7 +154,7 @@ fn classify_all(
     }
     let mut logits = Vec::new();
     for (block, first) in texts.chunks(BLOCK * threads).zip((0..).step_by(BLOCK * threads)) {
-        let of_share = |(classifier, (texts, first)): (&mut Classifier, (&[Texts], usize))| {
+        let of_share = |(classifier, (texts, first)): (&mut Classifier, (&[TextRef], usize))| {
             let mut logits = Vec::new();
             for (&(text, pair), row) in texts.iter().zip(first..) {
                 let outcome = classifier.classify(text, pair);
@@ -187,7 +183,7 @@ mod tests {
 
     #[test]
     fn three_threads_answer_like_one_in_the_order_of_the_texts() {
-        let texts: Vec<(String, Option<String>)> =
+        let texts: Vec<Text> =
             (0..333).map(|i| (format!("film {i} was {}", ["good", "bad", ""][i % 3]), None)).collect();
         let mut one = open(&nano()).unwrap();
         let expected: Vec<f32> =

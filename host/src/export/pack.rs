@@ -1,4 +1,5 @@
 use super::Onnx;
+use crate::data::Text;
 use goldcrest_edge::bundle::{self, Bundle, Golden, Manifest};
 use goldcrest_edge::classifier::{self, Classifier, Options};
 
@@ -28,7 +29,7 @@ pub fn pack(
     manifest: &Manifest,
     onnx: Onnx,
     vocabulary: &str,
-    golden: &[(String, Option<String>)],
+    golden: &[Text],
 ) -> Result<Vec<u8>, PackError> {
     let (graph, weights) = onnx.split();
     let write = |golden: &[Golden]| bundle::write(manifest, &graph, &weights, vocabulary.as_bytes(), golden);
@@ -49,7 +50,7 @@ pub fn pack(
 ///
 /// # Errors
 /// The number, from 1, of a line that is no pair where pairs are expected.
-pub fn golden_messages(text: &str, paired: bool) -> Result<Vec<(String, Option<String>)>, usize> {
+pub fn golden_messages(text: &str, paired: bool) -> Result<Vec<Text>, usize> {
     let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
     let message = |(number, line): (usize, &str)| match line.split_once('\t') {
         Some((text, pair)) if paired => Ok((text.to_owned(), Some(pair.to_owned()))),

@@ -1,7 +1,7 @@
 use super::edit::edited;
 use crate::bert::ops::{nearest, unit_rows};
 use crate::bert::{Classifier, Pooling};
-use crate::data::{Dataset, Example, Labels, SplitMix, Target, Task};
+use crate::data::{Dataset, Example, SplitMix, Target};
 use crate::train::{Encoded, Error, sentence_vectors};
 
 /// Maximum number of texts that pairs are made from: each is compared with every other.
@@ -71,12 +71,12 @@ pub fn pairs(
         let cosine = vector(first).iter().zip(vector(second)).map(|(a, b)| a * b).sum();
         let [text, pair] =
             if turned { [second, first] } else { [first, second] }.map(|row| texts[row].clone());
-        Example { text, pair: Some(pair), target: Target::Value(cosine), file: 0, line: 0 }
+        Example { target: Target::Value(cosine), ..Example::unlabelled((text, Some(pair))) }
     };
     let mut examples: Vec<Example> = drawn.into_iter().map(example).collect();
     normalise(&mut examples);
     random.shuffle(&mut examples);
-    Ok(Dataset { task: Task::Regression, labels: Labels::default(), examples, files: Vec::new() })
+    Ok(Dataset::of_numbers(examples))
 }
 
 /// The second text of a pair.
@@ -87,13 +87,8 @@ enum Second {
     Row(usize),
 }
 
-/// Wraps texts in a dataset, without pairs or labels.
 fn alone(texts: &[String]) -> Dataset {
-    let target = Target::Value(0.0);
-    let example =
-        |text: &String| Example { text: text.clone(), pair: None, target: target.clone(), file: 0, line: 0 };
-    let examples = texts.iter().map(example).collect();
-    Dataset { task: Task::Regression, labels: Labels::default(), examples, files: Vec::new() }
+    Dataset::unlabelled(texts.iter().map(|text| (text.clone(), None)))
 }
 
 /// Draws a number below `bound` from a geometric distribution, with mean about 4 if `bound` is large.

@@ -67,7 +67,7 @@ pub(super) fn foreign(texts: &Encoded, files: &TokenizerFiles) -> Option<String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Dataset, Example, Labels, Target, Task};
+    use crate::data::Dataset;
 
     #[test]
     fn unknown_characters_are_named() {
@@ -79,15 +79,7 @@ mod tests {
             max_length: 16,
         };
         let said = |texts: &[&str]| {
-            let example = |text: &&str| Example {
-                text: text.to_string(),
-                pair: None,
-                target: Target::Value(0.0),
-                file: 0,
-                line: 1,
-            };
-            let examples = texts.iter().map(example).collect();
-            let data = Dataset { task: Task::Regression, labels: Labels::default(), examples, files: vec![] };
+            let data = Dataset::unlabelled(texts.iter().map(|text| (text.to_string(), None)));
             unknown(&Encoded::new(data, &files, 16).unwrap(), &files).unwrap()
         };
         assert_eq!(said(&["good day", "good aa"]), None);
@@ -107,14 +99,7 @@ mod tests {
             max_length: 512,
         };
         let said = |text: String| {
-            let example = Example { text, pair: None, target: Target::Value(0.0), file: 0, line: 1 };
-            let data = Dataset {
-                task: Task::Regression,
-                labels: Labels::default(),
-                examples: vec![example],
-                files: vec![],
-            };
-            foreign(&Encoded::new(data, &files, 512).unwrap(), &files)
+            foreign(&Encoded::new(Dataset::unlabelled([(text, None)]), &files, 512).unwrap(), &files)
         };
         assert_eq!(said("good good good day ".repeat(30)), None, "1.5 pieces");
         assert!(said("good day ".repeat(60)).unwrap().contains("split into 2.0 pieces"));

@@ -3,13 +3,14 @@
 use super::Recipe;
 use super::error::RunError;
 use super::prepare::Prepared;
+use crate::data::Text;
 use crate::export;
 use goldcrest_edge::bundle::limits;
 
 impl Prepared {
     /// Chooses texts for the bundle's self-test: all of the recipe's file, else evenly spaced dev texts, as
     /// many as fit if they are very long.
-    pub fn golden(&self, recipe: &Recipe) -> Result<Vec<(String, Option<String>)>, RunError> {
+    pub fn golden(&self, recipe: &Recipe) -> Result<Vec<Text>, RunError> {
         let Some(path) = &recipe.pack.golden_messages else {
             return Ok(self.golden_of_dev(recipe.pack.golden));
         };
@@ -34,7 +35,7 @@ impl Prepared {
         Ok(golden)
     }
 
-    fn golden_of_dev(&self, most: usize) -> Vec<(String, Option<String>)> {
+    fn golden_of_dev(&self, most: usize) -> Vec<Text> {
         let rows = self.dev.len();
         let (count, mut room) = (most.min(rows), self.room(most.min(rows)));
         let texts = self.dev.examples.iter().step_by((rows / count.max(1)).max(1)).take(count);
@@ -56,6 +57,6 @@ impl Prepared {
     }
 }
 
-fn bytes_of((text, pair): &(String, Option<String>)) -> usize {
+fn bytes_of((text, pair): &Text) -> usize {
     text.len() + pair.as_ref().map_or(0, String::len)
 }

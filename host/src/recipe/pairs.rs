@@ -5,7 +5,7 @@ use super::progress::{Progress, Watch};
 use super::step::{fingerprint, fit, json, once, save};
 use super::{Compare, Recipe, base, prepare::Prepared};
 use crate::bert::{Checkpoint, Classifier};
-use crate::data::{self, Dataset, Example, Source, Target, Task};
+use crate::data::{self, Dataset, Example, Source, Target, Task, Text};
 use crate::metrics::Metric;
 use crate::pretrain;
 use crate::train::{Criterion, Encoded, Supervised, TrainOptions};
@@ -120,7 +120,7 @@ pub(super) fn without_comparison(folder: &Path) -> Result<Checkpoint, RunError> 
 
 impl Compares {
     /// Returns the pairs, from which students learn too.
-    pub fn unlabelled(&self) -> Result<Vec<(String, Option<String>)>, RunError> {
+    pub fn unlabelled(&self) -> Result<Vec<Text>, RunError> {
         Ok(data::unlabelled(&self.pairs, true, &Source::new(&self.pairs))?)
     }
 }

@@ -9,7 +9,7 @@ use super::step::{hex, json};
 use super::windows::windowed;
 use super::{Files, Recipe, base};
 use crate::bert::{Checkpoint, Classifier, InputFormat, TextWindows, TokenizerFiles};
-use crate::data::{self, Dataset, Example, Task};
+use crate::data::{self, Dataset, Example, Task, Text};
 use crate::metrics::Metric;
 use crate::train::{self, Criterion, Encoded};
 use std::collections::HashSet;
@@ -20,7 +20,7 @@ pub(super) struct Prepared {
     pub train: Arc<Dataset>,
     pub dev: Arc<Dataset>,
     pub test: Option<Arc<Dataset>>,
-    pub out_of_scope: Vec<(String, Option<String>)>,
+    pub out_of_scope: Vec<Text>,
     pub criterion: Criterion,
     /// Input format on the device.
     pub input: InputFormat,

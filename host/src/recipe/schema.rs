@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::name::bundle_name;
 use crate::bert::{Checkpoint, TextWindows};
-use crate::data::{self, Column, DataError, Dataset, Format, LabelColumns, Source, Task};
+use crate::data::{self, Column, DataError, Dataset, Format, LabelColumns, Source, Task, Text};
 use crate::distill::Distill;
 use crate::evaluate::DecisionOptions;
 use crate::metrics::Metric;
@@ -429,11 +429,7 @@ impl DataFiles {
 
     /// Reads the texts of an unlabelled file, from the columns named here if it has them; lines of plain text
     /// may have labels if those of `train` have.
-    pub(super) fn unlabelled(
-        &self,
-        path: &Path,
-        train: &Dataset,
-    ) -> Result<Vec<(String, Option<String>)>, DataError> {
+    pub(super) fn unlabelled(&self, path: &Path, train: &Dataset) -> Result<Vec<Text>, DataError> {
         let mut like = self.source(path);
         if train.files.first().is_some_and(|file| file.resolved.format == Format::Lines) {
             like.format = Format::Lines;

@@ -6,7 +6,7 @@ use super::lock::Lock;
 use super::progress::{Progress, Watch};
 use super::step::{fingerprint, hex, json};
 use crate::bert::{Checkpoint, Classifier, Pooling};
-use crate::data::{self, Dataset, Example, Labels, Source, Target, Task};
+use crate::data::{self, Dataset, Source};
 use crate::distill::{
     HiddenTeacher, Imitation, Layers, chosen_layers, cut_layers, piece_counts, prune_vocabulary,
 };
@@ -77,16 +77,9 @@ pub fn shrink(shrink: &Shrink, watch: Watch) -> Result<(), RunError> {
     for path in &shrink.texts {
         texts.extend(data::unlabelled(path, false, &reading)?);
     }
-    let examples = texts.into_iter().map(|(text, pair)| Example {
-        text,
-        pair,
-        target: Target::Value(0.0),
-        file: 0,
-        line: 0,
-    });
+    let mut data = Dataset::unlabelled(texts);
     let mut seen = std::collections::HashSet::new();
-    let examples: Vec<Example> = examples.filter(|example| seen.insert(example.key())).collect();
-    let data = Dataset { task: Task::Regression, labels: Labels::default(), examples, files: Vec::new() };
+    data.examples.retain(|example| seen.insert(example.key()));
     let key = fingerprint(&[
         &base::digest(&shrink.base)?,
         &format!("{layers:?} {:?} {}", shrink.pooling, shrink.max_tokens),

@@ -9,6 +9,7 @@ use super::windows::windowed_texts;
 use super::{Recipe, base, prepare::Prepared};
 use crate::bert::{Checkpoint, Classifier};
 use crate::data;
+use crate::data::Text;
 use crate::distill::{
     Augment, Distill, FromTeacher, HiddenTeacher, Layers, Stage, TransferSet, best_layers, chosen_layers,
     cut_layers, cut_widths, factorise_embeddings, importance, piece_counts, prune_vocabulary,
@@ -86,7 +87,7 @@ struct Distillation<'a> {
     /// Spliced texts per training text.
     spliced: f64,
     /// Unlabelled texts, until they are moved into the transfer set.
-    unlabelled: Vec<(String, Option<String>)>,
+    unlabelled: Vec<Text>,
     transfer: Option<TransferSet>,
 }
 
@@ -292,7 +293,7 @@ fn with_head(
     Ok(started.checkpoint())
 }
 
-fn digest_of_texts(texts: &[(String, Option<String>)]) -> String {
+fn digest_of_texts(texts: &[Text]) -> String {
     let mut hash = Sha256::new();
     for text in texts.iter().flat_map(|(text, pair)| [Some(text), pair.as_ref()]) {
         let text = text.map_or("", String::as_str);

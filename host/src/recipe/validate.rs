@@ -3,43 +3,10 @@
 use super::schema::MAX_TOKENS;
 use super::{DataFiles, Files, Pack, Quantize, Recipe, TaskOptions};
 use crate::data::Task;
-use crate::distill::{Distill, Layers, Stage};
-use crate::train::{ClassWeights, TrainOptions, WeightRule};
+use crate::distill::Distill;
+use crate::ranges::{Checked, count, ensure, not_negative, number, part, positive};
+use crate::train::{ClassWeights, WeightRule};
 use goldcrest_edge::bundle::limits;
-
-/// An invalid key and what is wrong with it.
-type Checked = Result<(), (&'static str, String)>;
-
-/// Fails for `key` unless the condition holds.
-fn ensure(holds: bool, key: &'static str, problem: impl ToString) -> Checked {
-    if holds { Ok(()) } else { Err((key, problem.to_string())) }
-}
-
-/// Checks that a number is finite and in a range, which `problem` describes.
-fn number(value: f64, holds: impl Fn(f64) -> bool, key: &'static str, problem: &str) -> Checked {
-    ensure(value.is_finite() && holds(value), key, format_args!("is {value}; it has to be {problem}"))
-}
-
-fn positive(value: f64, key: &'static str) -> Checked {
-    number(value, |value| value > 0.0, key, "above 0")
-}
-
-fn not_negative(value: f64, key: &'static str) -> Checked {
-    number(value, |value| value >= 0.0, key, "0 or above")
-}
-
-fn share(value: f64, key: &'static str) -> Checked {
-    number(value, |value| (0.0..=1.0).contains(&value), key, "0 to 1")
-}
-
-/// Checks that a share is less than the whole.
-fn part(value: f64, key: &'static str) -> Checked {
-    number(value, |value| (0.0..1.0).contains(&value), key, "0 or above, and below 1")
-}
-
-fn count(value: usize, key: &'static str) -> Checked {
-    ensure(value > 0, key, "is 0; it has to be 1 or more")
-}
 
 impl Recipe {
     pub(super) fn check(&self) -> Checked {
@@ -149,103 +116,6 @@ impl TaskOptions {
             ensure(!labels[..index].contains(label), "task.labels", format_args!("names `{label}` twice"))?;
         }
         Ok(())
-    }
-}
-
-impl TrainOptions {
-    pub(super) fn check(&self) -> Checked {
-        self.epochs.iter().try_for_each(|&epochs| not_negative(epochs, "train.epochs"))?;
-        count(self.batch_size, "train.batch_size")?;
-        count(self.accumulate, "train.accumulate")?;
-        self.learning_rate.iter().try_for_each(|&rate| positive(rate, "train.learning_rate"))?;
-        share(self.warmup, "train.warmup")?;
-        not_negative(self.weight_decay, "train.weight_decay")?;
-        number(
-            self.layer_decay,
-            |value| value > 0.0 && value <= 1.0,
-            "train.layer_decay",
-            "above 0, at most 1",
-        )?;
-        not_negative(self.clip, "train.clip")?;
-        self.dropout.iter().try_for_each(|&dropout| part(dropout, "train.dropout"))?;
-        part(self.label_smoothing, "train.label_smoothing")?;
-        part(self.average, "train.average")?;
-        not_negative(self.focal, "train.focal")?;
-        not_negative(self.agreement, "train.agreement")?;
-        self.adversarial.iter().try_for_each(|&far| not_negative(far, "train.adversarial"))?;
-        not_negative(self.save_every, "train.save_every")?;
-        if let ClassWeights::Named(weights) = &self.class_weights {
-            weights.values().try_for_each(|&weight| positive(weight, "train.class_weights"))?;
-        }
-        let counts = [
-            (self.eval_every, "train.eval_every"),
-            (self.patience, "train.patience"),
-            (self.soup, "train.soup"),
-            (self.threads, "train.threads"),
-        ];
-        ensure(self.soup.is_none_or(|runs| runs <= 100), "train.soup", "are more than 100")?;
-        ensure(self.threads.is_none_or(|threads| threads <= 256), "train.threads", "are more than 256")?;
-        optional_counts(&counts)
-    }
-}
-
-fn optional_counts(counts: &[(Option<usize>, &'static str)]) -> Checked {
-    counts.iter().try_for_each(|&(value, key)| value.map_or(Ok(()), |value| count(value, key)))
-}
-
-impl Distill {
-    pub(super) fn check(&self) -> Checked {
-        let own = Distill { stages: Vec::new(), ..self.clone() }.stages().remove(0);
-        if self.student.is_some() {
-            let problem = "chooses the sizes; remove those in `[distill]` and its stages";
-            ensure(own == Stage::default() && self.stages.is_empty(), "distill.student", problem)?;
-        } else if !self.stages.is_empty() {
-            let problem = "go together with no size in `[distill]` itself; put it into the first stage";
-            ensure(own == Stage::default(), "distill.stages", problem)?;
-        } else if own == Stage::default() && self.start.is_none() {
-            let problem = "or another size, or `distill.student`, has to say what the student is";
-            return ensure(false, "distill.layers", problem);
-        }
-        self.stages().iter().try_for_each(Stage::check)?;
-        count(self.teachers, "distill.teachers")?;
-        number(self.replaced, |x| (0.0..=1000.0).contains(&x), "distill.replaced", "0 to 1000")?;
-        number(self.spliced, |x| (0.0..=1000.0).contains(&x), "distill.spliced", "0 to 1000")?;
-        self.epochs.iter().try_for_each(|&epochs| positive(epochs, "distill.epochs"))?;
-        self.learning_rate.iter().try_for_each(|&rate| positive(rate, "distill.learning_rate"))?;
-        positive(self.temperature, "distill.temperature")?;
-        share(self.alpha_hard, "distill.alpha_hard")?;
-        not_negative(self.cls_weight(), "distill.cls_weight")?;
-        not_negative(self.hidden_weight, "distill.hidden_weight")?;
-        not_negative(self.relation_weight, "distill.relation_weight")?;
-        part(self.dropout, "distill.dropout")?;
-        optional_counts(&[
-            (self.batch_size, "distill.batch_size"),
-            (self.eval_every, "distill.eval_every"),
-            (self.patience, "distill.patience"),
-        ])
-    }
-}
-
-impl Stage {
-    fn check(&self) -> Checked {
-        match &self.layers {
-            Some(Layers::Count(layers)) => count(*layers, "distill.layers")?,
-            Some(Layers::These(layers)) => {
-                let ascending = !layers.is_empty() && layers.is_sorted_by(|a, b| a < b);
-                ensure(ascending, "distill.layers", "has to list layers in ascending order")?;
-            }
-            None => {}
-        }
-        optional_counts(&[
-            (self.heads, "distill.heads"),
-            (self.intermediate, "distill.intermediate"),
-            (self.pooler, "distill.pooler"),
-            (self.embedding_rank, "distill.embedding_rank"),
-            (self.vocabulary, "distill.vocabulary"),
-            (self.eval_every, "distill.stages.eval_every"),
-        ])?;
-        self.epochs.iter().try_for_each(|&epochs| positive(epochs, "distill.stages.epochs"))?;
-        self.learning_rate.iter().try_for_each(|&rate| positive(rate, "distill.stages.learning_rate"))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Splitting long training texts into windows.
 
 use crate::bert::{TextWindows, TokenizerFiles};
-use crate::data::{Dataset, Example, Labels, Target, Task};
+use crate::data::{Dataset, Text};
 use crate::train::Error;
 use goldcrest_edge::tokenizer::{Encoding, Tokenizer};
 use std::ops::Range;
@@ -47,15 +47,12 @@ pub(super) fn windowed(
 
 /// Splits unlabelled single texts into windows.
 pub(super) fn windowed_texts(
-    texts: Vec<(String, Option<String>)>,
+    texts: Vec<Text>,
     files: &TokenizerFiles,
     max_tokens: usize,
     windows: TextWindows,
-) -> Result<Vec<(String, Option<String>)>, Error> {
-    let example = |(text, pair)| Example { text, pair, target: Target::Value(0.0), file: 0, line: 0 };
-    let examples = texts.into_iter().map(example).collect();
-    let data = Dataset { task: Task::Regression, labels: Labels::default(), examples, files: Vec::new() };
-    let (data, _) = windowed(&data, files, max_tokens, windows)?;
+) -> Result<Vec<Text>, Error> {
+    let (data, _) = windowed(&Dataset::unlabelled(texts), files, max_tokens, windows)?;
     Ok(data.examples.into_iter().map(|example| (example.text, example.pair)).collect())
 }
 
@@ -117,6 +114,7 @@ fn cut(units: &[Unit], room: usize, overlap: usize) -> Vec<Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::{Example, Labels, Target, Task};
     use proptest::prelude::*;
 
     fn files() -> TokenizerFiles {

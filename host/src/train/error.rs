@@ -43,8 +43,13 @@ pub enum Error {
     #[error("train.class_weights names {0:?}, which is no label of the data")]
     ClassWeight(String),
     /// An option has an unusable value.
-    #[error("train.{0}")]
-    Option(&'static str),
+    #[error("`{key}` {problem}")]
+    Option {
+        /// The key in a recipe.
+        key: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// Data and model have different numbers of labels.
     #[error("the data has {data} labels, the model {model}")]
     Labels {

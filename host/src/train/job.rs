@@ -205,14 +205,7 @@ fn check(job: &Job) -> Result<(), Error> {
     {
         return Err(MetricsError::Unsuited { task: dev.data.task, metric }.into());
     }
-    let options = job.options;
-    if options.batch_size == 0 || options.accumulate == 0 {
-        return Err(Error::Option("batch_size and train.accumulate have to be 1 or more"));
-    }
-    if options.epochs.is_some_and(|epochs| !(0.0..f64::INFINITY).contains(&epochs)) {
-        return Err(Error::Option("epochs has to be 0 or more"));
-    }
-    Ok(())
+    job.options.check().map_err(|(key, problem)| Error::Option { key, problem })
 }
 
 /// Returns the factor of the peak learning rate at update `step` (from 0): linear warm-up, then the schedule.

@@ -1,4 +1,5 @@
 use crate::bert::Config;
+use crate::ranges::{Checked, count, ensure, not_negative, number, optional_counts, part, positive, share};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -186,6 +187,44 @@ impl TrainOptions {
     pub fn learning_rate(&self, model: &Config) -> f64 {
         let (width, depth) = (384.0 / model.hidden_size as f64, 3.0 / model.num_hidden_layers as f64);
         self.learning_rate.unwrap_or((2e-4 * width.powi(2) * depth.sqrt()).min(3e-4))
+    }
+}
+
+impl TrainOptions {
+    /// Checks all ranges.
+    pub(crate) fn check(&self) -> Checked {
+        self.epochs.iter().try_for_each(|&epochs| not_negative(epochs, "train.epochs"))?;
+        count(self.batch_size, "train.batch_size")?;
+        count(self.accumulate, "train.accumulate")?;
+        self.learning_rate.iter().try_for_each(|&rate| positive(rate, "train.learning_rate"))?;
+        share(self.warmup, "train.warmup")?;
+        not_negative(self.weight_decay, "train.weight_decay")?;
+        number(
+            self.layer_decay,
+            |value| value > 0.0 && value <= 1.0,
+            "train.layer_decay",
+            "above 0, at most 1",
+        )?;
+        not_negative(self.clip, "train.clip")?;
+        self.dropout.iter().try_for_each(|&dropout| part(dropout, "train.dropout"))?;
+        part(self.label_smoothing, "train.label_smoothing")?;
+        part(self.average, "train.average")?;
+        not_negative(self.focal, "train.focal")?;
+        not_negative(self.agreement, "train.agreement")?;
+        self.adversarial.iter().try_for_each(|&far| not_negative(far, "train.adversarial"))?;
+        not_negative(self.save_every, "train.save_every")?;
+        if let ClassWeights::Named(weights) = &self.class_weights {
+            weights.values().try_for_each(|&weight| positive(weight, "train.class_weights"))?;
+        }
+        let counts = [
+            (self.eval_every, "train.eval_every"),
+            (self.patience, "train.patience"),
+            (self.soup, "train.soup"),
+            (self.threads, "train.threads"),
+        ];
+        ensure(self.soup.is_none_or(|runs| runs <= 100), "train.soup", "are more than 100")?;
+        ensure(self.threads.is_none_or(|threads| threads <= 256), "train.threads", "are more than 256")?;
+        optional_counts(&counts)
     }
 }
 
