@@ -134,20 +134,7 @@ pub(super) fn attention<D: Dot>(input: &AttentionInput<'_>, scratch: &mut Attent
                     *to = q * scale;
                 }
             }
-            let mut j = 0;
-            while j < padded {
-                let right = Rows { data: &keys[j..], stride: padded };
-                let queries = &scratch.queries;
-                if D::SETS == 2 && j + 2 * LANES <= padded {
-                    let block = weighted_sums::<D, 2>(queries, head_size, right, head_size, 2 * LANES);
-                    put_rows(block, D::QUERIES, &mut scores[j..], padded);
-                    j += 2 * LANES;
-                } else {
-                    let block = weighted_sums::<D, 1>(queries, head_size, right, head_size, LANES);
-                    put_rows(block, D::QUERIES, &mut scores[j..], padded);
-                    j += LANES;
-                }
-            }
+            put_scores::<D>(&scratch.queries, head_size, keys, padded, scores);
             let mut inverse = [0.0; MAX_QUERIES];
             for r in 0..rows {
                 let row = scores[r * padded..][..padded].as_chunks_mut().0;
@@ -155,10 +142,10 @@ pub(super) fn attention<D: Dot>(input: &AttentionInput<'_>, scratch: &mut Attent
                     inverse[r] = exp_row::<D>(blocks, last, key_count - blocks.len() * LANES);
                 }
             }
+            let stride = heads * head_size;
             let mut e = 0;
             while e < head_size {
                 let right = Rows { data: &values.data[e..], stride: values.stride };
-                let stride = heads * head_size;
                 let out = &mut out[first * stride + from + e..];
                 if D::SETS == 2 && e + 2 * LANES <= head_size {
                     let block = weighted_sums::<D, 2>(scores, padded, right, key_count, 2 * LANES);
@@ -171,6 +158,24 @@ pub(super) fn attention<D: Dot>(input: &AttentionInput<'_>, scratch: &mut Attent
                     e += LANES;
                 }
             }
+        }
+    }
+}
+
+/// Writes the products of some scaled queries with all keys, transposed: [queries, padded].
+#[inline(always)]
+fn put_scores<D: Dot>(queries: &[f32], head_size: usize, keys: &[f32], padded: usize, scores: &mut [f32]) {
+    let mut j = 0;
+    while j < padded {
+        let right = Rows { data: &keys[j..], stride: padded };
+        if D::SETS == 2 && j + 2 * LANES <= padded {
+            let block = weighted_sums::<D, 2>(queries, head_size, right, head_size, 2 * LANES);
+            put_rows(block, D::QUERIES, &mut scores[j..], padded);
+            j += 2 * LANES;
+        } else {
+            let block = weighted_sums::<D, 1>(queries, head_size, right, head_size, LANES);
+            put_rows(block, D::QUERIES, &mut scores[j..], padded);
+            j += LANES;
         }
     }
 }
