@@ -105,7 +105,7 @@ impl TokenizerFiles {
     }
 
     /// Builds `tokenizer.json` in the format of Hugging Face `tokenizers`.
-    pub fn tokenizer_json(&self) -> Result<Value, Error> {
+    fn tokenizer_json(&self) -> Result<Value, Error> {
         let vocab: serde_json::Map<String, Value> =
             self.pieces().enumerate().map(|(i, p)| (p.to_owned(), json!(i))).collect();
         let id = |piece: &str| {

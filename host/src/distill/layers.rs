@@ -1,6 +1,6 @@
 use super::objective::soft_loss;
-use super::{Layers, chosen_layers, cut_layers};
-use crate::bert::{Checkpoint, Classifier};
+use super::{Layers, cut_layers};
+use crate::bert::{self, Checkpoint, Classifier};
 use crate::data::SplitMix;
 use crate::train::{Encoded, Error, predict};
 
@@ -8,6 +8,23 @@ use crate::train::{Encoded, Error, predict};
 const TEXTS: usize = 512;
 const MOST_CHOICES: usize = 100;
 const MOST_LAYERS: usize = 16;
+
+/// Returns the layers, out of `all`, that a student is made of.
+///
+/// A count is spread evenly and ends with the last layer: 3 of 6 are 1, 3, 5.
+///
+/// # Errors
+/// If there are more layers than the model has, one that it lacks, or they are out of order.
+pub fn chosen_layers(layers: &Layers, all: usize) -> Result<Vec<usize>, bert::Error> {
+    let chosen: Vec<usize> = match layers {
+        Layers::Count(n) => (1..=*n).map(|i| (i * all).div_ceil((*n).max(1)).saturating_sub(1)).collect(),
+        Layers::These(list) => list.clone(),
+    };
+    if chosen.iter().any(|l| *l >= all) || !chosen.is_sorted_by(|a, b| a < b) {
+        return Err(bert::Error::Layers { asked: layers.to_string(), all });
+    }
+    Ok(chosen)
+}
 
 /// Returns the `n` layers of which an untrained student disagrees least with the teachers, or `None` if there
 /// are too many choices to try. `logits` are the teachers' for `texts` (and possibly further texts after
@@ -47,4 +64,19 @@ pub fn best_layers(
         }
     }
     Ok(Some(best.1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layer_counts_are_spread_and_end_with_the_last() {
+        assert_eq!(chosen_layers(&Layers::Count(3), 6).unwrap(), [1, 3, 5]);
+        assert_eq!(chosen_layers(&Layers::Count(4), 6).unwrap(), [1, 2, 4, 5]);
+        assert_eq!(chosen_layers(&Layers::Count(1), 6).unwrap(), [5]);
+        assert_eq!(chosen_layers(&Layers::Count(6), 6).unwrap(), [0, 1, 2, 3, 4, 5]);
+        assert!(chosen_layers(&Layers::Count(7), 6).is_err());
+        assert!(chosen_layers(&Layers::These(vec![0, 6]), 6).is_err());
+    }
 }

@@ -9,9 +9,9 @@ mod sizes;
 mod transfer;
 mod vocabulary;
 
-pub use cut::{chosen_layers, cut_layers, cut_widths, factorise_embeddings};
+pub use cut::{cut_layers, cut_widths, factorise_embeddings};
 pub use importance::{Importance, LayerImportance, importance};
-pub use layers::best_layers;
+pub use layers::{best_layers, chosen_layers};
 pub use objective::{FromTeacher, HiddenTeacher, Imitation};
 pub use options::{Distill, Layers, Stage};
 pub use sizes::{Plan, Size};

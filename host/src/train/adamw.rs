@@ -53,7 +53,7 @@ fn update(p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32], s: Step) {
 }
 
 /// Returns whether weight decay applies to a weight.
-pub fn decays(name: &str) -> bool {
+fn decays(name: &str) -> bool {
     !name.ends_with("bias") && !name.contains("LayerNorm")
 }
 
