@@ -152,8 +152,8 @@ impl<E> ThreadedClassifier<E> {
         self.work.give_first();
     }
 
-    /// Waits for the answer to the oldest message, and returns it with its number. Returns `None` if there is no
-    /// message.
+    /// Waits for the answer to the oldest message, and returns it with its number. Returns `None` if there is
+    /// no message.
     pub fn answer(&mut self) -> Option<NumberedOutcome<'_, E>> {
         self.next(true)
     }

@@ -46,10 +46,10 @@ impl Classifier {
         Ok(Self { config, tokenizer, weights, rounding: None })
     }
 
-    /// Builds a trained model: unlike for [`new`](Self::new), a missing weight is an error.
+    /// Builds a trained model, without any weight of its own.
     ///
     /// # Errors
-    /// Also if a weight has another shape than the configuration says.
+    /// If a weight is missing, or has another shape than the configuration says.
     pub fn trained(checkpoint: Checkpoint) -> Result<Self, Error> {
         let missing = |(name, _): &(String, _)| !checkpoint.tensors.contains_key(name);
         if let Some((name, _)) = Checkpoint::shapes(&checkpoint.config).into_iter().find(missing) {

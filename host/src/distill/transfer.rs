@@ -44,8 +44,8 @@ impl TransferSet {
     ///
     /// Words are replaced by words with similar embeddings in `teacher` (after Jiao et al., arXiv 1909.10351,
     /// section 3.2, without the masked language model). Duplicates are dropped, except among the training
-    /// texts. So are the texts in `held_out_keys`, by [`Example::texts`]: evaluation texts must not be learned from,
-    /// not even without their labels.
+    /// texts. So are the texts in `held_out_keys`, by [`Example::texts`]: evaluation texts must not be learned
+    /// from, not even without their labels.
     ///
     /// # Errors
     /// If the teacher's vocabulary does not make a tokenizer.

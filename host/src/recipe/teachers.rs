@@ -18,8 +18,8 @@ pub(super) struct Teachers {
     pub compares: Option<Compares>,
 }
 
-/// Fine-tunes the base, `checkpoint`, once for each teacher, with different seeds. For pairs, the base first learns to
-/// compare.
+/// Fine-tunes the base, `checkpoint`, once for each teacher, with different seeds. For pairs, it first learns
+/// to compare.
 pub(super) fn train_teachers(
     recipe: &Recipe,
     mut checkpoint: Checkpoint,
