@@ -48,8 +48,10 @@ fn main() {
     let jsonl = Options { format: Format::Jsonl, top: 2, logits: true, separator: None };
     for task in [Task::SingleLabel, Task::MultiLabel] {
         // the shipped abstention is for a single label
-        let alter =
-            |manifest: &mut Manifest| (manifest.task, manifest.decision) = (task, Settings::default());
+        let alter = |manifest: &mut Manifest| {
+            (manifest.task, manifest.decision) = (task, Settings::default());
+            manifest.labels[0] = "\"quoted\" and\\escaped".to_owned();
+        };
         let pairs = |manifest: &mut Manifest| {
             alter(manifest);
             manifest.pair = true;

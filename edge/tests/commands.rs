@@ -252,7 +252,9 @@ fn verify_says_what_is_wrong() {
     assert!(run(&["verify", "--quiet", "--bundle", &untested], b"").err.contains("no golden messages"));
 
     verify(&whole[..whole.len() - 1], "truncated");
-    assert_fails(&["classify", "--bundle", &bench.put("bad.bundle", &whole[1..])], 1, "not a bundle");
+    for (bytes, reason) in [(altered(whole.len() / 2), "altered"), (vec![], "truncated")] {
+        assert_fails(&["classify", "--bundle", &bench.put("bad.bundle", &bytes)], 1, reason);
+    }
     verify(&altered(whole.len() / 2), "altered");
     verify(&altered(8), "format version 3");
     verify(&altered(0), "not a bundle");

@@ -113,9 +113,9 @@ fn default_windows_are_stored_in_the_bundle() {
     assert_eq!((manifest.max_tokens, manifest.windows), (100, Windows::Mean { overlap: 16, most: 8 }));
     // they are stored in the checkpoint too, so that later commands use them
     let windows = Some(TextWindows { overlap: 16, most: 8 });
-    let reads = Some(InputFormat { max_tokens: 100, pairs: false, windows });
-    assert_eq!(Checkpoint::load(&path("run/teacher")).unwrap().config.input, reads);
-    assert_eq!(export::checkpoint(&file).unwrap().config.input, reads);
+    let input = Some(InputFormat { max_tokens: 100, pairs: false, windows });
+    assert_eq!(Checkpoint::load(&path("run/teacher")).unwrap().config.input, input);
+    assert_eq!(export::checkpoint(&file).unwrap().config.input, input);
 }
 
 /// Returns the notes and the bundle of a run.

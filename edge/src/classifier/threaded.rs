@@ -158,7 +158,8 @@ impl<E> ThreadedClassifier<E> {
         self.next(true)
     }
 
-    /// Like [`answer`](Self::answer), but also returns `None` if there is no answer yet.
+    /// Like [`answer`](Self::answer), but also returns `None` if other threads are still at work on it. A single
+    /// thread does the work itself.
     pub fn try_answer(&mut self) -> Option<NumberedOutcome<'_, E>> {
         self.next(false)
     }

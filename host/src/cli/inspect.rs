@@ -63,7 +63,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
     let absent = data.absent();
     if !absent.is_empty() {
-        say!("warning: no row of {}", absent.join(", "));
+        const SHOWN: usize = 12;
+        let shown: Vec<String> = absent.iter().take(SHOWN).map(|label| format!("`{label}`")).collect();
+        let more = absent.len().saturating_sub(SHOWN);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        say!("warning: no row of {}{more}", shown.join(", "));
     }
     Ok(())
 }

@@ -140,7 +140,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 /// Sets the number of threads for all parallel work; default: all cores.
 fn use_threads(threads: Option<usize>) {
-    // 0 stands for all; fails only if it was set before
+    // 0 stands for all, or RAYON_NUM_THREADS; fails only if it was set before
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0)).build_global();
 }
 

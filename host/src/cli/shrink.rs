@@ -35,7 +35,7 @@ pub struct Args {
     #[arg(long, default_value_t = 1.0, value_parser = not_negative)]
     epochs: f64,
     /// Peak learning rate
-    #[arg(long, default_value_t = 3e-4, value_parser = not_negative)]
+    #[arg(long, default_value_t = 3e-4, value_parser = positive)]
     learning_rate: f64,
     /// Number of threads [default: all cores]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
@@ -68,6 +68,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     shrink(&order, &mut |progress| display.show(progress))?;
     say!("{}", args.output.display());
     Ok(())
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match not_negative(text) {
+        Ok(value) if value > 0.0 => Ok(value),
+        _ => Err("it must be a number above 0".into()),
+    }
 }
 
 fn not_negative(text: &str) -> Result<f64, String> {

@@ -14,9 +14,7 @@ use std::path::Path;
 /// # Errors
 /// [`DataError`], which names the file and line.
 pub fn unlabelled(path: &Path, paired: bool, like: &Source) -> Result<Vec<Text>, DataError> {
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
-    let table = ["csv", "tsv", "tab", "jsonl", "ndjson", "json"].contains(&extension.as_str());
-    let found: Vec<(u32, String, Option<String>)> = if table {
+    let found: Vec<(u32, String, Option<String>)> = if is_table(path) {
         let told = Source { path: path.to_owned(), ..like.clone() };
         let read = if like.unlabelled { rows::read(&told) } else { detect_or_as_told(&told) }?;
         read.rows.into_iter().map(|row| (row.line, row.text, row.pair)).collect()
@@ -37,8 +35,14 @@ pub fn unlabelled(path: &Path, paired: bool, like: &Source) -> Result<Vec<Text>,
     Ok(texts)
 }
 
-/// Reads one text, or a pair with a tab between, per line. Removes the labels of fastText and, if they are to
-/// be expected (`labelled`), labels before a tab.
+/// Returns whether unlabelled texts in this file are in columns, by its extension.
+pub(crate) fn is_table(path: &Path) -> bool {
+    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
+    ["csv", "tsv", "tab", "jsonl", "ndjson", "json"].contains(&extension.as_str())
+}
+
+/// Reads one text, or a pair with a tab between, per line. Removes the labels of fastText and, if they may be
+/// there (`labelled`) and the first line has a tab, whatever precedes a tab.
 fn plain(path: &Path, paired: bool, labelled: bool) -> Result<Vec<(u32, String, Option<String>)>, DataError> {
     let content = encoding::read(path)?;
     let first = detect::first_line(&content);
@@ -51,11 +55,8 @@ fn plain(path: &Path, paired: bool, labelled: bool) -> Result<Vec<(u32, String, 
             _ => (number, line.to_owned(), None),
         }
     };
-    Ok((1..)
-        .zip(content.lines())
-        .map(row)
-        .filter(|(_, text, pair)| !text.trim().is_empty() || pair.is_some())
-        .collect())
+    let lines = (1..).zip(content.lines()).filter(|(_, line)| !line.trim().is_empty());
+    Ok(lines.map(row).filter(|(_, text, pair)| !text.trim().is_empty() || pair.is_some()).collect())
 }
 
 /// Detects how to read the file, and falls back to the options of `told`.

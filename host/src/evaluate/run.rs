@@ -11,7 +11,7 @@ pub struct BundleRun {
     /// `[examples, labels]`, row-major, in the order of the data.
     pub logits: Vec<f32>,
     /// Latency of one text, including tokenizer and decision, on one thread of this machine. Measured on up to
-    /// 200 of the texts.
+    /// 200 of the texts, in up to two seconds.
     pub latency: Latency,
     /// Size of the file.
     pub bytes: u64,
@@ -65,22 +65,23 @@ pub enum BundleError {
 /// A borrowed [`Text`].
 type TextRef<'a> = (&'a str, Option<&'a str>);
 
-/// Classifies every example as the device does, on all threads; before that, measures latency with a few of
+/// Classifies every example as the device does, on all threads; after that, measures latency with a few of
 /// them on one thread. Calls `progress` after each example.
 ///
 /// # Errors
 /// [`BundleError`].
 pub fn run_bundle(path: &Path, data: &Dataset, progress: &mut dyn FnMut()) -> Result<BundleRun, BundleError> {
-    let mut classifier = open(path)?;
+    let classifier = open(path)?;
     let labels = &classifier.manifest().labels;
     if !data.labels.is_empty() && labels != data.labels.names() {
         return Err(BundleError::Labels { bundle: labels.clone(), data: data.labels.names().to_vec() });
     }
     let texts: Vec<TextRef> = data.examples.iter().map(|e| (&*e.text, e.pair.as_deref())).collect();
     let at = |row: usize| data.place(&data.examples[row]).to_string();
-    let latency = latency(&mut classifier, &texts, &at)?;
     let thresholds = classifier.manifest().decision.thresholds.clone();
+    let mut alone = classifier.share().map_err(|source| load_error(path, source))?;
     let logits = classify_all(classifier, path, &texts, &at, progress)?;
+    let latency = latency(&mut alone, &texts, &at)?;
     Ok(BundleRun { logits, latency, bytes: std::fs::metadata(path).map_or(0, |m| m.len()), thresholds })
 }
 
@@ -204,5 +205,9 @@ mod tests {
         }
         let error = run_texts(&nano(), &texts, &mut || ()).unwrap_err().to_string();
         assert_eq!(error, "text 124: the model takes one text");
+        let mut data = Dataset::unlabelled(texts);
+        (0..).zip(&mut data.examples).for_each(|(line, example)| example.line = line);
+        let error = run_bundle(&nano(), &data, &mut || ()).unwrap_err().to_string();
+        assert_eq!(error, ":123: the model takes one text");
     }
 }

@@ -46,22 +46,34 @@ pub fn pack(
     Ok(write(&golden)?)
 }
 
-/// Reads golden messages, one per line, pairs with a tab between; blank lines are skipped.
+/// Reads golden messages, one per line, pairs with a tab between. An empty line is an empty message.
 ///
 /// # Errors
 /// The number, from 1, of a line that is no pair where pairs are expected.
 pub fn golden_messages(text: &str, paired: bool) -> Result<Vec<Text>, usize> {
-    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
     let message = |(number, line): (usize, &str)| match line.split_once('\t') {
         Some((text, pair)) if paired => Ok((text.to_owned(), Some(pair.to_owned()))),
         None if paired => Err(number),
         _ => Ok((line.to_owned(), None)),
     };
-    lines.map(message).collect()
+    (1..).zip(text.lines()).map(message).collect()
 }
 
 /// Repacks a bundle with another manifest and without golden texts.
 pub(crate) fn with_manifest(packed: &[u8], manifest: &Manifest) -> Result<Vec<u8>, PackError> {
     let bundle = Bundle::read(packed).map_err(classifier::Error::from)?;
     Ok(bundle::write(manifest, bundle.model(), bundle.external(), bundle.vocabulary(), &[])?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_line_is_a_golden_message_too() {
+        let single = |text: &str| (text.to_owned(), None);
+        assert_eq!(golden_messages("a\tb\n\nc\n", false), Ok(["a\tb", "", "c"].map(single).to_vec()));
+        assert_eq!(golden_messages("a\tb\n", true), Ok(vec![("a".to_owned(), Some("b".to_owned()))]));
+        assert_eq!(golden_messages("a\tb\n\n", true), Err(2));
+    }
 }

@@ -431,7 +431,8 @@ impl DataFiles {
     /// may have labels if those of `train` have.
     pub(super) fn unlabelled(&self, path: &Path, train: &Dataset) -> Result<Vec<Text>, DataError> {
         let mut like = self.source(path);
-        if train.files.first().is_some_and(|file| file.resolved.format == Format::Lines) {
+        let lines = train.files.first().is_some_and(|file| file.resolved.format == Format::Lines);
+        if lines && !data::is_table(path) {
             like.format = Format::Lines;
         }
         data::unlabelled(path, train.is_paired(), &like)

@@ -25,7 +25,11 @@ fn check_empty(folder: &Path) -> Result<(), RunError> {
     let unfinished = folder.join(TRAINING).join(train::STATE).exists();
     for entry in entries {
         let name = entry.map_err(RunError::io(folder))?.file_name();
-        let written = unfinished && Checkpoint::FILES.iter().any(|written| name == *written);
+        // a kill while a file is saved leaves a temporary one
+        let half =
+            name.to_str().filter(|name| name.ends_with(".tmp")).and_then(|name| name.strip_prefix('.'));
+        let of = |file: &&str| name == **file || half.is_some_and(|half| half.starts_with(*file));
+        let written = unfinished && Checkpoint::FILES.iter().any(of);
         if name != TRAINING && !written {
             let problem = "holds something already: name another folder, or delete it";
             return Err(RunError::io(folder)(std::io::Error::other(problem)));

@@ -222,7 +222,9 @@ impl<'a> Distillation<'a> {
             count += 1.0;
         }
         let mut answers = self.answers(&self.teachers[0], watch)?;
-        add(&mut answers.logits, sum);
+        if !sum.is_empty() {
+            add(&mut answers.logits, sum);
+        }
         answers.logits.iter_mut().for_each(|logit| *logit /= count);
         let (recipe, prepared) = (self.recipe, self.prepared);
         let set = self.transfer(watch)?;
@@ -270,6 +272,7 @@ fn add(sum: &mut Vec<f32>, logits: Vec<f32>) {
     if sum.is_empty() {
         *sum = logits;
     } else {
+        assert_eq!(sum.len(), logits.len(), "answers on the same texts");
         sum.iter_mut().zip(logits).for_each(|(sum, logit)| *sum += logit);
     }
 }

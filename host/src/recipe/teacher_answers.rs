@@ -63,7 +63,7 @@ fn ask_in_int8(
     let labels = checkpoint.config.num_labels();
     let threads = rayon::current_num_threads();
     let mut models = vec![model];
-    while models.len() < threads {
+    while models.len() < threads.min(texts.tokens.len().div_ceil(BLOCK)) {
         models.push(models[0].share()?);
     }
     let mut answers = Answers::default();

@@ -99,6 +99,8 @@ fn unlabelled_lines_lose_their_labels_if_those_of_the_training_data_are_lines() 
     assert_eq!(texts(&Source::default()), ["ham\tHi you", "spam\twin\tnow"]);
     let bare = folder.file("bare.txt", "Hi you\nand\tyou\n").path;
     assert_eq!(unlabelled(&bare, false, &lines).unwrap()[1].0, "and\tyou");
+    let pairs = folder.file("pairs.txt", "a\tb\n \t \nc\td\n").path;
+    assert_eq!(unlabelled(&pairs, true, &lines).unwrap().len(), 2, "a line without words is no pair");
 }
 
 #[test]
