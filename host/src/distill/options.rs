@@ -223,9 +223,7 @@ impl Distill {
             ..train.clone()
         }
     }
-}
 
-impl Distill {
     /// Checks ranges and combinations.
     pub(crate) fn check(&self) -> Checked {
         let own = Distill { stages: Vec::new(), ..self.clone() }.stages().remove(0);

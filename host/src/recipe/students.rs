@@ -8,8 +8,7 @@ use super::teacher_answers::ask;
 use super::windows::windowed_texts;
 use super::{Recipe, base, prepare::Prepared};
 use crate::bert::{Checkpoint, Classifier};
-use crate::data;
-use crate::data::Text;
+use crate::data::{self, Text};
 use crate::distill::{
     Augment, Distill, FromTeacher, HiddenTeacher, Layers, Stage, TransferSet, best_layers, chosen_layers,
     cut_layers, cut_widths, factorise_embeddings, importance, piece_counts, prune_vocabulary,

@@ -188,9 +188,7 @@ impl TrainOptions {
         let (width, depth) = (384.0 / model.hidden_size as f64, 3.0 / model.num_hidden_layers as f64);
         self.learning_rate.unwrap_or((2e-4 * width.powi(2) * depth.sqrt()).min(3e-4))
     }
-}
 
-impl TrainOptions {
     /// Checks all ranges.
     pub(crate) fn check(&self) -> Checked {
         self.epochs.iter().try_for_each(|&epochs| not_negative(epochs, "train.epochs"))?;
