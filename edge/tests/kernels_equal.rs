@@ -8,12 +8,15 @@ use goldcrest_edge::kernels::{
 use kernels_support::{Random, available, bits};
 use proptest::prelude::*;
 
-/// Runs `work` on every instruction set and compares its results with the first, which is portable.
+/// Runs `work` on every instruction set, without and with weights fetched ahead, and compares its results with
+/// the first, which is portable.
 fn all_equal<T: PartialEq + std::fmt::Debug>(work: impl Fn(Kernels) -> T) -> Result<(), TestCaseError> {
     let mut available = available().into_iter();
     let want = work(available.next().expect("portable"));
     for kernels in available {
         prop_assert!(work(kernels) == want, "{} differs from portable", kernels.isa());
+        let next = Linear::pack(kernels, Weights::new(&[1; 64 * 48], 64, 48).unwrap(), &[1.0], &[]).unwrap();
+        prop_assert!(work(kernels.fetching(&next)) == want, "{} differs when fetching", kernels.isa());
     }
     Ok(())
 }

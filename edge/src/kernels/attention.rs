@@ -5,6 +5,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::ahead::{Ahead, Fetch, Nothing};
 use super::lanes::{Dot, LANES, Lanes, MAX_QUERIES};
 use super::rows::exp_row;
 
@@ -106,14 +107,32 @@ impl AttentionScratch {
 
 /// See [`super::Kernels::attention`].
 #[inline(always)]
-pub(super) fn attention<D: Dot>(input: &AttentionInput<'_>, scratch: &mut AttentionScratch, out: &mut [f32]) {
+pub(super) fn attention<D: Dot>(
+    input: &AttentionInput<'_>,
+    ahead: Option<Ahead>,
+    scratch: &mut AttentionScratch,
+    out: &mut [f32],
+) {
+    match ahead {
+        Some(mut ahead) if D::FETCHES => attention_fetching::<D>(input, &mut ahead, scratch, out),
+        _ => attention_fetching::<D>(input, &mut Nothing, scratch, out),
+    }
+}
+
+#[inline(always)]
+fn attention_fetching<D: Dot>(
+    input: &AttentionInput<'_>,
+    ahead: &mut impl Fetch,
+    scratch: &mut AttentionScratch,
+    out: &mut [f32],
+) {
     let AttentionInput { queries, values, query_count, key_count, heads, head_size, scale, .. } = *input;
     let padded = key_count.next_multiple_of(LANES);
     let keys = &mut scratch.keys[..padded * head_size];
     let scores = &mut scratch.scores[..padded * MAX_QUERIES];
     for head in 0..heads {
         let from = head * head_size;
-        transpose_keys::<D>(input, from, padded, keys);
+        transpose_keys::<D>(input, from, padded, ahead, keys);
         // copied side by side: in rows as wide as the model, they map to few sets of the
         // cache and evict each other
         let values = match query_count > D::QUERIES {
@@ -129,14 +148,16 @@ pub(super) fn attention<D: Dot>(input: &AttentionInput<'_>, scratch: &mut Attent
             let rows = D::QUERIES.min(query_count - first);
             for r in 0..D::QUERIES {
                 // missing rows repeat the last one; their results are not read
+                ahead.fetch::<D, 2>();
                 let query = queries.part(first + r.min(rows - 1), from, head_size);
                 for (to, &q) in scratch.queries[r * head_size..][..head_size].iter_mut().zip(query) {
                     *to = q * scale;
                 }
             }
-            put_scores::<D>(&scratch.queries, head_size, keys, padded, scores);
+            put_scores::<D>(&scratch.queries, head_size, keys, padded, ahead, scores);
             let mut inverse = [0.0; MAX_QUERIES];
             for r in 0..rows {
+                ahead.fetch::<D, 6>();
                 let row = scores[r * padded..][..padded].as_chunks_mut().0;
                 if let Some((last, blocks)) = row.split_last_mut() {
                     inverse[r] = exp_row::<D>(blocks, last, key_count - blocks.len() * LANES);
@@ -148,12 +169,12 @@ pub(super) fn attention<D: Dot>(input: &AttentionInput<'_>, scratch: &mut Attent
                 let right = Rows { data: &values.data[e..], stride: values.stride };
                 let out = &mut out[first * stride + from + e..];
                 if D::SETS == 2 && e + 2 * LANES <= head_size {
-                    let block = weighted_sums::<D, 2>(scores, padded, right, key_count, 2 * LANES);
+                    let block = weighted_sums::<D, 2>(scores, padded, right, key_count, 2 * LANES, ahead);
                     put_contexts(block, &inverse[..rows], out, stride, 2 * LANES);
                     e += 2 * LANES;
                 } else {
                     let width = LANES.min(head_size - e);
-                    let block = weighted_sums::<D, 1>(scores, padded, right, key_count, width);
+                    let block = weighted_sums::<D, 1>(scores, padded, right, key_count, width, ahead);
                     put_contexts(block, &inverse[..rows], out, stride, width);
                     e += LANES;
                 }
@@ -164,16 +185,23 @@ pub(super) fn attention<D: Dot>(input: &AttentionInput<'_>, scratch: &mut Attent
 
 /// Writes the products of some scaled queries with all keys, transposed: [queries, padded].
 #[inline(always)]
-fn put_scores<D: Dot>(queries: &[f32], head_size: usize, keys: &[f32], padded: usize, scores: &mut [f32]) {
+fn put_scores<D: Dot>(
+    queries: &[f32],
+    head_size: usize,
+    keys: &[f32],
+    padded: usize,
+    ahead: &mut impl Fetch,
+    scores: &mut [f32],
+) {
     let mut j = 0;
     while j < padded {
         let right = Rows { data: &keys[j..], stride: padded };
         if D::SETS == 2 && j + 2 * LANES <= padded {
-            let block = weighted_sums::<D, 2>(queries, head_size, right, head_size, 2 * LANES);
+            let block = weighted_sums::<D, 2>(queries, head_size, right, head_size, 2 * LANES, ahead);
             put_rows(block, D::QUERIES, &mut scores[j..], padded);
             j += 2 * LANES;
         } else {
-            let block = weighted_sums::<D, 1>(queries, head_size, right, head_size, LANES);
+            let block = weighted_sums::<D, 1>(queries, head_size, right, head_size, LANES, ahead);
             put_rows(block, D::QUERIES, &mut scores[j..], padded);
             j += LANES;
         }
@@ -221,13 +249,14 @@ fn weighted_sums<D: Dot, const SETS: usize>(
     right: Rows<'_>,
     count: usize,
     width: usize,
+    ahead: &mut impl Fetch,
 ) -> [[D; SETS]; MAX_QUERIES] {
     assert!((D::QUERIES - 1) * stride + count <= left.len());
     assert!(width == SETS * LANES || (SETS == 1 && width < LANES));
     right.check(count, width);
     match width == SETS * LANES {
-        true => sums_of::<D, SETS, true>(left, stride, right, count, width),
-        false => sums_of::<D, SETS, false>(left, stride, right, count, width),
+        true => sums_of::<D, SETS, true>(left, stride, right, count, width, ahead),
+        false => sums_of::<D, SETS, false>(left, stride, right, count, width, ahead),
     }
 }
 
@@ -239,10 +268,12 @@ fn sums_of<D: Dot, const SETS: usize, const WHOLE: bool>(
     right: Rows<'_>,
     count: usize,
     width: usize,
+    ahead: &mut impl Fetch,
 ) -> [[D; SETS]; MAX_QUERIES] {
     let mut acc = [[D::splat(0.0); SETS]; MAX_QUERIES];
     let mut i = 0;
     while i + 4 <= count {
+        ahead.fetch::<D, 8>();
         add_scaled::<D, SETS, 0>(&mut acc, left, stride, i, sets::<D, SETS, WHOLE>(right, i, width));
         add_scaled::<D, SETS, 1>(&mut acc, left, stride, i, sets::<D, SETS, WHOLE>(right, i + 1, width));
         add_scaled::<D, SETS, 2>(&mut acc, left, stride, i, sets::<D, SETS, WHOLE>(right, i + 2, width));
@@ -300,10 +331,17 @@ fn add_scaled<D: Dot, const SETS: usize, const LANE: i32>(
 
 /// Sets `keys[e * padded + j]` to element `e` of key `j`; missing keys repeat the last one.
 #[inline(always)]
-fn transpose_keys<L: Lanes>(input: &AttentionInput<'_>, from: usize, padded: usize, keys: &mut [f32]) {
+fn transpose_keys<L: Lanes>(
+    input: &AttentionInput<'_>,
+    from: usize,
+    padded: usize,
+    ahead: &mut impl Fetch,
+    keys: &mut [f32],
+) {
     for e in (0..input.head_size).step_by(LANES) {
         let width = LANES.min(input.head_size - e);
         for j in (0..padded).step_by(LANES) {
+            ahead.fetch::<L, 8>();
             let mut block = [L::splat(0.0); LANES];
             for (i, row) in block.iter_mut().enumerate() {
                 *row = L::at(input.keys.part((j + i).min(input.key_count - 1), from + e, width), 0);

@@ -13,6 +13,13 @@ pub(super) const LANES: usize = 16;
 
 /// Sixteen f32. Methods work lane by lane unless stated otherwise.
 pub(super) trait Lanes: Copy {
+    /// Whether [`fetch`](Lanes::fetch) does anything: on processors that are known to wait for weights.
+    const FETCHES: bool = false;
+
+    /// Fetches a line into the second-level cache.
+    #[inline(always)]
+    fn fetch(_line: *const u8) {}
+
     fn splat(x: f32) -> Self;
     fn load(x: &[f32; LANES]) -> Self;
     fn store(self, to: &mut [f32; LANES]);

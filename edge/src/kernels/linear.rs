@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::mem::MaybeUninit;
 
 use super::activations::Activations;
+use super::ahead::{Ahead, BY_TILE, Fetch, Nothing};
 use super::lanes::{Dot, LANES, MAX_COLUMNS, MAX_ROWS, TileOrder};
 use super::memory::{Aligned, Arena};
 use super::{KernelError, Kernels, math};
@@ -175,6 +176,11 @@ impl Linear {
         self.panels.bytes().len() + 12 * self.scale.len()
     }
 
+    /// Returns the weights, to fetch them before the layer is run.
+    pub(super) fn ahead(&self) -> Ahead {
+        Ahead::of(self.panels.bytes())
+    }
+
     pub(super) fn kernels(&self) -> Kernels {
         self.kernels
     }
@@ -191,6 +197,7 @@ pub(super) unsafe fn linear<D: Dot>(
     x: &Activations,
     rows: usize,
     epilogue: Epilogue,
+    next: Option<Ahead>,
     out: &mut [f32],
 ) {
     let mut sums = MaybeUninit::<[i32; MAX_ROWS * MAX_COLUMNS]>::uninit();
@@ -205,7 +212,8 @@ pub(super) unsafe fn linear<D: Dot>(
     let tiles = rows.div_ceil(D::ROWS);
     let (least, higher) = (rows / tiles, rows % tiles);
     let highest = rows.div_ceil(tiles);
-    let panels = layer.panels.bytes().chunks_exact(steps * D::STEP * D::COLUMNS);
+    let panel_bytes = steps * D::STEP * D::COLUMNS;
+    let panels = layer.panels.bytes().chunks_exact(panel_bytes);
     // SAFETY: a tile has at most ROWS rows.
     unsafe { D::begin(highest) };
     for (panel, weights) in panels.enumerate().take(layer.scale.len() / D::COLUMNS) {
@@ -239,9 +247,15 @@ pub(super) unsafe fn linear<D: Dot>(
             let sums = unsafe { core::slice::from_raw_parts(acc, height * D::COLUMNS) };
             let scales = &x.scales()[row..][..height];
             let out = &mut out[row * layer.outputs..][..height * layer.outputs];
-            match epilogue {
-                Epilogue::None => finish::<D, false>(layer, first, sums, scales, out),
-                Epilogue::Gelu => finish::<D, true>(layer, first, sums, scales, out),
+            let rest = layer.panels.bytes().get((panel + 1) * panel_bytes + BY_TILE..);
+            let ahead = next.filter(|_| D::FETCHES && tiles == 1).map(|next| rest.map_or(next, Ahead::of));
+            match (epilogue, ahead) {
+                (Epilogue::None, None) => finish::<D, false>(layer, first, sums, scales, &mut Nothing, out),
+                (Epilogue::Gelu, None) => finish::<D, true>(layer, first, sums, scales, &mut Nothing, out),
+                (Epilogue::None, Some(mut to)) => {
+                    finish::<D, false>(layer, first, sums, scales, &mut to, out)
+                }
+                (Epilogue::Gelu, Some(mut to)) => finish::<D, true>(layer, first, sums, scales, &mut to, out),
             }
         }
     }
@@ -256,6 +270,7 @@ fn finish<D: Dot, const GELU: bool>(
     first: usize,
     sums: &[i32],
     scales: &[f32],
+    ahead: &mut impl Fetch,
     out: &mut [f32],
 ) {
     let mut sums = sums.chunks_exact(2 * D::COLUMNS);
@@ -264,10 +279,10 @@ fn finish<D: Dot, const GELU: bool>(
     for ((sums, out), scales) in (&mut sums).zip(&mut out).zip(&mut scales) {
         let (a, b) = out.split_at_mut(layer.outputs);
         let (sums_a, sums_b) = sums.split_at(D::COLUMNS);
-        finish_rows::<D, 2, GELU>(layer, first, [sums_a, sums_b], [scales[0], scales[1]], [a, b]);
+        finish_rows::<D, 2, GELU>(layer, first, [sums_a, sums_b], [scales[0], scales[1]], ahead, [a, b]);
     }
     if let [scale] = *scales.remainder() {
-        finish_rows::<D, 1, GELU>(layer, first, [sums.remainder()], [scale], [out.into_remainder()]);
+        finish_rows::<D, 1, GELU>(layer, first, [sums.remainder()], [scale], ahead, [out.into_remainder()]);
     }
 }
 
@@ -278,6 +293,7 @@ fn finish_rows<D: Dot, const R: usize, const GELU: bool>(
     first: usize,
     sums: [&[i32]; R],
     scales: [f32; R],
+    ahead: &mut impl Fetch,
     out: [&mut [f32]; R],
 ) {
     let weight_scale = layer.scale[first..][..D::COLUMNS].as_chunks().0;
@@ -288,6 +304,11 @@ fn finish_rows<D: Dot, const R: usize, const GELU: bool>(
         let at = i * LANES;
         if at >= width {
             break;
+        }
+        // about as many lines as memory delivers meanwhile
+        match GELU {
+            true => ahead.fetch::<D, 4>(),
+            false => ahead.fetch::<D, 1>(),
         }
         let (weight_scale, bias) = (D::load(weight_scale), D::load(bias));
         let mut v = [bias; R];

@@ -20,6 +20,7 @@
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
 mod activations;
+mod ahead;
 mod arrange;
 mod attention;
 mod float;
@@ -38,6 +39,7 @@ mod x86_64;
 use alloc::string::String;
 
 pub use activations::Activations;
+use ahead::Ahead;
 pub use attention::{AttentionInput, AttentionScratch, Rows};
 pub use float_linear::FloatLinear;
 pub use isa::Isa;
@@ -123,6 +125,7 @@ pub struct Norm<'a> {
 #[derive(Clone, Copy)]
 pub struct Kernels {
     table: &'static table::Table,
+    ahead: Option<Ahead>,
 }
 
 impl core::fmt::Debug for Kernels {
@@ -135,14 +138,15 @@ impl Kernels {
     /// Returns the functions for `isa`, if this processor has it.
     pub fn new(isa: Isa) -> Result<Kernels, KernelError> {
         match table::of(isa) {
-            Some(table) if isa.available() => Ok(Kernels { table }),
+            Some(table) if isa.available() => Ok(Kernels { table, ahead: None }),
             _ => Err(KernelError::Unavailable { isa }),
         }
     }
 
     /// Returns the fastest functions for this processor.
     pub fn best() -> Kernels {
-        Kernels { table: table::of(Isa::best()).expect("an available instruction set has a table") }
+        let table = table::of(Isa::best()).expect("an available instruction set has a table");
+        Kernels { table, ahead: None }
     }
 
     /// Returns the functions that the environment variable `GOLDCREST_ISA` names, or the fastest if it is
@@ -156,6 +160,14 @@ impl Kernels {
             }
             _ => Ok(Kernels::best()),
         }
+    }
+
+    /// Returns the same functions, but [`linear`](Self::linear), [`attention`](Self::attention),
+    /// [`layer_norm`](Self::layer_norm) and [`quantize_rows`](Self::quantize_rows) fetch weights that follow into the
+    /// cache while they compute, `next` being the layer that is run next. This pays for few rows and a model that does
+    /// not fit the cache; some instruction sets never do it.
+    pub fn fetching(self, next: &Linear) -> Kernels {
+        Kernels { ahead: Some(next.ahead()), ..self }
     }
 
     /// Returns the instruction set.
@@ -172,7 +184,7 @@ impl Kernels {
         self.check(to.kernels());
         to.reshape(x.len() / inputs, inputs);
         // SAFETY: `Kernels` exist only for instruction sets that this processor has.
-        unsafe { (self.table.quantize)(x, to) }
+        unsafe { (self.table.quantize)(x, self.ahead, to) }
     }
 
     /// Computes `out[r][c] = fma(sum over k of x[r][k] * w[k][c], scale[c] * x.scale[r], bias[c])`, then
@@ -189,7 +201,7 @@ impl Kernels {
         self.check(x.kernels());
         self.check(layer.kernels());
         // SAFETY: as in `quantize_rows`; shapes and layouts are checked above.
-        unsafe { (self.table.linear)(layer, x, rows, epilogue, out) }
+        unsafe { (self.table.linear)(layer, x, rows, epilogue, self.ahead, out) }
     }
 
     /// Starts from `out[r][c] = bias[c]`, adds `x[r][k] * w[k][c]` by one fused multiply-add per `k`, in
@@ -220,7 +232,7 @@ impl Kernels {
             to.reshape(x.len() / width, width);
         }
         // SAFETY: as in `quantize_rows`.
-        unsafe { (self.table.layer_norm)(x, residual, norm, quantized) }
+        unsafe { (self.table.layer_norm)(x, residual, norm, self.ahead, quantized) }
     }
 
     /// Computes softmax attention of every query over every key, head by head, into `out`,
@@ -228,7 +240,7 @@ impl Kernels {
     pub fn attention(self, input: &AttentionInput<'_>, scratch: &mut AttentionScratch, out: &mut [f32]) {
         input.check(scratch, out);
         // SAFETY: as in `quantize_rows`; shapes are checked above.
-        unsafe { (self.table.attention)(input, scratch, out) }
+        unsafe { (self.table.attention)(input, self.ahead, scratch, out) }
     }
 
     /// Computes `to = row * scale`, for a row of an int8 embedding table.
@@ -320,7 +332,7 @@ pub(crate) mod tests {
             let scales: Vec<f32> = scales.into_iter().map(f32::abs).collect();
             let weights: Vec<i8> = random(inputs * outputs).into_iter().map(|w| (w * 127.0) as i8).collect();
             let [portable, vnni] = tables.map(|table| {
-                let kernels = Kernels { table };
+                let kernels = Kernels { table, ahead: None };
                 let weights = Weights::new(&weights, inputs, outputs).unwrap();
                 let layer = Linear::pack(kernels, weights, &scales, &bias).unwrap();
                 let mut quantized = Activations::new(kernels, rows, inputs);

@@ -1,5 +1,6 @@
 //! Operators on rows of floats, each written once over [`Lanes`].
 use super::activations::Activations;
+use super::ahead::{Ahead, Fetch, Nothing};
 use super::float::sqrt;
 use super::lanes::{Dot, LANES, Lanes};
 use super::{Norm, math};
@@ -20,13 +21,14 @@ fn absmax<L: Lanes>(x: &[f32]) -> u32 {
 
 /// Writes a row as integers and returns its scale. `absmax` is its largest magnitude, as bits.
 #[inline(always)]
-fn write_activations<D: Dot>(x: &[f32], absmax: u32, to: &mut [u8]) -> f32 {
+fn write_activations<D: Dot>(x: &[f32], absmax: u32, ahead: &mut impl Fetch, to: &mut [u8]) -> f32 {
     // up to the bound nothing is NaN, and all values round to within ±127 without clamping
     let bounded = absmax <= ABSMAX.1.to_bits();
     let absmax = f32::from_bits(absmax.clamp(ABSMAX.0.to_bits(), ABSMAX.1.to_bits()));
     let inverse = D::splat(127.0 / absmax);
     let blocks = to.chunks_exact_mut(LANES * D::ACTIVATION_BYTES);
     for (i, block) in (0..x.len()).step_by(LANES).zip(blocks) {
+        ahead.fetch::<D, 1>();
         let q = D::at(x, i).mul(inverse);
         let q = if bounded { q } else { q.clamp(-127.0, 127.0) };
         // SAFETY: `block` is exactly sixteen activations long.
@@ -37,11 +39,19 @@ fn write_activations<D: Dot>(x: &[f32], absmax: u32, to: &mut [u8]) -> f32 {
 
 /// Quantizes rows of `to.inputs()` floats.
 #[inline(always)]
-pub(super) fn quantize<D: Dot>(x: &[f32], to: &mut Activations) {
+pub(super) fn quantize<D: Dot>(x: &[f32], ahead: Option<Ahead>, to: &mut Activations) {
+    match ahead {
+        Some(mut ahead) if D::FETCHES => quantize_fetching::<D>(x, &mut ahead, to),
+        _ => quantize_fetching::<D>(x, &mut Nothing, to),
+    }
+}
+
+#[inline(always)]
+fn quantize_fetching<D: Dot>(x: &[f32], ahead: &mut impl Fetch, to: &mut Activations) {
     let inputs = to.inputs();
     for (r, row) in x.chunks_exact(inputs).enumerate() {
         let (scale, bytes) = to.row_mut(r);
-        *scale = write_activations::<D>(row, absmax::<D>(row), bytes);
+        *scale = write_activations::<D>(row, absmax::<D>(row), ahead, bytes);
     }
 }
 
@@ -51,25 +61,46 @@ pub(super) fn layer_norm<D: Dot>(
     x: &mut [f32],
     residual: Option<&[f32]>,
     norm: &Norm<'_>,
+    ahead: Option<Ahead>,
+    quantized: Option<&mut Activations>,
+) {
+    match ahead {
+        Some(mut ahead) if D::FETCHES => layer_norm_fetching::<D>(x, residual, norm, &mut ahead, quantized),
+        _ => layer_norm_fetching::<D>(x, residual, norm, &mut Nothing, quantized),
+    }
+}
+
+#[inline(always)]
+fn layer_norm_fetching<D: Dot>(
+    x: &mut [f32],
+    residual: Option<&[f32]>,
+    norm: &Norm<'_>,
+    ahead: &mut impl Fetch,
     mut quantized: Option<&mut Activations>,
 ) {
     let width = norm.gamma.len();
     for (r, row) in x.chunks_exact_mut(width).enumerate() {
         let residual = residual.map(|all| &all[r * width..][..width]);
-        let absmax = layer_norm_row::<D>(row, residual, norm);
+        let absmax = layer_norm_row::<D>(row, residual, norm, ahead);
         if let Some(to) = &mut quantized {
             let (scale, bytes) = to.row_mut(r);
-            *scale = write_activations::<D>(row, absmax, bytes);
+            *scale = write_activations::<D>(row, absmax, ahead, bytes);
         }
     }
 }
 
 /// Normalizes a row and returns the absmax of the result as bits.
 #[inline(always)]
-fn layer_norm_row<L: Lanes>(x: &mut [f32], residual: Option<&[f32]>, norm: &Norm<'_>) -> u32 {
+fn layer_norm_row<L: Lanes>(
+    x: &mut [f32],
+    residual: Option<&[f32]>,
+    norm: &Norm<'_>,
+    ahead: &mut impl Fetch,
+) -> u32 {
     let n = x.len();
     let mut sum = L::splat(0.0);
     for i in (0..n).step_by(LANES) {
+        ahead.fetch::<L, 1>();
         let mut v = L::at(x, i);
         if let Some(residual) = residual {
             v = v.add(L::at(residual, i));
@@ -81,6 +112,7 @@ fn layer_norm_row<L: Lanes>(x: &mut [f32], residual: Option<&[f32]>, norm: &Norm
 
     let mut squares = L::splat(0.0);
     for i in (0..n).step_by(LANES) {
+        ahead.fetch::<L, 1>();
         let d = L::at(x, i).sub(mean).keep(n - i);
         squares = d.fma(d, squares);
     }
@@ -88,6 +120,7 @@ fn layer_norm_row<L: Lanes>(x: &mut [f32], residual: Option<&[f32]>, norm: &Norm
 
     let mut highest = L::splat(0.0);
     for i in (0..n).step_by(LANES) {
+        ahead.fetch::<L, 2>();
         let v = L::at(x, i).sub(mean).mul(inverse);
         let v = v.fma(L::at(norm.gamma, i), L::at(norm.beta, i)).finite().keep(n - i);
         highest = v.abs().max_bits(highest);

@@ -2,6 +2,7 @@
 #[cfg(target_arch = "aarch64")]
 use super::aarch64;
 use super::activations::Activations;
+use super::ahead::Ahead;
 use super::arrange::arrange;
 use super::attention::{self, AttentionInput, AttentionScratch};
 use super::float_linear::{self, FloatLinear};
@@ -33,7 +34,7 @@ impl Layout {
     }
 }
 
-type LayerNorm = unsafe fn(&mut [f32], Option<&[f32]>, &Norm<'_>, Option<&mut Activations>);
+type LayerNorm = unsafe fn(&mut [f32], Option<&[f32]>, &Norm<'_>, Option<Ahead>, Option<&mut Activations>);
 
 /// One function per operator. The processor must have the features of the table's
 /// instruction set to call any.
@@ -41,11 +42,11 @@ pub(super) struct Table {
     pub isa: Isa,
     pub layout: Layout,
     pub arrange: fn(&Weights<'_>, usize, &mut [u8]),
-    pub quantize: unsafe fn(&[f32], &mut Activations),
-    pub linear: unsafe fn(&Linear, &Activations, usize, Epilogue, &mut [f32]),
+    pub quantize: unsafe fn(&[f32], Option<Ahead>, &mut Activations),
+    pub linear: unsafe fn(&Linear, &Activations, usize, Epilogue, Option<Ahead>, &mut [f32]),
     pub float_linear: unsafe fn(&FloatLinear, &[f32], Epilogue, &mut [f32]),
     pub layer_norm: LayerNorm,
-    pub attention: unsafe fn(&AttentionInput<'_>, &mut AttentionScratch, &mut [f32]),
+    pub attention: unsafe fn(&AttentionInput<'_>, Option<Ahead>, &mut AttentionScratch, &mut [f32]),
     pub dequantize: unsafe fn(&[i8], f32, &mut [f32]),
     pub map: unsafe fn(Function, &mut [f32]),
     pub add: unsafe fn(&mut [f32], &[f32]),
@@ -56,25 +57,43 @@ pub(super) struct Table {
 macro_rules! table {
     ($isa:ident, $dot:ty $(, $features:literal)?) => {{
         $(#[target_feature(enable = $features)])?
-        fn quantize(x: &[f32], to: &mut Activations) {
-            rows::quantize::<$dot>(x, to)
+        fn quantize(x: &[f32], ahead: Option<Ahead>, to: &mut Activations) {
+            rows::quantize::<$dot>(x, ahead, to)
         }
         $(#[target_feature(enable = $features)])?
-        unsafe fn linear(l: &Linear, x: &Activations, rows: usize, epilogue: Epilogue, out: &mut [f32]) {
+        unsafe fn linear(
+            l: &Linear,
+            x: &Activations,
+            rows: usize,
+            epilogue: Epilogue,
+            ahead: Option<Ahead>,
+            out: &mut [f32],
+        ) {
             // SAFETY: `Kernels::linear` has checked shapes and instruction set.
-            unsafe { linear::linear::<$dot>(l, x, rows, epilogue, out) }
+            unsafe { linear::linear::<$dot>(l, x, rows, epilogue, ahead, out) }
         }
         $(#[target_feature(enable = $features)])?
         fn float_linear(layer: &FloatLinear, x: &[f32], epilogue: Epilogue, out: &mut [f32]) {
             float_linear::float_linear::<$dot>(layer, x, epilogue, out)
         }
         $(#[target_feature(enable = $features)])?
-        fn layer_norm(x: &mut [f32], y: Option<&[f32]>, norm: &Norm<'_>, to: Option<&mut Activations>) {
-            rows::layer_norm::<$dot>(x, y, norm, to)
+        fn layer_norm(
+            x: &mut [f32],
+            y: Option<&[f32]>,
+            norm: &Norm<'_>,
+            ahead: Option<Ahead>,
+            to: Option<&mut Activations>,
+        ) {
+            rows::layer_norm::<$dot>(x, y, norm, ahead, to)
         }
         $(#[target_feature(enable = $features)])?
-        fn attention(input: &AttentionInput<'_>, scratch: &mut AttentionScratch, out: &mut [f32]) {
-            attention::attention::<$dot>(input, scratch, out)
+        fn attention(
+            input: &AttentionInput<'_>,
+            ahead: Option<Ahead>,
+            scratch: &mut AttentionScratch,
+            out: &mut [f32],
+        ) {
+            attention::attention::<$dot>(input, ahead, scratch, out)
         }
         $(#[target_feature(enable = $features)])?
         fn dequantize(row: &[i8], scale: f32, to: &mut [f32]) {

@@ -3,6 +3,7 @@
 //! SDM, volume 1, chapter 18.)
 use core::arch::asm;
 
+use super::super::ahead::{BY_TILE, LINE};
 use super::super::lanes::TileOrder;
 
 /// Maximum rows of a tile of activations.
@@ -15,8 +16,7 @@ const COLUMNS: usize = 48;
 const GROUP_BYTES: usize = 4 * COLUMNS;
 /// Bytes of weights that a step of a tile reads.
 const STEP_BYTES: usize = DEPTH * COLUMNS;
-/// Bytes of a cache line.
-const LINE: usize = 64;
+const _: () = assert!(STEP_BYTES == BY_TILE);
 
 /// Returns whether the processor and the operating system support AMX. Asks the latter for permission to use
 /// it, which holds for the whole process.

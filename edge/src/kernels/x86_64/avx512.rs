@@ -147,6 +147,12 @@ impl<const TILES: bool> Lanes for Avx512<TILES> {
         }
         out
     }
+    const FETCHES: bool = TILES;
+
+    #[inline(always)]
+    fn fetch(line: *const u8) {
+        simd! { _mm_prefetch::<_MM_HINT_T1>(line.cast()) }
+    }
     #[inline(always)]
     fn load_part(x: &[f32]) -> Self {
         simd! { Avx512(_mm512_maskz_loadu_ps(first(x.len()), x.as_ptr())) }

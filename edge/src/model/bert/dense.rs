@@ -36,6 +36,14 @@ impl Dense {
         }
     }
 
+    /// Returns kernels that fetch this layer's weights while they compute what precedes it.
+    pub fn fetched_by(&self, kernels: Kernels) -> Kernels {
+        match self {
+            Dense::Int8(linear) => kernels.fetching(linear),
+            Dense::Float(_) => kernels,
+        }
+    }
+
     /// Applies the layer to the first rows of `x`, which `quantized` holds as well, and fills `out`.
     pub fn run(
         &self,

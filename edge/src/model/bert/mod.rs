@@ -198,11 +198,13 @@ impl Bert {
         mut gather: impl FnMut(usize, usize, &mut [f32]),
     ) {
         let Scratch { x, queries, key_values, context, attention, block } = scratch;
-        let (kernels, tokens) = (self.kernels, ids.len());
+        let tokens = ids.len();
+        let waits = self.waits_for_weights(own.len());
+        let before = |next: &Dense| if waits { next.fetched_by(self.kernels) } else { self.kernels };
         for part in blocks(own.clone()) {
             let x = &mut x[rows(&part, self.hidden)];
             self.embed(&ids[part.clone()], &types[part.clone()], part.start, x, block);
-            self.project(0, &part, x, &block.quantized, queries, key_values);
+            self.project(0, &before, &part, x, &block.quantized, queries, key_values);
         }
         for (i, layer) in self.layers.iter().enumerate() {
             let width = layer.width();
@@ -222,17 +224,19 @@ impl Bert {
                 head_size: layer.head_size,
                 scale: layer.scale,
             };
-            kernels.attention(&input, attention, &mut context[rows(&wanted, width)]);
+            let context_of = &mut context[rows(&wanted, width)];
+            before(&layer.attention_output).attention(&input, attention, context_of);
             for part in blocks(wanted) {
                 let x = &mut x[rows(&part, self.hidden)];
-                layer.finish(kernels, &context[rows(&part, width)], x, block);
+                let next = self.layers.get(i + 1).map_or(&self.pooler, |next| &next.query);
+                layer.finish(&before, next, &context[rows(&part, width)], x, block);
                 if i + 1 < self.layers.len() {
-                    self.project(i + 1, &part, x, &block.quantized, queries, key_values);
+                    self.project(i + 1, &before, &part, x, &block.quantized, queries, key_values);
                 }
             }
         }
         // the block now holds only [CLS]
-        let Block { quantized, y, .. } = block;
+        let (kernels, Block { quantized, y, .. }) = (self.kernels, block);
         let pooled = &mut y[..self.pooler.outputs()];
         self.pooler.run(kernels, &x[..self.hidden], quantized, Epilogue::None, pooled);
         kernels.tanh(pooled);
@@ -269,11 +273,18 @@ impl Bert {
         kernels.layer_norm(x, None, &e.norm.borrow(), Some(quantized));
     }
 
+    /// Returns whether linear layers wait for weights if applied to this many tokens: there are few, and more weights
+    /// than a second-level cache holds.
+    fn waits_for_weights(&self, tokens: usize) -> bool {
+        tokens <= 16 && self.dense().map(Dense::bytes).sum::<usize>() > 2 << 20
+    }
+
     /// Computes queries, keys and values of layer `i` for the tokens of `part`, which
-    /// `x` and `quantized` hold.
+    /// `x` and `quantized` hold. `before` returns the kernels for what precedes a linear layer.
     fn project(
         &self,
         i: usize,
+        before: &impl Fn(&Dense) -> Kernels,
         part: &Range<usize>,
         x: &[f32],
         quantized: &Activations,
@@ -284,10 +295,10 @@ impl Bert {
         let wanted = part.start..part.end.min(self.queries(i, part.end));
         if !wanted.is_empty() {
             let queries = &mut queries[rows(&wanted, layer.width())];
-            layer.query.run(self.kernels, x, quantized, Epilogue::None, queries);
+            layer.query.run(before(&layer.key_value), x, quantized, Epilogue::None, queries);
         }
         let key_values = &mut key_values[rows(part, 2 * layer.width())];
-        layer.key_value.run(self.kernels, x, quantized, Epilogue::None, key_values);
+        layer.key_value.run(before(&layer.attention_output), x, quantized, Epilogue::None, key_values);
     }
 
     /// Returns the number of queries in layer `i`: one per token, in the last layer only that of [CLS].
@@ -298,19 +309,29 @@ impl Bert {
 
 impl Layer {
     /// Computes the output of the layer from the contexts of attention, into `x` and
-    /// quantized into the block.
-    fn finish(&self, kernels: Kernels, context: &[f32], x: &mut [f32], block: &mut Block) {
+    /// quantized into the block. `before` returns the kernels for what precedes a linear layer; `next` is the one after
+    /// this layer.
+    fn finish(
+        &self,
+        before: &impl Fn(&Dense) -> Kernels,
+        next: &Dense,
+        context: &[f32],
+        x: &mut [f32],
+        block: &mut Block,
+    ) {
         let Block { quantized, y, wide, .. } = block;
         let tokens = context.len() / self.width();
         let y = &mut y[..x.len()];
         let wide = &mut wide[..tokens * self.intermediate.outputs()];
-        kernels.quantize_rows(context, self.width(), quantized);
-        self.attention_output.run(kernels, context, quantized, Epilogue::None, y);
-        kernels.layer_norm(x, Some(y), &self.attention_norm.borrow(), Some(quantized));
-        self.intermediate.run(kernels, x, quantized, Epilogue::Gelu, wide);
-        kernels.quantize_rows(wide, self.intermediate.outputs(), quantized);
-        self.output.run(kernels, wide, quantized, Epilogue::None, y);
-        kernels.layer_norm(x, Some(y), &self.output_norm.borrow(), Some(quantized));
+        let (before_intermediate, before_output) = (before(&self.intermediate), before(&self.output));
+        let before_next = before(next);
+        before(&self.attention_output).quantize_rows(context, self.width(), quantized);
+        self.attention_output.run(before_intermediate, context, quantized, Epilogue::None, y);
+        before_intermediate.layer_norm(x, Some(y), &self.attention_norm.borrow(), Some(quantized));
+        self.intermediate.run(before_output, x, quantized, Epilogue::Gelu, wide);
+        before_output.quantize_rows(wide, self.intermediate.outputs(), quantized);
+        self.output.run(before_next, wide, quantized, Epilogue::None, y);
+        before_next.layer_norm(x, Some(y), &self.output_norm.borrow(), Some(quantized));
     }
 }
 

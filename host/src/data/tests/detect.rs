@@ -101,6 +101,8 @@ fn unlabelled_lines_lose_their_labels_if_those_of_the_training_data_are_lines() 
     assert_eq!(unlabelled(&bare, false, &lines).unwrap()[1].0, "and\tyou");
     let pairs = folder.file("pairs.txt", "a\tb\n \t \nc\td\n").path;
     assert_eq!(unlabelled(&pairs, true, &lines).unwrap().len(), 2, "a line without words is no pair");
+    let table = folder.file("table.csv", "text\n\"open quote\nmore\n").path;
+    assert!(message(unlabelled(&table, false, &lines)).contains("--quoting false"), "the table's own error");
 }
 
 #[test]
