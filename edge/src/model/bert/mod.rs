@@ -204,7 +204,7 @@ impl Bert {
         for part in blocks(own.clone()) {
             let x = &mut x[rows(&part, self.hidden)];
             self.embed(&ids[part.clone()], &types[part.clone()], part.start, x, block);
-            self.project(0, &before, &part, x, &block.quantized, queries, key_values);
+            self.project(0, &before, &part, x, &block.quantized, [queries, key_values]);
         }
         for (i, layer) in self.layers.iter().enumerate() {
             let width = layer.width();
@@ -231,7 +231,7 @@ impl Bert {
                 let next = self.layers.get(i + 1).map_or(&self.pooler, |next| &next.query);
                 layer.finish(&before, next, &context[rows(&part, width)], x, block);
                 if i + 1 < self.layers.len() {
-                    self.project(i + 1, &before, &part, x, &block.quantized, queries, key_values);
+                    self.project(i + 1, &before, &part, x, &block.quantized, [queries, key_values]);
                 }
             }
         }
@@ -288,8 +288,7 @@ impl Bert {
         part: &Range<usize>,
         x: &[f32],
         quantized: &Activations,
-        queries: &mut [f32],
-        key_values: &mut [f32],
+        [queries, key_values]: [&mut [f32]; 2],
     ) {
         let layer = &self.layers[i];
         let wanted = part.start..part.end.min(self.queries(i, part.end));
