@@ -30,7 +30,6 @@ pub use random::SplitMix;
 pub(crate) use rows::is_invisible;
 pub use source::{Column, Format, LabelColumns, Source};
 pub use split::{Split, remove_overlap, split};
-pub(crate) use unlabelled::is_table;
 pub use unlabelled::unlabelled;
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ pub fn unlabelled(path: &Path, paired: bool, like: &Source) -> Result<Vec<Text>,
 }
 
 /// Returns whether unlabelled texts in this file are in columns, by its extension.
-pub(crate) fn is_table(path: &Path) -> bool {
+fn is_table(path: &Path) -> bool {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
     ["csv", "tsv", "tab", "jsonl", "ndjson", "json"].contains(&extension.as_str())
 }
@@ -68,7 +68,9 @@ fn detect_or_as_told(told: &Source) -> Result<rows::Rows, DataError> {
         }
         read => read,
     };
-    let told = Source { unlabelled: true, label: None, ..told.clone() };
+    // a table has no labelled lines, even if the training data are such lines
+    let format = if told.format == Format::Lines { Format::Auto } else { told.format };
+    let told = Source { unlabelled: true, label: None, format, ..told.clone() };
     let named = |column: &Option<Column>| column.clone().filter(|c| matches!(c, Column::Name(_)));
     let (text, pair) = (named(&told.text), named(&told.pair));
     let plain = Source { unlabelled: true, text, pair, ..Source::new(&told.path) };

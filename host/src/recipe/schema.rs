@@ -431,8 +431,7 @@ impl DataFiles {
     /// may have labels if those of `train` have.
     pub(super) fn unlabelled(&self, path: &Path, train: &Dataset) -> Result<Vec<Text>, DataError> {
         let mut like = self.source(path);
-        let lines = train.files.first().is_some_and(|file| file.resolved.format == Format::Lines);
-        if lines && !data::is_table(path) {
+        if train.files.first().is_some_and(|file| file.resolved.format == Format::Lines) {
             like.format = Format::Lines;
         }
         data::unlabelled(path, train.is_paired(), &like)
