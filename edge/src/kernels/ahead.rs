@@ -1,6 +1,7 @@
 //! Weights that are read soon, fetched while the processor computes.
 //!
-//! With few tokens, linear layers wait for weights most of the time, while memory is idle during everything else.
+//! With few tokens, linear layers wait for weights most of the time, while memory is idle during everything
+//! else.
 use super::lanes::Lanes;
 
 /// Bytes of a cache line.

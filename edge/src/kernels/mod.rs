@@ -163,9 +163,11 @@ impl Kernels {
     }
 
     /// Returns the same functions, but [`linear`](Self::linear), [`attention`](Self::attention),
-    /// [`layer_norm`](Self::layer_norm) and [`quantize_rows`](Self::quantize_rows) fetch weights that follow into the
-    /// cache while they compute, `next` being the layer that is run next. This pays for few rows and a model that does
-    /// not fit the cache; some instruction sets never do it.
+    /// [`layer_norm`](Self::layer_norm) and [`quantize_rows`](Self::quantize_rows) fetch weights into the
+    /// second-level cache while they compute. `next` is the linear layer that follows.
+    ///
+    /// This pays for few rows of a model that does not fit this cache. No bit of a result depends on it, and
+    /// most instruction sets ignore it.
     pub fn fetching(self, next: &Linear) -> Kernels {
         Kernels { ahead: Some(next.ahead()), ..self }
     }

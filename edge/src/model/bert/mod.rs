@@ -273,8 +273,8 @@ impl Bert {
         kernels.layer_norm(x, None, &e.norm.borrow(), Some(quantized));
     }
 
-    /// Returns whether linear layers wait for weights if applied to this many tokens: there are few, and more weights
-    /// than a second-level cache holds.
+    /// Returns whether linear layers wait for weights if applied to this many tokens: there are few, and more
+    /// weights than a second-level cache holds.
     fn waits_for_weights(&self, tokens: usize) -> bool {
         tokens <= 16 && self.dense().map(Dense::bytes).sum::<usize>() > 2 << 20
     }
@@ -308,8 +308,8 @@ impl Bert {
 
 impl Layer {
     /// Computes the output of the layer from the contexts of attention, into `x` and
-    /// quantized into the block. `before` returns the kernels for what precedes a linear layer; `next` is the one after
-    /// this layer.
+    /// quantized into the block. `before` returns the kernels for what precedes a linear layer; `next` is the
+    /// one after this layer.
     fn finish(
         &self,
         before: &impl Fn(&Dense) -> Kernels,
