@@ -13,7 +13,7 @@ pub(super) const BY_TILE: usize = 3072;
 /// Maximum bytes to fetch at once: a part of any second-level cache that leaves room for activations.
 const MOST: usize = 192 << 10;
 
-/// Fetches a few lines each time it is asked to.
+/// Fetches a few lines each time it is asked to: as many as memory delivers while the caller computes.
 pub(super) trait Fetch {
     fn fetch<L: Lanes, const LINES: usize>(&mut self);
 }

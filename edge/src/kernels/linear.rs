@@ -305,7 +305,6 @@ fn finish_rows<D: Dot, const R: usize, const GELU: bool>(
         if at >= width {
             break;
         }
-        // about as many lines as memory delivers meanwhile
         match GELU {
             true => ahead.fetch::<D, 4>(),
             false => ahead.fetch::<D, 1>(),

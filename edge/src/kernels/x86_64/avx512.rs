@@ -32,6 +32,13 @@ fn halves(x: __m512) -> (__m256, __m256) {
 }
 
 impl<const TILES: bool> Lanes for Avx512<TILES> {
+    const FETCHES: bool = TILES;
+
+    #[inline(always)]
+    fn fetch(line: *const u8) {
+        // the processor ignores addresses that are not mapped
+        simd! { _mm_prefetch::<_MM_HINT_T1>(line.cast()) }
+    }
     #[inline(always)]
     fn splat(x: f32) -> Self {
         simd! { Avx512(_mm512_set1_ps(x)) }
@@ -146,12 +153,6 @@ impl<const TILES: bool> Lanes for Avx512<TILES> {
             }
         }
         out
-    }
-    const FETCHES: bool = TILES;
-
-    #[inline(always)]
-    fn fetch(line: *const u8) {
-        simd! { _mm_prefetch::<_MM_HINT_T1>(line.cast()) }
     }
     #[inline(always)]
     fn load_part(x: &[f32]) -> Self {
