@@ -13,13 +13,8 @@ pub(super) const BY_TILE: usize = 3072;
 /// Maximum bytes to fetch at once: a part of any second-level cache that leaves room for activations.
 const MOST: usize = 192 << 10;
 
-/// Fetches a few lines each time it is asked to: as many as memory delivers while the caller computes.
-pub(super) trait Fetch {
-    fn fetch<L: Lanes, const LINES: usize>(&mut self);
-}
-
 /// The addresses of weights that are still to be fetched. They are never dereferenced, so they may dangle.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Ahead {
     from: usize,
     to: usize,
@@ -32,24 +27,21 @@ impl Ahead {
         let from = weights.as_ptr().addr();
         Ahead { from, to: from + weights.len().min(MOST) }
     }
-}
 
-impl Fetch for Ahead {
+    /// Whether there is nothing to fetch.
     #[inline(always)]
-    fn fetch<L: Lanes, const LINES: usize>(&mut self) {
-        if self.from < self.to {
+    pub fn is_empty(self) -> bool {
+        self.from >= self.to
+    }
+
+    /// Fetches a few lines: as many as memory delivers while the caller computes.
+    #[inline(always)]
+    pub fn fetch<L: Lanes, const LINES: usize>(&mut self) {
+        if L::FETCHES && !self.is_empty() {
             for line in 0..LINES {
                 L::fetch(core::ptr::without_provenance(self.from + line * LINE));
             }
             self.from += LINES * LINE;
         }
     }
-}
-
-/// Fetches nothing.
-pub(super) struct Nothing;
-
-impl Fetch for Nothing {
-    #[inline(always)]
-    fn fetch<L: Lanes, const LINES: usize>(&mut self) {}
 }

@@ -5,7 +5,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::ahead::{Ahead, Fetch, Nothing};
+use super::ahead::Ahead;
 use super::lanes::{Dot, LANES, Lanes, MAX_QUERIES};
 use super::rows::exp_row;
 
@@ -109,20 +109,7 @@ impl AttentionScratch {
 #[inline(always)]
 pub(super) fn attention<D: Dot>(
     input: &AttentionInput<'_>,
-    ahead: Option<Ahead>,
-    scratch: &mut AttentionScratch,
-    out: &mut [f32],
-) {
-    match ahead {
-        Some(mut ahead) if D::FETCHES => attention_fetching::<D>(input, &mut ahead, scratch, out),
-        _ => attention_fetching::<D>(input, &mut Nothing, scratch, out),
-    }
-}
-
-#[inline(always)]
-fn attention_fetching<D: Dot>(
-    input: &AttentionInput<'_>,
-    ahead: &mut impl Fetch,
+    mut ahead: Ahead,
     scratch: &mut AttentionScratch,
     out: &mut [f32],
 ) {
@@ -132,7 +119,7 @@ fn attention_fetching<D: Dot>(
     let scores = &mut scratch.scores[..padded * MAX_QUERIES];
     for head in 0..heads {
         let from = head * head_size;
-        transpose_keys::<D>(input, from, padded, ahead, keys);
+        transpose_keys::<D>(input, from, padded, &mut ahead, keys);
         // copied side by side: in rows as wide as the model, they map to few sets of the
         // cache and evict each other
         let values = match query_count > D::QUERIES {
@@ -154,7 +141,7 @@ fn attention_fetching<D: Dot>(
                     *to = q * scale;
                 }
             }
-            put_scores::<D>(&scratch.queries, head_size, keys, padded, ahead, scores);
+            put_scores::<D>(&scratch.queries, head_size, keys, padded, &mut ahead, scores);
             let mut inverse = [0.0; MAX_QUERIES];
             for r in 0..rows {
                 ahead.fetch::<D, 6>();
@@ -169,12 +156,13 @@ fn attention_fetching<D: Dot>(
                 let right = Rows { data: &values.data[e..], stride: values.stride };
                 let out = &mut out[first * stride + from + e..];
                 if D::SETS == 2 && e + 2 * LANES <= head_size {
-                    let block = weighted_sums::<D, 2>(scores, padded, right, key_count, 2 * LANES, ahead);
+                    let block =
+                        weighted_sums::<D, 2>(scores, padded, right, key_count, 2 * LANES, &mut ahead);
                     put_contexts(block, &inverse[..rows], out, stride, 2 * LANES);
                     e += 2 * LANES;
                 } else {
                     let width = LANES.min(head_size - e);
-                    let block = weighted_sums::<D, 1>(scores, padded, right, key_count, width, ahead);
+                    let block = weighted_sums::<D, 1>(scores, padded, right, key_count, width, &mut ahead);
                     put_contexts(block, &inverse[..rows], out, stride, width);
                     e += LANES;
                 }
@@ -190,7 +178,7 @@ fn put_scores<D: Dot>(
     head_size: usize,
     keys: &[f32],
     padded: usize,
-    ahead: &mut impl Fetch,
+    ahead: &mut Ahead,
     scores: &mut [f32],
 ) {
     let mut j = 0;
@@ -249,7 +237,7 @@ fn weighted_sums<D: Dot, const SETS: usize>(
     right: Rows<'_>,
     count: usize,
     width: usize,
-    ahead: &mut impl Fetch,
+    ahead: &mut Ahead,
 ) -> [[D; SETS]; MAX_QUERIES] {
     assert!((D::QUERIES - 1) * stride + count <= left.len());
     assert!(width == SETS * LANES || (SETS == 1 && width < LANES));
@@ -268,7 +256,7 @@ fn sums_of<D: Dot, const SETS: usize, const WHOLE: bool>(
     right: Rows<'_>,
     count: usize,
     width: usize,
-    ahead: &mut impl Fetch,
+    ahead: &mut Ahead,
 ) -> [[D; SETS]; MAX_QUERIES] {
     let mut acc = [[D::splat(0.0); SETS]; MAX_QUERIES];
     let mut i = 0;
@@ -335,7 +323,7 @@ fn transpose_keys<L: Lanes>(
     input: &AttentionInput<'_>,
     from: usize,
     padded: usize,
-    ahead: &mut impl Fetch,
+    ahead: &mut Ahead,
     keys: &mut [f32],
 ) {
     for e in (0..input.head_size).step_by(LANES) {

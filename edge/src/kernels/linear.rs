@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::mem::MaybeUninit;
 
 use super::activations::Activations;
-use super::ahead::{Ahead, BY_TILE, Fetch, Nothing};
+use super::ahead::{Ahead, BY_TILE};
 use super::lanes::{Dot, LANES, MAX_COLUMNS, MAX_ROWS, TileOrder};
 use super::memory::{Aligned, Arena};
 use super::{KernelError, Kernels, math};
@@ -197,7 +197,7 @@ pub(super) unsafe fn linear<D: Dot>(
     x: &Activations,
     rows: usize,
     epilogue: Epilogue,
-    next: Option<Ahead>,
+    next: Ahead,
     out: &mut [f32],
 ) {
     let mut sums = MaybeUninit::<[i32; MAX_ROWS * MAX_COLUMNS]>::uninit();
@@ -248,14 +248,13 @@ pub(super) unsafe fn linear<D: Dot>(
             let scales = &x.scales()[row..][..height];
             let out = &mut out[row * layer.outputs..][..height * layer.outputs];
             let rest = layer.panels.bytes().get((panel + 1) * panel_bytes + BY_TILE..);
-            let ahead = next.filter(|_| D::FETCHES && tiles == 1).map(|next| rest.map_or(next, Ahead::of));
-            match (epilogue, ahead) {
-                (Epilogue::None, None) => finish::<D, false>(layer, first, sums, scales, &mut Nothing, out),
-                (Epilogue::Gelu, None) => finish::<D, true>(layer, first, sums, scales, &mut Nothing, out),
-                (Epilogue::None, Some(mut to)) => {
-                    finish::<D, false>(layer, first, sums, scales, &mut to, out)
-                }
-                (Epilogue::Gelu, Some(mut to)) => finish::<D, true>(layer, first, sums, scales, &mut to, out),
+            let ahead = match tiles == 1 && !next.is_empty() {
+                true => rest.map_or(next, Ahead::of),
+                false => Ahead::default(),
+            };
+            match epilogue {
+                Epilogue::None => finish::<D, false>(layer, first, sums, scales, ahead, out),
+                Epilogue::Gelu => finish::<D, true>(layer, first, sums, scales, ahead, out),
             }
         }
     }
@@ -270,7 +269,7 @@ fn finish<D: Dot, const GELU: bool>(
     first: usize,
     sums: &[i32],
     scales: &[f32],
-    ahead: &mut impl Fetch,
+    mut ahead: Ahead,
     out: &mut [f32],
 ) {
     let mut sums = sums.chunks_exact(2 * D::COLUMNS);
@@ -279,10 +278,17 @@ fn finish<D: Dot, const GELU: bool>(
     for ((sums, out), scales) in (&mut sums).zip(&mut out).zip(&mut scales) {
         let (a, b) = out.split_at_mut(layer.outputs);
         let (sums_a, sums_b) = sums.split_at(D::COLUMNS);
-        finish_rows::<D, 2, GELU>(layer, first, [sums_a, sums_b], [scales[0], scales[1]], ahead, [a, b]);
+        finish_rows::<D, 2, GELU>(layer, first, [sums_a, sums_b], [scales[0], scales[1]], &mut ahead, [a, b]);
     }
     if let [scale] = *scales.remainder() {
-        finish_rows::<D, 1, GELU>(layer, first, [sums.remainder()], [scale], ahead, [out.into_remainder()]);
+        finish_rows::<D, 1, GELU>(
+            layer,
+            first,
+            [sums.remainder()],
+            [scale],
+            &mut ahead,
+            [out.into_remainder()],
+        );
     }
 }
 
@@ -293,7 +299,7 @@ fn finish_rows<D: Dot, const R: usize, const GELU: bool>(
     first: usize,
     sums: [&[i32]; R],
     scales: [f32; R],
-    ahead: &mut impl Fetch,
+    ahead: &mut Ahead,
     out: [&mut [f32]; R],
 ) {
     let weight_scale = layer.scale[first..][..D::COLUMNS].as_chunks().0;

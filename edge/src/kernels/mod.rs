@@ -125,7 +125,7 @@ pub struct Norm<'a> {
 #[derive(Clone, Copy)]
 pub struct Kernels {
     table: &'static table::Table,
-    ahead: Option<Ahead>,
+    ahead: Ahead,
 }
 
 impl core::fmt::Debug for Kernels {
@@ -138,7 +138,7 @@ impl Kernels {
     /// Returns the functions for `isa`, if this processor has it.
     pub fn new(isa: Isa) -> Result<Kernels, KernelError> {
         match table::of(isa) {
-            Some(table) if isa.available() => Ok(Kernels { table, ahead: None }),
+            Some(table) if isa.available() => Ok(Kernels { table, ahead: Ahead::default() }),
             _ => Err(KernelError::Unavailable { isa }),
         }
     }
@@ -146,7 +146,7 @@ impl Kernels {
     /// Returns the fastest functions for this processor.
     pub fn best() -> Kernels {
         let table = table::of(Isa::best()).expect("an available instruction set has a table");
-        Kernels { table, ahead: None }
+        Kernels { table, ahead: Ahead::default() }
     }
 
     /// Returns the functions that the environment variable `GOLDCREST_ISA` names, or the fastest if it is
@@ -169,7 +169,7 @@ impl Kernels {
     /// This pays for few rows of a model that does not fit this cache. No bit of a result depends on it, and
     /// most instruction sets ignore it.
     pub fn fetching(self, next: &Linear) -> Kernels {
-        Kernels { ahead: Some(next.ahead()), ..self }
+        Kernels { ahead: next.ahead(), ..self }
     }
 
     /// Returns the instruction set.
@@ -334,7 +334,7 @@ pub(crate) mod tests {
             let scales: Vec<f32> = scales.into_iter().map(f32::abs).collect();
             let weights: Vec<i8> = random(inputs * outputs).into_iter().map(|w| (w * 127.0) as i8).collect();
             let [portable, vnni] = tables.map(|table| {
-                let kernels = Kernels { table, ahead: None };
+                let kernels = Kernels { table, ahead: Ahead::default() };
                 let weights = Weights::new(&weights, inputs, outputs).unwrap();
                 let layer = Linear::pack(kernels, weights, &scales, &bias).unwrap();
                 let mut quantized = Activations::new(kernels, rows, inputs);

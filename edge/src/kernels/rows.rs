@@ -1,6 +1,6 @@
 //! Operators on rows of floats, each written once over [`Lanes`].
 use super::activations::Activations;
-use super::ahead::{Ahead, Fetch, Nothing};
+use super::ahead::Ahead;
 use super::float::sqrt;
 use super::lanes::{Dot, LANES, Lanes};
 use super::{Norm, math};
@@ -21,7 +21,7 @@ fn absmax<L: Lanes>(x: &[f32]) -> u32 {
 
 /// Writes a row as integers and returns its scale. `absmax` is its largest magnitude, as bits.
 #[inline(always)]
-fn write_activations<D: Dot>(x: &[f32], absmax: u32, ahead: &mut impl Fetch, to: &mut [u8]) -> f32 {
+fn write_activations<D: Dot>(x: &[f32], absmax: u32, ahead: &mut Ahead, to: &mut [u8]) -> f32 {
     // up to the bound nothing is NaN, and all values round to within ±127 without clamping
     let bounded = absmax <= ABSMAX.1.to_bits();
     let absmax = f32::from_bits(absmax.clamp(ABSMAX.0.to_bits(), ABSMAX.1.to_bits()));
@@ -39,19 +39,11 @@ fn write_activations<D: Dot>(x: &[f32], absmax: u32, ahead: &mut impl Fetch, to:
 
 /// Quantizes rows of `to.inputs()` floats.
 #[inline(always)]
-pub(super) fn quantize<D: Dot>(x: &[f32], ahead: Option<Ahead>, to: &mut Activations) {
-    match ahead {
-        Some(mut ahead) if D::FETCHES => quantize_fetching::<D>(x, &mut ahead, to),
-        _ => quantize_fetching::<D>(x, &mut Nothing, to),
-    }
-}
-
-#[inline(always)]
-fn quantize_fetching<D: Dot>(x: &[f32], ahead: &mut impl Fetch, to: &mut Activations) {
+pub(super) fn quantize<D: Dot>(x: &[f32], mut ahead: Ahead, to: &mut Activations) {
     let inputs = to.inputs();
     for (r, row) in x.chunks_exact(inputs).enumerate() {
         let (scale, bytes) = to.row_mut(r);
-        *scale = write_activations::<D>(row, absmax::<D>(row), ahead, bytes);
+        *scale = write_activations::<D>(row, absmax::<D>(row), &mut ahead, bytes);
     }
 }
 
@@ -61,30 +53,16 @@ pub(super) fn layer_norm<D: Dot>(
     x: &mut [f32],
     residual: Option<&[f32]>,
     norm: &Norm<'_>,
-    ahead: Option<Ahead>,
-    quantized: Option<&mut Activations>,
-) {
-    match ahead {
-        Some(mut ahead) if D::FETCHES => layer_norm_fetching::<D>(x, residual, norm, &mut ahead, quantized),
-        _ => layer_norm_fetching::<D>(x, residual, norm, &mut Nothing, quantized),
-    }
-}
-
-#[inline(always)]
-fn layer_norm_fetching<D: Dot>(
-    x: &mut [f32],
-    residual: Option<&[f32]>,
-    norm: &Norm<'_>,
-    ahead: &mut impl Fetch,
+    mut ahead: Ahead,
     mut quantized: Option<&mut Activations>,
 ) {
     let width = norm.gamma.len();
     for (r, row) in x.chunks_exact_mut(width).enumerate() {
         let residual = residual.map(|all| &all[r * width..][..width]);
-        let absmax = layer_norm_row::<D>(row, residual, norm, ahead);
+        let absmax = layer_norm_row::<D>(row, residual, norm, &mut ahead);
         if let Some(to) = &mut quantized {
             let (scale, bytes) = to.row_mut(r);
-            *scale = write_activations::<D>(row, absmax, ahead, bytes);
+            *scale = write_activations::<D>(row, absmax, &mut ahead, bytes);
         }
     }
 }
@@ -95,7 +73,7 @@ fn layer_norm_row<L: Lanes>(
     x: &mut [f32],
     residual: Option<&[f32]>,
     norm: &Norm<'_>,
-    ahead: &mut impl Fetch,
+    ahead: &mut Ahead,
 ) -> u32 {
     let n = x.len();
     let mut sum = L::splat(0.0);

@@ -34,7 +34,7 @@ impl Layout {
     }
 }
 
-type LayerNorm = unsafe fn(&mut [f32], Option<&[f32]>, &Norm<'_>, Option<Ahead>, Option<&mut Activations>);
+type LayerNorm = unsafe fn(&mut [f32], Option<&[f32]>, &Norm<'_>, Ahead, Option<&mut Activations>);
 
 /// One function per operator. The processor must have the features of the table's
 /// instruction set to call any.
@@ -42,11 +42,11 @@ pub(super) struct Table {
     pub isa: Isa,
     pub layout: Layout,
     pub arrange: fn(&Weights<'_>, usize, &mut [u8]),
-    pub quantize: unsafe fn(&[f32], Option<Ahead>, &mut Activations),
-    pub linear: unsafe fn(&Linear, &Activations, usize, Epilogue, Option<Ahead>, &mut [f32]),
+    pub quantize: unsafe fn(&[f32], Ahead, &mut Activations),
+    pub linear: unsafe fn(&Linear, &Activations, usize, Epilogue, Ahead, &mut [f32]),
     pub float_linear: unsafe fn(&FloatLinear, &[f32], Epilogue, &mut [f32]),
     pub layer_norm: LayerNorm,
-    pub attention: unsafe fn(&AttentionInput<'_>, Option<Ahead>, &mut AttentionScratch, &mut [f32]),
+    pub attention: unsafe fn(&AttentionInput<'_>, Ahead, &mut AttentionScratch, &mut [f32]),
     pub dequantize: unsafe fn(&[i8], f32, &mut [f32]),
     pub map: unsafe fn(Function, &mut [f32]),
     pub add: unsafe fn(&mut [f32], &[f32]),
@@ -57,7 +57,7 @@ pub(super) struct Table {
 macro_rules! table {
     ($isa:ident, $dot:ty $(, $features:literal)?) => {{
         $(#[target_feature(enable = $features)])?
-        fn quantize(x: &[f32], ahead: Option<Ahead>, to: &mut Activations) {
+        fn quantize(x: &[f32], ahead: Ahead, to: &mut Activations) {
             rows::quantize::<$dot>(x, ahead, to)
         }
         $(#[target_feature(enable = $features)])?
@@ -66,7 +66,7 @@ macro_rules! table {
             x: &Activations,
             rows: usize,
             epilogue: Epilogue,
-            ahead: Option<Ahead>,
+            ahead: Ahead,
             out: &mut [f32],
         ) {
             // SAFETY: `Kernels::linear` has checked shapes and instruction set.
@@ -81,7 +81,7 @@ macro_rules! table {
             x: &mut [f32],
             y: Option<&[f32]>,
             norm: &Norm<'_>,
-            ahead: Option<Ahead>,
+            ahead: Ahead,
             to: Option<&mut Activations>,
         ) {
             rows::layer_norm::<$dot>(x, y, norm, ahead, to)
@@ -89,7 +89,7 @@ macro_rules! table {
         $(#[target_feature(enable = $features)])?
         fn attention(
             input: &AttentionInput<'_>,
-            ahead: Option<Ahead>,
+            ahead: Ahead,
             scratch: &mut AttentionScratch,
             out: &mut [f32],
         ) {

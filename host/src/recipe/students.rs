@@ -185,7 +185,8 @@ impl<'a> Distillation<'a> {
         let kind = if vectors { "answers with vectors" } else { "answers" };
         let key = fingerprint(&[kind, &self.transfer_key, &base::digest(folder)?]);
         let file = self.recipe.output.join("answers").join(format!("{}.safetensors", &key[..16]));
-        if let Some(answers) = Answers::load(&file) {
+        let labels = self.prepared.train.labels.len().max(1);
+        if let Some(answers) = Answers::load(&file, self.transfer(watch)?.data.len(), labels) {
             return Ok(answers);
         }
         let max_tokens = self.prepared.input.max_tokens;

@@ -90,11 +90,31 @@ impl Answers {
         Ok(tensor_file::save(path, tensors, Dtype::F32, None)?)
     }
 
-    /// Reads a file from [`save`](Self::save); `None` if there is none or it is unreadable.
-    pub fn load(path: &Path) -> Option<Self> {
+    /// Reads a file from [`save`](Self::save); `None` if there is none, it is unreadable or its answers are not
+    /// on this many texts and labels.
+    pub fn load(path: &Path, texts: usize, labels: usize) -> Option<Self> {
         let bytes = std::fs::read(path).ok()?;
         let file = SafeTensors::deserialize(&bytes).ok()?;
         let values = |name: &str| Some(tensor_file::floats(file.tensor(name).ok()?.data()));
-        Some(Self { logits: values("logits")?, cls: values("cls")? })
+        let answers = Self { logits: values("logits")?, cls: values("cls")? };
+        let fits = answers.logits.len() == texts * labels && answers.cls.len().is_multiple_of(texts);
+        fits.then_some(answers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_on_other_texts_are_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("answers.safetensors");
+        assert_eq!(Answers::load(&path, 2, 3), None);
+        let answers = Answers { logits: vec![0.5; 6], cls: vec![-1.0; 8] };
+        answers.save(&path).unwrap();
+        assert_eq!(Answers::load(&path, 2, 3), Some(answers));
+        assert_eq!(Answers::load(&path, 2, 4), None);
+        assert_eq!(Answers::load(&path, 6, 1), None);
     }
 }
