@@ -7,7 +7,7 @@ use goldcrest::distill::{
 };
 use goldcrest::export;
 use goldcrest::quantize::{Bits, quantize};
-use goldcrest::recipe::{Progress, Shrink, shrink};
+use goldcrest::recipe::{Progress, Recipe, Shrink, Until, run, shrink};
 use goldcrest::train::{Encoded, TrainOptions, predict};
 use std::sync::Arc;
 
@@ -148,7 +148,7 @@ fn transfer_set_has_gold_first_and_no_evaluation_texts() {
     let train = Arc::new(data(&["red fast warm", "slower blue", "red fast warm"]));
     let dev = data(&["Cold high"]);
     let given = ["cold  HIGH", "low low", "red fast warm"].map(|text| (text.to_string(), None)).to_vec();
-    let augment = Augment { replaced: 4.0, spliced: 2.0, seed: 1 };
+    let augment = Augment { replaced: 4.0, spliced: 2.0, mixed: 0.0, seed: 1 };
     let apart = dev.examples.iter().map(Example::texts).collect();
     let set = TransferSet::new(&train, given.clone(), &apart, &model(), augment).unwrap();
     assert_eq!((set.gold, set.given), (3, 4));
@@ -161,6 +161,53 @@ fn transfer_set_has_gold_first_and_no_evaluation_texts() {
     );
     let again = TransferSet::new(&train, given, &apart, &model(), augment).unwrap();
     assert_eq!(set.data, again.data);
+}
+
+#[test]
+fn mixed_texts_are_whole_words_of_texts() {
+    let train = Arc::new(data(&["red fast warmer", "slower", "cold high lower green blue red red red"]));
+    let augment = Augment { replaced: 0.0, spliced: 0.0, mixed: 20.0, seed: 1 };
+    let set = TransferSet::new(&train, Vec::new(), &Default::default(), &model(), augment).unwrap();
+    let texts: Vec<&str> = set.data.examples[3..].iter().map(|e| e.text.as_str()).collect();
+    assert!(texts.len() > 5, "{texts:?}");
+    let known = ["red", "fast", "warmer", "slower", "cold", "high", "lower", "green", "blue"];
+    assert!(texts.iter().all(|text| text.split(' ').all(|word| known.contains(&word))), "{texts:?}");
+    let of_two = |text: &&&str| text.contains("warmer") && text.contains("green");
+    assert!(texts.iter().any(|text| of_two(&text)), "{texts:?}");
+}
+
+/// Words of many pieces: the base does not know the language, and n-grams teach it.
+#[test]
+fn ngrams_teach_a_base_that_does_not_know_the_language() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut base = model();
+    base.drop_head();
+    base.save(&folder.path().join("base")).unwrap();
+    let words = ["slowerer", "warmerer", "lowerer", "coldererer", "fasterer", "higherer"];
+    let text = |i: usize| format!("{} {} {}", words[i % 6], words[i / 6 % 6], words[(i + i / 36) % 6]);
+    let line = |i: usize| format!("{},{}\n", text(i), if i % 6 < 3 { "slow" } else { "fast" });
+    let lines: String = (0..72).map(line).collect();
+    std::fs::write(folder.path().join("data.csv"), format!("text,label\n{lines}")).unwrap();
+    let students = |more: &str| {
+        let text = format!(
+            "output = \"run\"\n[data]\ntrain = \"data.csv\"\nremove_overlap = false\n[base]\ncheckpoint = \"base\"\n\
+             [train]\nepochs = 0.1\n{more}\n[quantize]\nmax_drop = 100\naware = \"never\"\n[pack]\nname = \"x\"\n"
+        );
+        let recipe = Recipe::parse(&text, &folder.path().join("recipe.toml")).unwrap();
+        let mut notes = String::new();
+        let mut watch = |progress: Progress| {
+            if let Progress::Note(note) = progress {
+                notes = format!("{notes}{note}\n");
+            }
+        };
+        (run(&recipe, Until::Pack, &mut watch).unwrap().students.len(), notes)
+    };
+    let (count, notes) = students("[distill]\nngrams = false");
+    assert!(count == 0 && notes.contains("does the base know the language?"), "{notes}");
+    let (count, notes) = students("[distill]\nepochs = 0.1\nngrams = true\nmixed = 3");
+    assert!(count == 1 && notes.contains("n-grams of the training texts teach too"), "{notes}");
+    let (count, notes) = students("");
+    assert!(count == 1 && notes.contains("n-grams of the training texts teach too"), "{notes}");
 }
 
 #[test]

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
 
+/// Default number of mixed texts.
+const MIXED: f64 = 16_000.0;
+
 /// `[distill]`: a smaller model that learns from the fine-tuned one.
 ///
 /// The student is cut out of the teacher in one or more stages: each cuts the model that the previous one
@@ -47,6 +50,14 @@ pub struct Distill {
     /// Augmented texts per training text joined from two training texts. Default: 0.5. Not for pairs or texts
     /// read in windows.
     pub spliced: f64,
+    /// Whether a logistic regression on n-grams of the training texts is a teacher too. Default: if the base
+    /// does not seem to know the language of at most 20,000 single texts; then also without `[distill]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ngrams: Option<bool>,
+    /// Augmented texts per training text mixed from passages of up to three training texts, which make sense
+    /// to the n-grams only. Default: 0, or with `ngrams` as many as make 16,000, but at most 16. Not for pairs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mixed: Option<f64>,
     /// Epochs over the transfer set. Default: 1.5, but at least 64,000 texts are read (in at most 30 epochs)
     /// and at most 640,000 (in at least half an epoch). For long texts 20,000 and 200,000; stages before the
     /// last read half as many.
@@ -58,7 +69,7 @@ pub struct Distill {
     /// Weight of the loss on gold labels; the rest goes to the soft labels. Default: 0.1.
     pub alpha_hard: f64,
     /// Weight of the squared difference of the \[CLS\] vectors after the last layer. Default: 1, or 0 with
-    /// other teachers: a student tied to the vectors of one teacher learns little from the others.
+    /// other teachers or n-grams: a student tied to the vectors of one teacher learns little from the others.
     pub cls_weight: Option<f64>,
     /// Weight of the squared difference of the token vectors after each layer but the last. Default: 0.
     /// Doubles the training time.
@@ -94,6 +105,8 @@ impl Default for Distill {
             unlabelled: Vec::new(),
             replaced: 1.0,
             spliced: 0.5,
+            ngrams: None,
+            mixed: None,
             epochs: None,
             learning_rate: None,
             temperature: 2.0,
@@ -177,12 +190,24 @@ impl Distill {
 
     /// Returns the weight of the \[CLS\] vectors, given or by default.
     pub fn cls_weight(&self) -> f64 {
-        self.cls_weight.unwrap_or(if self.other_teachers.is_empty() { 1.0 } else { 0.0 })
+        let alone = self.other_teachers.is_empty() && self.ngrams != Some(true);
+        self.cls_weight.unwrap_or(if alone { 1.0 } else { 0.0 })
     }
 
     /// Returns whether students learn from the first teacher's \[CLS\] vectors or their similarities.
     pub fn needs_vectors(&self) -> bool {
         self.cls_weight() > 0.0 || self.relation_weight > 0.0
+    }
+
+    /// Returns whether this describes a student: how it is cut, or what it starts from.
+    pub fn has_student(&self) -> bool {
+        self.student.is_some() || self.start.is_some() || self.stages() != [Stage::default()]
+    }
+
+    /// Returns the number of mixed texts per training text, of which there are `texts`.
+    pub fn mixed(&self, texts: usize) -> f64 {
+        let usual = if self.ngrams == Some(true) { (MIXED / texts.max(1) as f64).min(16.0) } else { 0.0 };
+        self.mixed.unwrap_or(usual)
     }
 
     /// Returns the seed of augmentation, order and dropout: its own, or that of `[train]`.
@@ -233,7 +258,7 @@ impl Distill {
         } else if !self.stages.is_empty() {
             let problem = "go together with no size in `[distill]` itself; put it into the first stage";
             ensure(own == Stage::default(), "distill.stages", problem)?;
-        } else if own == Stage::default() && self.start.is_none() {
+        } else if !self.has_student() && self.ngrams.is_none() {
             let problem = "or another size, or `distill.student`, has to say what the student is";
             return ensure(false, "distill.layers", problem);
         }
@@ -241,6 +266,8 @@ impl Distill {
         count(self.teachers, "distill.teachers")?;
         number(self.replaced, |x| (0.0..=1000.0).contains(&x), "distill.replaced", "0 to 1000")?;
         number(self.spliced, |x| (0.0..=1000.0).contains(&x), "distill.spliced", "0 to 1000")?;
+        let mixed = self.mixed.unwrap_or_default();
+        number(mixed, |x| (0.0..=1000.0).contains(&x), "distill.mixed", "0 to 1000")?;
         self.epochs.iter().try_for_each(|&epochs| positive(epochs, "distill.epochs"))?;
         self.learning_rate.iter().try_for_each(|&rate| positive(rate, "distill.learning_rate"))?;
         positive(self.temperature, "distill.temperature")?;
@@ -290,8 +317,18 @@ mod tests {
         assert_eq!(options.cls_weight(), 1.0);
         options.other_teachers.push("other".into());
         assert_eq!(options.cls_weight(), 0.0);
+        let ngrams = Distill { ngrams: Some(true), ..Distill::default() };
+        assert_eq!(ngrams.cls_weight(), 0.0);
         options.cls_weight = Some(0.5);
         assert_eq!(options.cls_weight(), 0.5);
+    }
+
+    #[test]
+    fn few_texts_are_mixed_for_ngrams() {
+        let ngrams = Distill { ngrams: Some(true), ..Distill::default() };
+        assert_eq!([100, 4_000, 32_000].map(|texts| ngrams.mixed(texts)), [16.0, 4.0, 0.5]);
+        assert_eq!(Distill::default().mixed(100), 0.0);
+        assert_eq!(Distill { mixed: Some(2.0), ..ngrams }.mixed(100), 2.0);
     }
 
     #[test]

@@ -1,3 +1,4 @@
+use super::pieces::joined;
 use crate::bert::ops::{nearest, unit_rows};
 use crate::bert::{Checkpoint, WORD_EMBEDDINGS};
 use crate::data::{Dataset, Example, SplitMix, Target, Task, Text};
@@ -24,6 +25,8 @@ pub struct Augment {
     pub replaced: f64,
     /// Texts joined from two, per training text.
     pub spliced: f64,
+    /// Texts mixed from passages of up to three, per training text.
+    pub mixed: f64,
     /// Random seed.
     pub seed: u64,
 }
@@ -36,6 +39,11 @@ const SIMILAR: f32 = 0.35;
 const SHARES: [f64; 3] = [0.15, 0.3, 0.45];
 /// Share of those words that are deleted instead.
 const DELETED: f64 = 0.2;
+/// Maximum number of texts that a mixed one is taken from, length of a passage in word pieces (from, below),
+/// and that of all of them together.
+const MIXED: usize = 3;
+const PASSAGE: [usize; 2] = [4, 20];
+const MIXED_PIECES: usize = 64;
 /// Separators of two joined texts; words are used only if the vocabulary has them.
 const SEPARATORS: [&str; 7] = ["", ",", ".", "-", "and", "but", "while"];
 
@@ -90,8 +98,16 @@ impl TransferSet {
             SEPARATORS.into_iter().filter(|w| w.is_empty() || words.ids.contains_key(*w)).collect();
         let draws = if train.is_paired() { 0 } else { count(augment.spliced) };
         for _ in 0..draws {
-            let [a, b] = [random.below(gold), random.below(gold)].map(|i| words.joined(&words.texts[i][0]));
+            let [a, b] =
+                [random.below(gold), random.below(gold)].map(|i| joined(&words.texts[i][0], &words.pieces));
             add(&mut data, format!("{a} {} {b}", between[random.below(between.len())]), None);
+        }
+        let draws = if train.is_paired() { 0 } else { count(augment.mixed) };
+        for _ in 0..draws {
+            let text = words.mixed(&mut random);
+            if !text.is_empty() {
+                add(&mut data, text, None);
+            }
         }
         Ok(Self { data: data.into(), gold, given })
     }
@@ -150,21 +166,27 @@ impl<'a> Words<'a> {
         self.candidates.iter().copied().zip(near.map(ids)).collect()
     }
 
-    /// Joins word pieces to text.
-    fn joined(&self, ids: &[u32]) -> String {
-        let mut text = String::new();
-        for id in ids {
-            match self.pieces[*id as usize].strip_prefix("##") {
-                Some(rest) => text.push_str(rest),
-                None => {
-                    if !text.is_empty() {
-                        text.push(' ');
-                    }
-                    text.push_str(self.pieces[*id as usize]);
-                }
+    /// Mixes passages of a few texts, about as long as one of them.
+    fn mixed(&self, random: &mut SplitMix) -> String {
+        let from: Vec<&[u32]> =
+            (0..=random.below(MIXED)).map(|_| &self.texts[random.below(self.texts.len())][0][..]).collect();
+        let (length, mut ids) = (from[0].len().min(MIXED_PIECES), Vec::new());
+        while ids.len() < length {
+            let text = from[random.below(from.len())];
+            let goes_on =
+                |at: usize| text.get(at).is_some_and(|id| self.pieces[*id as usize].starts_with("##"));
+            let (start, size) = (random.below(text.len().max(1)), random.below(PASSAGE[1] - PASSAGE[0]));
+            let (mut start, mut end) = (start, (start + PASSAGE[0] + size).min(text.len()));
+            // whole words only
+            while start > 0 && goes_on(start) {
+                start -= 1;
             }
+            while goes_on(end) {
+                end += 1;
+            }
+            ids.extend(&text[start..end]);
         }
-        text
+        joined(&ids, &self.pieces)
     }
 }
 
@@ -183,5 +205,5 @@ fn replace(ids: &[u32], near: &HashMap<u32, Vec<u32>>, words: &Words, random: &m
             _ => out.push(*id),
         }
     }
-    words.joined(&out)
+    joined(&out, &words.pieces)
 }

@@ -5,7 +5,7 @@ use super::error::RunError;
 use super::schema::{MAX_TOKENS, WINDOWS};
 use crate::bert::{Checkpoint, TextWindows};
 use crate::data::Dataset;
-use crate::train::{self, Encoded};
+use crate::train::Encoded;
 
 /// A longer input is chosen if more than one text in `MANY` is too long, and windows if more than one in
 /// `MOST` still is: then truncation would lose more than reading everything costs.
@@ -45,7 +45,6 @@ pub(super) fn lengths(
 }
 
 /// Returns whether the texts, as read, are long on average: a step then takes several times as long.
-pub(super) fn are_long(data: &Dataset, base: &Checkpoint, max_tokens: usize) -> Result<bool, train::Error> {
-    let tokens = Encoded::new(data.clone(), &base.tokenizer, max_tokens)?.tokens;
-    Ok(tokens.iter().map(|text| text.ids.len()).sum::<usize>() > LONG * tokens.len())
+pub(super) fn are_long(read: &Encoded) -> bool {
+    read.tokens.iter().map(|text| text.ids.len()).sum::<usize>() > LONG * read.tokens.len()
 }

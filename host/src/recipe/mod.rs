@@ -13,6 +13,7 @@ mod half_precision;
 mod lengths;
 mod lock;
 mod name;
+mod ngram_teacher;
 mod original;
 mod pack;
 mod pairs;

@@ -26,6 +26,8 @@ pub(super) struct Prepared {
     pub input: InputFormat,
     /// Whether the training texts are long on average, which makes a step several times as expensive.
     pub long: bool,
+    /// The number of pieces per word, if it is so large that the base may not know the language.
+    pub foreign: Option<f64>,
 }
 
 impl Prepared {
@@ -73,10 +75,11 @@ impl Prepared {
                 train.len()
             ));
         }
-        let long = are_long(&train, &base, max_tokens)?;
+        let read = Encoded::new(train.clone(), &base.tokenizer, max_tokens)?;
+        let (long, foreign) = (are_long(&read), foreign(&read, &base.tokenizer));
         let input = InputFormat { max_tokens, pairs: train.is_paired(), windows };
         let (train, dev, test) = (Arc::new(train), Arc::new(dev), test.map(Arc::new));
-        Ok(Self { train, dev, test, out_of_scope, criterion, input, long })
+        Ok(Self { train, dev, test, out_of_scope, criterion, input, long, foreign })
     }
 
     /// Sets the labels, task and input format of a checkpoint that is about to learn this data. A head for
@@ -119,8 +122,10 @@ impl Prepared {
         let dev = self.to_measure(&self.dev, model.tokenizer())?;
         if let Some(problem) = unknown(&train, model.tokenizer())? {
             watch(Progress::Note(&problem));
-        } else if let Some(problem) = foreign(&train, model.tokenizer()) {
-            watch(Progress::Note(&problem));
+        } else if let Some(pieces) = self.foreign {
+            watch(Progress::Note(&format!(
+                "words split into {pieces:.1} pieces on average, English ones in an English base into 1.2: does the base know the language? (base.checkpoint, --base)"
+            )));
         }
         if train.truncated > 0 {
             let (cut, all) = (train.truncated, train.tokens.len());

@@ -45,10 +45,11 @@ pub struct Finished {
 /// # Errors
 /// [`RunError`]; everything already made is kept.
 pub fn run(recipe: &Recipe, until: Until, watch: Watch) -> Result<Finished, RunError> {
+    let prepared = Prepared::read(recipe, watch)?;
+    let recipe = &for_language(recipe, &prepared);
     if until == Until::Distill && recipe.distill.is_none() {
         return Err(RunError::NoStudent);
     }
-    let prepared = Prepared::read(recipe, watch)?;
     let base = load_base(recipe, &prepared)?;
     let _lock = Lock::on(&recipe.output)?;
     let teachers = train_teachers(recipe, base, &prepared, watch)?;
@@ -96,6 +97,7 @@ pub type Stages = Vec<(String, Result<Comparison, RunError>)>;
 /// [`RunError`] from training; errors of packing are returned per stage.
 pub fn run_every_stage(recipe: &Recipe, watch: Watch) -> Result<Stages, RunError> {
     let prepared = Prepared::read(recipe, watch)?;
+    let recipe = &for_language(recipe, &prepared);
     let base = load_base(recipe, &prepared)?;
     let _lock = Lock::on(&recipe.output)?;
     let teachers = train_teachers(recipe, base, &prepared, watch)?;
@@ -131,6 +133,24 @@ fn students(
     let students = distil(recipe, distill, &plan.stages, &all, teachers.compares.as_ref(), prepared, watch)?;
     let bits = plan.embedding_bits.into_iter().map(|planned| recipe.quantize.embedding_bits(planned));
     Ok(students.into_iter().zip(bits).map(|((folder, summary), bits)| (folder, summary, bits)).collect())
+}
+
+/// Adds to a recipe what the data call for: n-grams teach if the base does not know the language. Without a
+/// student, the base itself then learns from them.
+fn for_language(recipe: &Recipe, prepared: &Prepared) -> Recipe {
+    /// From more texts the base learns the language itself.
+    const FEW: usize = 20_000;
+    let train = &prepared.train;
+    let usual = prepared.foreign.is_some() && train.len() <= FEW && !train.is_paired();
+    let mut distill = recipe.distill.clone().unwrap_or_default();
+    let ngrams = distill.ngrams.unwrap_or(usual);
+    distill.ngrams = Some(true).filter(|_| ngrams);
+    // not the teacher, which has learned wrong answers by heart
+    if !distill.has_student() {
+        distill.start = Some(recipe.base.checkpoint.clone());
+    }
+    let has_student = recipe.distill.as_ref().is_some_and(Distill::has_student);
+    Recipe { distill: Some(distill).filter(|_| has_student || ngrams), ..recipe.clone() }
 }
 
 /// Returns the stages as written, or those of the requested size.

@@ -1,6 +1,7 @@
 //! The stages of distillation, each reused as long as its inputs stay the same.
 
 use super::error::RunError;
+use super::ngram_teacher::add_ngrams;
 use super::pairs::Compares;
 use super::progress::{Progress, Watch};
 use super::step::{fingerprint, fit, hex, json, once, restore_dropout};
@@ -83,8 +84,9 @@ struct Distillation<'a> {
     /// Fingerprint of the transfer set. It leaves out the other teachers, so that adding one does not
     /// invalidate the cached answers of the rest.
     transfer_key: String,
-    /// Spliced texts per training text.
+    /// Spliced and mixed texts per training text.
     spliced: f64,
+    mixed: f64,
     /// Unlabelled texts, until they are moved into the transfer set.
     unlabelled: Vec<Text>,
     transfer: Option<TransferSet>,
@@ -101,12 +103,14 @@ impl<'a> Distillation<'a> {
         let paired = prepared.train.is_paired();
         // two windows joined would be too long for one
         let spliced = if paired || prepared.input.windows.is_some() { 0.0 } else { distill.spliced };
+        let mixed = if paired { 0.0 } else { distill.mixed(prepared.train.len()) };
         let mut parts =
             vec!["transfer".to_string(), prepared.digest(), prepared.input.max_tokens.to_string()];
         // the first teacher chooses the replacement words
         parts.push(base::digest(&teachers[0])?);
         // augmentation depends on the seed
         parts.push(format!("{} {spliced} {}", distill.replaced, distill.seed(&recipe.train)));
+        parts.extend(Some(mixed.to_string()).filter(|_| mixed > 0.0));
         // test texts are kept out of the transfer set
         parts.extend(prepared.test.as_ref().map(|test| hex(&test.digest())));
         if !prepared.out_of_scope.is_empty() {
@@ -134,7 +138,7 @@ impl<'a> Distillation<'a> {
         for teacher in &teachers[1..] {
             parts.push(base::digest(teacher)?);
         }
-        let made = prepared.train.len() as f64 * (distill.replaced + spliced);
+        let made = prepared.train.len() as f64 * (distill.replaced + spliced + mixed);
         let count = prepared.train.len() + unlabelled.len() + made as usize;
         let key = of(&parts);
         Ok(Self {
@@ -146,6 +150,7 @@ impl<'a> Distillation<'a> {
             count,
             transfer_key,
             spliced,
+            mixed,
             unlabelled,
             transfer: None,
         })
@@ -162,6 +167,7 @@ impl<'a> Distillation<'a> {
             let augment = Augment {
                 replaced: self.distill.replaced,
                 spliced: self.spliced,
+                mixed: self.mixed,
                 seed: self.distill.seed(&self.recipe.train),
             };
             let teacher = base::load(&self.teachers[0])?;
@@ -226,8 +232,12 @@ impl<'a> Distillation<'a> {
             add(&mut answers.logits, sum);
         }
         answers.logits.iter_mut().for_each(|logit| *logit /= count);
-        let (recipe, prepared) = (self.recipe, self.prepared);
+        let (recipe, prepared, teachers) = (self.recipe, self.prepared, self.teachers);
+        let ngrams = self.distill.ngrams == Some(true);
         let set = self.transfer(watch)?;
+        if ngrams {
+            add_ngrams(&mut answers.logits, &set.data, teachers, prepared, watch)?;
+        }
 
         let mut model = base::load(before)?;
         prepared.adapt(&mut model);

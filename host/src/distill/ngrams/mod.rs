@@ -1,0 +1,127 @@
+//! Logistic regression on n-grams: a teacher that knows nothing of any language in advance.
+//!
+//! A base that has never read a language learns its words badly from few texts. On them, counting n-grams is
+//! better, and what it finds can be taught to the base with any number of augmented texts.
+
+mod fit;
+mod terms;
+
+use super::pieces::joined;
+use crate::bert::TokenizerFiles;
+use crate::train::{Encoded, Objective, Supervised, TargetScale};
+use fit::{Rows, fit};
+use rayon::prelude::*;
+use terms::{Kind, Terms};
+
+/// A linear model of the words, pairs of words, and parts of words in a text, weighted by TF-IDF. It reads
+/// exactly what a network with the same tokenizer can read.
+pub struct NgramModel<'a> {
+    files: &'a TokenizerFiles,
+    terms: [Terms; 2],
+    /// [terms and one constant, labels]
+    weights: Vec<f32>,
+    labels: usize,
+    target_scale: TargetScale,
+}
+
+impl<'a> NgramModel<'a> {
+    /// Learns the labels of texts, which were tokenized with `files`.
+    pub fn fit(texts: &Encoded, files: &'a TokenizerFiles, objective: &Supervised) -> Self {
+        let strings = strings(texts, files);
+        let terms = [Kind::Words, Kind::Characters].map(|kind| Terms::of(kind, &strings));
+        let labels = texts.data.labels.len().max(1);
+        let rows = rows(&terms, &strings);
+        let weights = fit(&rows, &texts.data, labels, objective);
+        Self { files, terms, weights, labels, target_scale: objective.target_scale() }
+    }
+
+    /// Returns the logits of texts, which were tokenized with the same files: [texts, labels]. For a
+    /// regression, the numbers.
+    pub fn logits(&self, texts: &Encoded) -> Vec<f32> {
+        let rows = rows(&self.terms, &strings(texts, self.files));
+        let mut logits = rows.times(&self.weights, self.labels);
+        logits.iter_mut().for_each(|logit| *logit = self.target_scale.number(*logit));
+        logits
+    }
+}
+
+/// Returns the texts as the tokenizer normalizes and truncates them.
+fn strings(texts: &Encoded, files: &TokenizerFiles) -> Vec<String> {
+    let pieces: Vec<&str> = files.pieces().collect();
+    texts.tokens.par_iter().map(|tokens| joined(&tokens.ids, &pieces)).collect()
+}
+
+/// Returns the features of each text: those of all kinds, then a constant.
+fn rows(terms: &[Terms; 2], texts: &[String]) -> Rows {
+    let constant = terms.iter().map(Terms::len).sum::<usize>() as u32;
+    let of_text = |text: &String| {
+        let mut row = Vec::new();
+        let mut first = 0;
+        for terms in terms {
+            row.extend(terms.weights(text).into_iter().map(|(term, weight)| (first + term, weight)));
+            first += terms.len() as u32;
+        }
+        row.push((constant, 1.0));
+        row
+    };
+    Rows { rows: texts.par_iter().map(of_text).collect(), columns: constant as usize + 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Dataset, Example, Labels, Target, Task};
+    use crate::train::TrainOptions;
+
+    /// The logits for `new` of a model of these texts.
+    fn answers(task: Task, texts: &[(&str, Target)], new: &str) -> Vec<f32> {
+        let files = TokenizerFiles {
+            vocab: "[PAD]\n[UNK]\n[CLS]\n[SEP]\nrot\nwarm\nkalt\nlau\n##er\n".into(),
+            lowercase: true,
+            strip_accents: None,
+            chinese_chars: true,
+            max_length: 16,
+        };
+        let encoded = |texts: &[(&str, Target)]| {
+            let example = |(text, target): &(&str, Target)| Example {
+                text: text.to_string(),
+                pair: None,
+                target: target.clone(),
+                file: 0,
+                line: 1,
+            };
+            let labels = match task {
+                Task::Regression => Labels::default(),
+                _ => Labels::ordered(vec!["no".into(), "yes".into()]).unwrap(),
+            };
+            let examples = texts.iter().map(example).collect();
+            Encoded::new(Dataset { task, labels, examples, files: vec![] }, &files, 16).unwrap()
+        };
+        let texts = encoded(texts);
+        let objective = Supervised::new(&texts.data, &TrainOptions::default()).unwrap();
+        NgramModel::fit(&texts, &files, &objective).logits(&encoded(&[(new, Target::Class(0))]))
+    }
+
+    #[test]
+    fn every_task_is_learned() {
+        let classes =
+            [("Rot Warm", Target::Class(1)), ("rot kalter", Target::Class(0)), ("warm", Target::Class(1))];
+        let [no, yes] = answers(Task::SingleLabel, &classes, "kalter kalt")[..] else { panic!() };
+        assert!(no > yes + 0.5, "{no} {yes}");
+        let sets = [
+            ("rot warm", Target::Classes(vec![0, 1])),
+            ("rot kalt", Target::Classes(vec![0])),
+            ("lau", Target::Classes(vec![])),
+        ];
+        let [red, warm] = answers(Task::MultiLabel, &sets, "rot rot")[..] else { panic!() };
+        assert!(red > 0.0 && warm < red, "{red} {warm}");
+        let numbers = [
+            ("rot warm", Target::Value(3000.0)),
+            ("lau", Target::Value(1000.0)),
+            ("kalt", Target::Value(-1000.0)),
+        ];
+        let [warm] = answers(Task::Regression, &numbers, "warm")[..] else { panic!() };
+        let [cold] = answers(Task::Regression, &numbers, "kalt")[..] else { panic!() };
+        assert!(warm > 1800.0 && cold < -800.0, "{warm} {cold}");
+    }
+}

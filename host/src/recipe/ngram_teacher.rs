@@ -1,0 +1,107 @@
+//! Adding what n-grams say to the answers of the networks.
+
+use super::base;
+use super::error::RunError;
+use super::prepare::Prepared;
+use super::progress::{Progress, Watch};
+use crate::bert::Classifier;
+use crate::data::Dataset;
+use crate::distill::NgramModel;
+use crate::train::{self, Encoded, Objective, Supervised, TargetScale, TrainOptions};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Weights to try for each of the two.
+const WEIGHTS: [f32; 12] = [0.0, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0];
+
+/// Turns the networks' mean logits on texts, [texts, labels], into a weighted sum of them and of the logits
+/// of a logistic regression on the training texts' n-grams. The weights are those that explain the labels of
+/// the dev texts best: what has never read a language is often sure of wrong answers.
+pub(super) fn add_ngrams(
+    logits: &mut [f32],
+    texts: &Arc<Dataset>,
+    networks: &[PathBuf],
+    prepared: &Prepared,
+    watch: Watch,
+) -> Result<(), RunError> {
+    let files = base::load(&networks[0])?.tokenizer;
+    let encode = |data: &Arc<Dataset>| Encoded::new(data.clone(), &files, prepared.input.max_tokens);
+    let objective = Supervised::new(&prepared.train, &TrainOptions::default())?;
+    let ngrams = NgramModel::fit(&encode(&prepared.train)?, &files, &objective);
+
+    let mut of_networks = Vec::new();
+    for network in networks {
+        let model = Classifier::trained(base::load(network)?)?;
+        let dev = prepared.to_measure(&prepared.dev, model.tokenizer())?;
+        let answers = train::predict(&model, &dev, &mut |_| ())?;
+        let answers = dev.of_examples(answers.logits).into_iter().map(|logit| logit / networks.len() as f32);
+        match of_networks.is_empty() {
+            true => of_networks = answers.collect(),
+            false => of_networks.iter_mut().zip(answers).for_each(|(sum, logit)| *sum += logit),
+        }
+    }
+    let dev = prepared.to_measure(&prepared.dev, &files)?;
+    let on_dev = [of_networks, dev.of_examples(ngrams.logits(&dev))];
+    let [network, ngram] = best_weights(&on_dev, &prepared.dev, &objective);
+    watch(Progress::Note(&format!(
+        "n-grams of the training texts teach too (distill.ngrams): their logits count {ngram} times, those of the network {network} times"
+    )));
+
+    let scale = objective.target_scale();
+    for (logit, more) in logits.iter_mut().zip(ngrams.logits(&encode(texts)?)) {
+        *logit = weighted([*logit, more], [network, ngram], scale);
+    }
+    Ok(())
+}
+
+/// Returns the weighted sum of two logits; numbers of a regression are weighted as deviations from the mean.
+fn weighted(logits: [f32; 2], weights: [f32; 2], scale: TargetScale) -> f32 {
+    scale.number(scale.of_number(logits[0]) * weights[0] + scale.of_number(logits[1]) * weights[1])
+}
+
+/// Returns the weights of two models' logits whose sum has the least loss.
+fn best_weights(logits: &[Vec<f32>; 2], data: &Dataset, objective: &Supervised) -> [f32; 2] {
+    let (count, scale) = (data.len(), objective.target_scale());
+    let all: Vec<u32> = (0..count as u32).collect();
+    let loss = objective.of_rows(data, &all);
+    let of_weights = |weights: [f32; 2]| {
+        let pairs = logits[0].iter().zip(&logits[1]);
+        let sums: Vec<f32> =
+            pairs.map(|(a, b)| scale.of_number(weighted([*a, *b], weights, scale))).collect();
+        loss.value_and_gradient(&sums, count).0
+    };
+    let all = WEIGHTS.iter().flat_map(|a| WEIGHTS.iter().map(|b| [*a, *b]));
+    let best = all.map(|weights| (of_weights(weights), weights)).min_by(|a, b| a.0.total_cmp(&b.0));
+    best.map_or([1.0, 1.0], |(_, weights)| weights)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Example, Labels, Target, Task};
+
+    #[test]
+    fn weights_follow_what_each_knows() {
+        let example = |i: u32| Example {
+            text: String::new(),
+            pair: None,
+            target: Target::Class(i % 2),
+            file: 0,
+            line: 1,
+        };
+        let data = Dataset {
+            task: Task::SingleLabel,
+            labels: Labels::ordered(vec!["a".into(), "b".into()]).unwrap(),
+            examples: (0..40).map(example).collect(),
+            files: vec![],
+        };
+        let objective = Supervised::new(&data, &TrainOptions::default()).unwrap();
+        // right nine times out of ten, and always sure; right half of the time
+        let knows = (0..40)
+            .flat_map(|i| [8.0, -8.0].map(|x: f32| if (i % 2 == 1) == (i % 10 != 3) { -x } else { x }));
+        let guesses = (0..40).flat_map(|i| [5.0, -5.0].map(|x: f32| if i % 4 < 2 { -x } else { x }));
+        let both = [guesses.collect::<Vec<_>>(), knows.collect()];
+        let [guesses, knows] = best_weights(&both, &data, &objective);
+        assert!(guesses == 0.0 && (0.1..=0.2).contains(&knows), "{guesses} {knows}");
+    }
+}
