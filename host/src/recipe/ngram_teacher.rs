@@ -71,7 +71,9 @@ fn best_weights(logits: &[Vec<f32>; 2], data: &Dataset, objective: &Supervised) 
         loss.value_and_gradient(&sums, count).0
     };
     let all = WEIGHTS.iter().flat_map(|a| WEIGHTS.iter().map(|b| [*a, *b]));
-    let best = all.map(|weights| (of_weights(weights), weights)).min_by(|a, b| a.0.total_cmp(&b.0));
+    // a few dev texts may like neither
+    let some = all.filter(|weights| *weights != [0.0; 2]);
+    let best = some.map(|weights| (of_weights(weights), weights)).min_by(|a, b| a.0.total_cmp(&b.0));
     best.map_or([1.0, 1.0], |(_, weights)| weights)
 }
 
@@ -103,5 +105,9 @@ mod tests {
         let both = [guesses.collect::<Vec<_>>(), knows.collect()];
         let [guesses, knows] = best_weights(&both, &data, &objective);
         assert!(guesses == 0.0 && (0.1..=0.2).contains(&knows), "{guesses} {knows}");
+        // always wrong
+        let wrong: Vec<f32> = both[1].iter().map(|logit| -logit).collect();
+        let weights = best_weights(&[wrong.clone(), wrong], &data, &objective);
+        assert!([[0.0, 0.1], [0.1, 0.0]].contains(&weights), "{weights:?}");
     }
 }
