@@ -78,7 +78,12 @@ fn options_without_effect_are_refused_before_training() {
     let several =
         |i: usize| format!("{{\"text\":\"piece{}\",\"labels\":[\"{}\"]}}\n", i + 5, ["a", "b"][i % 2]);
     std::fs::write(path("multi.jsonl"), (0..20).map(several).collect::<String>()).unwrap();
+    let pair =
+        |i: usize| format!("piece{i},piece{i} piece6,{}\n", if i.is_multiple_of(2) { "a" } else { "b" });
+    let pairs: String = (5..25).map(pair).collect();
+    std::fs::write(path("pairs.csv"), format!("text_a,text_b,label\n{pairs}")).unwrap();
     for (data, keys, said) in [
+        ("pairs.csv", "[distill]\nngrams = true", "distill.ngrams are of one text"),
         ("number.csv", "[train]\nclass_weights = \"balanced\"", "train.class_weights"),
         ("number.csv", "[train]\nfocal = 2", "train.focal"),
         ("number.csv", "[train]\nlabel_smoothing = 0.1", "train.label_smoothing"),

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
 
-/// Default number of mixed texts.
+/// Default number of mixed texts, and its maximum for each training text.
 const MIXED: f64 = 16_000.0;
+const MIXED_EACH: f64 = 16.0;
 
 /// `[distill]`: a smaller model that learns from the fine-tuned one.
 ///
@@ -51,7 +52,8 @@ pub struct Distill {
     /// read in windows.
     pub spliced: f64,
     /// Whether a logistic regression on n-grams of the training texts is a teacher too. Default: if the base
-    /// does not seem to know the language of at most 20,000 single texts; then also without `[distill]`.
+    /// does not seem to know the language of at most 20,000 single texts (or windows) and they are not weighted
+    /// by `class_weights` or `focal`; then also without `[distill]`. Not for pairs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ngrams: Option<bool>,
     /// Augmented texts per training text mixed from passages of up to three training texts, which make sense
@@ -201,12 +203,18 @@ impl Distill {
 
     /// Returns whether this describes a student: how it is cut, or what it starts from.
     pub fn has_student(&self) -> bool {
-        self.student.is_some() || self.start.is_some() || self.stages() != [Stage::default()]
+        let sizes = !self.stages.is_empty() || self.stages() != [Stage::default()];
+        sizes || self.student.is_some() || self.start.is_some()
+    }
+
+    fn only_forbids_ngrams(&self) -> bool {
+        *self == Distill { ngrams: Some(false), ..Distill::default() }
     }
 
     /// Returns the number of mixed texts per training text, of which there are `texts`.
     pub fn mixed(&self, texts: usize) -> f64 {
-        let usual = if self.ngrams == Some(true) { (MIXED / texts.max(1) as f64).min(16.0) } else { 0.0 };
+        let usual =
+            if self.ngrams == Some(true) { (MIXED / texts.max(1) as f64).min(MIXED_EACH) } else { 0.0 };
         self.mixed.unwrap_or(usual)
     }
 
@@ -258,7 +266,7 @@ impl Distill {
         } else if !self.stages.is_empty() {
             let problem = "go together with no size in `[distill]` itself; put it into the first stage";
             ensure(own == Stage::default(), "distill.stages", problem)?;
-        } else if !self.has_student() && self.ngrams.is_none() {
+        } else if !self.has_student() && self.ngrams != Some(true) && !self.only_forbids_ngrams() {
             let problem = "or another size, or `distill.student`, has to say what the student is";
             return ensure(false, "distill.layers", problem);
         }

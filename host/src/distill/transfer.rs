@@ -39,10 +39,11 @@ const SIMILAR: f32 = 0.35;
 const SHARES: [f64; 3] = [0.15, 0.3, 0.45];
 /// Share of those words that are deleted instead.
 const DELETED: f64 = 0.2;
-/// Maximum number of texts that a mixed one is taken from, length of a passage in word pieces (from, below),
-/// and that of all of them together.
+/// Maximum number of texts that a mixed one is taken from.
 const MIXED: usize = 3;
+/// Length of a passage in word pieces: from, below.
 const PASSAGE: [usize; 2] = [4, 20];
+/// Mixed texts are not continued from this length in word pieces on.
 const MIXED_PIECES: usize = 64;
 /// Separators of two joined texts; words are used only if the vocabulary has them.
 const SEPARATORS: [&str; 7] = ["", ",", ".", "-", "and", "but", "while"];
@@ -166,12 +167,13 @@ impl<'a> Words<'a> {
         self.candidates.iter().copied().zip(near.map(ids)).collect()
     }
 
-    /// Mixes passages of a few texts, about as long as one of them.
+    /// Mixes passages of a few texts, at least as many as texts, until it is as long as one of them.
     fn mixed(&self, random: &mut SplitMix) -> String {
         let from: Vec<&[u32]> =
             (0..=random.below(MIXED)).map(|_| &self.texts[random.below(self.texts.len())][0][..]).collect();
-        let (length, mut ids) = (from[0].len().min(MIXED_PIECES), Vec::new());
-        while ids.len() < length {
+        let (length, mut passages, mut ids) = (from[0].len().min(MIXED_PIECES), 0, Vec::new());
+        while ids.len() < length || passages < from.len() {
+            passages += 1;
             let text = from[random.below(from.len())];
             let goes_on =
                 |at: usize| text.get(at).is_some_and(|id| self.pieces[*id as usize].starts_with("##"));

@@ -7,8 +7,8 @@ use super::progress::{Progress, Watch};
 use crate::bert::Classifier;
 use crate::data::Dataset;
 use crate::distill::NgramModel;
-use crate::train::{self, Encoded, Objective, Supervised, TargetScale, TrainOptions};
-use std::path::PathBuf;
+use crate::train::{self, Encoded, Objective, Supervised, TrainOptions};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Weights to try for each of the two.
@@ -20,11 +20,11 @@ const WEIGHTS: [f32; 12] = [0.0, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5, 2
 pub(super) fn add_ngrams(
     logits: &mut [f32],
     texts: &Arc<Dataset>,
-    networks: &[PathBuf],
+    networks: &[&Path],
     prepared: &Prepared,
     watch: Watch,
 ) -> Result<(), RunError> {
-    let files = base::load(&networks[0])?.tokenizer;
+    let files = base::load(networks[0])?.tokenizer;
     let encode = |data: &Arc<Dataset>| Encoded::new(data.clone(), &files, prepared.input.max_tokens);
     let objective = Supervised::new(&prepared.train, &TrainOptions::default())?;
     let ngrams = NgramModel::fit(&encode(&prepared.train)?, &files, &objective);
@@ -47,16 +47,12 @@ pub(super) fn add_ngrams(
         "n-grams of the training texts teach too (distill.ngrams): their logits count {ngram} times, those of the network {network} times"
     )));
 
+    // numbers of a regression are weighted as deviations from the mean
     let scale = objective.target_scale();
     for (logit, more) in logits.iter_mut().zip(ngrams.logits(&encode(texts)?)) {
-        *logit = weighted([*logit, more], [network, ngram], scale);
+        *logit = scale.number(scale.of_number(*logit) * network + scale.of_number(more) * ngram);
     }
     Ok(())
-}
-
-/// Returns the weighted sum of two logits; numbers of a regression are weighted as deviations from the mean.
-fn weighted(logits: [f32; 2], weights: [f32; 2], scale: TargetScale) -> f32 {
-    scale.number(scale.of_number(logits[0]) * weights[0] + scale.of_number(logits[1]) * weights[1])
 }
 
 /// Returns the weights of two models' logits whose sum has the least loss.
@@ -64,10 +60,9 @@ fn best_weights(logits: &[Vec<f32>; 2], data: &Dataset, objective: &Supervised) 
     let (count, scale) = (data.len(), objective.target_scale());
     let all: Vec<u32> = (0..count as u32).collect();
     let loss = objective.of_rows(data, &all);
-    let of_weights = |weights: [f32; 2]| {
-        let pairs = logits[0].iter().zip(&logits[1]);
-        let sums: Vec<f32> =
-            pairs.map(|(a, b)| scale.of_number(weighted([*a, *b], weights, scale))).collect();
+    let scaled = logits.each_ref().map(|of| of.iter().map(|x| scale.of_number(*x)).collect::<Vec<f32>>());
+    let of_weights = |[a, b]: [f32; 2]| {
+        let sums: Vec<f32> = scaled[0].iter().zip(&scaled[1]).map(|(x, y)| a * x + b * y).collect();
         loss.value_and_gradient(&sums, count).0
     };
     let all = WEIGHTS.iter().flat_map(|a| WEIGHTS.iter().map(|b| [*a, *b]));

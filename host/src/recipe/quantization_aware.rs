@@ -6,7 +6,7 @@ use super::progress::Watch;
 use super::step::{fingerprint, fit, json, once, restore_dropout};
 use super::{Recipe, base, prepare::Prepared};
 use crate::bert::{Checkpoint, Classifier, Rounding};
-use crate::distill::FromTeacher;
+use crate::distill::{Distill, FromTeacher};
 use crate::quantize::Bits;
 use crate::train::{self, ClassWeights, Encoded, Supervised, TrainOptions, WeightRule};
 use std::path::{Path, PathBuf};
@@ -24,7 +24,8 @@ pub(super) fn quantization_aware(
     watch: Watch,
 ) -> Result<PathBuf, RunError> {
     let output = recipe.output.join("aware");
-    let teaching = recipe.distill.clone().unwrap_or_default();
+    // its teacher is the model itself, not n-grams
+    let teaching = Distill { ngrams: None, ..recipe.distill.clone().unwrap_or_default() };
     let weights =
         (teaching.alpha_hard, teaching.temperature, teaching.cls_weight(), teaching.relation_weight);
     let mut checkpoint = Checkpoint::load(folder)?;

@@ -12,7 +12,7 @@ use super::{Recipe, base};
 use crate::distill::{Distill, Plan};
 use crate::evaluate::Comparison;
 use crate::quantize::Bits;
-use crate::train::Summary;
+use crate::train::{Summary, TrainOptions};
 use std::path::{Path, PathBuf};
 
 /// The last step to run.
@@ -46,7 +46,8 @@ pub struct Finished {
 /// [`RunError`]; everything already made is kept.
 pub fn run(recipe: &Recipe, until: Until, watch: Watch) -> Result<Finished, RunError> {
     let prepared = Prepared::read(recipe, watch)?;
-    let recipe = &for_language(recipe, &prepared);
+    let has_student = recipe.distill.is_some();
+    let recipe = &for_language(recipe, &prepared)?;
     if until == Until::Distill && recipe.distill.is_none() {
         return Err(RunError::NoStudent);
     }
@@ -65,6 +66,14 @@ pub fn run(recipe: &Recipe, until: Until, watch: Watch) -> Result<Finished, RunE
     }
     if until == Until::Distill {
         return Ok(finished);
+    }
+    // a base that does know the language may learn more without n-grams
+    let [teacher, student] = [finished.teachers.first(), finished.students.last()].map(|s| s.map(|s| s.best));
+    if !has_student && student.is_some() && teacher > student {
+        watch(Progress::Note(
+            "the model that learned without n-grams is better, and is packed (distill.ngrams)",
+        ));
+        folder = teachers.folders[0].clone();
     }
     let (bundle, comparison) = pack_within_limits(recipe, &folder, bits, &prepared, watch)?;
     let most = recipe.distill.as_ref().and_then(|distill| distill.student.as_ref()?.megabytes());
@@ -85,6 +94,7 @@ pub fn run(recipe: &Recipe, until: Until, watch: Watch) -> Result<Finished, RunE
 /// [`RunError`].
 pub fn check(recipe: &Recipe) -> Result<(), RunError> {
     let prepared = Prepared::read(recipe, &mut |_| ())?;
+    for_language(recipe, &prepared)?;
     load_base(recipe, &prepared).map(drop)
 }
 
@@ -97,7 +107,7 @@ pub type Stages = Vec<(String, Result<Comparison, RunError>)>;
 /// [`RunError`] from training; errors of packing are returned per stage.
 pub fn run_every_stage(recipe: &Recipe, watch: Watch) -> Result<Stages, RunError> {
     let prepared = Prepared::read(recipe, watch)?;
-    let recipe = &for_language(recipe, &prepared);
+    let recipe = &for_language(recipe, &prepared)?;
     let base = load_base(recipe, &prepared)?;
     let _lock = Lock::on(&recipe.output)?;
     let teachers = train_teachers(recipe, base, &prepared, watch)?;
@@ -137,20 +147,29 @@ fn students(
 
 /// Adds to a recipe what the data call for: n-grams teach if the base does not know the language. Without a
 /// student, the base itself then learns from them.
-fn for_language(recipe: &Recipe, prepared: &Prepared) -> Recipe {
-    /// From more texts the base learns the language itself.
+///
+/// # Errors
+/// If the recipe asks for n-grams of pairs.
+fn for_language(recipe: &Recipe, prepared: &Prepared) -> Result<Recipe, RunError> {
+    /// From more texts, or windows of them, the base learns the language itself.
     const FEW: usize = 20_000;
-    let train = &prepared.train;
-    let usual = prepared.foreign.is_some() && train.len() <= FEW && !train.is_paired();
+    let (train, options) = (&prepared.train, &recipe.train);
+    // neither n-grams nor students learn with these
+    let weighted = options.class_weights != TrainOptions::default().class_weights || options.focal > 0.0;
+    let usual = prepared.foreign.is_some() && train.len() <= FEW && !train.is_paired() && !weighted;
     let mut distill = recipe.distill.clone().unwrap_or_default();
     let ngrams = distill.ngrams.unwrap_or(usual);
+    if ngrams && train.is_paired() {
+        let problem = "are of one text, and the rows have two".to_owned();
+        return Err(RunError::Unsuitable { key: "distill.ngrams", problem });
+    }
     distill.ngrams = Some(true).filter(|_| ngrams);
     // not the teacher, which has learned wrong answers by heart
     if !distill.has_student() {
         distill.start = Some(recipe.base.checkpoint.clone());
     }
     let has_student = recipe.distill.as_ref().is_some_and(Distill::has_student);
-    Recipe { distill: Some(distill).filter(|_| has_student || ngrams), ..recipe.clone() }
+    Ok(Recipe { distill: Some(distill).filter(|_| has_student || ngrams), ..recipe.clone() })
 }
 
 /// Returns the stages as written, or those of the requested size.

@@ -84,8 +84,9 @@ struct Distillation<'a> {
     /// Fingerprint of the transfer set. It leaves out the other teachers, so that adding one does not
     /// invalidate the cached answers of the rest.
     transfer_key: String,
-    /// Spliced and mixed texts per training text.
+    /// Spliced texts per training text.
     spliced: f64,
+    /// Mixed texts per training text.
     mixed: f64,
     /// Unlabelled texts, until they are moved into the transfer set.
     unlabelled: Vec<Text>,
@@ -232,11 +233,12 @@ impl<'a> Distillation<'a> {
             add(&mut answers.logits, sum);
         }
         answers.logits.iter_mut().for_each(|logit| *logit /= count);
-        let (recipe, prepared, teachers) = (self.recipe, self.prepared, self.teachers);
+        let (recipe, prepared) = (self.recipe, self.prepared);
+        let networks: Vec<&Path> = self.teachers.iter().map(PathBuf::as_path).chain(previous).collect();
         let ngrams = self.distill.ngrams == Some(true);
         let set = self.transfer(watch)?;
         if ngrams {
-            add_ngrams(&mut answers.logits, &set.data, teachers, prepared, watch)?;
+            add_ngrams(&mut answers.logits, &set.data, &networks, prepared, watch)?;
         }
 
         let mut model = base::load(before)?;

@@ -151,6 +151,7 @@ fn mistakes_are_named() {
         ("[quantize]\naware = \"maybe\"", "expected one of `if-needed`, `always`, `never`"),
         ("[task]\nmax_tokens = 513", "`task.max_tokens` has to be 3 to 512"),
         ("[distill]", "`distill.layers` or another size, or `distill.student`, has to say"),
+        ("[distill]\nngrams = false\nteachers = 5", "or another size, or `distill.student`, has to say"),
         ("[distill]\nlayers = 3\n[[distill.stages]]\nheads = 2", "`distill.stages` go together with no size"),
         ("[[distill.stages]]\nlayers = 3\nheads = 0", "`distill.heads` is 0"),
         ("[[distill.stages]]\nlayer = 3", "unknown field `layer`"),

@@ -10,6 +10,14 @@ const STEPS: usize = 100;
 const POWER_STEPS: usize = 20;
 const MARGIN: f64 = 1.2;
 
+/// Adds the product of a sparse row and a dense matrix as wide as `out`.
+pub(super) fn add_product(row: &[(u32, f32)], dense: &[f32], out: &mut [f32]) {
+    for (column, value) in row {
+        let from = &dense[*column as usize * out.len()..][..out.len()];
+        out.iter_mut().zip(from).for_each(|(out, from)| *out += value * from);
+    }
+}
+
 /// A sparse matrix of features.
 pub(super) struct Rows {
     /// Columns, ascending, and values.
@@ -19,14 +27,9 @@ pub(super) struct Rows {
 
 impl Rows {
     /// Multiplies with a dense matrix [columns, width]: [rows, width].
-    pub fn times(&self, dense: &[f32], width: usize) -> Vec<f32> {
+    fn times(&self, dense: &[f32], width: usize) -> Vec<f32> {
         let mut out = vec![0.0; self.rows.len() * width];
-        out.par_chunks_exact_mut(width).zip(&self.rows).for_each(|(out, row)| {
-            for (column, value) in row {
-                let from = &dense[*column as usize * width..][..width];
-                out.iter_mut().zip(from).for_each(|(out, from)| *out += value * from);
-            }
-        });
+        out.par_chunks_exact_mut(width).zip(&self.rows).for_each(|(out, row)| add_product(row, dense, out));
         out
     }
 

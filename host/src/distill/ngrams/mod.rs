@@ -9,12 +9,15 @@ mod terms;
 use super::pieces::joined;
 use crate::bert::TokenizerFiles;
 use crate::train::{Encoded, Objective, Supervised, TargetScale};
-use fit::{Rows, fit};
+use fit::{Rows, add_product, fit};
 use rayon::prelude::*;
 use terms::{Kind, Terms};
 
+/// Maximum number of weights for each kind of n-gram; the rarest are left out.
+const MOST: usize = 16_000_000;
+
 /// A linear model of the words, pairs of words, and parts of words in a text, weighted by TF-IDF. It reads
-/// exactly what a network with the same tokenizer can read.
+/// what a network with the same tokenizer can tell apart.
 pub struct NgramModel<'a> {
     files: &'a TokenizerFiles,
     terms: [Terms; 2],
@@ -28,9 +31,12 @@ impl<'a> NgramModel<'a> {
     /// Learns the labels of texts, which were tokenized with `files`.
     pub fn fit(texts: &Encoded, files: &'a TokenizerFiles, objective: &Supervised) -> Self {
         let strings = strings(texts, files);
-        let terms = [Kind::Words, Kind::Characters].map(|kind| Terms::of(kind, &strings));
         let labels = texts.data.labels.len().max(1);
-        let rows = rows(&terms, &strings);
+        let terms = [Kind::Words, Kind::Characters].map(|kind| Terms::of(kind, &strings, MOST / labels));
+        let rows = Rows {
+            rows: strings.par_iter().map(|text| row(&terms, text)).collect(),
+            columns: terms.iter().map(Terms::len).sum::<usize>() + 1,
+        };
         let weights = fit(&rows, &texts.data, labels, objective);
         Self { files, terms, weights, labels, target_scale: objective.target_scale() }
     }
@@ -38,9 +44,13 @@ impl<'a> NgramModel<'a> {
     /// Returns the logits of texts, which were tokenized with the same files: [texts, labels]. For a
     /// regression, the numbers.
     pub fn logits(&self, texts: &Encoded) -> Vec<f32> {
-        let rows = rows(&self.terms, &strings(texts, self.files));
-        let mut logits = rows.times(&self.weights, self.labels);
-        logits.iter_mut().for_each(|logit| *logit = self.target_scale.number(*logit));
+        let pieces: Vec<&str> = self.files.pieces().collect();
+        let mut logits = vec![0.0; texts.tokens.len() * self.labels];
+        // text by text: the features of all together would take gigabytes
+        logits.par_chunks_exact_mut(self.labels).zip(&texts.tokens).for_each(|(logits, tokens)| {
+            add_product(&row(&self.terms, &joined(&tokens.ids, &pieces)), &self.weights, logits);
+            logits.iter_mut().for_each(|logit| *logit = self.target_scale.number(*logit));
+        });
         logits
     }
 }
@@ -51,20 +61,15 @@ fn strings(texts: &Encoded, files: &TokenizerFiles) -> Vec<String> {
     texts.tokens.par_iter().map(|tokens| joined(&tokens.ids, &pieces)).collect()
 }
 
-/// Returns the features of each text: those of all kinds, then a constant.
-fn rows(terms: &[Terms; 2], texts: &[String]) -> Rows {
-    let constant = terms.iter().map(Terms::len).sum::<usize>() as u32;
-    let of_text = |text: &String| {
-        let mut row = Vec::new();
-        let mut first = 0;
-        for terms in terms {
-            row.extend(terms.weights(text).into_iter().map(|(term, weight)| (first + term, weight)));
-            first += terms.len() as u32;
-        }
-        row.push((constant, 1.0));
-        row
-    };
-    Rows { rows: texts.par_iter().map(of_text).collect(), columns: constant as usize + 1 }
+/// Returns the features of a text: those of all kinds, then a constant.
+fn row(terms: &[Terms; 2], text: &str) -> Vec<(u32, f32)> {
+    let (mut row, mut first) = (Vec::new(), 0);
+    for terms in terms {
+        row.extend(terms.weights(text).into_iter().map(|(term, weight)| (first + term, weight)));
+        first += terms.len() as u32;
+    }
+    row.push((first, 1.0));
+    row
 }
 
 #[cfg(test)]

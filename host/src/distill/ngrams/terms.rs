@@ -19,8 +19,8 @@ pub(super) struct Terms {
 }
 
 impl Terms {
-    /// Finds the n-grams of one kind.
-    pub fn of(kind: Kind, texts: &[String]) -> Self {
+    /// Finds the n-grams of one kind; those in the fewest texts are left out if there are more than `most`.
+    pub fn of(kind: Kind, texts: &[String], most: usize) -> Self {
         let (mut ids, mut frequency) = (HashMap::<String, u32>::new(), Vec::<u32>::new());
         for text in texts {
             let mut found = Vec::new();
@@ -39,6 +39,16 @@ impl Terms {
             found.sort_unstable();
             found.dedup();
             found.into_iter().for_each(|id| frequency[id as usize] += 1);
+        }
+        let kept = |least: u32| frequency.iter().filter(|texts_with| **texts_with >= least).count();
+        if let Some(least) = (1..).find(|least| kept(*least) <= most).filter(|least| *least > 1) {
+            let mut numbers = 0..;
+            let new: Vec<Option<u32>> = frequency
+                .iter()
+                .map(|texts_with| if *texts_with >= least { numbers.next() } else { None })
+                .collect();
+            ids.retain(|_, id| new[*id as usize].map(|new| *id = new).is_some());
+            frequency.retain(|texts_with| *texts_with >= least);
         }
         let texts = texts.len() as f32;
         let idf =
@@ -118,7 +128,7 @@ mod tests {
     #[test]
     fn weights_follow_the_formula() {
         let texts = ["a b".to_string(), "a c".to_string(), "a".to_string()];
-        let terms = Terms::of(Kind::Words, &texts);
+        let terms = Terms::of(Kind::Words, &texts, 5);
         assert_eq!(terms.len(), 5, "a, b, a b, c, a c");
         // "a" is in all three texts: idf 1; "c" is in one: ln 2 + 1
         let (a, c) = ((1.0 + 2f32.ln()) * 1.0, 2f32.ln() + 1.0);
@@ -128,5 +138,8 @@ mod tests {
         assert_eq!(found.iter().map(|(term, _)| *term).collect::<Vec<_>>(), [0, 3]);
         assert!(found.iter().zip([a, c]).all(|((_, w), is)| (w - is / length).abs() < 1e-6), "{found:?}");
         assert_eq!(terms.weights("unknown"), []);
+        // only "a" is in more than one text
+        let terms = Terms::of(Kind::Words, &texts, 4);
+        assert_eq!((terms.len(), terms.weights("b a")), (1, vec![(0, 1.0)]));
     }
 }
