@@ -188,10 +188,10 @@ fn ngrams_teach_a_base_that_does_not_know_the_language() {
     let line = |i: usize| format!("{},{}\n", text(i), if i % 6 < 3 { "slow" } else { "fast" });
     let lines: String = (0..72).map(line).collect();
     std::fs::write(folder.path().join("data.csv"), format!("text,label\n{lines}")).unwrap();
-    let students = |more: &str| {
+    let students = |epochs: f64, more: &str| {
         let text = format!(
             "output = \"run\"\n[data]\ntrain = \"data.csv\"\nremove_overlap = false\n[base]\ncheckpoint = \"base\"\n\
-             [train]\nepochs = 0.1\n{more}\n[quantize]\nmax_drop = 100\naware = \"never\"\n[pack]\nname = \"x\"\n"
+             [train]\nepochs = {epochs}\nlearning_rate = 3e-3\n{more}\n[quantize]\nmax_drop = 100\naware = \"never\"\n[pack]\nname = \"x\"\n"
         );
         let recipe = Recipe::parse(&text, &folder.path().join("recipe.toml")).unwrap();
         let mut notes = String::new();
@@ -202,12 +202,19 @@ fn ngrams_teach_a_base_that_does_not_know_the_language() {
         };
         (run(&recipe, Until::Pack, &mut watch).unwrap().students.len(), notes)
     };
-    let (count, notes) = students("[distill]\nngrams = false");
+    let (count, notes) = students(0.1, "[distill]\nngrams = false");
     assert!(count == 0 && notes.contains("does the base know the language?"), "{notes}");
-    let (count, notes) = students("[distill]\nepochs = 0.1\nngrams = true\nmixed = 3");
+    let (count, notes) = students(0.1, "[distill]\nepochs = 0.1\nngrams = true\nmixed = 3");
     assert!(count == 1 && notes.contains("n-grams of the training texts teach too"), "{notes}");
-    let (count, notes) = students("");
+    let (count, notes) = students(0.1, "");
     assert!(count == 1 && notes.contains("n-grams of the training texts teach too"), "{notes}");
+    // a student that learns nothing is not packed
+    let better = "the model that learned without n-grams is better, and is packed";
+    let (count, notes) = students(30.0, "[distill]\nepochs = 0.1\nlearning_rate = 1e-9\nngrams = true");
+    assert!(count == 1 && notes.contains(better), "{notes}");
+    let own = "[distill]\nstart = \"base\"\nepochs = 0.1\nlearning_rate = 1e-9\nngrams = true";
+    let (count, notes) = students(30.0, own);
+    assert!(count == 1 && !notes.contains(better), "a student of the recipe's own is packed: {notes}");
 }
 
 #[test]

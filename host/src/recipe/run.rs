@@ -31,7 +31,8 @@ pub enum Until {
 pub struct Finished {
     /// Training summaries of the teachers.
     pub teachers: Vec<Summary>,
-    /// Training summaries of the students, stage by stage; the last one is packed.
+    /// Training summaries of the students, stage by stage. The last one is packed, unless the recipe names no
+    /// student and the first teacher is better than the one that learned from n-grams.
     pub students: Vec<Summary>,
     /// Comparison of fp32 and int8, if the run went that far.
     pub comparison: Option<Comparison>,
@@ -46,7 +47,7 @@ pub struct Finished {
 /// [`RunError`]; everything already made is kept.
 pub fn run(recipe: &Recipe, until: Until, watch: Watch) -> Result<Finished, RunError> {
     let prepared = Prepared::read(recipe, watch)?;
-    let has_student = recipe.distill.is_some();
+    let has_student = recipe.distill.as_ref().is_some_and(Distill::has_student);
     let recipe = &for_language(recipe, &prepared)?;
     if until == Until::Distill && recipe.distill.is_none() {
         return Err(RunError::NoStudent);
