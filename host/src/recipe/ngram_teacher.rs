@@ -14,53 +14,65 @@ use std::sync::Arc;
 /// Weights to try for each of the two.
 const WEIGHTS: [f32; 12] = [0.0, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0];
 
-/// Turns the networks' mean logits on texts, [texts, labels], into a weighted sum of them and of the logits
-/// of a logistic regression on the training texts' n-grams. The weights are those that explain the labels of
-/// the dev texts best: what has never read a language is often sure of wrong answers.
-pub(super) fn add_ngrams(
-    logits: &mut [f32],
-    texts: &Arc<Dataset>,
-    networks: &[&Path],
-    prepared: &Prepared,
-    watch: Watch,
-) -> Result<(), RunError> {
-    let files = base::load(networks[0])?.tokenizer;
-    let encode = |data: &Arc<Dataset>| Encoded::new(data.clone(), &files, prepared.input.max_tokens);
-    let objective = Supervised::new(&prepared.train, &TrainOptions::default())?;
-    let ngrams = NgramModel::fit(&encode(&prepared.train)?, &files, &objective);
+/// What a logistic regression on the training texts' n-grams says about the texts to learn from and the dev
+/// texts: logits, [texts, labels].
+pub(super) struct NgramAnswers {
+    texts: Vec<f32>,
+    dev: Vec<f32>,
+}
 
-    let mut of_networks = Vec::new();
-    for network in networks {
-        let model = Classifier::trained(base::load(network)?)?;
-        let dev = prepared.to_measure(&prepared.dev, model.tokenizer())?;
-        let answers = train::predict(&model, &dev, &mut |_| ())?;
-        let answers = dev.of_examples(answers.logits).into_iter().map(|logit| logit / networks.len() as f32);
-        match of_networks.is_empty() {
-            true => of_networks = answers.collect(),
-            false => of_networks.iter_mut().zip(answers).for_each(|(sum, logit)| *sum += logit),
+impl NgramAnswers {
+    /// Fits the regression, with word pieces as `network` has them, and asks it.
+    pub fn new(network: &Path, texts: &Arc<Dataset>, prepared: &Prepared) -> Result<Self, RunError> {
+        let files = base::load(network)?.tokenizer;
+        let encode = |data: &Arc<Dataset>| Encoded::new(data.clone(), &files, prepared.input.max_tokens);
+        let ngrams = NgramModel::fit(&encode(&prepared.train)?, &files, &objective(prepared)?);
+        let dev = prepared.to_measure(&prepared.dev, &files)?;
+        Ok(Self { texts: ngrams.logits(&encode(texts)?), dev: dev.of_examples(ngrams.logits(&dev)) })
+    }
+
+    /// Turns the networks' mean logits on the texts into a weighted sum of them and of these. The weights are
+    /// those that explain the labels of the dev texts best: what has never read a language is often sure of
+    /// wrong answers.
+    pub fn add_to(
+        &self,
+        logits: &mut [f32],
+        networks: &[&Path],
+        prepared: &Prepared,
+        watch: Watch,
+    ) -> Result<(), RunError> {
+        let mut of_networks = vec![0.0; self.dev.len()];
+        for network in networks {
+            let model = Classifier::trained(base::load(network)?)?;
+            let dev = prepared.to_measure(&prepared.dev, model.tokenizer())?;
+            let answers = dev.of_examples(train::predict(&model, &dev, &mut |_| ())?.logits);
+            let mean = answers.into_iter().map(|logit| logit / networks.len() as f32);
+            of_networks.iter_mut().zip(mean).for_each(|(sum, logit)| *sum += logit);
         }
+        let objective = objective(prepared)?;
+        let [network, ngram] = best_weights([&of_networks, &self.dev], &prepared.dev, &objective);
+        watch(Progress::Note(&format!(
+            "n-grams of the training texts teach too (distill.ngrams): their logits count {ngram} times, those of the network {network} times"
+        )));
+        // numbers of a regression are weighted as deviations from the mean
+        let scale = objective.target_scale();
+        for (logit, more) in logits.iter_mut().zip(&self.texts) {
+            *logit = scale.number(scale.of_number(*logit) * network + scale.of_number(*more) * ngram);
+        }
+        Ok(())
     }
-    let dev = prepared.to_measure(&prepared.dev, &files)?;
-    let on_dev = [of_networks, dev.of_examples(ngrams.logits(&dev))];
-    let [network, ngram] = best_weights(&on_dev, &prepared.dev, &objective);
-    watch(Progress::Note(&format!(
-        "n-grams of the training texts teach too (distill.ngrams): their logits count {ngram} times, those of the network {network} times"
-    )));
+}
 
-    // numbers of a regression are weighted as deviations from the mean
-    let scale = objective.target_scale();
-    for (logit, more) in logits.iter_mut().zip(ngrams.logits(&encode(texts)?)) {
-        *logit = scale.number(scale.of_number(*logit) * network + scale.of_number(more) * ngram);
-    }
-    Ok(())
+fn objective(prepared: &Prepared) -> Result<Supervised, RunError> {
+    Ok(Supervised::new(&prepared.train, &TrainOptions::default())?)
 }
 
 /// Returns the weights of two models' logits whose sum has the least loss.
-fn best_weights(logits: &[Vec<f32>; 2], data: &Dataset, objective: &Supervised) -> [f32; 2] {
+fn best_weights(logits: [&[f32]; 2], data: &Dataset, objective: &Supervised) -> [f32; 2] {
     let (count, scale) = (data.len(), objective.target_scale());
     let all: Vec<u32> = (0..count as u32).collect();
     let loss = objective.of_rows(data, &all);
-    let scaled = logits.each_ref().map(|of| of.iter().map(|x| scale.of_number(*x)).collect::<Vec<f32>>());
+    let scaled = logits.map(|of| of.iter().map(|x| scale.of_number(*x)).collect::<Vec<f32>>());
     let of_weights = |[a, b]: [f32; 2]| {
         let sums: Vec<f32> = scaled[0].iter().zip(&scaled[1]).map(|(x, y)| a * x + b * y).collect();
         loss.value_and_gradient(&sums, count).0
@@ -98,11 +110,11 @@ mod tests {
             .flat_map(|i| [8.0, -8.0].map(|x: f32| if (i % 2 == 1) == (i % 10 != 3) { -x } else { x }));
         let guesses = (0..40).flat_map(|i| [5.0, -5.0].map(|x: f32| if i % 4 < 2 { -x } else { x }));
         let both = [guesses.collect::<Vec<_>>(), knows.collect()];
-        let [guesses, knows] = best_weights(&both, &data, &objective);
+        let [guesses, knows] = best_weights([&both[0], &both[1]], &data, &objective);
         assert!(guesses == 0.0 && (0.1..=0.2).contains(&knows), "{guesses} {knows}");
         // always wrong
         let wrong: Vec<f32> = both[1].iter().map(|logit| -logit).collect();
-        let weights = best_weights(&[wrong.clone(), wrong], &data, &objective);
+        let weights = best_weights([&wrong, &wrong], &data, &objective);
         assert!([[0.0, 0.1], [0.1, 0.0]].contains(&weights), "{weights:?}");
     }
 }

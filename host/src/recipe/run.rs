@@ -60,22 +60,13 @@ pub fn run(recipe: &Recipe, until: Until, watch: Watch) -> Result<Finished, RunE
     if until == Until::Train {
         return Ok(finished);
     }
-    let (mut folder, mut bits) = (teachers.folders[0].clone(), recipe.quantize.embedding_bits(8));
-    for (student, summary, of_student) in students(recipe, &teachers, &prepared, watch)? {
-        (folder, bits) = (student, of_student);
-        finished.students.push(summary);
-    }
+    let students = students(recipe, &teachers, &prepared, watch)?;
+    finished.students = students.iter().map(|student| student.summary.clone()).collect();
     if until == Until::Distill {
         return Ok(finished);
     }
-    // a base that does know the language may learn more without n-grams
-    let [teacher, student] = [finished.teachers.first(), finished.students.last()].map(|s| s.map(|s| s.best));
-    if !has_student && student.is_some() && teacher > student {
-        watch(Progress::Note(
-            "the model that learned without n-grams is better, and is packed (distill.ngrams)",
-        ));
-        folder = teachers.folders[0].clone();
-    }
+    let mut models = to_pack(recipe, has_student, &teachers, students, watch);
+    let (folder, bits) = models.pop().expect("a teacher or students");
     let (bundle, comparison) = pack_within_limits(recipe, &folder, bits, &prepared, watch)?;
     let most = recipe.distill.as_ref().and_then(|distill| distill.student.as_ref()?.megabytes());
     let size = std::fs::metadata(&bundle).map_or(0.0, |file| file.len() as f64 / 1e6);
@@ -108,15 +99,13 @@ pub type Stages = Vec<(String, Result<Comparison, RunError>)>;
 /// [`RunError`] from training; errors of packing are returned per stage.
 pub fn run_every_stage(recipe: &Recipe, watch: Watch) -> Result<Stages, RunError> {
     let prepared = Prepared::read(recipe, watch)?;
+    let has_student = recipe.distill.as_ref().is_some_and(Distill::has_student);
     let recipe = &for_language(recipe, &prepared)?;
     let base = load_base(recipe, &prepared)?;
     let _lock = Lock::on(&recipe.output)?;
     let teachers = train_teachers(recipe, base, &prepared, watch)?;
     let students = students(recipe, &teachers, &prepared, watch)?;
-    let mut models: Vec<_> = students.into_iter().map(|(folder, _, bits)| (folder, bits)).collect();
-    if models.is_empty() {
-        models.push((teachers.folders[0].clone(), recipe.quantize.embedding_bits(8)));
-    }
+    let models = to_pack(recipe, has_student, &teachers, students, watch);
     let pack_one = |(folder, bits): (PathBuf, Bits)| {
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let own = Recipe { output: recipe.output.join("packed").join(&name), ..recipe.clone() };
@@ -131,19 +120,56 @@ pub fn run_every_stage(recipe: &Recipe, watch: Watch) -> Result<Stages, RunError
     Ok(models.into_iter().map(pack_one).collect())
 }
 
-/// Returns the students of all stages (none without distillation) and the bits of their word embeddings.
+/// A model made by a stage of distillation.
+struct Student {
+    folder: PathBuf,
+    summary: Summary,
+    /// Of its word embeddings.
+    bits: Bits,
+}
+
+/// Returns the folders of the models to pack and the bits of their word embeddings: the students of all
+/// stages, or the first teacher if there are none. The student that learned from n-grams although the recipe
+/// names none is packed only if it is no worse than the teacher: a base that does know the language may learn
+/// more without them.
+fn to_pack(
+    recipe: &Recipe,
+    has_student: bool,
+    teachers: &Teachers,
+    students: Vec<Student>,
+    watch: Watch,
+) -> Vec<(PathBuf, Bits)> {
+    let [teacher, student] = [teachers.summaries.first(), students.last().map(|student| &student.summary)]
+        .map(|s| s.map(|s| s.best));
+    let without_ngrams = !has_student && student.is_some() && teacher > student;
+    if without_ngrams {
+        watch(Progress::Note(
+            "the model that learned without n-grams is better, and is packed (distill.ngrams)",
+        ));
+    }
+    if without_ngrams || students.is_empty() {
+        return vec![(teachers.folders[0].clone(), recipe.quantize.embedding_bits(8))];
+    }
+    students.into_iter().map(|student| (student.folder, student.bits)).collect()
+}
+
+/// Makes the students of all stages; none without distillation.
 fn students(
     recipe: &Recipe,
     teachers: &Teachers,
     prepared: &Prepared,
     watch: Watch,
-) -> Result<Vec<(PathBuf, Summary, Bits)>, RunError> {
+) -> Result<Vec<Student>, RunError> {
     let Some(distill) = &recipe.distill else { return Ok(Vec::new()) };
     let all = [&teachers.folders[..], &distill.other_teachers].concat();
     let plan = plan(recipe, distill, &all[0], prepared)?;
     let students = distil(recipe, distill, &plan.stages, &all, teachers.compares.as_ref(), prepared, watch)?;
     let bits = plan.embedding_bits.into_iter().map(|planned| recipe.quantize.embedding_bits(planned));
-    Ok(students.into_iter().zip(bits).map(|((folder, summary), bits)| (folder, summary, bits)).collect())
+    Ok(students
+        .into_iter()
+        .zip(bits)
+        .map(|((folder, summary), bits)| Student { folder, summary, bits })
+        .collect())
 }
 
 /// Adds to a recipe what the data call for: n-grams teach if the base does not know the language. Without a

@@ -1,7 +1,7 @@
 //! The stages of distillation, each reused as long as its inputs stay the same.
 
 use super::error::RunError;
-use super::ngram_teacher::add_ngrams;
+use super::ngram_teacher::NgramAnswers;
 use super::pairs::Compares;
 use super::progress::{Progress, Watch};
 use super::step::{fingerprint, fit, hex, json, once, restore_dropout};
@@ -91,6 +91,8 @@ struct Distillation<'a> {
     /// Unlabelled texts, until they are moved into the transfer set.
     unlabelled: Vec<Text>,
     transfer: Option<TransferSet>,
+    /// Made when the first stage needs them.
+    ngrams: Option<NgramAnswers>,
 }
 
 impl<'a> Distillation<'a> {
@@ -154,6 +156,7 @@ impl<'a> Distillation<'a> {
             mixed,
             unlabelled,
             transfer: None,
+            ngrams: None,
         })
     }
 
@@ -235,11 +238,15 @@ impl<'a> Distillation<'a> {
         answers.logits.iter_mut().for_each(|logit| *logit /= count);
         let (recipe, prepared) = (self.recipe, self.prepared);
         let networks: Vec<&Path> = self.teachers.iter().map(PathBuf::as_path).chain(previous).collect();
-        let ngrams = self.distill.ngrams == Some(true);
-        let set = self.transfer(watch)?;
-        if ngrams {
-            add_ngrams(&mut answers.logits, &set.data, &networks, prepared, watch)?;
+        if self.distill.ngrams == Some(true) {
+            if self.ngrams.is_none() {
+                let texts = self.transfer(watch)?.data.clone();
+                self.ngrams = Some(NgramAnswers::new(&self.teachers[0], &texts, prepared)?);
+            }
+            let ngrams = self.ngrams.as_ref().expect("set above");
+            ngrams.add_to(&mut answers.logits, &networks, prepared, watch)?;
         }
+        let set = self.transfer(watch)?;
 
         let mut model = base::load(before)?;
         prepared.adapt(&mut model);
