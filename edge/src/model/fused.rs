@@ -33,7 +33,7 @@ impl Fused {
             let operator = Classifier { bert: bert.clone(), max_tokens };
             let logits = graph.wire_node("classifier", operator, &[ids, types])?;
             graph.select_output_outlets(&logits)?;
-            // one operator: there is nothing to optimise, and the optimiser costs half a millisecond and 2 MB
+            // one operator: there is nothing to optimise, and the optimiser would touch 1 to 2 MB of code
             let plan = graph.into_runnable()?.spawn()?;
             let node =
                 plan.op_states.iter().position(Option::is_some).context("the operator has no state")?;
