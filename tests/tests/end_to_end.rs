@@ -183,7 +183,8 @@ fn a_killed_run_continues_to_the_same_weights() {
     let mut child = goldcrest_run(&recipe).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     thread::sleep(Duration::from_millis(100));
     // the shell's own `kill`: the program is not everywhere
-    let kill = format!("kill -INT {}", child.id());
+    // twice, as by timeout(1)
+    let kill = format!("kill -INT {0} && kill -INT {0}", child.id());
     assert!(Command::new("sh").arg("-c").arg(kill).status().unwrap().success());
     let mut errors = String::new();
     child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();

@@ -6,9 +6,10 @@ use bytes::Bytes;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 /// Why a file could not be mapped.
@@ -61,12 +62,32 @@ pub struct Mapped {
     source: Option<Arc<Source>>,
 }
 
-/// A mapped file, and its state when it was mapped.
+/// A mapped file.
 #[derive(Debug)]
 struct Source {
     path: PathBuf,
     file: File,
-    written: SystemTime,
+    /// Its state when it was mapped or, later, when its contents were the same.
+    state: Mutex<State>,
+    /// Digest of the bundle in it, once read.
+    digest: OnceLock<[u8; 32]>,
+}
+
+/// What changes whenever a file is written to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct State {
+    bytes: u64,
+    modified: SystemTime,
+    /// Time of the last change to contents or metadata: unlike `modified`, nobody can set it.
+    changed: (i64, i64),
+}
+
+impl State {
+    fn of(file: &File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        let changed = (metadata.ctime(), metadata.ctime_nsec());
+        Ok(State { bytes: metadata.len(), modified: metadata.modified()?, changed })
+    }
 }
 
 /// Maps the file at `path`.
@@ -77,14 +98,14 @@ pub fn map(path: &Path) -> Result<Mapped, OpenError> {
         return Err(OpenError::NotAFile { path: path.into() });
     }
     let file = File::open(path).map_err(fail)?;
-    let metadata = file.metadata().map_err(fail)?;
-    if metadata.len() > limits::FILE {
-        return Err(OpenError::Oversized { path: path.into(), bytes: metadata.len() });
+    let state = State::of(&file).map_err(fail)?;
+    if state.bytes > limits::FILE {
+        return Err(OpenError::Oversized { path: path.into(), bytes: state.bytes });
     }
     // SAFETY: the mapping is read-only. Nothing can keep others from truncating or rewriting the file;
     // bundles are replaced by renaming, which leaves a mapped file intact.
     let map = unsafe { memmap2::Mmap::map(&file) }.map_err(fail)?;
-    let source = Source { path: path.into(), file, written: metadata.modified().map_err(fail)? };
+    let source = Source { path: path.into(), file, state: state.into(), digest: OnceLock::new() };
     Ok(Mapped { bytes: Bytes::from_owner(map), of_file: true, source: Some(Arc::new(source)) })
 }
 
@@ -98,18 +119,24 @@ impl Mapped {
         Mapped { bytes: Bytes::from_static(bytes), of_file, source: None }
     }
 
-    /// Checks that the file has not changed since it was mapped, judging by its length and modification time.
+    /// Checks that the file has not changed since it was mapped. Its length and its times tell; once they
+    /// differ, as they do when it is renamed or touched, the digest of the bundle in it.
     pub fn check(&self) -> Result<(), OpenError> {
         let Some(source) = &self.source else { return Ok(()) };
-        let same = source
-            .file
-            .metadata()
-            .and_then(|now| Ok(now.len() == self.bytes.len() as u64 && now.modified()? == source.written));
-        match same {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(OpenError::Changed { path: source.path.clone() }),
-            Err(error) => Err(OpenError::Io { path: source.path.clone(), source: error }),
+        let now = State::of(&source.file)
+            .map_err(|error| OpenError::Io { path: source.path.clone(), source: error })?;
+        let mut state = source.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if now == *state {
+            return Ok(());
         }
+        let digest = source.digest.get().copied();
+        let same = now.bytes == self.bytes.len() as u64
+            && digest.is_some_and(|digest| self.read().is_ok_and(|bundle| bundle.digest() == digest));
+        if !same {
+            return Err(OpenError::Changed { path: source.path.clone() });
+        }
+        *state = now;
+        Ok(())
     }
 
     /// Makes the process end with a message and exit code 1 when it touches pages that are gone because the
@@ -141,7 +168,12 @@ impl Mapped {
     /// # Errors
     /// The same as for [`Bundle::read`].
     pub fn read(&self) -> Result<Bundle<'_>, Error> {
-        Bundle::read_digested(&self.bytes, |body| digest_by_threads(body, &|part| self.release(part)))
+        let digest = |body: &[u8]| digest_by_threads(body, &|part| self.release(part));
+        let bundle = Bundle::read_digested(&self.bytes, digest)?;
+        if let Some(source) = &self.source {
+            let _ = source.digest.set(bundle.digest());
+        }
+        Ok(bundle)
     }
 
     /// Returns the memory of `bytes` to the system; if they are used again, they are read from the file
@@ -204,6 +236,8 @@ fn is_read_only_file(maps: &str, range: Range<usize>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::FileExt;
+    use std::time::Duration;
 
     #[test]
     fn only_read_only_mappings_of_files_count() {
@@ -222,25 +256,44 @@ mod tests {
     fn a_file_that_was_written_to_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
         let (path, other) = (folder.path().join("file"), folder.path().join("other"));
-        let later = SystemTime::now() + std::time::Duration::from_secs(5);
-        let touch =
-            |path: &Path| File::options().write(true).open(path).unwrap().set_modified(later).unwrap();
+        let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/sentiment-nano/sentiment-nano.bundle");
+        let bytes = std::fs::read(shipped).unwrap();
         for path in [&path, &other] {
-            std::fs::write(path, b"four").unwrap();
+            std::fs::write(path, &bytes).unwrap();
         }
-        let mapped = map(&path).unwrap();
+        let open = |path: &Path| File::options().write(true).open(path).unwrap();
+        let read = |path: &Path| {
+            let mapped = map(path).unwrap();
+            mapped.read().unwrap();
+            mapped.check().unwrap();
+            // longer than the system's clock ticks
+            std::thread::sleep(Duration::from_millis(20));
+            mapped
+        };
+        let changed = |mapped: &Mapped| matches!(mapped.check(), Err(OpenError::Changed { .. }));
+        // whatever leaves the contents alone is allowed, as is renaming another file over it
+        let mapped = read(&path);
+        open(&path).set_modified(SystemTime::now() + Duration::from_secs(5)).unwrap();
         mapped.check().unwrap();
-        // renaming another file over it leaves the mapped one intact
-        touch(&other);
         std::fs::rename(&other, &path).unwrap();
         mapped.check().unwrap();
-        let mapped = map(&path).unwrap();
-        std::fs::write(&path, b"five").unwrap();
-        assert!(matches!(mapped.check(), Err(OpenError::Changed { .. })), "as long as before");
-        let mapped = map(&path).unwrap();
-        File::options().write(true).open(&path).unwrap().set_len(3).unwrap();
-        assert!(matches!(mapped.check(), Err(OpenError::Changed { .. })), "shorter");
+        let mapped = read(&path);
+        let modified = open(&path).metadata().unwrap().modified().unwrap();
+        open(&path).write_all_at(b"?", 70_000).unwrap();
+        assert!(changed(&mapped), "a byte");
+        open(&path).set_modified(modified).unwrap();
+        assert!(changed(&mapped), "modified as before");
+        open(&path).write_all_at(&bytes[70_000..][..1], 70_000).unwrap();
+        mapped.check().unwrap();
+        open(&path).set_len(bytes.len() as u64 - 1).unwrap();
+        assert!(changed(&mapped), "shorter");
         assert!(matches!(map(folder.path()), Err(OpenError::NotAFile { .. })));
+        // what is no bundle may not be touched at all
+        std::fs::write(&path, b"four").unwrap();
+        let mapped = map(&path).unwrap();
+        mapped.check().unwrap();
+        open(&path).set_modified(modified).unwrap();
+        assert!(changed(&mapped));
     }
 
     #[test]

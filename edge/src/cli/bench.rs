@@ -1,14 +1,13 @@
 //! `goldcrest-edge bench`
 use super::source::ModelArgs;
-use super::{MAX_THREADS, Usage};
-use anyhow::{Context, Result, bail};
+use super::{MAX_THREADS, Usage, print};
+use anyhow::{Result, bail};
 use bytes::Bytes;
 use goldcrest_edge::Classifier;
 use goldcrest_edge::bundle::Manifest;
 use goldcrest_edge::classifier::ThreadedClassifier;
 use goldcrest_edge::tokenizer::{Encoding, Tokenizer};
 use serde_json::{Value, json};
-use std::io::{Write, stdout};
 use std::time::{Duration, Instant};
 
 /// Measure latency, load time and peak memory
@@ -53,8 +52,7 @@ pub fn run(args: &Args) -> Result<()> {
     let start = Instant::now();
     let opened = args.model.bundle.open()?;
     let bundle = args.model.bundle.read(&opened)?;
-    let classifier = Classifier::from_mapped(&bundle, &opened, &args.model.options())
-        .with_context(|| args.model.bundle.name())?;
+    let classifier = args.model.bundle.load(&bundle, &opened, &args.model.options())?;
     let mut runner = Runner::new(classifier, args.threads.into())?;
     let load = start.elapsed();
     let max_tokens = bundle.manifest().max_tokens as usize;
@@ -83,13 +81,7 @@ pub fn run(args: &Args) -> Result<()> {
         "peak_memory_kib": peak_memory_kib(),
         "lengths": lengths,
     });
-    let mut out = stdout().lock();
-    if args.json {
-        writeln!(out, "{report}")?;
-    } else {
-        out.write_all(table(&report).as_bytes())?;
-    }
-    Ok(())
+    print(&if args.json { format!("{report}\n") } else { table(&report) })
 }
 
 /// The classifier to measure.

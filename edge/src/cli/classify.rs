@@ -32,7 +32,7 @@ pub struct Args {
     /// Add the logits, each as the 8 hex digits of its f32 bits (jsonl only)
     #[arg(long)]
     logits: bool,
-    /// Read two texts per line, with this character (or the word TAB) between them
+    /// Read two texts per line, with this character (or TAB, or `\t`) between them
     #[arg(long, value_name = "TAB", value_parser = parse_separator)]
     text_pair: Option<char>,
     /// Number of threads, which work on waiting messages, and together on a long one

@@ -1,13 +1,12 @@
 //! `goldcrest-edge inspect`
-use super::MAX_THREADS;
 use super::source::ModelArgs;
+use super::{MAX_THREADS, print};
 use anyhow::{Context, Result};
 use goldcrest_edge::Classifier;
 use goldcrest_edge::bundle::{Bundle, Manifest, Windows};
 use goldcrest_edge::decision::Abstention;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
-use std::io::{Write, stdout};
 
 /// Show what a bundle holds and which parts of its model are fused
 ///
@@ -41,17 +40,10 @@ Examples:
 pub fn run(args: &Args) -> Result<()> {
     let opened = args.model.bundle.open()?;
     let bundle = args.model.bundle.read(&opened)?;
-    let classifier = Classifier::from_mapped(&bundle, &opened, &args.model.options())
-        .with_context(|| args.model.bundle.name())?;
+    let classifier = args.model.bundle.load(&bundle, &opened, &args.model.options())?;
     let golden = bundle.golden().with_context(|| args.model.bundle.name())?.len();
     let value = describe(&bundle, golden, &classifier, args.threads.into());
-    let mut out = stdout().lock();
-    if args.json {
-        writeln!(out, "{value}")?;
-    } else {
-        out.write_all(table(&value).as_bytes())?;
-    }
-    Ok(())
+    print(&if args.json { format!("{value}\n") } else { table(&value) })
 }
 
 fn describe(bundle: &Bundle<'_>, golden: usize, classifier: &Classifier, threads: usize) -> Value {

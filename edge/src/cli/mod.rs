@@ -6,6 +6,7 @@ mod source;
 mod tokenize;
 mod verify;
 
+use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::fmt;
@@ -99,6 +100,11 @@ pub fn main() -> ExitCode {
 /// Prints a line of diagnostics. Failing to write it, say to a full disk, does not change the exit code.
 fn say(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "goldcrest-edge: {line}");
+}
+
+/// Prints a result on stdout.
+fn print(text: &str) -> anyhow::Result<()> {
+    io::stdout().write_all(text.as_bytes()).context("stdout: cannot write")
 }
 
 /// Reports the number of messages that got an error instead of an answer, if any.

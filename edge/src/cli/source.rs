@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use goldcrest_edge::bundle::{self, Bundle, Manifest, Mapped};
 use goldcrest_edge::stream::{self, End, Interrupt, Lines, Sink, Source};
-use goldcrest_edge::{Classifier, Options, format_error};
+use goldcrest_edge::{Classifier, Options, classifier, format_error, model};
 use rustix::io::ioctl_fionbio;
 use signal_hook::consts::SIGTERM;
 use std::fmt;
@@ -27,7 +27,7 @@ pub struct BundleArgs {
 pub struct ModelArgs {
     #[command(flatten)]
     pub bundle: BundleArgs,
-    /// Run the whole model on tract's stock operators, as a reference for the fused ones
+    /// Run the whole model on tract's stock operators, a reference from which the fused ones differ slightly
     #[arg(long)]
     pub stock: bool,
 }
@@ -56,13 +56,23 @@ impl BundleArgs {
         };
         bundle.with_context(|| self.name())
     }
+
+    pub fn load(&self, bundle: &Bundle<'_>, opened: &Mapped, options: &Options) -> Result<Classifier> {
+        match Classifier::from_mapped(bundle, opened, options) {
+            // the fault of GOLDCREST_ISA, not of the bundle
+            Err(classifier::Error::Model(model::Error::Kernels(error))) => {
+                Err(Usage(error.to_string()).into())
+            }
+            loaded => loaded.with_context(|| self.name()),
+        }
+    }
 }
 
 impl ModelArgs {
     pub fn load(&self) -> Result<Classifier> {
         let opened = self.bundle.open()?;
         let bundle = self.bundle.read(&opened)?;
-        Classifier::from_mapped(&bundle, &opened, &self.options()).with_context(|| self.bundle.name())
+        self.bundle.load(&bundle, &opened, &self.options())
     }
 
     pub fn options(&self) -> Options {
@@ -123,7 +133,7 @@ pub fn run_lines(files: &[PathBuf], sink: &mut impl Sink) -> Result<()> {
 }
 
 fn run_all(files: &[PathBuf], sink: &mut impl Sink, failed: &mut Vec<anyhow::Error>) -> Result<()> {
-    let interrupt = Interrupt::on_signals(None)?;
+    let interrupt = Interrupt::on_signals()?;
     let mut lines = Lines::default();
     for (number, path) in (1..).zip(files) {
         let name = || if path == Path::new("-") { "stdin".into() } else { path.display().to_string() };

@@ -30,7 +30,7 @@ pub struct Args {
     /// With --vocab: turn [SEP] and the like in a text into special tokens
     #[arg(long, requires = "vocab")]
     special_tokens_in_text: bool,
-    /// Read two texts per line, with this character (or the word TAB) between them
+    /// Read two texts per line, with this character (or TAB, or `\t`) between them
     #[arg(long, value_name = "TAB", value_parser = parse_separator)]
     text_pair: Option<char>,
     /// Print no diagnostics except errors

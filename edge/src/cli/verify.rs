@@ -1,9 +1,8 @@
 //! `goldcrest-edge verify`
-use super::say;
 use super::source::BundleArgs;
+use super::{print, say};
 use anyhow::{Context, Result};
-use goldcrest_edge::{Classifier, Options};
-use std::io::{Write, stdout};
+use goldcrest_edge::Options;
 
 /// Check that a bundle is intact and loads, and that its golden messages give their logits bit for bit
 ///
@@ -25,8 +24,7 @@ pub fn run(args: &Args) -> Result<()> {
     // verifies the embedded bundle too, which is trusted elsewhere
     let bundle = opened.read().with_context(|| args.bundle.name())?;
     let golden = bundle.golden().with_context(|| args.bundle.name())?;
-    let mut classifier =
-        Classifier::from_mapped(&bundle, &opened, &Options::default()).with_context(|| args.bundle.name())?;
+    let mut classifier = args.bundle.load(&bundle, &opened, &Options::default())?;
     classifier.self_test(&golden).with_context(|| args.bundle.name())?;
     if args.quiet {
         if golden.is_empty() {
@@ -38,7 +36,7 @@ pub fn run(args: &Args) -> Result<()> {
             0 => "but no answer was compared: it holds no golden messages".to_owned(),
             _ => format!("and {count} of {count} golden messages give their logits bit for bit"),
         };
-        writeln!(stdout(), "{} {}: whole, {compared}", manifest.name, manifest.version)?;
+        print(&format!("{} {}: whole, {compared}\n", manifest.name, manifest.version))?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// A request to end the program. Clones share their state.
 #[derive(Clone, Debug)]
@@ -32,26 +33,50 @@ impl Interrupt {
     }
 
     /// Listens to SIGTERM, SIGINT and SIGHUP, except those that the process has ignored from its start, like
-    /// a background job of a shell. A second signal ends the process as if there were no handler. If `idle`
-    /// is given, the first one ends it at once too, with this exit code, while
-    /// the program is [idle](Self::set_idle).
+    /// a background job of a shell. A second signal ends the process as if there were no handler.
     ///
     /// # Errors
     /// If the system cannot create a pipe or refuses a handler.
-    pub fn on_signals(idle: Option<i32>) -> io::Result<Self> {
+    pub fn on_signals() -> io::Result<Self> {
         let interrupt = Self::new()?;
+        interrupt.listen(None, &interrupt.requested)?;
+        Ok(interrupt)
+    }
+
+    /// Like [`on_signals`](Self::on_signals), but a signal repeated within a second does not count:
+    /// timeout(1), for one, sends each signal twice. While the program is [idle](Self::set_idle), the first
+    /// one ends it at once, with this exit code. Takes a thread.
+    ///
+    /// # Errors
+    /// If the system cannot create a pipe or a thread, or refuses a handler.
+    pub fn on_signals_once(idle: i32) -> io::Result<Self> {
+        const REPEATED: Duration = Duration::from_secs(1);
+        let interrupt = Self::new()?;
+        let insisted = Arc::new(AtomicBool::new(false));
+        let (first, last) = (interrupt.pipe.clone(), insisted.clone());
+        std::thread::Builder::new().name("signals".into()).spawn(move || {
+            while poll(&mut [PollFd::new(&first.0, PollFlags::IN)], None) == Err(Errno::INTR) {}
+            std::thread::sleep(REPEATED);
+            last.store(true, Ordering::SeqCst);
+        })?;
+        interrupt.listen(Some(idle), &insisted)?;
+        Ok(interrupt)
+    }
+
+    /// Registers the handlers. Once `insisted` is set, a signal ends the process.
+    fn listen(&self, idle: Option<i32>, insisted: &Arc<AtomicBool>) -> io::Result<()> {
         // on systems without this file, assume that no signal is ignored
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         for signal in [SIGTERM, SIGINT, SIGHUP].into_iter().filter(|signal| !is_ignored(&status, *signal)) {
             if let Some(code) = idle {
-                flag::register_conditional_shutdown(signal, code, interrupt.idle.clone())?;
+                flag::register_conditional_shutdown(signal, code, self.idle.clone())?;
             }
-            flag::register_conditional_default(signal, interrupt.requested.clone())?;
-            flag::register_usize(signal, interrupt.signal.clone(), signal as usize)?;
-            flag::register(signal, interrupt.requested.clone())?;
-            low_level::pipe::register(signal, interrupt.pipe.1.try_clone()?)?;
+            flag::register_conditional_default(signal, insisted.clone())?;
+            flag::register_usize(signal, self.signal.clone(), signal as usize)?;
+            flag::register(signal, self.requested.clone())?;
+            low_level::pipe::register(signal, self.pipe.1.try_clone()?)?;
         }
-        Ok(interrupt)
+        Ok(())
     }
 
     /// Requests the end, as a signal does. A source that is waited for wakes.
@@ -110,7 +135,7 @@ mod tests {
         let (readable, result) = std::sync::mpsc::channel();
         std::thread::spawn(move || readable.send(waits.wait_for(&silent)));
         (0..1000).for_each(|_| interrupt.request());
-        assert_eq!(result.recv_timeout(std::time::Duration::from_secs(60)), Ok(false));
+        assert_eq!(result.recv_timeout(Duration::from_secs(60)), Ok(false));
     }
 
     #[test]

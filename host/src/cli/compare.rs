@@ -1,6 +1,6 @@
 use super::data_args::DataArgs;
 use goldcrest::data::{Dataset, Labels, Task};
-use goldcrest::evaluate::{Comparison, Gate, Inputs, run_bundle};
+use goldcrest::evaluate::{Comparison, Gate, Inputs, describe_decision, run_bundle};
 use goldcrest::metrics::Metric;
 use goldcrest_edge::bundle::{Bundle, map};
 use std::path::{Path, PathBuf};
@@ -37,6 +37,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let bytes = map(&args.int8)?.bytes().clone();
     let bundle = Bundle::read(&bytes).map_err(|e| anyhow::anyhow!("{}: {e}", args.int8.display()))?;
     let manifest = bundle.manifest();
+    if args.max_drop_per_class.is_some() && manifest.task == Task::Regression {
+        let problem = "this bundle answers with a number: --max-drop-per-class does not apply";
+        return Err(super::Usage(problem.into()).into());
+    }
     let labels = (manifest.task != Task::Regression).then(|| manifest.labels.clone());
     let data = Dataset::read_to_measure(
         &[args.data.source()],
@@ -46,13 +50,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     super::say_reading(&data);
     let measure = |path: &Path| run_bundle(path, &data, &mut || ());
     let (fp32, int8) = (measure(&args.fp32)?, measure(&args.int8)?);
-    let comparison = Comparison::new(&Inputs {
+    let mut comparison = Comparison::new(&Inputs {
         data: &data,
         metric: args.metric.or_else(|| metric(&manifest.measured.first()?.metric).ok()),
         fp32: fp32.outputs(),
         int8: int8.outputs(),
         host: None,
     })?;
+    comparison.fitted = Some(describe_decision(&manifest.decision, &data, &int8.logits, None));
     // decide before printing: a reader that closes the pipe must not make a bundle pass
     let gate = Gate { max_drop: args.max_drop, max_drop_per_class: args.max_drop_per_class };
     let verdict = gate.check(&comparison);

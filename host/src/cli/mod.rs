@@ -41,7 +41,8 @@ use std::process::ExitCode;
 /// From labelled texts to one small file that classifies text on a board: fine-tune, distil, quantize, export, pack,
 /// prove.
 ///
-/// Exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted (the same command resumes).
+/// Exit codes: 0 success, 1 failure, 2 wrong usage, 130 interrupted (the same command resumes). On SIGINT, SIGTERM or SIGHUP,
+/// training saves the current step first; a second signal, a second or more later, ends it at once.
 #[derive(Parser)]
 #[command(name = "goldcrest", version, after_help = EXAMPLES)]
 struct Cli {
@@ -71,7 +72,8 @@ enum Command {
     Compare(compare::Args),
     /// Run several recipes and print one table of size, accuracy and speed
     Sweep(sweep::Args),
-    /// Classify texts with a checkpoint in full precision
+    /// Classify texts with a checkpoint in full precision, without the temperature, thresholds and abstention that are fitted
+    /// for its bundle
     Predict(predict::Args),
     /// Make a smaller base to fine-tune: fewer layers and word pieces, trained on unlabelled texts
     Shrink(shrink::Args),

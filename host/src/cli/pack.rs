@@ -1,5 +1,6 @@
 use anyhow::{Context, bail};
 use goldcrest::bert::TextWindows;
+use goldcrest::recipe::{BUNDLE_NAME, is_bundle_name};
 use goldcrest::{export, quantize};
 use goldcrest_edge::bundle::{Licence, Manifest};
 use std::path::PathBuf;
@@ -15,8 +16,8 @@ pub struct Args {
     /// The bundle to write
     #[arg(short, long)]
     output: PathBuf,
-    /// Name of the model [default: the file's name]
-    #[arg(long)]
+    /// Name of the model: letters, digits, `-`, `_` and `.` [default: the file's name]
+    #[arg(long, value_parser = name)]
     name: Option<String>,
     /// Semantic version of the model
     #[arg(long, default_value = "0.1.0")]
@@ -53,6 +54,11 @@ pub struct Args {
 }
 
 /// Value parser for clap.
+fn name(text: &str) -> Result<String, String> {
+    if is_bundle_name(text) { Ok(text.to_owned()) } else { Err(format!("it {BUNDLE_NAME}")) }
+}
+
+/// Value parser for clap.
 fn windows(text: &str) -> Result<TextWindows, String> {
     let parsed = text.split_once(',').and_then(|(overlap, most)| {
         Some(TextWindows { overlap: overlap.trim().parse().ok()?, most: most.trim().parse().ok()? })
@@ -76,7 +82,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     let golden = match &args.golden {
         Some(path) => {
-            let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+            let text = std::fs::read(path).with_context(|| path.display().to_string())?;
+            let text = String::from_utf8(text).map_err(|error| {
+                let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+                let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+                anyhow::anyhow!("{}:{line}: not valid UTF-8", path.display())
+            })?;
             export::golden_messages(&text, manifest.pair).map_err(|line| {
                 anyhow::anyhow!("{}:{line}: no tab, and the model reads two texts", path.display())
             })?

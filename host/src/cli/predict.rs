@@ -12,7 +12,7 @@ Example:
 pub struct Args {
     /// A checkpoint folder
     checkpoint: PathBuf,
-    /// Texts, one per line; stdin if no file is given
+    /// Texts, one per line; `-`, or no file, means stdin
     files: Vec<PathBuf>,
     /// Longest input in word pieces [default: as it was trained, else 512]
     #[arg(long, value_parser = clap::value_parser!(u32).range(3..=512))]
@@ -43,9 +43,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut n = 0u64;
     let mut classify = |line: &[u8]| -> anyhow::Result<()> {
         n += 1;
-        let Ok(line) = std::str::from_utf8(line) else {
-            let error = "not valid UTF-8";
-            return Ok(writeln!(out, "{}", serde_json::json!({"n": n, "error": error}))?);
+        let line = match std::str::from_utf8(line) {
+            Ok(line) => line,
+            Err(error) => {
+                let error = format!("byte {} is not valid UTF-8", error.valid_up_to());
+                return Ok(writeln!(out, "{}", serde_json::json!({"n": n, "error": error}))?);
+            }
         };
         let (text, pair) = match line.split_once('\t') {
             Some((text, pair)) if pairs => (text, Some(pair)),
@@ -76,15 +79,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         }
         Ok(writeln!(out, "{record}")?)
     };
-    if args.files.is_empty() {
-        for line in std::io::stdin().lock().split(b'\n') {
-            classify(without_return(&line.context("stdin")?))?;
-        }
-    }
-    for path in &args.files {
-        let file = std::fs::File::open(path).with_context(|| path.display().to_string())?;
-        for line in std::io::BufReader::new(file).split(b'\n') {
-            classify(without_return(&line.with_context(|| path.display().to_string())?))?;
+    let stdin = [PathBuf::from("-")];
+    for path in if args.files.is_empty() { &stdin[..] } else { &args.files } {
+        let name = || if path.as_os_str() == "-" { "stdin".into() } else { path.display().to_string() };
+        let lines: Box<dyn BufRead> = match path.as_os_str() == "-" {
+            true => Box::new(std::io::stdin().lock()),
+            false => Box::new(std::io::BufReader::new(std::fs::File::open(path).with_context(name)?)),
+        };
+        for line in lines.split(b'\n') {
+            classify(without_return(&line.with_context(name)?))?;
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use super::detect;
 use super::detect_task::detect_task;
 use super::rows::{self, Cell, Rows};
-use super::{DataError, LabelColumns, Labels, Place, Source, Task};
+use super::{Column, DataError, LabelColumns, Labels, Place, Source, Task};
 
 /// A text, or a pair of texts.
 pub type Text = (String, Option<String>);
@@ -158,7 +158,8 @@ impl Dataset {
     }
 
     /// Like [`read`](Self::read), for data that is only measured on: all rows may have the same class, and a
-    /// few rows may have labels other than the given `labels`, as in [`read_like`](Self::read_like).
+    /// few rows may have labels other than the given `labels`, as in [`read_like`](Self::read_like). For
+    /// several labels, columns that are called like all of them need not be named.
     ///
     /// # Errors
     /// See [`read`](Self::read).
@@ -167,7 +168,21 @@ impl Dataset {
         task: Option<Task>,
         labels: Option<Labels>,
     ) -> Result<Self, DataError> {
-        Self::of_rows(sources, read_all(sources)?, task, labels, UnknownLabels::Skip)
+        let files = match (read_all(sources), &labels) {
+            (Err(DataError::Ambiguous { options, .. }), Some(labels))
+                if task == Some(Task::MultiLabel) && options.contains(&"label") =>
+            {
+                let each = LabelColumns::Each(labels.names().iter().cloned().map(Column::Name).collect());
+                let of_labels = |source: &Source| Source {
+                    label: Some(source.label.clone().unwrap_or_else(|| each.clone())),
+                    ..source.clone()
+                };
+                // where they are not all there, the first error says more
+                read_all(&sources.iter().map(of_labels).collect::<Vec<_>>()).or_else(|_| read_all(sources))
+            }
+            (files, _) => files,
+        }?;
+        Self::of_rows(sources, files, task, labels, UnknownLabels::Skip)
     }
 
     fn of_rows(
@@ -221,8 +236,8 @@ impl Dataset {
                     .iter()
                     .find(|label| !columns.iter().any(|column| detect::same(column, label)))
             {
-                let (column, columns) = (format!("`{label}`, one of the labels"), columns.clone());
-                return Err(DataError::MissingColumn { at: rows::at(source, 1), column, columns });
+                let (label, columns) = (label.clone(), columns.clone());
+                return Err(DataError::MissingLabel { at: rows::at(source, 1), label, columns });
             }
             let joined = joined && matches!(file.label, LabelColumns::One(_));
             let (rows, mut left_out) = (file.rows.len(), LeftOut::default());

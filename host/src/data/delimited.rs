@@ -305,13 +305,16 @@ fn has_header(source: &Source, records: &[Record]) -> Result<bool, DataError> {
                 None => format!("`{field}`"),
             };
             let fields: Vec<String> = first.iter().take(10).map(shown).collect();
-            let unknown = "no known column name in the first row";
+            let unknown = match first.len() {
+                1 => "only one column is found (the delimiter may be another one: --delimiter, --format)",
+                _ => "no known column name in the first row",
+            };
             let (problem, hint, options) =
                 match source.text.is_some() && (source.label.is_some() || source.unlabelled) {
                     true => ("the first row may name the columns or be data", "", vec!["header"]),
                     false if source.unlabelled => (unknown, "", vec!["text"]),
                     false => {
-                        let hint = "; where it is data, give positions: --text 1 --label 2";
+                        let hint = "; where it is data, give positions, counted from 1";
                         (unknown, hint, vec!["text", "label"])
                     }
                 };

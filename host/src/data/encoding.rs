@@ -45,8 +45,12 @@ fn decode(mut bytes: Vec<u8>, path: &Path) -> Result<String, DataError> {
         let hint = if error.utf8_error().error_len().is_none() {
             "the file ends in the middle of a character; it may be cut off".to_owned()
         } else {
+            // Western texts have single accented letters; in other scripts, whole words lie beyond ASCII
+            let western = bytes.get(byte + 1).is_none_or(u8::is_ascii);
+            let encoding = if western { "Windows-1252 or Latin-1" } else { "Windows-1251, GB18030 or Shift_JIS" };
+            let name = if western { "WINDOWS-1252" } else { "ENCODING" };
             format!(
-                "0x{:02x}; if the file is Windows-1252 or Latin-1, convert it with `iconv -f WINDOWS-1252 -t UTF-8`",
+                "0x{:02x}; if the file is in another encoding, such as {encoding}, convert it with `iconv -f {name} -t UTF-8`",
                 bytes[byte]
             )
         };

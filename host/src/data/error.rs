@@ -35,6 +35,11 @@ pub enum DataError {
     Option { path: PathBuf, option: &'static str, problem: String },
     #[error("{at}: there is no column {column}; the columns are {}", quoted(columns))]
     MissingColumn { at: Place, column: String, columns: Vec<String> },
+    #[error(
+        "{at}: no column is read for the label `{label}`, only {}; give --label (`label` in a recipe) for every label",
+        quoted(columns)
+    )]
+    MissingLabel { at: Place, label: String, columns: Vec<String> },
     #[error("{at}: {found} fields where {expected} are expected{hint}")]
     FieldCount { at: Place, found: usize, expected: usize, hint: &'static str },
     #[error(

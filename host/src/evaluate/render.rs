@@ -44,7 +44,7 @@ impl Comparison {
                 row(&metric.to_string(), &|side| side.metrics.get(metric), Show::Points);
             }
         }
-        row("calibration error", &calibration_error, Show::Points);
+        row("calibration error, no temperature", &calibration_error, Show::Points);
         row("mse", &|side| regression(side).map(|(mse, _)| mse), Show::Plain);
         row("mae", &|side| regression(side).map(|(_, mae)| mae), Show::Plain);
         row("size, MB", &|side| side.bytes.map(|bytes| bytes as f64 / 1e6), Show::Ratio(2));

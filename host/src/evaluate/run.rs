@@ -1,5 +1,6 @@
 use super::{Latency, Outputs};
 use crate::data::{Dataset, SplitMix, Text};
+use goldcrest_edge::bundle;
 use goldcrest_edge::classifier::{self, Classifier, Options};
 use rayon::prelude::*;
 use std::path::Path;
@@ -36,6 +37,9 @@ impl BundleRun {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BundleError {
+    /// The file cannot be opened.
+    #[error(transparent)]
+    Open(#[from] bundle::OpenError),
     /// The bundle does not load.
     #[error("{path}: {source}")]
     Load {
@@ -108,7 +112,10 @@ fn open(path: &Path) -> Result<Classifier, BundleError> {
 }
 
 fn load_error(path: &Path, source: classifier::Error) -> BundleError {
-    BundleError::Load { path: path.into(), source }
+    match source {
+        classifier::Error::Open(error) => BundleError::Open(error),
+        source => BundleError::Load { path: path.into(), source },
+    }
 }
 
 /// Classifies texts drawn at random, one at a time, and stops early if they take long.

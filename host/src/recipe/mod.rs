@@ -34,6 +34,7 @@ mod within_limits;
 
 pub use error::RunError;
 pub use for_data::ForData;
+pub use name::{BUNDLE_NAME, is_bundle_name};
 pub use progress::Progress;
 pub use run::{Finished, Stages, Until, check, run, run_every_stage};
 pub use schema::{

@@ -2,11 +2,21 @@
 
 use std::path::Path;
 
+/// What [`is_bundle_name`] accepts.
+pub const BUNDLE_NAME: &str =
+    "has to be letters, digits, `-`, `_` and `.`, and to start with a letter, a digit or `_`";
+
+/// Returns whether this can be the name of a bundle, which is also part of file names.
+pub fn is_bundle_name(name: &str) -> bool {
+    let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !name.is_empty() && !name.starts_with(['.', '-']) && name.chars().all(valid)
+}
+
 /// Returns a valid bundle name made from a file's name.
 pub(super) fn bundle_name(data: &Path) -> String {
     const LONGEST: usize = 100;
     let stem = data.file_stem().unwrap_or_default().to_string_lossy();
-    let valid = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+    let valid = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
     let name: String = stem.chars().map(valid).take(LONGEST).collect();
     match name.trim_start_matches(['-', '.']) {
         "" => "bundle".into(),

@@ -208,7 +208,7 @@ pub struct Quantize {
     /// 1 point. In regression, int8's values may also differ from fp32's by as many hundredths of the
     /// variance, or by 5 if that is more.
     pub max_drop: Option<f64>,
-    /// Points of F1 that each class may lose. Default: no limit.
+    /// Points of F1 that each class may lose; not for regression. Default: no limit.
     pub max_drop_per_class: Option<f64>,
     /// Quantization-aware training: `if-needed` (if int8 loses more than the limits allow), `always` or
     /// `never`. Default: `if-needed`.

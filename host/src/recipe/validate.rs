@@ -1,5 +1,6 @@
 //! Checks of ranges and combinations that TOML types cannot express.
 
+use super::name::{BUNDLE_NAME, is_bundle_name};
 use super::schema::MAX_TOKENS;
 use super::{DataFiles, Files, Pack, Quantize, Recipe, TaskOptions};
 use crate::data::Task;
@@ -54,6 +55,8 @@ impl Recipe {
         is(train.label_smoothing == 0.0 || single, "train.label_smoothing", "single labels")?;
         is(decision.false_reject.is_none() || single, "decision.false_reject", "single labels")?;
         is(decision.max_error.is_none() || single, "decision.max_error", "single labels")?;
+        let per_class = self.quantize.max_drop_per_class;
+        is(per_class.is_none() || !regression, "quantize.max_drop_per_class", "classes")?;
         let silent = decision.false_reject.is_some() || decision.max_error.is_some();
         ensure(
             self.data.out_of_scope.is_none() || silent,
@@ -93,7 +96,7 @@ impl TaskOptions {
         ensure((3..=512).contains(&max_tokens), "task.max_tokens", "has to be 3 to 512")?;
         if let Some(windows) = self.windows {
             let overlap = windows.overlap as usize;
-            ensure(overlap + 3 < max_tokens, "task.windows", "overlap by more than a window has room for")?;
+            ensure(overlap + 2 < max_tokens, "task.windows", "overlap by more than a window has room for")?;
             ensure((1..=1000).contains(&windows.most), "task.windows", "has to have `most` from 1 to 1000")?;
         }
         if let (Some(kind), Some(metric)) = (self.kind, self.metric) {
@@ -137,14 +140,7 @@ impl Quantize {
 
 impl Pack {
     pub(super) fn check(&self) -> Checked {
-        let file_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        let name =
-            !self.name.is_empty() && !self.name.starts_with(['.', '-']) && self.name.chars().all(file_name);
-        ensure(
-            name,
-            "pack.name",
-            "has to be letters, digits, `-`, `_` and `.`, and to start with a letter, a digit or `_`",
-        )?;
+        ensure(is_bundle_name(&self.name), "pack.name", BUNDLE_NAME)?;
         // MAJOR.MINOR.PATCH before any pre-release or build suffix
         let core = self.version.split(['-', '+']).next().unwrap_or_default();
         let digits =

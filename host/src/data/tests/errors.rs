@@ -11,7 +11,12 @@ fn errors_name_file_line_and_remedy() {
         (
             "a.csv",
             b"text,label\na,x\nb\xfc,y\n",
-            "a.csv:3: byte 16 of the file is not valid UTF-8: 0xfc; if the file is Windows-1252 or Latin-1, convert it with `iconv -f WINDOWS-1252 -t UTF-8`",
+            "a.csv:3: byte 16 of the file is not valid UTF-8: 0xfc; if the file is in another encoding, such as Windows-1252 or Latin-1, convert it with `iconv -f WINDOWS-1252 -t UTF-8`",
+        ),
+        (
+            "a.csv",
+            b"text,label\n\xef\xf0\xe8\xe2\xe5\xf2,x\n",
+            "a.csv:2: byte 11 of the file is not valid UTF-8: 0xef; if the file is in another encoding, such as Windows-1251, GB18030 or Shift_JIS, convert it with `iconv -f ENCODING -t UTF-8`",
         ),
         (
             "a.csv",
@@ -97,7 +102,7 @@ fn errors_name_file_line_and_remedy() {
         (
             "a.csv",
             b"hello,x\nthere,y\n",
-            "a.csv: no known column name in the first row: `hello`, `x`; where it is data, give positions: --text 1 --label 2; decide it with --text and --label (`text`, `label` under [data] in a recipe)",
+            "a.csv: no known column name in the first row: `hello`, `x`; where it is data, give positions, counted from 1; decide it with --text and --label (`text`, `label` under [data] in a recipe)",
         ),
         ("a.csv", b"text,label\n", "a.csv: no rows"),
         ("a.csv", b"", "a.csv: no rows"),

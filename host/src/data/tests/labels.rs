@@ -38,7 +38,27 @@ fn a_column_for_each_label() {
     let again = Dataset::read(&[bare.files[0].resolved.clone()], None, None).unwrap();
     assert_eq!(again.examples, bare.examples);
 
+    // to measure a model that has these labels, their columns need not be named
+    let labels = |names: &[&str]| Labels::ordered(names.iter().map(|name| name.to_string()).collect()).ok();
+    let unnamed = Source { label: None, ..source.clone() };
+    let multi = Some(Task::MultiLabel);
+    let measured = |labels| Dataset::read_to_measure(std::slice::from_ref(&unnamed), multi, labels);
+    let found = measured(labels(&["toxic", "threat", "insult"])).unwrap();
+    assert_eq!(found.examples, data.examples);
+    let missing = measured(labels(&["toxic", "obscene"])).unwrap_err().to_string();
+    assert!(missing.contains("`toxic`, `threat`, `insult` hold 0 and 1"), "{missing}");
+
     let error = |source: Source| Dataset::read(&[source], None, None).unwrap_err().to_string();
+    let some = Dataset::read_to_measure(
+        &[Source { label: each(&["toxic", "threat"]), ..source.clone() }],
+        multi,
+        labels(&["toxic", "threat", "insult"]),
+    );
+    assert!(
+        some.unwrap_err().to_string().ends_with(
+            "a.csv:1: no column is read for the label `insult`, only `toxic`, `threat`; give --label (`label` in a recipe) for every label"
+        )
+    );
     let other =
         error(Source { label: each(&["toxic", "id"]), ..folder.file("d.csv", csv.replace("2,b", "x,b")) });
     assert!(
