@@ -140,7 +140,9 @@ fn run_all(files: &[PathBuf], sink: &mut impl Sink, failed: &mut Vec<anyhow::Err
         let mut source = match open(path) {
             Ok(source) => source,
             Err(error) => {
-                failed.push(anyhow::Error::from(error).context(name()));
+                let word = error.kind() == io::ErrorKind::NotFound && !name().contains(['.', '/']);
+                let command = if word { " (no command has this name either)" } else { "" };
+                failed.push(anyhow::Error::from(error).context(name() + command));
                 continue;
             }
         };

@@ -165,12 +165,16 @@ pub enum Warning {
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let repeat = |count: &usize| match count {
+            1 => "1 row repeats".to_owned(),
+            count => format!("{count} rows repeat"),
+        };
         match self {
             Warning::Duplicates { count, first, again } => {
-                write!(f, "{count} rows repeat an earlier text and label, such as {again} ({first})")
+                write!(f, "{} an earlier text and label, such as {again} ({first})", repeat(count))
             }
             Warning::Conflicts { count, first, again } => {
-                write!(f, "{count} rows repeat an earlier text with another label, such as {again} ({first})")
+                write!(f, "{} an earlier text with another label, such as {again} ({first})", repeat(count))
             }
             Warning::Overlap { count, row, held_out, removed } => {
                 let done = if *removed { "left out" } else { "kept" };

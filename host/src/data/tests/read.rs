@@ -174,7 +174,7 @@ fn warnings_count_and_point() {
         texts,
         [
             format!("2 rows repeat an earlier text and label, such as {name}:3 ({name}:2)"),
-            format!("1 rows repeat an earlier text with another label, such as {name}:5 ({name}:2)"),
+            format!("1 row repeats an earlier text with another label, such as {name}:5 ({name}:2)"),
         ]
     );
     let swapped = read("a.csv", "label,text\nhello,x\nthere,y\n").unwrap();
