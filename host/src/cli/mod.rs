@@ -72,8 +72,9 @@ enum Command {
     Compare(compare::Args),
     /// Run several recipes and print one table of size, accuracy and speed
     Sweep(sweep::Args),
-    /// Classify texts with a checkpoint in full precision, without the temperature, thresholds and abstention that are fitted
-    /// for its bundle
+    /// Classify texts with a checkpoint in full precision
+    ///
+    /// The temperature, thresholds and abstention that are fitted for its bundle do not apply: scores differ from the device's.
     Predict(predict::Args),
     /// Make a smaller base to fine-tune: fewer layers and word pieces, trained on unlabelled texts
     Shrink(shrink::Args),
