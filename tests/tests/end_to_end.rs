@@ -110,6 +110,27 @@ fn a_checkpoint_is_asked_and_packed_as_it_was_trained() {
     assert!(difference.logits > 0 && difference.bits == 0, "{difference:?}");
 }
 
+#[test]
+fn a_bundle_is_evaluated_by_the_device_s_answers() {
+    let (commands, bundle) = (voice_commands(), &tiny().bundle);
+    let texts: String = commands.iter().map(|(text, _)| format!("{text}\n")).collect();
+    let answers = records(&run_ok(classify(bundle).arg("--logits"), texts.as_bytes(), MINUTE));
+    let answers = answers.iter().map(|record| &record.answer.as_ref().unwrap().rest["label"]);
+    let right = answers.zip(&commands).filter(|(answer, (_, label))| *answer == label).count();
+    let mut evaluate = Command::new(binary("goldcrest"));
+    evaluate
+        .args(["evaluate", "--json"])
+        .arg(bundle)
+        .arg(root().join("host/recipes/data/voice_commands.csv"));
+    let found: serde_json::Value = serde_json::from_slice(&run_ok(&mut evaluate, b"", MINUTE)).unwrap();
+    assert_eq!(found["rows"], commands.len());
+    let accuracy = found["model"]["metrics"]["accuracy"].as_f64().unwrap();
+    assert!(
+        (accuracy - right as f64 / commands.len() as f64).abs() < 1e-9 && right > 300,
+        "{right} {accuracy}"
+    );
+}
+
 /// Errors are reported, without silent failures or panics.
 #[test]
 fn the_host_says_what_is_wrong() {

@@ -1,8 +1,7 @@
 use super::data_args::DataArgs;
-use goldcrest::data::{Dataset, Labels, Task};
+use goldcrest::data::Task;
 use goldcrest::evaluate::{Comparison, Gate, Inputs, describe_decision, run_bundle};
 use goldcrest::metrics::Metric;
-use goldcrest_edge::bundle::{Bundle, map};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -34,20 +33,11 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let bytes = map(&args.int8)?.bytes().clone();
-    let bundle = Bundle::read(&bytes).map_err(|e| anyhow::anyhow!("{}: {e}", args.int8.display()))?;
-    let manifest = bundle.manifest();
+    let (manifest, data) = args.data.read_like(&args.int8)?;
     if args.max_drop_per_class.is_some() && manifest.task == Task::Regression {
         let problem = "this bundle answers with a number: --max-drop-per-class does not apply";
         return Err(super::Usage(problem.into()).into());
     }
-    let labels = (manifest.task != Task::Regression).then(|| manifest.labels.clone());
-    let data = Dataset::read_to_measure(
-        &[args.data.source()],
-        Some(manifest.task),
-        labels.map(Labels::ordered).transpose()?,
-    )?;
-    super::say_reading(&data);
     let measure = |path: &Path| run_bundle(path, &data, &mut || ());
     let (fp32, int8) = (measure(&args.fp32)?, measure(&args.int8)?);
     let mut comparison = Comparison::new(&Inputs {

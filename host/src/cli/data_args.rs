@@ -1,4 +1,5 @@
-use goldcrest::data::{Column, Format, LabelColumns, Source};
+use goldcrest::data::{Column, Dataset, Format, LabelColumns, Labels, Source, Task};
+use goldcrest_edge::bundle::{Bundle, Manifest, map};
 use std::path::{Path, PathBuf};
 
 /// How to read labelled texts; anything not given is detected.
@@ -43,6 +44,19 @@ pub struct DataArgs {
 impl DataArgs {
     pub fn source(&self) -> Source {
         self.reading.source(&self.data)
+    }
+
+    /// Reads the texts with the task and the labels of a bundle, and says how they were read. Also returns
+    /// what the bundle says about itself.
+    pub fn read_like(&self, bundle: &Path) -> anyhow::Result<(Manifest, Dataset)> {
+        let mapped = map(bundle)?;
+        let read = Bundle::read(mapped.bytes()).map_err(|e| anyhow::anyhow!("{}: {e}", bundle.display()))?;
+        let manifest = read.manifest().clone();
+        let labels = (manifest.task != Task::Regression).then(|| manifest.labels.clone());
+        let labels = labels.map(Labels::ordered).transpose()?;
+        let data = Dataset::read_to_measure(&[self.source()], Some(manifest.task), labels)?;
+        super::say_reading(&data);
+        Ok((manifest, data))
     }
 }
 

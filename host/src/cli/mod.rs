@@ -4,7 +4,10 @@
 /// Prints a line of the result. If the reader has closed the pipe, that is an error rather than a panic.
 macro_rules! say {
     ($($text:tt)*) => {
-        std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{}\n", format_args!($($text)*)))?
+        anyhow::Context::context(
+            std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{}\n", format_args!($($text)*))),
+            "stdout: cannot write",
+        )?
     };
 }
 
@@ -18,6 +21,7 @@ macro_rules! tell {
 mod bench_train;
 mod compare;
 mod data_args;
+mod evaluate;
 mod export;
 mod inspect;
 mod pack;
@@ -68,6 +72,8 @@ enum Command {
     Export(export::ExportArgs),
     /// Make a bundle from a checkpoint, without training or measuring
     Pack(pack::Args),
+    /// Measure a bundle on labelled texts, through the device's own code
+    Evaluate(evaluate::Args),
     /// Compare two bundles on labelled texts, through the device's own code
     Compare(compare::Args),
     /// Run several recipes and print one table of size, accuracy and speed
@@ -90,6 +96,7 @@ Examples:
   goldcrest run messages.csv
   goldcrest run host/recipes/voice-commands.toml
   goldcrest inspect messages.csv
+  goldcrest evaluate runs/voice/voice.bundle messages.csv
   goldcrest compare runs/voice/voice.fp32.bundle runs/voice/voice.bundle messages.csv --markdown
   echo 'turn on the light' | goldcrest predict runs/voice/student
   goldcrest export runs/voice/student --int8 -o model.onnx";
@@ -107,6 +114,7 @@ pub fn main() -> ExitCode {
         Command::Quantize(args) => export::quantize(&args),
         Command::Export(args) => export::export(&args),
         Command::Pack(args) => pack::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Sweep(args) => sweep::run(&args),
         Command::Predict(args) => predict::run(&args),

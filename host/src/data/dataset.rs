@@ -346,6 +346,11 @@ impl Dataset {
         Dataset { task: self.task, labels: self.labels.clone(), files: self.files.clone(), examples }
     }
 
+    /// Returns the [digest](Self::digest) in hexadecimal.
+    pub(crate) fn digest_hex(&self) -> String {
+        self.digest().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Returns the SHA-256 of task, labels and examples in order, each part with its length; file names and
     /// lines are not included.
     pub fn digest(&self) -> [u8; 32] {

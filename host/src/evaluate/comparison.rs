@@ -184,7 +184,7 @@ impl Comparison {
             task: data.task,
             of: None,
             refused: None,
-            data_digest: data.digest().iter().map(|byte| format!("{byte:02x}")).collect(),
+            data_digest: data.digest_hex(),
             rows: data.len(),
             left_out: data.left_out(),
             metric,
@@ -214,7 +214,8 @@ impl Comparison {
     }
 }
 
-fn measured(data: &Dataset, outputs: &Outputs) -> Result<Measured, MetricsError> {
+/// Measures one model.
+pub(super) fn measured(data: &Dataset, outputs: &Outputs) -> Result<Measured, MetricsError> {
     let metrics = metrics::measure(data, outputs.logits, outputs.thresholds)?;
     Ok(Measured { metrics, bytes: outputs.bytes, latency: outputs.latency })
 }

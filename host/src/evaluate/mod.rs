@@ -1,9 +1,10 @@
 //! Comparison of fp32 and int8: significance, latency, report, gate.
 //!
-//! [`Comparison::new`] takes the outputs of both on the same examples; a [`Gate`] accepts or refuses the
+//! [`Evaluation::new`] measures one bundle. [`Comparison::new`] takes the outputs of both on the same examples; a [`Gate`] accepts or refuses the
 //! result.
 
 mod comparison;
+mod evaluation;
 mod fit;
 mod gate;
 mod render;
@@ -15,6 +16,7 @@ mod table;
 pub use comparison::{
     ClassComparison, CompareError, Comparison, Inputs, Latency, McNemar, Measured, Outputs, Rows,
 };
+pub use evaluation::{ClassEvaluation, Evaluation};
 pub use fit::{DecisionOptions, Fitted, describe_decision, fit_decision};
 pub use gate::{ClassDrop, Gate, Refusal};
 pub use run::{BundleError, BundleRun, bundle_latency, run_bundle, run_texts};

@@ -1,5 +1,5 @@
 use super::table::Table;
-use super::{Comparison, Measured, Rows};
+use super::{ClassEvaluation, Comparison, Evaluation, Measured, Rows};
 use crate::metrics::{Metric, Metrics};
 
 impl Comparison {
@@ -19,43 +19,9 @@ impl Comparison {
     }
 
     fn summary(&self) -> Table {
-        let mut table = match &self.host {
-            Some(_) => Table::new([self.title().as_str(), "trained", "fp32", "int8", "int8 - fp32"]),
-            None => Table::new([self.title().as_str(), "fp32", "int8", "int8 - fp32"]),
-        };
-        let mut row = |name: &str, value: &dyn Fn(&Measured) -> Option<f64>, show: Show| {
-            let (Some(fp32), Some(int8)) = (value(&self.fp32), value(&self.int8)) else { return };
-            let host = self.host.as_ref().map(|host| value(host).map_or_else(String::new, |v| show.value(v)));
-            let cells = [show.value(fp32), show.value(int8), show.change(fp32, int8)];
-            table.row([name.to_owned()].into_iter().chain(host).chain(cells));
-        };
-        for metric in [
-            Metric::Accuracy,
-            Metric::MacroF1,
-            Metric::MicroF1,
-            Metric::WeightedF1,
-            Metric::Mcc,
-            Metric::Pearson,
-            Metric::Spearman,
-        ] {
-            // with one label per example, micro-F1 equals accuracy
-            let again = metric == Metric::MicroF1 && matches!(self.fp32.metrics, Metrics::SingleLabel(_));
-            if !again {
-                row(&metric.to_string(), &|side| side.metrics.get(metric), Show::Points);
-            }
-        }
-        row("calibration error, no temperature", &calibration_error, Show::Points);
-        row("mse", &|side| regression(side).map(|(mse, _)| mse), Show::Plain);
-        row("mae", &|side| regression(side).map(|(_, mae)| mae), Show::Plain);
-        row("size, MB", &|side| side.bytes.map(|bytes| bytes as f64 / 1e6), Show::Ratio(2));
-        row("p50, µs", &|side| side.latency.map(|latency| latency.p50), Show::Ratio(0));
-        row("p90, µs", &|side| side.latency.map(|latency| latency.p90), Show::Ratio(0));
-        row("p99, µs", &|side| side.latency.map(|latency| latency.p99), Show::Ratio(0));
-        table
-    }
-
-    fn title(&self) -> String {
-        format!("{} examples", self.rows)
+        let trained = self.host.as_ref().map(|host| ("trained", host));
+        let sides = trained.into_iter().chain([("fp32", &self.fp32), ("int8", &self.int8)]);
+        figures(self.rows, &sides.collect::<Vec<_>>(), Some("int8 - fp32"))
     }
 
     fn notes(&self) -> Vec<String> {
@@ -71,13 +37,9 @@ impl Comparison {
             "{}: int8 - fp32 is {:+.2} points, 95 % interval {:+.2} to {:+.2} (paired bootstrap)",
             self.metric, self.delta, self.interval.low, self.interval.high
         ));
-        notes.extend(self.accuracy_by_chance());
-        if self.left_out > 0 {
-            notes.push(format!(
-                "{} rows more have a label that the model lacks: it is wrong about all of them, and they are not counted",
-                self.left_out
-            ));
-        }
+        let classes = self.per_class.iter().map(|class| (&*class.label, class.int8.support));
+        notes.extend(accuracy_by_chance("int8 on", &self.int8.metrics, self.rows, classes));
+        notes.extend(left_out(self.left_out));
         if let Some(agreeing) = self.agreeing {
             let share = 100.0 * agreeing as f64 / self.rows as f64;
             notes.push(format!("same answer for {agreeing} of {} ({share:.2} %)", self.rows));
@@ -98,21 +60,6 @@ impl Comparison {
         notes.extend(self.fitted.iter().flat_map(super::Fitted::notes));
         notes.push(format!("data sha256 {}", self.data_digest));
         notes
-    }
-
-    /// States how precise the accuracy is for this number of rows, and what a constant answer would score.
-    fn accuracy_by_chance(&self) -> Option<String> {
-        let Metrics::SingleLabel(_) = self.int8.metrics else { return None };
-        let accuracy = self.int8.metrics.get(Metric::Accuracy)?;
-        let [low, high] = wilson(accuracy, self.rows as f64).map(|share| share * 100.0);
-        let most = self.per_class.iter().max_by_key(|class| class.fp32.support)?;
-        let always = 100.0 * most.fp32.support as f64 / self.rows.max(1) as f64;
-        let nothing =
-            if accuracy * 100.0 <= always { ": this model has learned no more than that" } else { "" };
-        Some(format!(
-            "int8 on other rows: accuracy {low:.2} to {high:.2} (95 % interval, Wilson); always `{}` is right for {always:.2} %{nothing}",
-            most.label
-        ))
     }
 
     fn classes(&self) -> Option<Table> {
@@ -142,6 +89,111 @@ impl Comparison {
         }
         (!self.per_class.is_empty()).then_some(table)
     }
+}
+
+impl Evaluation {
+    /// Renders tables for a terminal.
+    pub fn text(&self) -> String {
+        let mut parts = vec![self.summary().text(), self.notes().join("\n") + "\n"];
+        parts.extend(self.classes().map(|table| table.text()));
+        parts.join("\n")
+    }
+
+    /// Renders Markdown.
+    pub fn markdown(&self) -> String {
+        let notes: String = self.notes().iter().map(|note| format!("- {note}\n")).collect();
+        let mut parts = vec![self.summary().markdown(), notes];
+        parts.extend(self.classes().map(|table| table.markdown()));
+        parts.join("\n")
+    }
+
+    fn summary(&self) -> Table {
+        figures(self.rows, &[("", &self.model)], None)
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let classes = self.per_class.iter().map(|class| (&*class.label, class.scores.support));
+        let chance = accuracy_by_chance("on", &self.model.metrics, self.rows, classes);
+        let mut notes: Vec<String> = chance.into_iter().chain(left_out(self.left_out)).collect();
+        notes.extend(self.fitted.notes());
+        notes.push(format!("data sha256 {}", self.data_digest));
+        notes
+    }
+
+    fn classes(&self) -> Option<Table> {
+        let mut table = Table::new(["label", "examples", "recall", "precision", "F1"]);
+        for ClassEvaluation { label, scores } in &self.per_class {
+            let points = [scores.recall, scores.precision, scores.f1].map(|value| Show::Points.value(value));
+            table.row([label.clone(), scores.support.to_string()].into_iter().chain(points));
+        }
+        (!self.per_class.is_empty()).then_some(table)
+    }
+}
+
+/// Returns a table of the figures of all sides, which have names, and, if named, of the changes between the
+/// last two.
+fn figures(rows: usize, sides: &[(&str, &Measured)], changes: Option<&str>) -> Table {
+    let title = format!("{rows} examples");
+    let names = sides.iter().map(|(name, _)| *name).chain(changes);
+    let mut table = Table::new([&*title].into_iter().chain(names));
+    let mut row = |name: &str, value: &dyn Fn(&Measured) -> Option<f64>, show: Show| {
+        let values: Vec<Option<f64>> = sides.iter().map(|(_, side)| value(side)).collect();
+        // the model as it was trained lacks some
+        let (Some(Some(last)), before) = (values.last(), values.iter().nth_back(1)) else { return };
+        let change = changes.map(|_| before.copied().flatten().map(|before| show.change(before, *last)));
+        let shown = values.iter().map(|value| value.map(|value| show.value(value)));
+        let cells = shown.chain(change).map(Option::unwrap_or_default);
+        table.row([name.to_owned()].into_iter().chain(cells));
+    };
+    for metric in [
+        Metric::Accuracy,
+        Metric::MacroF1,
+        Metric::MicroF1,
+        Metric::WeightedF1,
+        Metric::Mcc,
+        Metric::Pearson,
+        Metric::Spearman,
+    ] {
+        // with one label per example, micro-F1 equals accuracy
+        let again =
+            |side: &Measured| metric == Metric::MicroF1 && matches!(side.metrics, Metrics::SingleLabel(_));
+        row(&metric.to_string(), &|side| side.metrics.get(metric).filter(|_| !again(side)), Show::Points);
+    }
+    row("calibration error, no temperature", &calibration_error, Show::Points);
+    row("mse", &|side| regression(side).map(|(mse, _)| mse), Show::Plain);
+    row("mae", &|side| regression(side).map(|(_, mae)| mae), Show::Plain);
+    row("size, MB", &|side| side.bytes.map(|bytes| bytes as f64 / 1e6), Show::Ratio(2));
+    row("p50, µs", &|side| side.latency.map(|latency| latency.p50), Show::Ratio(0));
+    row("p90, µs", &|side| side.latency.map(|latency| latency.p90), Show::Ratio(0));
+    row("p99, µs", &|side| side.latency.map(|latency| latency.p99), Show::Ratio(0));
+    table
+}
+
+/// States how precise the accuracy is for this number of rows, and what a constant answer would score.
+/// `classes` are labels and their numbers of rows.
+fn accuracy_by_chance<'a>(
+    on: &str,
+    metrics: &Metrics,
+    rows: usize,
+    classes: impl Iterator<Item = (&'a str, u64)>,
+) -> Option<String> {
+    let Metrics::SingleLabel(_) = metrics else { return None };
+    let accuracy = metrics.get(Metric::Accuracy)?;
+    let [low, high] = wilson(accuracy, rows as f64).map(|share| share * 100.0);
+    let (most, support) = classes.max_by_key(|(_, support)| *support)?;
+    let always = 100.0 * support as f64 / rows.max(1) as f64;
+    let nothing = if accuracy * 100.0 <= always { ": this model has learned no more than that" } else { "" };
+    Some(format!(
+        "{on} other rows: accuracy {low:.2} to {high:.2} (95 % interval, Wilson); always `{most}` is right for {always:.2} %{nothing}"
+    ))
+}
+
+fn left_out(rows: usize) -> Option<String> {
+    (rows > 0).then(|| {
+        format!(
+            "{rows} rows more have a label that the model lacks: it is wrong about all of them, and they are not counted"
+        )
+    })
 }
 
 fn calibration_error(side: &Measured) -> Option<f64> {

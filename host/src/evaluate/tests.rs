@@ -1,6 +1,7 @@
 use super::*;
 use crate::data::{Dataset, Example, Labels, Target, Task};
 use crate::metrics::Metric;
+use goldcrest_edge::decision::Settings;
 
 fn dataset(task: Task, names: &[&str], targets: Vec<Target>) -> Dataset {
     let example = |target| Example { text: "x".to_owned(), pair: None, target, file: 0, line: 1 };
@@ -119,6 +120,27 @@ fn report_in_three_forms() {
     assert_eq!(json["fp32"]["metrics"]["task"], "single-label");
     assert_eq!(json["per_class"][1]["lost"], 3);
     assert_eq!(json["data_digest"].as_str().map(str::len), Some(64));
+}
+
+#[test]
+fn one_bundle_is_evaluated_with_its_settings() {
+    let (data, _, int8) = on_off();
+    let latency = Latency { p50: 900.4, p90: 1000.0, p99: 1500.0 };
+    let run = BundleRun { logits: int8, latency, bytes: 2_000_000, thresholds: Vec::new() };
+    // the logits are 1 and 0: with this temperature the better label has a probability of 0.88
+    let settings = Settings { temperature: 0.5, ..Settings::default() };
+    let evaluation = Evaluation::new(&data, &run, &settings).unwrap();
+    assert!((evaluation.fitted.calibration_after.unwrap() - (0.8808 - 0.8)).abs() < 1e-3);
+    let text = evaluation.text();
+    let line = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap_or("").to_owned();
+    let cells = |start: &str| line(start).split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(cells("accuracy"), ["accuracy", "80.00"]);
+    assert_eq!(cells("size"), ["size,", "MB", "2.00"]);
+    assert_eq!(cells("off "), ["off", "10", "70.00", "87.50", "77.78"]);
+    assert!(text.contains("always `off` is right for 50.00 %"), "{text}");
+    assert!(evaluation.markdown().starts_with("| 20 examples "));
+    let json = serde_json::to_value(&evaluation).unwrap();
+    assert_eq!(json["per_class"][1]["recall"], 0.7);
 }
 
 #[test]

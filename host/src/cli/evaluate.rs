@@ -1,0 +1,35 @@
+use super::data_args::DataArgs;
+use goldcrest::evaluate::{Evaluation, run_bundle};
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  goldcrest evaluate runs/voice/voice.bundle messages.csv
+  goldcrest evaluate models/spam/spam.bundle inbox.tsv --text message --label kind --json")]
+pub struct Args {
+    /// The bundle
+    bundle: PathBuf,
+    /// Print Markdown
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let (manifest, data) = args.data.read_like(&args.bundle)?;
+    let run = run_bundle(&args.bundle, &data, &mut || ())?;
+    let evaluation = Evaluation::new(&data, &run, &manifest.decision)?;
+    if args.json {
+        say!("{}", serde_json::to_string_pretty(&evaluation)?);
+    } else if args.markdown {
+        say!("{}", evaluation.markdown().trim_end());
+    } else {
+        say!("{}", evaluation.text().trim_end());
+    }
+    Ok(())
+}

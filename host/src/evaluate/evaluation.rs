@@ -1,0 +1,59 @@
+use serde::Serialize;
+
+use super::comparison::measured;
+use super::{BundleRun, CompareError, Fitted, Measured, describe_decision};
+use crate::data::{Dataset, Task};
+use crate::metrics::{ClassScores, MetricsError};
+use goldcrest_edge::decision::Settings;
+
+/// One class of an evaluated model.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClassEvaluation {
+    /// Its name.
+    pub label: String,
+    /// Its figures.
+    #[serde(flatten)]
+    pub scores: ClassScores,
+}
+
+/// How well a bundle does on labelled texts. Serialised, this is the JSON report.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// The task.
+    pub task: Task,
+    /// SHA-256 of the examples, hexadecimal.
+    pub data_digest: String,
+    /// Number of examples.
+    pub rows: usize,
+    /// Number of further rows, skipped because the model lacks their label.
+    pub left_out: usize,
+    /// Figures, size and latency.
+    pub model: Measured,
+    /// Classes by label id; empty for regression.
+    pub per_class: Vec<ClassEvaluation>,
+    /// What the bundle's decision settings do on these texts.
+    pub fitted: Fitted,
+}
+
+impl Evaluation {
+    /// Evaluates the outputs of a bundle with these settings.
+    ///
+    /// # Errors
+    /// [`CompareError`] if the outputs do not fit the data or are not finite.
+    pub fn new(data: &Dataset, run: &BundleRun, settings: &Settings) -> Result<Self, CompareError> {
+        let by = |problem: MetricsError| CompareError { model: "packed", problem };
+        let model = measured(data, &run.outputs()).map_err(by)?;
+        let classes = data.labels.names().iter().zip(model.metrics.per_class());
+        Ok(Evaluation {
+            task: data.task,
+            data_digest: data.digest_hex(),
+            rows: data.len(),
+            left_out: data.left_out(),
+            per_class: classes
+                .map(|(label, &scores)| ClassEvaluation { label: label.clone(), scores })
+                .collect(),
+            fitted: describe_decision(settings, data, &run.logits, None),
+            model,
+        })
+    }
+}
