@@ -53,7 +53,7 @@ pub enum OpenError {
 ///
 /// The file must not be written to while it is mapped: replace a bundle by renaming a new one over it (as
 /// [`super::save`] does), never in place. [`Mapped::check`] detects such a write, unless it happens at that
-/// very moment.
+/// very moment or the contents are as before by then.
 #[derive(Clone, Debug)]
 pub struct Mapped {
     bytes: Bytes,
@@ -69,7 +69,7 @@ struct Source {
     file: File,
     /// Its state when it was mapped or, later, when its contents were the same.
     state: Mutex<State>,
-    /// Digest of the bundle in it, once read.
+    /// Digest of the bundle in it, once loaded.
     digest: OnceLock<[u8; 32]>,
 }
 
@@ -119,8 +119,9 @@ impl Mapped {
         Mapped { bytes: Bytes::from_static(bytes), of_file, source: None }
     }
 
-    /// Checks that the file has not changed since it was mapped. Its length and its times tell; once they
-    /// differ, as they do when it is renamed or touched, the digest of the bundle in it.
+    /// Checks that the file has not changed since it was mapped, judging by its length and its times. Once
+    /// these differ, as they do when it is renamed or touched, the digest of a bundle that was
+    /// [loaded](Self::loaded) from it decides.
     pub fn check(&self) -> Result<(), OpenError> {
         let Some(source) = &self.source else { return Ok(()) };
         let now = State::of(&source.file)
@@ -129,13 +130,23 @@ impl Mapped {
         if now == *state {
             return Ok(());
         }
-        let digest = source.digest.get().copied();
-        let same = now.bytes == self.bytes.len() as u64
-            && digest.is_some_and(|digest| self.read().is_ok_and(|bundle| bundle.digest() == digest));
-        if !same {
+        let same = |digest: &[u8; 32]| self.read().is_ok_and(|bundle| bundle.digest() == *digest);
+        if now.bytes != self.bytes.len() as u64 || !source.digest.get().is_some_and(same) {
             return Err(OpenError::Changed { path: source.path.clone() });
         }
         *state = now;
+        Ok(())
+    }
+
+    /// Remembers the digest of the bundle in the file, from which everything that is needed was copied.
+    ///
+    /// # Errors
+    /// If the file may have changed meanwhile.
+    pub(crate) fn loaded(&self, bundle: &Bundle<'_>) -> Result<(), OpenError> {
+        self.check()?;
+        if let Some(source) = &self.source {
+            let _ = source.digest.set(bundle.digest());
+        }
         Ok(())
     }
 
@@ -168,12 +179,7 @@ impl Mapped {
     /// # Errors
     /// The same as for [`Bundle::read`].
     pub fn read(&self) -> Result<Bundle<'_>, Error> {
-        let digest = |body: &[u8]| digest_by_threads(body, &|part| self.release(part));
-        let bundle = Bundle::read_digested(&self.bytes, digest)?;
-        if let Some(source) = &self.source {
-            let _ = source.digest.set(bundle.digest());
-        }
-        Ok(bundle)
+        Bundle::read_digested(&self.bytes, |body| digest_by_threads(body, &|part| self.release(part)))
     }
 
     /// Returns the memory of `bytes` to the system; if they are used again, they are read from the file
@@ -264,7 +270,7 @@ mod tests {
         let open = |path: &Path| File::options().write(true).open(path).unwrap();
         let read = |path: &Path| {
             let mapped = map(path).unwrap();
-            mapped.read().unwrap();
+            mapped.loaded(&mapped.read().unwrap()).unwrap();
             mapped.check().unwrap();
             // longer than the system's clock ticks
             std::thread::sleep(Duration::from_millis(20));

@@ -139,8 +139,8 @@ impl Classifier {
     /// Maps, verifies and loads the bundle at `path`. Uses the kernels that the environment variable
     /// `GOLDCREST_ISA` names, by default the fastest ones.
     ///
-    /// The file stays mapped: once something writes to it, every answer is [`Error::Open`]. To update the
-    /// bundle, rename a new file over it.
+    /// The file stays mapped: once something changes its contents, every answer is [`Error::Open`]. To update
+    /// the bundle, rename a new file over it.
     ///
     /// # Errors
     /// If the file cannot be mapped, is not an intact bundle, or its model cannot be loaded.
@@ -159,6 +159,7 @@ impl Classifier {
     pub fn from_mapped(bundle: &Bundle<'_>, mapped: &Mapped, options: &Options) -> Result<Self, Error> {
         let release = |bytes: &[u8]| mapped.release(bytes);
         let loaded = Self::load(bundle, mapped.bytes(), Some(mapped.clone()), options, &release)?;
+        mapped.loaded(bundle)?;
         mapped.release(mapped.bytes());
         Ok(loaded)
     }

@@ -23,8 +23,8 @@ use std::process::ExitCode;
 ///
 /// On SIGTERM, SIGINT or SIGHUP, the program finishes the current message if the rest of it is available, and
 /// writes all answers. If nothing was left to do, as while waiting for messages, the exit code is 0;
-/// otherwise it reports what has no answer and ends by that signal. A second signal ends it at once, and
-/// records not yet written are lost.
+/// otherwise it reports what has no answer and ends by that signal. A second signal, a second or more later, ends it at
+/// once, and records not yet written are lost.
 #[derive(Parser)]
 #[command(name = "goldcrest-edge", version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
 struct Cli {

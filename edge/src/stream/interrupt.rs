@@ -33,33 +33,26 @@ impl Interrupt {
     }
 
     /// Listens to SIGTERM, SIGINT and SIGHUP, except those that the process has ignored from its start, like
-    /// a background job of a shell. A second signal ends the process as if there were no handler.
+    /// a background job of a shell. A second signal, a second or more after the first, ends the process as if
+    /// there were no handler: timeout(1), for one, sends each signal twice. If `idle` is given, the first one
+    /// ends it at once too, with this exit code, while the program is [idle](Self::set_idle).
     ///
-    /// # Errors
-    /// If the system cannot create a pipe or refuses a handler.
-    pub fn on_signals() -> io::Result<Self> {
-        let interrupt = Self::new()?;
-        interrupt.listen(None, &interrupt.requested)?;
-        Ok(interrupt)
-    }
-
-    /// Like [`on_signals`](Self::on_signals), but a signal repeated within a second does not count:
-    /// timeout(1), for one, sends each signal twice. While the program is [idle](Self::set_idle), the first
-    /// one ends it at once, with this exit code. Takes a thread.
+    /// Takes a small thread, which waits for the first signal.
     ///
     /// # Errors
     /// If the system cannot create a pipe or a thread, or refuses a handler.
-    pub fn on_signals_once(idle: i32) -> io::Result<Self> {
+    pub fn on_signals(idle: Option<i32>) -> io::Result<Self> {
         const REPEATED: Duration = Duration::from_secs(1);
+        const STACK: usize = 64 << 10;
         let interrupt = Self::new()?;
         let insisted = Arc::new(AtomicBool::new(false));
         let (first, last) = (interrupt.pipe.clone(), insisted.clone());
-        std::thread::Builder::new().name("signals".into()).spawn(move || {
+        std::thread::Builder::new().name("signals".into()).stack_size(STACK).spawn(move || {
             while poll(&mut [PollFd::new(&first.0, PollFlags::IN)], None) == Err(Errno::INTR) {}
             std::thread::sleep(REPEATED);
             last.store(true, Ordering::SeqCst);
         })?;
-        interrupt.listen(Some(idle), &insisted)?;
+        interrupt.listen(idle, &insisted)?;
         Ok(interrupt)
     }
 

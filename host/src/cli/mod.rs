@@ -73,6 +73,9 @@ enum Command {
     /// Make a bundle from a checkpoint, without training or measuring
     Pack(pack::Args),
     /// Measure a bundle on labelled texts, through the device's own code
+    ///
+    /// The table counts the best label of every text (for several labels: those above their thresholds). Below it stand the
+    /// calibration error with the temperature and, if the model abstains, the share of texts that it answers.
     Evaluate(evaluate::Args),
     /// Compare two bundles on labelled texts, through the device's own code
     Compare(compare::Args),

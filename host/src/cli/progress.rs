@@ -19,7 +19,7 @@ pub struct Display {
 impl Display {
     pub fn new(quiet: bool) -> std::io::Result<Self> {
         let terminal = std::io::stderr().is_terminal() && !quiet;
-        let (bar, interrupt) = (ProgressBar::hidden(), Interrupt::on_signals_once(INTERRUPTED.into())?);
+        let (bar, interrupt) = (ProgressBar::hidden(), Interrupt::on_signals(Some(INTERRUPTED.into()))?);
         interrupt.set_idle(true);
         Ok(Self { quiet, terminal, bar, loss: f32::NAN, steps: 0, interrupt })
     }

@@ -10,7 +10,7 @@ Examples:
   goldcrest sweep host/recipes/sst2-small.toml host/recipes/sst2-nano.toml --plot sizes.svg
   goldcrest sweep host/recipes/voice-commands.toml --seeds 3")]
 pub struct Args {
-    /// Recipes; the student of every stage is packed and measured
+    /// Recipes; the student of every stage is packed and measured, or what is fine-tuned if there is none
     #[arg(required = true)]
     recipes: Vec<PathBuf>,
     /// Run each recipe with this many seeds, and show the best and the mean
@@ -71,7 +71,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
                 }
                 // a seed that failed before its first student has no stage to name
                 if !stage.is_empty() {
-                    rows[first + i].name = format!("{name} {stage}");
+                    let row = &mut rows[first + i];
+                    let named = format!("{name} {stage}");
+                    // a student taught by n-grams may be better than the teacher with some seeds only
+                    let same = row.runs.is_empty() && row.errors.is_empty() || row.name == named;
+                    row.name = if same { named } else { name.to_string() };
                 }
                 match outcome {
                     Ok(comparison) => rows[first + i].runs.push(comparison),

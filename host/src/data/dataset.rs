@@ -169,16 +169,14 @@ impl Dataset {
         labels: Option<Labels>,
     ) -> Result<Self, DataError> {
         let files = match (read_all(sources), &labels) {
-            (Err(DataError::Ambiguous { options, .. }), Some(labels))
-                if task == Some(Task::MultiLabel) && options.contains(&"label") =>
-            {
+            (Err(first @ DataError::Ambiguous { .. }), Some(labels)) if task == Some(Task::MultiLabel) => {
                 let each = LabelColumns::Each(labels.names().iter().cloned().map(Column::Name).collect());
                 let of_labels = |source: &Source| Source {
                     label: Some(source.label.clone().unwrap_or_else(|| each.clone())),
                     ..source.clone()
                 };
                 // where they are not all there, the first error says more
-                read_all(&sources.iter().map(of_labels).collect::<Vec<_>>()).or_else(|_| read_all(sources))
+                read_all(&sources.iter().map(of_labels).collect::<Vec<_>>()).map_err(|_| first)
             }
             (files, _) => files,
         }?;
@@ -240,6 +238,19 @@ impl Dataset {
                 return Err(DataError::MissingLabel { at: rows::at(source, 1), label, columns });
             }
             let joined = joined && matches!(file.label, LabelColumns::One(_));
+            // a column is found whatever the case of its name
+            let by_columns =
+                given && matches!(&file.label, LabelColumns::Each(columns) if !columns.is_empty());
+            let known = data.labels.names().to_vec();
+            let spelling = |label: Cell| match label {
+                Cell::Many(labels) if by_columns => {
+                    let as_known = |label: String| {
+                        known.iter().find(|known| detect::same(known, &label)).cloned().unwrap_or(label)
+                    };
+                    Cell::Many(labels.into_iter().map(as_known).collect())
+                }
+                label => label,
+            };
             let (rows, mut left_out) = (file.rows.len(), LeftOut::default());
             for row in file.rows {
                 let at = || rows::at(source, row.line);
@@ -252,7 +263,7 @@ impl Dataset {
                 {
                     return Err(DataError::Joined { at: at(), label: label.clone() });
                 }
-                let target = match target(task, &data.labels, row.label, at) {
+                let target = match target(task, &data.labels, spelling(row.label), at) {
                     Err(error @ DataError::UnknownLabel { .. }) if unknown_labels == UnknownLabels::Skip => {
                         left_out.add(error);
                         continue;

@@ -27,7 +27,7 @@ pub struct Evaluation {
     pub rows: usize,
     /// Number of further rows, skipped because the model lacks their label.
     pub left_out: usize,
-    /// Figures, size and latency.
+    /// Figures of the best label of every text, answered or not; size and latency.
     pub model: Measured,
     /// Classes by label id; empty for regression.
     pub per_class: Vec<ClassEvaluation>,

@@ -1,7 +1,8 @@
-//! Comparison of fp32 and int8: significance, latency, report, gate.
+//! Evaluation of bundles on labelled texts, and comparison of fp32 and int8: significance, latency, report,
+//! gate.
 //!
-//! [`Evaluation::new`] measures one bundle. [`Comparison::new`] takes the outputs of both on the same examples; a [`Gate`] accepts or refuses the
-//! result.
+//! [`Evaluation::new`] measures one bundle. [`Comparison::new`] takes the outputs of two models on the same
+//! examples; a [`Gate`] accepts or refuses the result.
 
 mod comparison;
 mod evaluation;

@@ -1,6 +1,6 @@
 use super::table::Table;
 use super::{ClassEvaluation, Comparison, Evaluation, Measured, Rows};
-use crate::metrics::{Metric, Metrics};
+use crate::metrics::{ClassScores, Metric, Metrics};
 
 impl Comparison {
     /// Renders tables for a terminal.
@@ -80,7 +80,7 @@ impl Comparison {
         for class in &self.per_class {
             let (fp32, int8) = (class.fp32, class.int8);
             let points = [fp32.recall, int8.recall, fp32.precision, int8.precision, fp32.f1, int8.f1]
-                .map(|value| if fp32.support > 0 { Show::Points.value(value) } else { "-".into() });
+                .map(|value| of_class(&fp32, value));
             table.row([class.label.clone(), fp32.support.to_string()].into_iter().chain(points).chain([
                 if fp32.support > 0 { format!("{:+.2}", class.delta) } else { "-".into() },
                 class.lost.to_string(),
@@ -123,7 +123,7 @@ impl Evaluation {
     fn classes(&self) -> Option<Table> {
         let mut table = Table::new(["label", "examples", "recall", "precision", "F1"]);
         for ClassEvaluation { label, scores } in &self.per_class {
-            let points = [scores.recall, scores.precision, scores.f1].map(|value| Show::Points.value(value));
+            let points = [scores.recall, scores.precision, scores.f1].map(|value| of_class(scores, value));
             table.row([label.clone(), scores.support.to_string()].into_iter().chain(points));
         }
         (!self.per_class.is_empty()).then_some(table)
@@ -182,16 +182,26 @@ fn accuracy_by_chance<'a>(
     let [low, high] = wilson(accuracy, rows as f64).map(|share| share * 100.0);
     let (most, support) = classes.max_by_key(|(_, support)| *support)?;
     let always = 100.0 * support as f64 / rows.max(1) as f64;
-    let nothing = if accuracy * 100.0 <= always { ": this model has learned no more than that" } else { "" };
+    // of a single class, all are right by chance
+    let nothing = if accuracy * 100.0 <= always && support < rows as u64 {
+        ": this model has learned no more than that"
+    } else {
+        ""
+    };
     Some(format!(
         "{on} other rows: accuracy {low:.2} to {high:.2} (95 % interval, Wilson); always `{most}` is right for {always:.2} %{nothing}"
     ))
 }
 
+/// Formats a figure of a class, which has none without examples.
+fn of_class(scores: &ClassScores, value: f64) -> String {
+    if scores.support > 0 { Show::Points.value(value) } else { "-".into() }
+}
+
 fn left_out(rows: usize) -> Option<String> {
     (rows > 0).then(|| {
         format!(
-            "{rows} rows more have a label that the model lacks: it is wrong about all of them, and they are not counted"
+            "rows with a label that the model lacks, about which it is wrong and which are not counted: {rows}"
         )
     })
 }

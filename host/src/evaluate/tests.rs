@@ -139,6 +139,12 @@ fn one_bundle_is_evaluated_with_its_settings() {
     assert_eq!(cells("off "), ["off", "10", "70.00", "87.50", "77.78"]);
     assert!(text.contains("always `off` is right for 50.00 %"), "{text}");
     assert!(evaluation.markdown().starts_with("| 20 examples "));
+    // of one class alone, nothing is concluded
+    let on = dataset(Task::SingleLabel, &["on", "off"], vec![Target::Class(0); 3]);
+    let alone = BundleRun { logits: one_hot(&[0, 0, 0], 2), ..run.clone() };
+    let alone = Evaluation::new(&on, &alone, &settings).unwrap().text();
+    assert!(alone.contains("always `on` is right for 100.00 %\n"), "{alone}");
+    assert!(alone.lines().any(|line| line.split_whitespace().eq(["off", "0", "-", "-", "-"])), "{alone}");
     let json = serde_json::to_value(&evaluation).unwrap();
     assert_eq!(json["per_class"][1]["recall"], 0.7);
 }

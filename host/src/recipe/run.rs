@@ -90,10 +90,11 @@ pub fn check(recipe: &Recipe) -> Result<(), RunError> {
     load_base(recipe, &prepared).map(drop)
 }
 
-/// The name of each student, and the comparison of its bundle or why it failed.
+/// The name of each model, and the comparison of its bundle or why it failed.
 pub type Stages = Vec<(String, Result<Comparison, RunError>)>;
 
-/// Like [`run`], but packs the student of every stage, each into its own folder.
+/// Like [`run`], but packs the students of all stages, each into its own folder; without students, the
+/// model that `run` packs.
 ///
 /// # Errors
 /// [`RunError`] from training; errors of packing are returned per stage.

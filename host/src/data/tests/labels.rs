@@ -45,6 +45,8 @@ fn a_column_for_each_label() {
     let measured = |labels| Dataset::read_to_measure(std::slice::from_ref(&unnamed), multi, labels);
     let found = measured(labels(&["toxic", "threat", "insult"])).unwrap();
     assert_eq!(found.examples, data.examples);
+    let capitals = measured(labels(&["Toxic", "threat", "INSULT"])).unwrap();
+    assert_eq!(capitals.examples, data.examples);
     let missing = measured(labels(&["toxic", "obscene"])).unwrap_err().to_string();
     assert!(missing.contains("`toxic`, `threat`, `insult` hold 0 and 1"), "{missing}");
 
