@@ -271,8 +271,16 @@ fn a_signal_while_a_named_pipe_has_no_writer_ends_it() {
 
 /// Sends a signal with the shell's built-in command, because a bare machine may lack the program.
 fn kill(signal: &str, process: u32) {
-    let kill = format!("kill {signal} {process}");
-    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    shell(&format!("kill {signal} {process}"));
+}
+
+/// Sends a signal twice at once, as timeout(1) does.
+fn kill_twice(signal: &str, process: u32) {
+    shell(&format!("kill {signal} {process} && kill {signal} {process}"));
+}
+
+fn shell(kill: &str) {
+    assert!(Command::new("sh").args(["-c", kill]).status().unwrap().success());
 }
 
 #[cfg(target_os = "linux")]
@@ -411,7 +419,7 @@ fn whole_records_after_a_signal(threads: usize) -> bool {
     let mut stdin = edge.stdin.take().unwrap();
     let writer = thread::spawn(move || while stdin.write_all(b"good day\nbad\n").is_ok() {});
     assert_eq!(edge.receive()["n"], 1);
-    edge.signal("-TERM");
+    kill_twice("-TERM", edge.child.id());
     let mut n = 1;
     while let Ok(line) = edge.lines.recv_timeout(TIMEOUT) {
         n += 1;
@@ -426,6 +434,32 @@ fn whole_records_after_a_signal(threads: usize) -> bool {
     let expected = if told { (None, Some(15)) } else { (Some(0), None) };
     assert_eq!((status.code(), status.signal()), expected, "{errors}");
     told
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_second_signal_ends_what_a_stalled_reader_holds_up() {
+    let (mut command, folder) = command();
+    let file = folder.path().join("messages.txt");
+    std::fs::write(&file, "good day\n".repeat(200_000)).unwrap();
+    let mut child = command.arg(&file).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let _unread = child.stdout.take().unwrap();
+    let process = child.id();
+    let sleeps = || {
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+        status.lines().any(|line| line.starts_with("State:") && line.contains("S (sleeping)"))
+    };
+    // it sleeps for long only once the pipe is full
+    let (start, mut in_a_row) = (Instant::now(), 0);
+    while in_a_row < 30 && start.elapsed() < TIMEOUT {
+        in_a_row = if catches_sigterm(process) && sleeps() { in_a_row + 1 } else { 0 };
+        thread::sleep(Duration::from_millis(10));
+    }
+    kill_twice("-TERM", process);
+    thread::sleep(Duration::from_millis(1500));
+    assert_eq!(child.try_wait().unwrap(), None, "signals repeated at once count once");
+    kill("-TERM", process);
+    assert_eq!(wait(&mut child).signal(), Some(15));
 }
 
 /// A shell starts background jobs of a script with SIGINT ignored.

@@ -37,39 +37,35 @@ impl Interrupt {
     /// there were no handler: timeout(1), for one, sends each signal twice. If `idle` is given, the first one
     /// ends it at once too, with this exit code, while the program is [idle](Self::set_idle).
     ///
-    /// Takes a small thread, which waits for the first signal.
+    /// Takes a small thread, which waits for the first signal. If it cannot be started, the second signal
+    /// counts however soon it comes.
     ///
     /// # Errors
-    /// If the system cannot create a pipe or a thread, or refuses a handler.
+    /// If the system cannot create a pipe or refuses a handler.
     pub fn on_signals(idle: Option<i32>) -> io::Result<Self> {
         const REPEATED: Duration = Duration::from_secs(1);
         const STACK: usize = 64 << 10;
         let interrupt = Self::new()?;
         let insisted = Arc::new(AtomicBool::new(false));
         let (first, last) = (interrupt.pipe.clone(), insisted.clone());
-        std::thread::Builder::new().name("signals".into()).stack_size(STACK).spawn(move || {
+        let thread = std::thread::Builder::new().name("signals".into()).stack_size(STACK).spawn(move || {
             while poll(&mut [PollFd::new(&first.0, PollFlags::IN)], None) == Err(Errno::INTR) {}
             std::thread::sleep(REPEATED);
             last.store(true, Ordering::SeqCst);
-        })?;
-        interrupt.listen(idle, &insisted)?;
-        Ok(interrupt)
-    }
-
-    /// Registers the handlers. Once `insisted` is set, a signal ends the process.
-    fn listen(&self, idle: Option<i32>, insisted: &Arc<AtomicBool>) -> io::Result<()> {
+        });
+        let ends = if thread.is_ok() { &insisted } else { &interrupt.requested };
         // on systems without this file, assume that no signal is ignored
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         for signal in [SIGTERM, SIGINT, SIGHUP].into_iter().filter(|signal| !is_ignored(&status, *signal)) {
             if let Some(code) = idle {
-                flag::register_conditional_shutdown(signal, code, self.idle.clone())?;
+                flag::register_conditional_shutdown(signal, code, interrupt.idle.clone())?;
             }
-            flag::register_conditional_default(signal, insisted.clone())?;
-            flag::register_usize(signal, self.signal.clone(), signal as usize)?;
-            flag::register(signal, self.requested.clone())?;
-            low_level::pipe::register(signal, self.pipe.1.try_clone()?)?;
+            flag::register_conditional_default(signal, ends.clone())?;
+            flag::register_usize(signal, interrupt.signal.clone(), signal as usize)?;
+            flag::register(signal, interrupt.requested.clone())?;
+            low_level::pipe::register(signal, interrupt.pipe.1.try_clone()?)?;
         }
-        Ok(())
+        Ok(interrupt)
     }
 
     /// Requests the end, as a signal does. A source that is waited for wakes.
