@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 /// Why a file could not be mapped.
@@ -73,6 +73,21 @@ struct Source {
     digest: OnceLock<[u8; 32]>,
 }
 
+impl Source {
+    /// Returns the state of the file as it is now.
+    fn now(&self) -> Result<State, OpenError> {
+        State::of(&self.file).map_err(|source| OpenError::Io { path: self.path.clone(), source })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_changed(&self) -> OpenError {
+        OpenError::Changed { path: self.path.clone() }
+    }
+}
+
 /// What changes whenever a file is written to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct State {
@@ -124,15 +139,13 @@ impl Mapped {
     /// [loaded](Self::loaded) from it decides.
     pub fn check(&self) -> Result<(), OpenError> {
         let Some(source) = &self.source else { return Ok(()) };
-        let now = State::of(&source.file)
-            .map_err(|error| OpenError::Io { path: source.path.clone(), source: error })?;
-        let mut state = source.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (now, mut state) = (source.now()?, source.state());
         if now == *state {
             return Ok(());
         }
         let same = |digest: &[u8; 32]| self.read().is_ok_and(|bundle| bundle.digest() == *digest);
         if now.bytes != self.bytes.len() as u64 || !source.digest.get().is_some_and(same) {
-            return Err(OpenError::Changed { path: source.path.clone() });
+            return Err(source.has_changed());
         }
         *state = now;
         Ok(())
@@ -141,13 +154,15 @@ impl Mapped {
     /// Remembers the digest of the bundle in the file, from which everything that is needed was copied.
     ///
     /// # Errors
-    /// If the file may have changed meanwhile.
+    /// If the file may have been written to meanwhile, even if it is as before now: what was copied may not be.
     pub(crate) fn loaded(&self, bundle: &Bundle<'_>) -> Result<(), OpenError> {
-        self.check()?;
-        if let Some(source) = &self.source {
-            let _ = source.digest.set(bundle.digest());
+        let Some(source) = &self.source else { return Ok(()) };
+        let before = *source.state();
+        if source.now()?.modified != before.modified {
+            return Err(source.has_changed());
         }
-        Ok(())
+        let _ = source.digest.set(bundle.digest());
+        self.check()
     }
 
     /// Makes the process end with a message and exit code 1 when it touches pages that are gone because the
@@ -277,6 +292,14 @@ mod tests {
             mapped
         };
         let changed = |mapped: &Mapped| matches!(mapped.check(), Err(OpenError::Changed { .. }));
+        // while it is loaded, it may be renamed but not written to, even with the same contents
+        let (mapped, later) = (map(&other).unwrap(), SystemTime::now() + Duration::from_secs(5));
+        std::fs::rename(&other, folder.path().join("renamed")).unwrap();
+        mapped.loaded(&mapped.read().unwrap()).unwrap();
+        std::fs::rename(folder.path().join("renamed"), &other).unwrap();
+        let mapped = map(&other).unwrap();
+        open(&other).set_modified(later).unwrap();
+        assert!(mapped.loaded(&mapped.read().unwrap()).is_err());
         // whatever leaves the contents alone is allowed, as is renaming another file over it
         let mapped = read(&path);
         open(&path).set_modified(SystemTime::now() + Duration::from_secs(5)).unwrap();

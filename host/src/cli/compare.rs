@@ -1,3 +1,4 @@
+use super::ReportArgs;
 use super::data_args::DataArgs;
 use goldcrest::data::Task;
 use goldcrest::evaluate::{Comparison, Gate, Inputs, describe_decision, run_bundle};
@@ -22,12 +23,8 @@ pub struct Args {
     /// The metric, such as macro-f1 [default: the one that the int8 bundle was measured by]
     #[arg(long, value_parser = metric)]
     metric: Option<Metric>,
-    /// Print Markdown
-    #[arg(long, conflicts_with = "json")]
-    markdown: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    report: ReportArgs,
     #[command(flatten)]
     data: DataArgs,
 }
@@ -51,7 +48,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     // decide before printing: a reader that closes the pipe must not make a bundle pass
     let gate = Gate { max_drop: args.max_drop, max_drop_per_class: args.max_drop_per_class };
     let verdict = gate.check(&comparison);
-    let shown = show(args, &comparison);
+    let shown = args.report.print(&comparison, &comparison.text(), &comparison.markdown());
     verdict?;
     shown
 }
@@ -59,15 +56,4 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 /// Value parser for clap.
 fn metric(text: &str) -> Result<Metric, String> {
     serde_json::from_value(text.into()).map_err(|_| "it is not a metric such as accuracy or macro-f1".into())
-}
-
-fn show(args: &Args, comparison: &Comparison) -> anyhow::Result<()> {
-    if args.json {
-        say!("{}", serde_json::to_string_pretty(comparison)?);
-    } else if args.markdown {
-        say!("{}", comparison.markdown().trim_end());
-    } else {
-        say!("{}", comparison.text().trim_end());
-    }
-    Ok(())
 }

@@ -1,3 +1,4 @@
+use super::ReportArgs;
 use super::data_args::DataArgs;
 use goldcrest::evaluate::{Evaluation, run_bundle};
 use std::path::PathBuf;
@@ -10,12 +11,8 @@ Examples:
 pub struct Args {
     /// The bundle
     bundle: PathBuf,
-    /// Print Markdown
-    #[arg(long, conflicts_with = "json")]
-    markdown: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    report: ReportArgs,
     #[command(flatten)]
     data: DataArgs,
 }
@@ -24,12 +21,5 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let (manifest, data) = args.data.read_like(&args.bundle)?;
     let run = run_bundle(&args.bundle, &data, &mut || ())?;
     let evaluation = Evaluation::new(&data, &run, &manifest.decision)?;
-    if args.json {
-        say!("{}", serde_json::to_string_pretty(&evaluation)?);
-    } else if args.markdown {
-        say!("{}", evaluation.markdown().trim_end());
-    } else {
-        say!("{}", evaluation.text().trim_end());
-    }
-    Ok(())
+    args.report.print(&evaluation, &evaluation.text(), &evaluation.markdown())
 }

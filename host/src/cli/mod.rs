@@ -38,6 +38,7 @@ use goldcrest::recipe::{RunError, Until};
 use goldcrest::train;
 use goldcrest_edge::format_error;
 use goldcrest_edge::tokenizer::capacity::MAX_TOKENS;
+use serde::Serialize;
 use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
@@ -231,6 +232,29 @@ fn points(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(points) if (0.0..=100.0).contains(&points) => Ok(points),
         _ => Err("it must be 0 to 100".into()),
+    }
+}
+
+/// How a report is printed.
+#[derive(clap::Args)]
+struct ReportArgs {
+    /// Print Markdown
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl ReportArgs {
+    /// Prints a report as asked; by default its tables for a terminal.
+    fn print(&self, report: &impl Serialize, text: &str, markdown: &str) -> anyhow::Result<()> {
+        match (self.json, self.markdown) {
+            (true, _) => say!("{}", serde_json::to_string_pretty(report)?),
+            (_, true) => say!("{}", markdown.trim_end()),
+            _ => say!("{}", text.trim_end()),
+        }
+        Ok(())
     }
 }
 

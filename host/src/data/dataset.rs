@@ -241,11 +241,11 @@ impl Dataset {
             // a column is found whatever the case of its name
             let by_columns =
                 given && matches!(&file.label, LabelColumns::Each(columns) if !columns.is_empty());
-            let known = data.labels.names().to_vec();
             let spelling = |label: Cell| match label {
                 Cell::Many(labels) if by_columns => {
                     let as_known = |label: String| {
-                        known.iter().find(|known| detect::same(known, &label)).cloned().unwrap_or(label)
+                        let mut known = data.labels.names().iter();
+                        known.find(|known| detect::same(known, &label)).cloned().unwrap_or(label)
                     };
                     Cell::Many(labels.into_iter().map(as_known).collect())
                 }

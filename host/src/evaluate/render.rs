@@ -2,20 +2,41 @@ use super::table::Table;
 use super::{ClassEvaluation, Comparison, Evaluation, Measured, Rows};
 use crate::metrics::{ClassScores, Metric, Metrics};
 
+/// What a report consists of, in this order.
+struct Report {
+    summary: Table,
+    notes: Vec<String>,
+    classes: Option<Table>,
+}
+
+impl Report {
+    fn text(&self) -> String {
+        let mut parts = vec![self.summary.text(), self.notes.join("\n") + "\n"];
+        parts.extend(self.classes.as_ref().map(Table::text));
+        parts.join("\n")
+    }
+
+    fn markdown(&self) -> String {
+        let notes: String = self.notes.iter().map(|note| format!("- {note}\n")).collect();
+        let mut parts = vec![self.summary.markdown(), notes];
+        parts.extend(self.classes.as_ref().map(Table::markdown));
+        parts.join("\n")
+    }
+}
+
 impl Comparison {
     /// Renders tables for a terminal.
     pub fn text(&self) -> String {
-        let mut parts = vec![self.summary().text(), self.notes().join("\n") + "\n"];
-        parts.extend(self.classes().map(|table| table.text()));
-        parts.join("\n")
+        self.report().text()
     }
 
     /// Renders Markdown.
     pub fn markdown(&self) -> String {
-        let notes: String = self.notes().iter().map(|note| format!("- {note}\n")).collect();
-        let mut parts = vec![self.summary().markdown(), notes];
-        parts.extend(self.classes().map(|table| table.markdown()));
-        parts.join("\n")
+        self.report().markdown()
+    }
+
+    fn report(&self) -> Report {
+        Report { summary: self.summary(), notes: self.notes(), classes: self.classes() }
     }
 
     fn summary(&self) -> Table {
@@ -94,17 +115,16 @@ impl Comparison {
 impl Evaluation {
     /// Renders tables for a terminal.
     pub fn text(&self) -> String {
-        let mut parts = vec![self.summary().text(), self.notes().join("\n") + "\n"];
-        parts.extend(self.classes().map(|table| table.text()));
-        parts.join("\n")
+        self.report().text()
     }
 
     /// Renders Markdown.
     pub fn markdown(&self) -> String {
-        let notes: String = self.notes().iter().map(|note| format!("- {note}\n")).collect();
-        let mut parts = vec![self.summary().markdown(), notes];
-        parts.extend(self.classes().map(|table| table.markdown()));
-        parts.join("\n")
+        self.report().markdown()
+    }
+
+    fn report(&self) -> Report {
+        Report { summary: self.summary(), notes: self.notes(), classes: self.classes() }
     }
 
     fn summary(&self) -> Table {
