@@ -71,12 +71,16 @@ fn classify_is_the_default_command() {
     let expected = "{\"n\":1,\"label\":\"positive\",\"score\":0.982014,\"tokens\":3}\n\
                     {\"n\":2,\"label\":\"negative\",\"score\":0.952574,\"tokens\":4}\n";
     for command in [&["classify"][..], &[]] {
-        let args = [command, &["--bundle", &moods, "--format", "jsonl"]].concat();
-        let output = run(&args, b"good\nbad day\n");
-        assert_eq!((output.code, output.out.as_str(), output.err.as_str()), (0, expected, ""));
+        for asked in ["--stock", "--quiet"] {
+            let args = [command, &["--bundle", &moods, "--format", "jsonl", asked]].concat();
+            let output = run(&args, b"good\nbad day\n");
+            assert_eq!((output.code, output.out.as_str(), output.err.as_str()), (0, expected, ""));
+        }
     }
     let output = run(&["--bundle", &moods], b"good\nbad day");
     assert_eq!(output.out, "positive\t0.982014\nnegative\t0.952574\n");
+    // this tiny model is no BERT
+    assert!(output.err.starts_with("goldcrest-edge: not fused, so slower"), "{}", output.err);
 }
 
 #[test]
@@ -96,7 +100,7 @@ fn top_and_logits_come_on_demand() {
 fn other_tasks_have_their_records() {
     let bench = Bench::new();
     let jsonl = |manifest: &Manifest, input: &[u8]| {
-        let output = run(&["--bundle", &bench.bundle(manifest), "--format", "jsonl"], input);
+        let output = run(&["--bundle", &bench.bundle(manifest), "--format", "jsonl", "--stock"], input);
         assert_eq!(output.err, "");
         output.out
     };

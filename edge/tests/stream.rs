@@ -1,109 +1,15 @@
-//! The real binary as part of a system: pipes, signals, bad input, endless input.
+//! The real binary as part of a system: pipes, bad input, endless input, full disks.
 #![cfg(unix)]
 mod common;
+mod stream_support;
 
 use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::{Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
-
-/// Nothing here takes a second, except on a loaded machine.
-const TIMEOUT: Duration = Duration::from_secs(60);
-
-struct Edge {
-    child: Child,
-    stdin: Option<ChildStdin>,
-    lines: Receiver<String>,
-    folder: tempfile::TempDir,
-}
-
-impl Edge {
-    fn on(threads: usize) -> Self {
-        let (mut command, folder) = command();
-        let mut child = command
-            .arg("--threads")
-            .arg(threads.to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (stdin, stdout) = (child.stdin.take(), child.stdout.take().unwrap());
-        let (sender, lines) = channel();
-        thread::spawn(move || {
-            for line in BufReader::new(stdout).lines() {
-                if sender.send(line.unwrap()).is_err() {
-                    break;
-                }
-            }
-        });
-        Edge { child, stdin, lines, folder }
-    }
-
-    fn send(&mut self, bytes: &[u8]) {
-        self.stdin.as_mut().unwrap().write_all(bytes).unwrap();
-    }
-
-    fn receive(&self) -> Value {
-        serde_json::from_str(&self.lines.recv_timeout(TIMEOUT).expect("a record")).unwrap()
-    }
-
-    fn signal(&self, signal: &str) {
-        kill(signal, self.child.id());
-    }
-
-    fn wait(&mut self) -> ExitStatus {
-        wait(&mut self.child)
-    }
-
-    /// Returns the peak resident memory in KiB.
-    #[cfg(target_os = "linux")]
-    fn peak(&self) -> i64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
-    }
-}
-
-impl Drop for Edge {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn command() -> (Command, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    let path: PathBuf = folder.path().join("moods.bundle");
-    std::fs::write(&path, common::bundle(&common::manifest())).unwrap();
-    let binary = env!("CARGO_BIN_EXE_goldcrest-edge");
-    // the tests may be run with signals ignored, which child processes inherit
-    let mut command = match cfg!(target_os = "linux") {
-        true => Command::new("env"),
-        false => Command::new(binary),
-    };
-    if cfg!(target_os = "linux") {
-        command.args(["--default-signal=HUP,INT,TERM", binary]);
-    }
-    command.args(["--format", "jsonl", "--bundle"]).arg(path).stderr(Stdio::piped());
-    (command, folder)
-}
-
-fn wait(child: &mut Child) -> ExitStatus {
-    let start = Instant::now();
-    while start.elapsed() < TIMEOUT {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status;
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    child.kill().unwrap();
-    panic!("still running after {TIMEOUT:?}");
-}
+use std::time::Duration;
+use stream_support::{Edge, TIMEOUT, command, wait};
 
 /// Returns all records for a finite input.
 fn records(input: &[u8]) -> Vec<Value> {
@@ -248,48 +154,6 @@ fn diagnostics_need_no_reader() {
     assert_eq!(wait(&mut child).code(), Some(0));
 }
 
-#[cfg(target_os = "linux")]
-#[test]
-fn a_signal_while_a_named_pipe_has_no_writer_ends_it() {
-    let (mut command, folder) = command();
-    let pipe = folder.path().join("pipe");
-    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let mut child = command.arg(&pipe).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-    let start = Instant::now();
-    while !catches_sigterm(child.id()) && start.elapsed() < TIMEOUT {
-        thread::sleep(Duration::from_millis(5));
-    }
-    // wait for the handlers of the other signals too
-    thread::sleep(Duration::from_millis(50));
-    kill("-TERM", child.id());
-    assert_eq!(wait(&mut child).code(), Some(0));
-    // a bundle is not awaited from a named pipe
-    let status =
-        Command::new(env!("CARGO_BIN_EXE_goldcrest-edge")).arg("--bundle").arg(&pipe).status().unwrap();
-    assert_eq!(status.code(), Some(1));
-}
-
-/// Sends a signal with the shell's built-in command, because a bare machine may lack the program.
-fn kill(signal: &str, process: u32) {
-    shell(&format!("kill {signal} {process}"));
-}
-
-/// Sends a signal twice at once, as timeout(1) does.
-fn kill_twice(signal: &str, process: u32) {
-    shell(&format!("kill {signal} {process} && kill {signal} {process}"));
-}
-
-fn shell(kill: &str) {
-    assert!(Command::new("sh").args(["-c", kill]).status().unwrap().success());
-}
-
-#[cfg(target_os = "linux")]
-fn catches_sigterm(process: u32) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
-    u64::from_str_radix(caught.trim(), 16).unwrap() >> 14 & 1 == 1
-}
-
 #[test]
 fn a_bundle_that_is_written_to_ends_it() {
     for threads in [1, 3] {
@@ -334,47 +198,6 @@ fn a_bundle_that_is_cut_off_in_full_flow_ends_it() {
     }
 }
 
-#[test]
-fn a_signal_while_waiting_ends_it() {
-    for (signal, number, threads) in [("-TERM", 15, 1), ("-INT", 2, 1), ("-HUP", 1, 1), ("-TERM", 15, 3)] {
-        // the unfinished message is larger than a pipe, so some of it has been read
-        for rest in ["".into(), "x".repeat(300_000)] {
-            let mut edge = Edge::on(threads);
-            edge.send(b"good\nbad\n");
-            assert_eq!((edge.receive()["n"].clone(), edge.receive()["n"].clone()), (1.into(), 2.into()));
-            edge.send(rest.as_bytes());
-            edge.signal(signal);
-            let status = edge.wait();
-            let expected = if rest.is_empty() { (Some(0), None) } else { (None, Some(number)) };
-            assert_eq!((status.code(), status.signal()), expected, "{signal}, {} bytes", rest.len());
-            let mut errors = String::new();
-            edge.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
-            let told = "after 2 messages in all, 300000 bytes that were read have no answer";
-            assert_eq!(errors.contains(told), !rest.is_empty(), "{errors}");
-            assert!(edge.lines.recv_timeout(TIMEOUT).is_err(), "a record for what had no end");
-        }
-    }
-}
-
-/// Readers of the output must not take a part of it for all of it.
-#[test]
-fn a_signal_within_a_file_is_no_success() {
-    let (mut command, folder) = command();
-    let file = folder.path().join("messages.txt");
-    std::fs::write(&file, "good day\n".repeat(200_000)).unwrap();
-    let mut child = command.args([&file, &file]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
-    output.next().unwrap().unwrap();
-    kill("-INT", child.id());
-    let records = 1 + output.count();
-    let status = wait(&mut child);
-    assert_eq!((status.code(), status.signal()), (None, Some(2)));
-    let mut errors = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
-    let said = format!("messages.txt, after {records} messages in all, and 1 more file was not read");
-    assert!(errors.contains(&said), "{records}: {errors}");
-}
-
 /// Node, ssh and shared terminals can leave stdout non-blocking.
 #[cfg(target_os = "linux")]
 #[test]
@@ -400,86 +223,6 @@ fn a_non_blocking_stdout_is_waited_for() {
         Ok(status) => assert!(status.success()),
         Err(_) => eprintln!("skipped: no python3"),
     }
-}
-
-#[test]
-fn a_signal_in_full_flow_leaves_whole_records() {
-    // sometimes it is waiting for the writer, and everything that was read has an answer
-    for threads in [1, 3] {
-        assert!(
-            (0..5).any(|_| whole_records_after_a_signal(threads)),
-            "what was read is lost without a word"
-        );
-    }
-}
-
-/// Returns whether the program reported input that was read but has no answer.
-fn whole_records_after_a_signal(threads: usize) -> bool {
-    let mut edge = Edge::on(threads);
-    let mut stdin = edge.stdin.take().unwrap();
-    let writer = thread::spawn(move || while stdin.write_all(b"good day\nbad\n").is_ok() {});
-    assert_eq!(edge.receive()["n"], 1);
-    kill_twice("-TERM", edge.child.id());
-    let mut n = 1;
-    while let Ok(line) = edge.lines.recv_timeout(TIMEOUT) {
-        n += 1;
-        let record: Value = serde_json::from_str(&line).expect("a whole record");
-        assert_eq!(record["n"], n);
-    }
-    let status = edge.wait();
-    writer.join().unwrap();
-    let mut errors = String::new();
-    edge.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
-    let told = errors.contains("bytes that were read have no answer");
-    let expected = if told { (None, Some(15)) } else { (Some(0), None) };
-    assert_eq!((status.code(), status.signal()), expected, "{errors}");
-    told
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_second_signal_ends_what_a_stalled_reader_holds_up() {
-    let (mut command, folder) = command();
-    let file = folder.path().join("messages.txt");
-    std::fs::write(&file, "good day\n".repeat(200_000)).unwrap();
-    let mut child = command.arg(&file).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-    let _unread = child.stdout.take().unwrap();
-    let process = child.id();
-    let sleeps = || {
-        let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-        status.lines().any(|line| line.starts_with("State:") && line.contains("S (sleeping)"))
-    };
-    // it sleeps for long only once the pipe is full
-    let (start, mut in_a_row) = (Instant::now(), 0);
-    while in_a_row < 30 && start.elapsed() < TIMEOUT {
-        in_a_row = if catches_sigterm(process) && sleeps() { in_a_row + 1 } else { 0 };
-        thread::sleep(Duration::from_millis(10));
-    }
-    kill_twice("-TERM", process);
-    thread::sleep(Duration::from_millis(1500));
-    assert_eq!(child.try_wait().unwrap(), None, "signals repeated at once count once");
-    kill("-TERM", process);
-    assert_eq!(wait(&mut child).signal(), Some(15));
-}
-
-/// A shell starts background jobs of a script with SIGINT ignored.
-#[cfg(target_os = "linux")]
-#[test]
-fn a_signal_that_is_ignored_stays_so() {
-    let (command, _folder) = command();
-    let mut shell = Command::new("sh");
-    shell.args(["-c", "trap '' INT; exec \"$0\" \"$@\""]).args(command.get_args().skip(1));
-    let mut child =
-        shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
-    for _ in 0..2 {
-        stdin.write_all(b"good\n").unwrap();
-        assert!(output.next().unwrap().unwrap().contains("positive"));
-        kill("-INT", child.id());
-    }
-    drop(stdin);
-    assert_eq!(wait(&mut child).code(), Some(0));
 }
 
 /// A line of 100 MB gives one record, the same as its beginning, and takes no more memory.

@@ -250,9 +250,13 @@ fn another_model_teaches_if_it_knows_the_same_labels() {
     );
     assert!(!folder.join("out/teacher").exists(), "refused before anything is trained");
 
+    // answers for other options
+    let answers = folder.join("out/answers");
+    fs::create_dir_all(&answers).unwrap();
+    fs::write(answers.join("0123456789abcdef.safetensors"), "").unwrap();
     let accepted = with(&tiny().bundle);
     assert_eq!(accepted.status.code(), Some(0), "{}", accepted.stderr);
-    let asked = fs::read_dir(folder.join("out/answers")).unwrap().count();
+    let asked = fs::read_dir(answers).unwrap().count();
     assert_eq!(asked, 3, "the teacher, the other one, and the first student");
 }
 

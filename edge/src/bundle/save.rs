@@ -28,6 +28,7 @@ pub fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // threads may save the same file
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let (process, number) = (std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+    // is_temporary knows this pattern
     let temporary = folder.join(format!(".{}.{process}.{number}.tmp", name.to_string_lossy()));
     let written = File::create(&temporary)
         .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
@@ -41,10 +42,28 @@ pub fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Returns whether a file name is that of a temporary file of [`save`], which a kill can leave behind.
+pub fn is_temporary(name: &str) -> bool {
+    let number = |part: Option<&str>| part.is_some_and(|part| part.parse::<u64>().is_ok());
+    let mut parts = name.rsplitn(4, '.');
+    parts.next() == Some("tmp")
+        && number(parts.next())
+        && number(parts.next())
+        && parts.next().is_some_and(|name| name.len() > 1 && name.starts_with('.'))
+}
+
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+
+    #[test]
+    fn temporary_files_are_recognised() {
+        assert!(is_temporary(".model.safetensors.123.0.tmp"));
+        for other in ["model.safetensors.123.0.tmp", ".123.0.tmp", ".x.123.tmp", ".x.y.0.tmp", ".x.1.0"] {
+            assert!(!is_temporary(other), "{other}");
+        }
+    }
 
     #[test]
     fn links_and_devices_are_kept() {

@@ -15,7 +15,6 @@ pub use threaded::{MAX_THREADS, NumberedOutcome, ThreadedClassifier};
 
 use crate::bundle::{self, Bundle, Manifest, Mapped};
 use crate::decision::{self, Decider, Decision};
-use crate::kernels::Kernels;
 use crate::model::{self, Model};
 use crate::tokenizer::{self, Tokenizer};
 use bytes::Bytes;
@@ -217,8 +216,7 @@ impl Classifier {
             return Err(Error::Labels { logits: classes, labels: manifest.labels.len() });
         }
         check_rows(&mut model, &manifest, tokenizer.vocab_size())?;
-        let kernels = model.kernels().unwrap_or_else(Kernels::best);
-        let decider = Decider::with_kernels(kernels, manifest.task, classes, &manifest.decision)?;
+        let decider = Decider::with_kernels(model.kernels(), manifest.task, classes, &manifest.decision)?;
         let reader = Reader::new(tokenizer, &manifest, mapped);
         Ok(Classifier {
             manifest,

@@ -1,6 +1,6 @@
 //! `goldcrest-edge classify`
 use super::source::{ModelArgs, check_pair, parse_separator, run_lines};
-use super::{MAX_THREADS, Stdout, Usage, say_errors};
+use super::{MAX_THREADS, Stdout, Usage, say, say_errors};
 use anyhow::Result;
 use clap::ValueEnum;
 use goldcrest_edge::decision::Task;
@@ -81,6 +81,12 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if manifest.task == Task::Regression && args.top > 0 {
         return Err(Usage("this model gives a number: --top does not apply".into()).into());
+    }
+    if let Some(stock) = classifier.model().describe().stock
+        && !args.model.stock
+        && !args.quiet
+    {
+        say(format_args!("not fused, so slower, and bits may differ between processors: {stock}"));
     }
     let options = stream::Options { format, top: args.top, logits: args.logits, separator: args.text_pair };
     let out = Stdout::buffered()?;

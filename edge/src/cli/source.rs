@@ -5,7 +5,7 @@ use clap::Args;
 use goldcrest_edge::bundle::{self, Bundle, Manifest, Mapped};
 use goldcrest_edge::stream::{self, End, Interrupt, Lines, Sink, Source};
 use goldcrest_edge::{Classifier, Options, classifier, format_error, model};
-use rustix::io::ioctl_fionbio;
+use rustix::io::{ioctl_fionbio, ioctl_fionread};
 use signal_hook::consts::SIGTERM;
 use std::fmt;
 use std::fs::File;
@@ -150,13 +150,14 @@ fn run_all(files: &[PathBuf], sink: &mut impl Sink, failed: &mut Vec<anyhow::Err
             Ok(End::Source) => {}
             Ok(End::Interrupted { unanswered }) => {
                 let (waits, files_left) = (source.may_wait(), files.len() - number);
+                let unread = waits && ioctl_fionread(&source).is_ok_and(|bytes| bytes > 0);
                 // all that had come was answered, and nothing tells whether more would have come
-                if waits && unanswered == 0 && files_left == 0 {
+                if waits && unanswered == 0 && !unread && files_left == 0 {
                     break;
                 }
                 let unanswered = (waits && unanswered > 0).then_some(unanswered);
                 let (messages, signal) = (lines.messages(), interrupt.signal().unwrap_or(SIGTERM));
-                return Err(Ended { name: name(), messages, unanswered, files_left, signal }.into());
+                return Err(Ended { name: name(), messages, unanswered, unread, files_left, signal }.into());
             }
             Err(error @ stream::Error::Read(_)) => failed.push(anyhow::Error::from(error).context(name())),
             Err(error @ stream::Error::Write(_)) => return Err(error).context("stdout"),
@@ -187,16 +188,21 @@ pub struct Ended {
     messages: u64,
     /// Bytes that were read from a stream and have no answer.
     unanswered: Option<u64>,
+    /// Whether the stream holds input that was not read.
+    unread: bool,
     files_left: usize,
     pub signal: i32,
 }
 
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Ended { name, messages, .. } = self;
+        let Ended { name, messages, unread, .. } = self;
         write!(f, "ended by a signal within {name}, after {messages} messages in all")?;
         if let Some(bytes) = self.unanswered {
             write!(f, ", {bytes} bytes that were read have no answer")?;
+        }
+        if *unread {
+            f.write_str(", more input was waiting")?;
         }
         match self.files_left {
             0 => Ok(()),

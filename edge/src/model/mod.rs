@@ -35,8 +35,8 @@ use stock::Stock;
 pub struct Options {
     /// Whether to run a recognised BERT classifier in fused int8 operators.
     pub fuse: bool,
-    /// Instruction set of the fused operators. `None` means the one that `GOLDCREST_ISA` names, by default
-    /// the fastest.
+    /// Instruction set of the fused operators and of whatever follows the model. `None` means the one that
+    /// `GOLDCREST_ISA` names, by default the fastest.
     pub isa: Option<Isa>,
     /// Maximum sequence length in tokens, which determines the size of the working memory.
     pub max_tokens: usize,
@@ -51,6 +51,7 @@ impl Default for Options {
 /// A text classifier, ready to run.
 pub struct Model {
     path: Path,
+    kernels: Kernels,
     max_tokens: usize,
 }
 
@@ -143,19 +144,19 @@ impl Model {
     ) -> Result<Model, Error> {
         let proto = onnx::decode(onnx)?;
         let mut reason = "not asked to fuse".to_string();
+        let kernels = options.isa.map_or_else(Kernels::from_env, Kernels::new)?;
         if options.fuse {
-            let kernels = options.isa.map_or_else(Kernels::from_env, Kernels::new)?;
             match fuse(&proto, &external, kernels, release) {
                 Ok(bert) => {
                     let max_tokens = options.max_tokens.min(bert.positions());
                     let path = Path::Fused(Box::new(Fused::new(Arc::new(bert), max_tokens)?));
-                    return Ok(Model { path, max_tokens });
+                    return Ok(Model { path, kernels, max_tokens });
                 }
                 Err(difference) => reason = difference,
             }
         }
         let stock = Stock::load(proto, &external)?;
-        Ok(Model { path: Path::Stock { stock, reason }, max_tokens: options.max_tokens })
+        Ok(Model { path: Path::Stock { stock, reason }, kernels, max_tokens: options.max_tokens })
     }
 
     /// Returns another model with the same weights and its own working memory, for another thread.
@@ -167,7 +168,7 @@ impl Model {
             Path::Fused(fused) => Path::Fused(Box::new(Fused::new(fused.bert().clone(), self.max_tokens)?)),
             Path::Stock { stock, reason } => Path::Stock { stock: stock.clone(), reason: reason.clone() },
         };
-        Ok(Model { path, max_tokens: self.max_tokens })
+        Ok(Model { path, kernels: self.kernels, max_tokens: self.max_tokens })
     }
 
     /// Returns an exchange through which up to `parts` models that share weights can run one text. `None` if
@@ -177,9 +178,9 @@ impl Model {
         self.fused().map(|fused| Exchange::new(fused.bert(), self.max_tokens, parts))
     }
 
-    /// Returns the kernels of the fused operators, if there are any.
-    pub fn kernels(&self) -> Option<Kernels> {
-        self.fused().map(|fused| fused.bert().kernels())
+    /// Returns the kernels of the fused operators, or those that it would have used.
+    pub fn kernels(&self) -> Kernels {
+        self.kernels
     }
 
     /// Returns the numbers of rows of the embedding tables; not known for a model on stock operators.

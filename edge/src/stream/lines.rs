@@ -50,6 +50,10 @@ impl Lines {
                 Ok(true) => {}
                 Ok(false) => break End::Source,
                 Err(Error::Interrupted) => break End::Interrupted { unanswered: self.input.unanswered() },
+                Err(error @ Error::Read(_)) => {
+                    sink.flush()?;
+                    return Err(error);
+                }
                 Err(error) => return Err(error),
             }
         };
@@ -205,6 +209,16 @@ mod tests {
             assert_eq!((end, sink.messages.len()), (End::Interrupted { unanswered }, messages));
             assert!(source.0.is_empty());
         }
+    }
+
+    #[test]
+    fn a_partial_message_does_not_count_even_if_it_is_not_utf8() {
+        let (interrupt, mut sink) = (Interrupt::new().unwrap(), Collect::default());
+        let mut source = Ends(b"one\n\xfftwo", interrupt.clone(), Cell::new(0));
+        let mut lines = Lines::default();
+        let end = lines.run(&mut source, &mut sink, &interrupt).unwrap();
+        let one = vec![(1, Ok("one".to_owned()))];
+        assert_eq!((end, sink.messages, lines.messages()), (End::Interrupted { unanswered: 4 }, one, 1));
     }
 
     #[test]

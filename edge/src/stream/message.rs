@@ -24,7 +24,7 @@ const MAX_LATE: u64 = 64 << 20;
 pub enum Chunk<'a> {
     /// Some characters.
     Text(&'a str),
-    /// The message is not UTF-8. No more chunks follow.
+    /// The message, which has been read to its end, is not UTF-8. No more chunks follow.
     NotUtf8 {
         /// Offset of the first invalid byte in the message, from 0.
         offset: u64,
@@ -228,6 +228,8 @@ impl<'a> Message<'a> {
     pub fn next_chunk(&mut self) -> Result<Chunk<'_>, Error> {
         loop {
             if let Some(offset) = self.not_utf8 {
+                // until its end has been read it is a partial message, which does not count
+                self.skip_rest()?;
                 return Ok(Chunk::NotUtf8 { offset });
             }
             let length = self.available()?;

@@ -38,7 +38,7 @@ pub enum Error {
         /// The first of the two lines.
         first: usize,
     },
-    /// Inserting a piece into the index takes too many probes. No ordinary vocabulary has so many colliding
+    /// Finding a piece, or that it is missing, takes too many probes. No ordinary vocabulary has so many colliding
     /// hashes: this one was crafted to make every lookup slow.
     #[error("vocabulary line {line}: too many pieces have colliding hashes")]
     Collisions {

@@ -120,6 +120,7 @@ impl Index {
             index.insert(text, offset, lines[offset..end].trim_end(), id)?;
             offset = end;
         }
+        index.check_runs()?;
         index.find_special(text)?;
         Ok(index)
     }
@@ -155,6 +156,19 @@ impl Index {
             self.lengths[lengths_at(place, piece)] |= 1 << len.min(31);
         }
         self.longest = self.longest.max(len);
+        Ok(())
+    }
+
+    /// Checks that no search can take many probes: one for a piece that is missing goes on to the next free slot.
+    fn check_runs(&self) -> Result<(), Error> {
+        let mut run = 0;
+        // a run may go on from the last slot to the first
+        for slot in self.slots.iter().chain(self.slots.iter().take(MAX_PROBES)) {
+            run = if *slot == 0 { 0 } else { run + 1 };
+            if run > MAX_PROBES {
+                return Err(Error::Collisions { line: Slot(*slot).id() as usize + 1 });
+            }
+        }
         Ok(())
     }
 
@@ -337,10 +351,16 @@ mod tests {
         };
         let usual = Index::build(text(&mut (0..)).as_bytes()).unwrap();
         let home = |word: &str| usual.home(hash(Place::Start, word.as_bytes(), word.len()));
+        let refused = |text: String| matches!(Index::build(text.as_bytes()), Err(Error::Collisions { .. }));
         // all hash to the first 40 of the same number of slots
         let crowded = text(&mut (0..).filter(|word| home(&alloc::format!("{word}")) < 40));
-        assert!(
-            matches!(Index::build(crowded.as_bytes()), Err(Error::Collisions { line }) if line > MAX_PROBES)
-        );
+        assert!(refused(crowded));
+        // each hashes to a slot of its own, but one slot after another is taken
+        let mut taken = [false; MAX_PROBES + 60];
+        let mut is_next = |word: &u32| {
+            let home = home(&alloc::format!("{word}"));
+            taken.get_mut(home).is_some_and(|taken| !std::mem::replace(taken, true))
+        };
+        assert!(refused(text(&mut (0..).filter(|word| is_next(word)))));
     }
 }

@@ -66,10 +66,7 @@ impl Reading {
     }
 
     pub fn source(&self, path: &Path) -> Source {
-        let column = |name: &String| match name.parse::<usize>() {
-            Ok(position) => Column::Position(position),
-            Err(_) => Column::Name(name.clone()),
-        };
+        let column = |name: &String| Column::given(name);
         let label = match &self.label[..] {
             [] => None,
             [one] => Some(LabelColumns::One(column(one))),

@@ -2,6 +2,7 @@ use super::data_args::Reading;
 use goldcrest::bert::Checkpoint;
 use goldcrest::data::{Dataset, Target, Task};
 use goldcrest::recipe::Recipe;
+use goldcrest::train::TrainOptions;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -34,7 +35,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         return checkpoint(&super::load_checkpoint(path)?);
     }
     if recipe {
-        say!("{}", serde_json::to_string_pretty(&Recipe::load(path)?)?);
+        let recipe = Recipe::load(path)?;
+        let mut shown = serde_json::to_value(&recipe)?;
+        // left out of a recipe's usual form, on which the reuse of steps depends
+        let TrainOptions { focal, agreement, threads, save_every, .. } = recipe.train;
+        shown["train"]["focal"] = focal.into();
+        shown["train"]["agreement"] = agreement.into();
+        shown["train"]["threads"] = threads.into();
+        shown["train"]["save_every"] = save_every.into();
+        say!("{}", serde_json::to_string_pretty(&shown)?);
         return Ok(());
     }
     anyhow::ensure!(

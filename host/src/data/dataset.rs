@@ -474,7 +474,7 @@ fn target(task: Task, labels: &Labels, cell: Cell, at: impl Fn() -> Place) -> Re
         labels.id(label).ok_or_else(|| DataError::UnknownLabel {
             at: at(),
             label: label.to_owned(),
-            labels: labels.names().to_vec(),
+            labels: labels.shared_names(),
         })
     };
     if task == Task::MultiLabel {

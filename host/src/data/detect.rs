@@ -135,10 +135,8 @@ fn numbered(name: &str) -> Option<(String, char)> {
     Some((stem.to_owned(), end))
 }
 
-/// Splits a name into lower-case words, at capitals and anything not alphanumeric; empty if there are too
-/// many words for a column name.
+/// Splits a name into lower-case words, at capitals and anything not alphanumeric.
 fn words(name: &str) -> Vec<String> {
-    const MOST: usize = 3;
     let mut words = vec![String::new()];
     let mut before = ' ';
     for c in name.trim().chars() {
@@ -151,7 +149,13 @@ fn words(name: &str) -> Vec<String> {
         before = c;
     }
     words.retain(|word| !word.is_empty());
-    if words.len() > MOST { Vec::new() } else { words }
+    words
+}
+
+/// Returns the words of a name; empty if there are so many that it may be a sentence.
+fn few_words(name: &str) -> Vec<String> {
+    const MOST: usize = 3;
+    Some(words(name)).filter(|words| words.len() <= MOST).unwrap_or_default()
 }
 
 /// Returns the last word of a name, in lower case.
@@ -161,13 +165,13 @@ pub(super) fn last_word(name: &str) -> String {
 
 /// Returns whether a name of several words means a text.
 fn text_by_words(name: &str) -> bool {
-    let words = words(name);
+    let words = few_words(name);
     words.len() > 1 && words.last().is_some_and(|word| TEXT.contains(&&**word))
 }
 
 /// Returns whether a name of several words means a label.
 fn label_by_words(name: &str) -> bool {
-    match &words(name)[..] {
+    match &few_words(name)[..] {
         [first, .., last] => first == "is" || LABEL.contains(&&**last),
         _ => false,
     }

@@ -36,7 +36,8 @@ pub(super) fn detect_task(source: &Source, files: &[Rows], classes: bool) -> Res
             "`{column}` may hold several labels (then also give --label-separator) or one"
         ));
     }
-    let number = |cell: &Cell| names(cell).all(|name| name.parse::<f32>().is_ok());
+    let is_number = |name: &str| name.parse::<f32>().is_ok_and(f32::is_finite);
+    let number = |cell: &Cell| names(cell).all(is_number);
     let integer = |cell: &Cell| names(cell).all(|name| name.parse::<i64>().is_ok());
     let whole = |cell: &Cell| names(cell).all(|name| name.parse::<f64>().is_ok_and(|x| x.fract() == 0.0));
     if cells.clone().all(number) && !cells.clone().all(integer) {
@@ -50,7 +51,7 @@ pub(super) fn detect_task(source: &Source, files: &[Rows], classes: bool) -> Res
         }
         return ambiguous("the labels are numbers with fractions: single-label or regression".to_owned());
     }
-    let comma = |name: &str| is_decimal_comma(name) || name.parse::<f32>().is_ok();
+    let comma = |name: &str| is_decimal_comma(name) || is_number(name);
     if cells.clone().flat_map(names).all(comma) && cells.clone().flat_map(names).any(is_decimal_comma) {
         return ambiguous(
             "the labels look like numbers with decimal commas; for regression write points".to_owned(),

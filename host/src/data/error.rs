@@ -1,5 +1,6 @@
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::{Labels, Task};
 
@@ -82,7 +83,7 @@ pub enum DataError {
     )]
     ZerosAndOnes { at: Place, count: usize },
     #[error("{at}: unknown label `{label}`; the labels are {}", quoted(labels))]
-    UnknownLabel { at: Place, label: String, labels: Vec<String> },
+    UnknownLabel { at: Place, label: String, labels: Arc<[String]> },
     #[error("{at}: {}", if *.expected { "one text where the other rows have two" } else { "two texts where the other rows have one" })]
     PairMix { at: Place, expected: bool },
     #[error("{path}: no rows")]

@@ -1,4 +1,5 @@
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::DataError;
 use goldcrest_edge::bundle::limits;
@@ -6,7 +7,7 @@ use goldcrest_edge::bundle::limits;
 /// Label names and their ids, `0..len`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labels {
-    names: Vec<String>,
+    names: Arc<[String]>,
     ids: HashMap<String, u32>,
 }
 
@@ -27,7 +28,7 @@ impl Labels {
                 return Err(DataError::LabelTwice { label: name.clone() });
             }
         }
-        Ok(Labels { names, ids })
+        Ok(Labels { names: names.into(), ids })
     }
 
     /// Creates labels from the distinct names, sorted by value if all are integers (so that `10` comes after
@@ -39,7 +40,7 @@ impl Labels {
             names.sort_by_key(|name| name.parse::<i64>().ok());
         }
         let ids = names.iter().cloned().zip(0..).collect();
-        Labels { names, ids }
+        Labels { names: names.into(), ids }
     }
 
     /// Returns the number of labels.
@@ -50,6 +51,11 @@ impl Labels {
     /// Returns whether there are no labels, as in regression.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
+    }
+
+    /// Returns all names, by id, for keeping.
+    pub(super) fn shared_names(&self) -> Arc<[String]> {
+        self.names.clone()
     }
 
     /// Returns all names, by id.

@@ -46,6 +46,14 @@ pub enum Column {
     Name(String),
 }
 
+impl Column {
+    /// Returns the position that a text gives, or else the column of that name. `03` can only be a name.
+    pub fn given(text: &str) -> Self {
+        let position = text.parse().ok().filter(|position: &usize| position.to_string() == text);
+        position.map_or(text.into(), Column::Position)
+    }
+}
+
 impl From<&str> for Column {
     fn from(name: &str) -> Self {
         Column::Name(name.to_owned())

@@ -5,6 +5,11 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
 
+/// Numbers of augmented texts per training text, and up to how many training texts augmentation is the default:
+/// more are varied enough, and the teachers' answers on them take gigabytes.
+const REPLACED: f64 = 1.0;
+const SPLICED: f64 = 0.5;
+const AUGMENTED_UP_TO: usize = 200_000;
 /// Default number of mixed texts, and its maximum for each training text.
 const MIXED: f64 = 16_000.0;
 const MIXED_EACH: f64 = 16.0;
@@ -46,11 +51,12 @@ pub struct Distill {
     pub other_teachers: Vec<PathBuf>,
     /// Files of texts whose labels, if any, are ignored: CSV, TSV or JSON by extension, else one text per line.
     pub unlabelled: Vec<PathBuf>,
-    /// Augmented texts per training text with some words replaced by similar ones. Default: 1.
-    pub replaced: f64,
-    /// Augmented texts per training text joined from two training texts. Default: 0.5. Not for pairs or texts
-    /// read in windows.
-    pub spliced: f64,
+    /// Augmented texts per training text with some words replaced by similar ones. Default: 1, or 0 for more
+    /// than 200,000 training texts.
+    pub replaced: Option<f64>,
+    /// Augmented texts per training text joined from two training texts. Default: 0.5, or 0 for more than
+    /// 200,000 training texts. Not for pairs or texts read in windows.
+    pub spliced: Option<f64>,
     /// Whether a logistic regression on n-grams of the training texts is a teacher too. Default: if the base
     /// does not seem to know the language of at most 20,000 single texts (or windows) and they are not weighted
     /// by `class_weights` or `focal`; then also without `[distill]`. Not for pairs.
@@ -105,8 +111,8 @@ impl Default for Distill {
             teachers: 1,
             other_teachers: Vec::new(),
             unlabelled: Vec::new(),
-            replaced: 1.0,
-            spliced: 0.5,
+            replaced: None,
+            spliced: None,
             ngrams: None,
             mixed: None,
             epochs: None,
@@ -211,6 +217,16 @@ impl Distill {
         *self == Distill { ngrams: Some(false), ..Distill::default() }
     }
 
+    /// Returns the number of texts with replaced words per training text, of which there are `texts`.
+    pub fn replaced(&self, texts: usize) -> f64 {
+        self.replaced.unwrap_or(if texts > AUGMENTED_UP_TO { 0.0 } else { REPLACED })
+    }
+
+    /// Returns the number of spliced texts per training text, of which there are `texts`.
+    pub fn spliced(&self, texts: usize) -> f64 {
+        self.spliced.unwrap_or(if texts > AUGMENTED_UP_TO { 0.0 } else { SPLICED })
+    }
+
     /// Returns the number of mixed texts per training text, of which there are `texts`.
     pub fn mixed(&self, texts: usize) -> f64 {
         let usual =
@@ -272,10 +288,14 @@ impl Distill {
         }
         self.stages().iter().try_for_each(Stage::check)?;
         count(self.teachers, "distill.teachers")?;
-        number(self.replaced, |x| (0.0..=1000.0).contains(&x), "distill.replaced", "0 to 1000")?;
-        number(self.spliced, |x| (0.0..=1000.0).contains(&x), "distill.spliced", "0 to 1000")?;
-        let mixed = self.mixed.unwrap_or_default();
-        number(mixed, |x| (0.0..=1000.0).contains(&x), "distill.mixed", "0 to 1000")?;
+        let augmented = [
+            (self.replaced, "distill.replaced"),
+            (self.spliced, "distill.spliced"),
+            (self.mixed, "distill.mixed"),
+        ];
+        for (texts, key) in augmented {
+            number(texts.unwrap_or_default(), |x| (0.0..=1000.0).contains(&x), key, "0 to 1000")?;
+        }
         self.epochs.iter().try_for_each(|&epochs| positive(epochs, "distill.epochs"))?;
         self.learning_rate.iter().try_for_each(|&rate| positive(rate, "distill.learning_rate"))?;
         positive(self.temperature, "distill.temperature")?;
@@ -329,6 +349,15 @@ mod tests {
         assert_eq!(ngrams.cls_weight(), 0.0);
         options.cls_weight = Some(0.5);
         assert_eq!(options.cls_weight(), 0.5);
+    }
+
+    #[test]
+    fn very_many_texts_are_not_augmented() {
+        let made = |distill: Distill, texts| [distill.replaced(texts), distill.spliced(texts)];
+        assert_eq!(made(Distill::default(), 200_000), [1.0, 0.5]);
+        assert_eq!(made(Distill::default(), 200_001), [0.0, 0.0]);
+        let given = Distill { replaced: Some(2.0), spliced: Some(1.0), ..Distill::default() };
+        assert_eq!(made(given, 200_001), [2.0, 1.0]);
     }
 
     #[test]

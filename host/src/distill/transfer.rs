@@ -87,8 +87,8 @@ impl TransferSet {
         let near = words.neighbours(teacher);
         let mut random = SplitMix::new(augment.seed, 1);
         let count = |share: f64| (share * gold as f64).round() as usize;
-        for i in 0..count(augment.replaced) {
-            let [text, pair] = &words.texts[i % gold];
+        for row in spread(count(augment.replaced), gold) {
+            let [text, pair] = &words.texts[row];
             let text = replace(text, &near, &words, &mut random);
             let pair = train.is_paired().then(|| replace(pair, &near, &words, &mut random));
             if !text.is_empty() && pair.as_ref().is_none_or(|p| !p.is_empty()) {
@@ -112,6 +112,13 @@ impl TransferSet {
         }
         Ok(Self { data: data.into(), gold, given })
     }
+}
+
+/// Returns so many of the rows: all of them as often as possible, then evenly spread ones, because files are
+/// often sorted by label.
+fn spread(count: usize, rows: usize) -> impl Iterator<Item = usize> {
+    let (rounds, rest) = (count / rows, count % rows);
+    (0..rounds).flat_map(move |_| 0..rows).chain((0..rest).map(move |i| i * rows / rest))
 }
 
 /// Texts as word pieces of the teacher's vocabulary.
@@ -208,4 +215,17 @@ fn replace(ids: &[u32], near: &HashMap<u32, Vec<u32>>, words: &Words, random: &m
         }
     }
     joined(&out, &words.pieces)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fraction_of_the_rows_is_spread_over_all() {
+        let rows = |count| spread(count, 6).collect::<Vec<_>>();
+        assert_eq!(rows(3), [0, 2, 4]);
+        assert_eq!(rows(8), [0, 1, 2, 3, 4, 5, 0, 3]);
+        assert_eq!(rows(12).len(), 12);
+    }
 }

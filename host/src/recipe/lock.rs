@@ -1,4 +1,6 @@
 use super::error::RunError;
+use super::step::remove_files;
+use goldcrest_edge::bundle::is_temporary;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 
@@ -13,12 +15,26 @@ impl Lock {
         let path = folder.join(".lock");
         let file = File::create(&path).map_err(RunError::io(&path))?;
         match file.try_lock() {
-            Ok(()) => Ok(Lock(file)),
+            Ok(()) => {
+                remove_temporary(folder, DEPTH)?;
+                Ok(Lock(file))
+            }
             Err(TryLockError::WouldBlock) => Err(RunError::Busy { folder: folder.into() }),
             // file systems without locks
             Err(TryLockError::Error(_)) => Ok(Lock(file)),
         }
     }
+}
+
+/// Number of folders within each other that a run makes: of a step, of one of its runs, of the best checkpoint.
+const DEPTH: usize = 3;
+
+/// Removes the temporary files of a run that was killed while it saved.
+fn remove_temporary(folder: &Path, depth: usize) -> Result<(), RunError> {
+    remove_files(folder, |path| path.file_name().is_some_and(|name| is_temporary(&name.to_string_lossy())))?;
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut folders = entries.filter(|entry| depth > 0 && entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    folders.try_for_each(|entry| remove_temporary(&entry.path(), depth - 1))
 }
 
 #[cfg(test)]
@@ -33,5 +49,16 @@ mod tests {
         assert!(matches!(Lock::on(&path), Err(RunError::Busy { .. })));
         drop(first);
         Lock::on(&path).unwrap();
+    }
+
+    #[test]
+    fn what_a_killed_run_was_saving_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let best = folder.path().join("teacher/best");
+        std::fs::create_dir_all(&best).unwrap();
+        let (left, kept) = (best.join(".model.safetensors.12.3.tmp"), best.join("model.safetensors"));
+        [&left, &kept].into_iter().for_each(|path| std::fs::write(path, "").unwrap());
+        Lock::on(folder.path()).unwrap();
+        assert_eq!((left.exists(), kept.exists()), (false, true));
     }
 }

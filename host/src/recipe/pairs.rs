@@ -2,7 +2,7 @@
 
 use super::error::RunError;
 use super::progress::{Progress, Watch};
-use super::step::{fingerprint, fit, json, once, save};
+use super::step::{fingerprint, fit, json, once, remove_files, save};
 use super::{Compare, Recipe, base, prepare::Prepared};
 use crate::bert::{Checkpoint, Classifier};
 use crate::data::{self, Dataset, Example, Source, Target, Task, Text};
@@ -86,6 +86,10 @@ pub(super) fn learn_to_compare(
         let pairs = pretrain::pairs(&encoder, pooling, texts, count, max_tokens, options.seed, &mut ask)?;
         std::fs::create_dir_all(&folder).map_err(RunError::io(&folder))?;
         save(&file, lines(&pairs).as_bytes())?;
+        remove_files(&folder, |path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with("pairs-") && name.ends_with(".jsonl") && path != file
+        })?;
     }
     if can_already {
         return Ok(Some(Compares { learned: None, pairs: file }));

@@ -69,8 +69,8 @@ pub struct DataFiles {
     pub delimiter: Option<char>,
     /// Separator between several labels in one column.
     pub label_separator: Option<String>,
-    /// Share of `train` that becomes dev if no `dev` is given. Default: 0.1, and at least one row of each
-    /// class of five texts or more.
+    /// Share of `train` that becomes dev if no `dev` is given, and at least one row of each class of five texts
+    /// or more. Default: 0.1, and at most 10,000 rows.
     pub dev_fraction: Option<f64>,
     /// Whether to remove rows whose text also occurs in `test` from training and dev, and those in `dev` from
     /// training. The order of the texts of a pair does not matter. Default: true.
@@ -437,8 +437,10 @@ impl DataFiles {
         data::unlabelled(path, train.is_paired(), &like)
     }
 
-    /// Returns the share of `train` that is held out if no `dev` is given.
-    pub fn dev_fraction(&self) -> f64 {
-        self.dev_fraction.unwrap_or(0.1)
+    /// Returns the share of `train`, which has that many rows, that is held out if no `dev` is given.
+    pub fn dev_fraction(&self, rows: usize) -> f64 {
+        /// The standard error of a share is at most half a point on so many rows.
+        const ENOUGH: f64 = 10_000.0;
+        self.dev_fraction.unwrap_or((ENOUGH / rows.max(1) as f64).min(0.1))
     }
 }

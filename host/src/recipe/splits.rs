@@ -61,7 +61,7 @@ impl Splits {
                 dev
             }
             None => {
-                let split = data::split(&train, recipe.data.dev_fraction(), recipe.data.seed)?;
+                let split = data::split(&train, recipe.data.dev_fraction(train.len()), recipe.data.seed)?;
                 note(format!("{} of {} rows are held out as dev", split.held_out.len(), train.len()));
                 train = split.train;
                 split.held_out

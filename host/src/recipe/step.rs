@@ -24,7 +24,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 
 /// Version of the training code. Increased when the same inputs lead to another model, so that earlier
 /// results are not reused.
-const PROGRAM: &str = "2";
+const PROGRAM: &str = "3";
 
 /// Returns the fingerprint of a step: the SHA-256 of everything it depends on.
 pub(super) fn fingerprint(parts: &[&str]) -> String {
@@ -79,6 +79,17 @@ pub(super) fn fit(
 
 pub(super) fn json(value: &impl Serialize) -> String {
     serde_json::to_string_pretty(value).expect("plain values")
+}
+
+/// Removes some of the files in a folder, which may be missing.
+pub(super) fn remove_files(folder: &Path, which: impl Fn(&Path) -> bool) -> Result<(), RunError> {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if which(&path) {
+            std::fs::remove_file(&path).map_err(RunError::io(&path))?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn save(path: &Path, bytes: &[u8]) -> Result<(), RunError> {

@@ -4,7 +4,7 @@ use super::error::RunError;
 use super::ngram_teacher::NgramAnswers;
 use super::pairs::Compares;
 use super::progress::{Progress, Watch};
-use super::step::{fingerprint, fit, hex, json, once, restore_dropout};
+use super::step::{fingerprint, fit, hex, json, once, remove_files, restore_dropout};
 use super::teacher_answers::ask;
 use super::windows::windowed_texts;
 use super::{Recipe, base, prepare::Prepared};
@@ -16,6 +16,7 @@ use crate::distill::{
 };
 use crate::train::{self, Answers, Encoded, Summary, Supervised};
 use sha2::{Digest, Sha256};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// Weight of word pieces in unlabelled texts when the vocabulary is pruned.
@@ -68,6 +69,7 @@ pub(super) fn distil(
         })?;
         students.push((folder, summary));
     }
+    distillation.remove_other_answers(stages, &students)?;
     Ok(students)
 }
 
@@ -84,10 +86,7 @@ struct Distillation<'a> {
     /// Fingerprint of the transfer set. It leaves out the other teachers, so that adding one does not
     /// invalidate the cached answers of the rest.
     transfer_key: String,
-    /// Spliced texts per training text.
-    spliced: f64,
-    /// Mixed texts per training text.
-    mixed: f64,
+    augment: Augment,
     /// Unlabelled texts, until they are moved into the transfer set.
     unlabelled: Vec<Text>,
     transfer: Option<TransferSet>,
@@ -104,16 +103,22 @@ impl<'a> Distillation<'a> {
         prepared: &'a Prepared,
     ) -> Result<Self, RunError> {
         let paired = prepared.train.is_paired();
+        let texts = prepared.train.len();
         // two windows joined would be too long for one
-        let spliced = if paired || prepared.input.windows.is_some() { 0.0 } else { distill.spliced };
-        let mixed = if paired { 0.0 } else { distill.mixed(prepared.train.len()) };
+        let splices = !paired && prepared.input.windows.is_none();
+        let augment = Augment {
+            replaced: distill.replaced(texts),
+            spliced: if splices { distill.spliced(texts) } else { 0.0 },
+            mixed: if paired { 0.0 } else { distill.mixed(texts) },
+            seed: distill.seed(&recipe.train),
+        };
         let mut parts =
             vec!["transfer".to_string(), prepared.digest(), prepared.input.max_tokens.to_string()];
         // the first teacher chooses the replacement words
         parts.push(base::digest(&teachers[0])?);
         // augmentation depends on the seed
-        parts.push(format!("{} {spliced} {}", distill.replaced, distill.seed(&recipe.train)));
-        parts.extend(Some(mixed.to_string()).filter(|_| mixed > 0.0));
+        parts.push(format!("{} {} {}", augment.replaced, augment.spliced, augment.seed));
+        parts.extend(Some(augment.mixed.to_string()).filter(|_| augment.mixed > 0.0));
         // test texts are kept out of the transfer set
         parts.extend(prepared.test.as_ref().map(|test| hex(&test.digest())));
         if !prepared.out_of_scope.is_empty() {
@@ -141,8 +146,8 @@ impl<'a> Distillation<'a> {
         for teacher in &teachers[1..] {
             parts.push(base::digest(teacher)?);
         }
-        let made = prepared.train.len() as f64 * (distill.replaced + spliced + mixed);
-        let count = prepared.train.len() + unlabelled.len() + made as usize;
+        let made = texts as f64 * (augment.replaced + augment.spliced + augment.mixed);
+        let count = texts + unlabelled.len() + made as usize;
         let key = of(&parts);
         Ok(Self {
             recipe,
@@ -152,8 +157,7 @@ impl<'a> Distillation<'a> {
             key,
             count,
             transfer_key,
-            spliced,
-            mixed,
+            augment,
             unlabelled,
             transfer: None,
             ngrams: None,
@@ -168,16 +172,10 @@ impl<'a> Distillation<'a> {
     /// Returns the transfer set, making it first if needed.
     fn transfer(&mut self, watch: Watch) -> Result<&TransferSet, RunError> {
         if self.transfer.is_none() {
-            let augment = Augment {
-                replaced: self.distill.replaced,
-                spliced: self.spliced,
-                mixed: self.mixed,
-                seed: self.distill.seed(&self.recipe.train),
-            };
             let teacher = base::load(&self.teachers[0])?;
             let (texts, held_out_keys) =
                 (std::mem::take(&mut self.unlabelled), self.prepared.held_out_keys());
-            let set = TransferSet::new(&self.prepared.train, texts, &held_out_keys, &teacher, augment)?;
+            let set = TransferSet::new(&self.prepared.train, texts, &held_out_keys, &teacher, self.augment)?;
             watch(Progress::Note(&format!(
                 "{} texts to learn from: {} with labels, {} without",
                 set.data.len(),
@@ -189,12 +187,39 @@ impl<'a> Distillation<'a> {
         Ok(self.transfer.as_ref().expect("set above"))
     }
 
+    fn needs_vectors(&self, model: &Path) -> bool {
+        model == self.teachers[0] && self.distill.needs_vectors()
+    }
+
+    fn answers_folder(&self) -> PathBuf {
+        self.recipe.output.join("answers")
+    }
+
+    /// Returns the file that caches a model's answers on the transfer set.
+    fn answers_file(&self, model: &Path) -> Result<PathBuf, RunError> {
+        let kind = if self.needs_vectors(model) { "answers with vectors" } else { "answers" };
+        let key = fingerprint(&[kind, &self.transfer_key, &base::digest(model)?]);
+        Ok(self.answers_folder().join(format!("{}.safetensors", &key[..16])))
+    }
+
+    /// Removes cached answers that finished stages would not use again: of other models, or on other texts.
+    fn remove_other_answers(
+        &self,
+        stages: &[Stage],
+        students: &[(PathBuf, Summary)],
+    ) -> Result<(), RunError> {
+        let before = students.iter().map(|(folder, _)| folder);
+        let together = stages.iter().skip(1).zip(before).filter(|(stage, _)| stage.together);
+        let models = self.teachers.iter().chain(together.map(|(_, before)| before));
+        let used = models.map(|model| self.answers_file(model)).collect::<Result<HashSet<_>, _>>()?;
+        remove_files(&self.answers_folder(), |path| {
+            path.extension().is_some_and(|extension| extension == "safetensors") && !used.contains(path)
+        })
+    }
+
     /// Returns a model's answers on the transfer set, cached in the output folder.
     fn answers(&mut self, folder: &Path, watch: Watch) -> Result<Answers, RunError> {
-        let vectors = folder == self.teachers[0] && self.distill.needs_vectors();
-        let kind = if vectors { "answers with vectors" } else { "answers" };
-        let key = fingerprint(&[kind, &self.transfer_key, &base::digest(folder)?]);
-        let file = self.recipe.output.join("answers").join(format!("{}.safetensors", &key[..16]));
+        let file = self.answers_file(folder)?;
         let labels = self.prepared.train.labels.len().max(1);
         if let Some(answers) = Answers::load(&file, self.transfer(watch)?.data.len(), labels) {
             return Ok(answers);
@@ -205,8 +230,8 @@ impl<'a> Distillation<'a> {
         let texts = Encoded::new(data, &checkpoint.tokenizer, max_tokens)?;
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         watch(Progress::Note(&format!("asking {name} about {} texts", texts.tokens.len())));
-        let answers = ask(&checkpoint, &texts, vectors, watch)?;
-        std::fs::create_dir_all(self.recipe.output.join("answers")).map_err(RunError::io(&file))?;
+        let answers = ask(&checkpoint, &texts, self.needs_vectors(folder), watch)?;
+        std::fs::create_dir_all(self.answers_folder()).map_err(RunError::io(&file))?;
         answers.save(&file)?;
         Ok(answers)
     }

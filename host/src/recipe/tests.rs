@@ -29,9 +29,11 @@ fn minimal_recipe_has_defaults_and_resolved_paths() {
     assert_eq!(recipe.data.train.paths(), [PathBuf::from("/recipes/train.csv")]);
     assert_eq!(recipe.train, TrainOptions::default());
     assert_eq!(
-        (recipe.task.max_tokens, recipe.data.dev_fraction(), recipe.data.remove_overlap),
+        (recipe.task.max_tokens, recipe.data.dev_fraction(100_000), recipe.data.remove_overlap),
         (None, 0.1, true)
     );
+    // of very many rows, no more are held out than a figure needs
+    assert_eq!(recipe.data.dev_fraction(1_000_000), 0.01);
     assert_eq!((recipe.pack.version.as_str(), recipe.pack.golden), ("0.1.0", 16));
     assert!(recipe.distill.is_none());
 }

@@ -399,13 +399,6 @@ pub fn remove_state(folder: &Path) -> Result<(), Error> {
         _ => Ok(()),
     };
     gone(&state, std::fs::remove_file(&state))?;
-    // temporary files from a kill during saving
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with(&format!(".{STATE}.")) && name.ends_with(".tmp") {
-            gone(&entry.path(), std::fs::remove_file(entry.path()))?;
-        }
-    }
     gone(&best, std::fs::remove_dir_all(&best))
 }
 

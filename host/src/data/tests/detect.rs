@@ -268,8 +268,10 @@ fn suspicious_labels_give_warnings() {
     // even if each row has its own
     assert!(warnings(&|i| i.to_string())[1].starts_with("60 different whole numbers are labels"));
     assert_eq!(warnings(&|i| (i % 5).to_string()), [""; 0]);
-    let missing = warnings(&|i| ["good", "bad", "NaN"][i % 3].to_owned());
-    assert_eq!(missing, ["`NaN` are taken as labels: do these rows have none?"]);
+    for labels in [["good", "bad", "NaN"], ["0", "1", "NaN"]] {
+        let missing = warnings(&|i| labels[i % 3].to_owned());
+        assert_eq!(missing, ["`NaN` are taken as labels: do these rows have none?"]);
+    }
 }
 
 #[test]
@@ -377,6 +379,9 @@ fn numbers_that_may_be_classes_are_ambiguous() {
     assert!(error.contains("whole numbers with a point: single-label or regression"), "{error}");
     let error = message(read("a.csv", format!("text,toxicity_score\n{}", rows(&|i| (i % 2).to_string()))));
     assert!(error.contains("`toxicity_score` holds 0 and 1"), "{error}");
+    let five =
+        |name: &str| read("a.csv", format!("text,{name}\n{}", rows(&|i| (i % 5).to_string()))).unwrap().task;
+    assert_eq!(["score", "quality_score", "overall_review_quality_score"].map(five), [Task::Regression; 3]);
     let error = message(read("a.csv", format!("text,target\n{}", rows(&|i| i.to_string()))));
     assert!(error.contains("900 different labels") && error.contains("--task regression"), "{error}");
     let swapped = message(read("a.csv", format!("label,text\n{}", rows(&|i| (i % 2).to_string()))));

@@ -35,6 +35,11 @@ fn lines_have_no_quoting_and_split_at_the_first_tab() {
 }
 
 #[test]
+fn a_number_with_zeros_before_it_is_a_name() {
+    assert_eq!(["3", "03", "+3", "x"].map(Column::given), [3.into(), "03".into(), "+3".into(), "x".into()]);
+}
+
+#[test]
 fn json_lines_take_strings_numbers_and_arrays() {
     let data =
         read("a.jsonl", "{\"text\":\"a\",\"label\":10}\n\n{\"label\":9,\"text\":\"b\\nc\"}\n").unwrap();
