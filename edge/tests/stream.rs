@@ -115,6 +115,26 @@ fn a_full_disk_is_an_error() {
     assert!(errors.contains("goldcrest-edge: stdout: cannot write: No space left"), "{errors}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_limit_on_the_size_of_files_is_an_error() {
+    let (command, folder) = command();
+    let (messages, records) = (folder.path().join("messages.txt"), folder.path().join("records.jsonl"));
+    std::fs::write(&messages, "good day\n".repeat(20_000)).unwrap();
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -f 8; exec \"$0\" \"$@\""])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .arg(messages)
+        .stdout(File::create(&records).unwrap())
+        .output()
+        .unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains("stdout: cannot write: File too large"), "{errors}");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(std::fs::metadata(records).unwrap().len() > 0);
+}
+
 /// Tries several lengths of records, so that the buffer also fills up in the middle of an escaped text.
 #[cfg(target_os = "linux")]
 #[test]

@@ -1,7 +1,7 @@
 //! Graceful shutdown: the program finishes its current work, a message or a training step, and then stops.
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::{flag, low_level};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -37,6 +37,8 @@ impl Interrupt {
     /// there were no handler: timeout(1), for one, sends each signal twice. If `idle` is given, the first one
     /// ends it at once too, with this exit code, while the program is [idle](Self::set_idle).
     ///
+    /// Also catches SIGXFSZ, so that a limit on the size of files makes a write fail instead of ending the process.
+    ///
     /// Takes a small thread, which waits for the first signal. If it cannot be started, the second signal
     /// counts however soon it comes.
     ///
@@ -65,6 +67,7 @@ impl Interrupt {
             flag::register(signal, interrupt.requested.clone())?;
             low_level::pipe::register(signal, interrupt.pipe.1.try_clone()?)?;
         }
+        flag::register(SIGXFSZ, Arc::default())?;
         Ok(interrupt)
     }
 

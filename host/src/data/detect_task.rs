@@ -1,7 +1,7 @@
 //! Detection of the task from the label column.
 
-use super::dataset::names;
 use super::error::is_decimal_comma;
+use super::from_rows::names;
 use super::rows::{self, Cell, Rows};
 use super::{DataError, Source, Task, detect};
 use std::collections::{HashMap, HashSet};
