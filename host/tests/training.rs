@@ -159,24 +159,45 @@ fn threads_change_no_bit() {
 fn stopping_a_run_loses_no_step() {
     let (whole, cut) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     // otherwise it would never be saved
-    let options = TrainOptions { save_every: 1e9, ..options() };
+    let options = TrainOptions { save_every: 1e9, eval_every: Some(5), ..options() };
     run(None, &options, whole.path()).unwrap();
-    let mut ask = |event: Event| {
-        if let Event::Step { step: 7, stop, .. } = event {
-            stop.set(true);
-        }
+    // in the first evaluation, after a step, in another evaluation, in the last one
+    let mut began = Vec::new();
+    let mut stop_at = |evaluation: bool, number: u64| {
+        let mut step_now = 0;
+        let mut ask = |event: Event| match event {
+            Event::Started { done, .. } => {
+                began.push(done);
+                step_now = done;
+            }
+            Event::Step { step, stop, .. } => {
+                step_now = step;
+                stop.set(!evaluation && step == number);
+            }
+            Event::Evaluating { stop, .. } => stop.set(evaluation && step_now == number),
+            Event::Evaluated { .. } => {}
+        };
+        run_watched(checkpoint(), None, &options, cut.path(), &mut ask)
     };
-    let stopped = run_watched(checkpoint(), None, &options, cut.path(), &mut ask);
-    assert!(matches!(stopped, Err(Error::Interrupted { step: 7, .. })));
-    let mut began = None;
-    let mut watch = |event: Event| {
-        if let Event::Started { done, .. } = event {
-            began = Some(done);
+    let mut steps = 0;
+    for (evaluation, number) in [(true, 0), (false, 7), (true, 10)] {
+        match stop_at(evaluation, number) {
+            Err(Error::Interrupted { step, steps: all }) if step == number => steps = all,
+            other => panic!("{number}: {other:?}"),
         }
-    };
-    run_watched(checkpoint(), None, &options, cut.path(), &mut watch).unwrap();
-    assert_eq!(began, Some(7));
+    }
+    assert!(matches!(stop_at(true, steps), Err(Error::Interrupted { step, .. }) if step == steps));
+    assert!(stop_at(false, u64::MAX).is_ok());
+    assert_eq!(began, [0, 0, 7, 10, steps]);
     assert_eq!(weights(whole.path()), weights(cut.path()));
+    let log = |folder: &Path| {
+        let text = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        lines
+            .map(|line| (line["step"].clone(), line["dev"].clone(), line["loss"].clone()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(log(whole.path()), log(cut.path()));
 }
 
 #[test]

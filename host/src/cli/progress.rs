@@ -61,6 +61,10 @@ impl Display {
                 self.bar.set_position(step);
                 self.bar.set_message(format!("loss {:.4}", self.loss));
             }
+            Progress::Training(Event::Evaluating { done, all, stop }) => {
+                stop.set(self.interrupt.requested());
+                self.bar.set_message(format!("evaluating {done}/{all}"));
+            }
             Progress::Training(Event::Evaluated { step, value, kept, .. }) => {
                 let mark = if kept { "  kept" } else { "" };
                 let steps = self.steps;

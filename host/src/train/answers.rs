@@ -20,16 +20,30 @@ const PREDICT: usize = 64;
 /// # Errors
 /// If the model cannot read a text.
 pub fn predict(model: &Classifier, encoded: &Encoded, done: &mut dyn FnMut(usize)) -> Result<Answers, Error> {
+    let mut go_on = |asked| {
+        done(asked);
+        true
+    };
+    Ok(predict_while(model, encoded, &mut go_on)?.expect("it always goes on"))
+}
+
+/// Like [`predict`], but `None` as soon as `go_on`, which receives the number of texts after each batch, returns
+/// `false`.
+pub(super) fn predict_while(
+    model: &Classifier,
+    encoded: &Encoded,
+    go_on: &mut dyn FnMut(usize) -> bool,
+) -> Result<Option<Answers>, Error> {
     let (labels, hidden) = (model.config().num_labels(), model.config().hidden_size);
     let texts = encoded.tokens.len();
     let mut answers = Answers { logits: vec![0.0; texts * labels], cls: vec![0.0; texts * hidden] };
-    by_length(model, encoded, done, |rows, batch, tape| {
+    let whole = by_length(model, encoded, go_on, |rows, batch, tape| {
         let output = model.forward(batch, Mode::Evaluate, tape)?;
         scatter(&output.logits, rows, &mut answers.logits);
         scatter(&output.cls, rows, &mut answers.cls);
         Ok(())
     })?;
-    Ok(answers)
+    Ok(whole.then_some(answers))
 }
 
 /// Returns a model's vector of each text: [texts, hidden]. `done` receives the number of texts after each
@@ -44,29 +58,35 @@ pub fn sentence_vectors(
     done: &mut dyn FnMut(usize),
 ) -> Result<Vec<f32>, Error> {
     let mut vectors = vec![0.0; encoded.tokens.len() * model.config().hidden_size];
-    by_length(model, encoded, done, |rows, batch, tape| {
+    let mut go_on = |asked| {
+        done(asked);
+        true
+    };
+    by_length(model, encoded, &mut go_on, |rows, batch, tape| {
         scatter(&model.sentence_vectors(batch, pooling, tape)?, rows, &mut vectors);
         Ok(())
     })?;
     Ok(vectors)
 }
 
-/// Makes batches of texts of similar length.
+/// Makes batches of texts of similar length, until `go_on` returns `false`. Returns whether it never did.
 fn by_length(
     model: &Classifier,
     encoded: &Encoded,
-    done: &mut dyn FnMut(usize),
+    go_on: &mut dyn FnMut(usize) -> bool,
     mut ask: impl FnMut(&[u32], &Batch, &mut Tape) -> Result<(), Error>,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let mut order: Vec<u32> = (0..encoded.tokens.len() as u32).collect();
     order.sort_by_key(|row| encoded.tokens[*row as usize].ids.len());
     let (mut asked, mut tape) = (0, Tape::default());
     for rows in order.chunks(PREDICT) {
         ask(rows, &encoded.batch(rows, model.config().pad_token_id as u32), &mut tape)?;
         asked += rows.len();
-        done(asked);
+        if !go_on(asked) {
+            return Ok(false);
+        }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Copies the rows of a batch to their places among all rows.

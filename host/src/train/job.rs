@@ -1,7 +1,8 @@
 use super::adversarial::perturb_words;
+use super::answers::predict_while;
 use super::average::Average;
 use super::state::{self, Position};
-use super::{AdamW, Encoded, Error, Objective, Schedule, TrainOptions, predict};
+use super::{AdamW, Encoded, Error, Objective, Schedule, TrainOptions};
 use crate::bert::ops::mix;
 use crate::bert::{Classifier, Gradients, Mode, Tape};
 use crate::data::{Task, batches};
@@ -58,6 +59,15 @@ pub enum Event<'a> {
         step: u64,
         /// Its loss.
         loss: f32,
+        /// Set to true, it makes training save its state and end with [`Error::Interrupted`].
+        stop: &'a Cell<bool>,
+    },
+    /// The dev set is being measured.
+    Evaluating {
+        /// Number of texts classified so far.
+        done: usize,
+        /// Number of texts in all.
+        all: usize,
         /// Set to true, it makes training save its state and end with [`Error::Interrupted`].
         stop: &'a Cell<bool>,
     },
@@ -134,10 +144,11 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
         best: None,
         highest: None,
         since_best: 0,
+        evaluated: None,
         seconds: 0.0,
     });
     watch(Event::Started { done: at.step, steps });
-    let mut log = Log::open(job.folder.join("metrics.jsonl"), at.step)?;
+    let mut log = Log::open(job.folder.join("metrics.jsonl"), &at)?;
     let (began, before) = (Instant::now(), at.seconds);
     let least = Duration::try_from_secs_f64(options.save_every).unwrap_or(Duration::MAX);
     let (mut saved, mut save_every) = (Instant::now(), least);
@@ -145,11 +156,24 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
     let interrupted = Cell::new(false);
     let stop = |at: &Position| at.step >= steps || options.patience.is_some_and(|p| at.since_best >= p);
 
-    // the initial weights count too, so that retraining a student never makes it worse
-    if at.step == 0 {
-        evaluate(job, &mut memory, &mut at, &mut log, watch)?;
-    }
-    while !stop(&at) {
+    loop {
+        // the initial weights count too, so that retraining a student never makes it worse
+        let due = at.step == 0 || at.step % eval_every == 0 || at.step == steps;
+        if due && at.evaluated != Some(at.step) {
+            match evaluate(job, &mut memory, &mut at, steps, &mut log, watch) {
+                Err(error @ Error::Interrupted { .. }) => {
+                    if at.step > 0 {
+                        state::save(&state_file, job.model, &memory, &at)?;
+                    }
+                    return Err(error);
+                }
+                evaluated => evaluated?,
+            }
+            at.evaluated = Some(at.step);
+        }
+        if stop(&at) {
+            break;
+        }
         let number = at.step / per_epoch;
         if epoch.as_ref().is_none_or(|(n, _)| *n != number) {
             epoch = Some((number, batches(&lengths, options.batch_size, options.seed, number)));
@@ -171,10 +195,7 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
             }))?;
             (at.loss_sum, at.loss_count) = (0.0, 0);
         }
-        if at.step % eval_every == 0 || at.step == steps {
-            evaluate(job, &mut memory, &mut at, &mut log, watch)?;
-        }
-        if (saved.elapsed() > save_every || interrupted.get()) && !stop(&at) {
+        if saved.elapsed() > save_every || interrupted.get() {
             let start = Instant::now();
             state::save(&state_file, job.model, &memory, &at)?;
             if interrupted.get() {
@@ -320,22 +341,36 @@ fn evaluate(
     job: &mut Job,
     memory: &mut Memory,
     at: &mut Position,
+    steps: u64,
     log: &mut Log,
     watch: &mut dyn FnMut(Event),
 ) -> Result<(), Error> {
     let mut swap = |job: &mut Job| memory.average.iter_mut().for_each(|average| average.swap(job.model));
     swap(job);
-    let measured = measure(job, at, log, watch);
+    let measured = measure(job, at, steps, log, watch);
     swap(job);
     measured
 }
 
-fn measure(job: &Job, at: &mut Position, log: &mut Log, watch: &mut dyn FnMut(Event)) -> Result<(), Error> {
+fn measure(
+    job: &Job,
+    at: &mut Position,
+    steps: u64,
+    log: &mut Log,
+    watch: &mut dyn FnMut(Event),
+) -> Result<(), Error> {
     let Some((dev, criterion)) = job.dev else {
         at.best = Some((0.0, at.step));
         return save_best(job);
     };
-    let mut logits = dev.of_examples(predict(job.model, dev, &mut |_| ())?.logits);
+    let (all, stop) = (dev.tokens.len(), Cell::new(false));
+    let mut go_on = |done| {
+        watch(Event::Evaluating { done, all, stop: &stop });
+        !stop.get()
+    };
+    let answers = predict_while(job.model, dev, &mut go_on)?;
+    let answers = answers.ok_or(Error::Interrupted { step: at.step, steps })?;
+    let mut logits = dev.of_examples(answers.logits);
     let scale = job.objective.target_scale();
     logits.iter_mut().for_each(|logit| *logit = scale.number(*logit));
     let fitted = criterion.thresholds && dev.data.task == Task::MultiLabel;
@@ -409,18 +444,17 @@ struct Log {
 }
 
 impl Log {
-    /// Opens the log for appending, without lines that a killed run wrote after the state being resumed at
-    /// `step`; a new run (0) starts an empty log.
-    fn open(path: PathBuf, step: u64) -> Result<Self, Error> {
+    /// Opens the log for appending, without lines that a killed run wrote after the state being resumed; a new
+    /// run starts an empty log.
+    fn open(path: PathBuf, at: &Position) -> Result<Self, Error> {
         let text = std::fs::read_to_string(&path).unwrap_or_default();
-        let step_of = |line: &str| {
-            serde_json::from_str::<serde_json::Value>(line)
-                .ok()
-                .and_then(|v| v["step"].as_u64())
-                .unwrap_or(u64::MAX)
+        let is_before = |line: &&str| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+            // an evaluation that the state does not know of is made again
+            let last = if line["dev"].is_null() { Some(at.step) } else { at.evaluated };
+            at.step > 0 && line["step"].as_u64().is_some_and(|step| Some(step) <= last)
         };
-        let kept: String =
-            text.lines().filter(|l| step > 0 && step_of(l) <= step).flat_map(|l| [l, "\n"]).collect();
+        let kept: String = text.lines().filter(is_before).flat_map(|line| [line, "\n"]).collect();
         goldcrest_edge::bundle::save(&path, kept.as_bytes()).map_err(Error::io(&path))?;
         let file = std::fs::OpenOptions::new().append(true).open(&path).map_err(Error::io(&path))?;
         Ok(Self { path, file })
