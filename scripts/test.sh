@@ -3,7 +3,7 @@
 #
 # usage: scripts/test.sh [STEP...]        default: all of them, in this order
 #   format   cargo fmt --check, shellcheck
-#   clippy   all targets, warnings are errors
+#   clippy   all targets and the documentation, warnings are errors
 #   cross    the device binary for aarch64 (static musl), see scripts/cross-build.sh
 #   test     cargo test --release --workspace, with ONNX Runtime from PyPI and, if it was built, the aarch64 binary under
 #            qemu-user; the emulated AMX and AVX-VNNI kernels; scripts/check-tiles
@@ -37,6 +37,7 @@ step_clippy() {
     cargo clippy --release --package goldcrest-edge --no-default-features --features cli --quiet -- -D warnings
     # the libraries without the command lines
     cargo clippy --release --package goldcrest --package goldcrest-edge --lib --no-default-features --quiet -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --workspace --quiet
 }
 
 step_cross() { scripts/cross-build.sh musl --quiet; }

@@ -28,6 +28,8 @@
 //! # Ok::<(), goldcrest_edge::classifier::Error>(())
 //! ```
 //!
+//! Errors say their cause in their own text; [`format_error`] prints them like the program does.
+//!
 //! # Features
 //!
 //! | feature | adds |

@@ -15,14 +15,15 @@
 //! let finished = recipe::run(&recipe, Until::Pack, &mut |progress| match progress {
 //!     Progress::Step { name, reused } => println!("{name}{}", if reused { ", reused" } else { "" }),
 //!     Progress::Note(note) => println!("{note}"),
-//!     // `stop.set(true)` ends the run here; the same call resumes it
+//!     // `stop.set(true)` ends the run here with `train::Error::Interrupted`; the same call resumes it
 //!     Progress::Training(Event::Step { step, loss, stop: _ }) => println!("step {step}: loss {loss}"),
-//!     Progress::Training(_) | Progress::Classified { .. } => (),
+//!     _ => (),
 //! })?;
 //! println!("{:?}", finished.bundle);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Errors say their cause in their own text; `goldcrest_edge::format_error` prints them like the program does.
 //! Parallel work runs on rayon's global pool. The `cli` feature (on by default) builds the `goldcrest`
 //! program.
 

@@ -175,7 +175,7 @@ fn stopping_a_run_loses_no_step() {
                 stop.set(!evaluation && step == number);
             }
             Event::Evaluating { stop, .. } => stop.set(evaluation && step_now == number),
-            Event::Evaluated { .. } => {}
+            _ => {}
         };
         run_watched(checkpoint(), None, &options, cut.path(), &mut ask)
     };

@@ -136,7 +136,7 @@ impl Mapped {
 
     /// Checks that the file has not changed since it was mapped, judging by its length and its times. Once
     /// these differ, as they do when it is renamed or touched, the digest of a bundle that was
-    /// [loaded](Self::loaded) from it decides.
+    /// loaded from it decides.
     pub fn check(&self) -> Result<(), OpenError> {
         let Some(source) = &self.source else { return Ok(()) };
         let (now, mut state) = (source.now()?, source.state());

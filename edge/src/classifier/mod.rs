@@ -19,7 +19,7 @@ use crate::model::{self, Model};
 use crate::tokenizer::{self, Tokenizer};
 use bytes::Bytes;
 use std::convert::Infallible;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How a bundle is loaded.
 #[derive(Clone, Debug)]
@@ -38,6 +38,14 @@ impl Default for Options {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// The file given to [`Classifier::open`] is at fault, for this reason.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: Box<Error>,
+    },
     /// The file cannot be mapped, or was written to while in use.
     #[error(transparent)]
     Open(#[from] bundle::OpenError),
@@ -142,10 +150,16 @@ impl Classifier {
     /// the bundle, rename a new file over it.
     ///
     /// # Errors
-    /// If the file cannot be mapped, is not an intact bundle, or its model cannot be loaded.
+    /// If the file cannot be mapped, is not an intact bundle, or its model cannot be loaded. The error names it.
     pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
-        let mapped = bundle::map(path.as_ref())?;
-        Self::from_mapped(&mapped.read()?, &mapped, options)
+        let path = path.as_ref();
+        let mapped = bundle::map(path)?;
+        let load = || Self::from_mapped(&mapped.read()?, &mapped, options);
+        load().map_err(|source| match source {
+            // it has the path
+            Error::Open(_) => source,
+            source => Error::File { path: path.into(), source: Box::new(source) },
+        })
     }
 
     /// Loads a bundle that was read from `mapped`, and releases the memory of everything that it copies.
@@ -173,8 +187,8 @@ impl Classifier {
         Self::load(&Bundle::read(&bytes)?, &bytes, None, options, &|_| ())
     }
 
-    /// Returns another classifier with the same weights, for another thread. It has its own working memory
-    /// and tokenizer index.
+    /// Returns another classifier with the same weights, for another thread, to which it can be moved: a classifier
+    /// is `Send`, but not `Sync`. It has its own working memory and tokenizer index.
     ///
     /// # Errors
     /// [`Error::Model`] if tract cannot plan the model again.

@@ -36,6 +36,19 @@ pub enum SelfTestError {
 
 impl Classifier {
     /// Runs all golden messages, which must give their logits bit for bit, and a text of maximum length.
+    ///
+    /// ```
+    /// use goldcrest_edge::{Classifier, Options, bundle};
+    ///
+    /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/commands/commands.bundle");
+    /// # #[cfg(any())]
+    /// let path = "commands.bundle";
+    /// let mapped = bundle::map(path.as_ref())?;
+    /// let bundle = mapped.read()?;
+    /// let mut classifier = Classifier::from_mapped(&bundle, &mapped, &Options::default())?;
+    /// classifier.self_test(&bundle.golden()?)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn self_test(&mut self, golden: &[Golden]) -> Result<(), SelfTestError> {
         let (mut wrong, mut first) = (0, 0);
         for (number, message) in (1..).zip(golden) {

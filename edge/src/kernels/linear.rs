@@ -81,7 +81,7 @@ pub enum Epilogue {
 
 /// A linear layer packed for one instruction set: about `inputs * outputs` bytes, and 12 more per output.
 ///
-/// It consists of panels of [`Dot::COLUMNS`] outputs, each with all its inputs; both are
+/// It consists of panels of `Dot::COLUMNS` outputs, each with all its inputs; both are
 /// padded with zero weights.
 pub struct Linear {
     kernels: Kernels,

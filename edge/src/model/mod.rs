@@ -178,7 +178,7 @@ impl Model {
         self.fused().map(|fused| Exchange::new(fused.bert(), self.max_tokens, parts))
     }
 
-    /// Returns the kernels of the fused operators, or those that it would have used.
+    /// Returns the kernels of the fused operators, if there are any, and of whatever follows the model.
     pub fn kernels(&self) -> Kernels {
         self.kernels
     }

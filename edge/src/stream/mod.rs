@@ -3,6 +3,23 @@
 //! [`Lines`] splits a source into messages, one per line. A [`Sink`] reads each message in chunks of valid
 //! UTF-8, so that a message of any length takes constant memory. [`Records`] is the sink that classifies;
 //! [`ThreadedRecords`] does so on several threads. Nothing here allocates after construction.
+//!
+//! ```no_run
+//! use goldcrest_edge::stream::{Interrupt, Lines, Options, Records};
+//! use std::io::BufWriter;
+//!
+//! # let options = goldcrest_edge::Options::default();
+//! # let mut classifier = goldcrest_edge::Classifier::open("commands.bundle", &options)?;
+//! let listener = std::net::TcpListener::bind("127.0.0.1:7878")?;
+//! let interrupt = Interrupt::new()?;
+//! for client in listener.incoming() {
+//!     let mut client = client?;
+//!     let out = BufWriter::new(client.try_clone()?);
+//!     let mut records = Records::new(&mut classifier, out, Options::default());
+//!     Lines::default().run(&mut client, &mut records, &interrupt)?;
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 mod interrupt;
 mod lines;
 mod message;

@@ -113,8 +113,8 @@ impl<V: AsRef<[u8]>> Tokenizer<V> {
         self.view().id(piece)
     }
 
-    /// Returns the piece with this id, as the vocabulary spells it. Searches the text line by line, so do not
-    /// call it in a loop.
+    /// Returns the piece with this id, as the vocabulary spells it. Searches the text line by line: for many ids,
+    /// collect the lines of the vocabulary once.
     pub fn piece(&self, id: u32) -> Option<&str> {
         let text = core::str::from_utf8(self.vocab_txt.as_ref()).ok()?;
         text.split_inclusive('\n').nth(id as usize).map(str::trim_end)

@@ -2,9 +2,9 @@ use super::ops::Bits;
 use super::{Array, Checkpoint, Config, Error, TokenizerFiles, WORD_EMBEDDINGS};
 use std::collections::BTreeMap;
 
-/// `BertForSequenceClassification`: encoder, pooler on [CLS], dropout, linear head.
+/// `BertForSequenceClassification`: encoder, pooler on \[CLS\], dropout, linear head.
 ///
-/// The last layer computes only the [CLS] rows: nothing else reaches the logits.
+/// The last layer computes only the \[CLS\] rows: nothing else reaches the logits.
 #[derive(Debug)]
 pub struct Classifier {
     config: Config,

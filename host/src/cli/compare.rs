@@ -44,7 +44,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         int8: int8.outputs(),
         host: None,
     })?;
-    comparison.fitted = Some(describe_decision(&manifest.decision, &data, &int8.logits, None));
+    comparison.fitted = Some(describe_decision(&int8.decision, &data, &int8.logits, None));
     // decide before printing: a reader that closes the pipe must not make a bundle pass
     let gate = Gate { max_drop: args.max_drop, max_drop_per_class: args.max_drop_per_class };
     let verdict = gate.check(&comparison);

@@ -18,8 +18,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let (manifest, data) = args.data.read_like(&args.bundle)?;
+    let (_, data) = args.data.read_like(&args.bundle)?;
     let run = run_bundle(&args.bundle, &data, &mut || ())?;
-    let evaluation = Evaluation::new(&data, &run, &manifest.decision)?;
+    let evaluation = Evaluation::new(&data, &run)?;
     args.report.print(&evaluation, &evaluation.text(), &evaluation.markdown())
 }

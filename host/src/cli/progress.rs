@@ -70,6 +70,7 @@ impl Display {
                 let steps = self.steps;
                 self.line(&format!("  step {step} of {steps}: dev {:.2}{mark}", value * 100.0));
             }
+            _ => {}
         }
     }
 

@@ -86,6 +86,8 @@ pub enum DataError {
     UnknownLabel { at: Place, label: String, labels: Arc<[String]> },
     #[error("{at}: {}", if *.expected { "one text where the other rows have two" } else { "two texts where the other rows have one" })]
     PairMix { at: Place, expected: bool },
+    #[error("no file was named")]
+    NoSource,
     #[error("{path}: no rows")]
     NoRows { path: PathBuf },
     #[error("{path}: every row has the same {} ({value}); there is nothing to learn", if *.task == Task::Regression { "number, to the digits that f32 has," } else { "label" })]

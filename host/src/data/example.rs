@@ -23,7 +23,7 @@ pub struct Example {
     pub pair: Option<String>,
     /// The gold label.
     pub target: Target,
-    /// Index into [`Dataset::files`].
+    /// Index into [`Dataset::files`](super::Dataset::files).
     pub file: u32,
     /// Line in that file, counted from 1.
     pub line: u32,

@@ -1,7 +1,6 @@
 //! From the rows of files to examples: task, labels, and rows with unknown labels.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
 
 use super::detect;
 use super::detect_task::detect_task;
@@ -18,7 +17,7 @@ impl Dataset {
         unknown_labels: UnknownLabels,
     ) -> Result<Self, DataError> {
         if files.is_empty() {
-            return Err(DataError::NoRows { path: PathBuf::new() });
+            return Err(DataError::NoSource);
         }
         let task = match task {
             Some(task) => task,

@@ -4,7 +4,6 @@ use super::comparison::measured;
 use super::{BundleRun, CompareError, Fitted, Measured, describe_decision};
 use crate::data::{Dataset, Task};
 use crate::metrics::{ClassScores, MetricsError};
-use goldcrest_edge::decision::Settings;
 
 /// One class of an evaluated model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -36,11 +35,14 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// Evaluates the outputs of a bundle with these settings.
+    /// Evaluates the outputs of a bundle.
     ///
     /// # Errors
     /// [`CompareError`] if the outputs do not fit the data or are not finite.
-    pub fn new(data: &Dataset, run: &BundleRun, settings: &Settings) -> Result<Self, CompareError> {
+    ///
+    /// # Panics
+    /// If the decision settings were changed to some that suit no model of these labels.
+    pub fn new(data: &Dataset, run: &BundleRun) -> Result<Self, CompareError> {
         let by = |problem: MetricsError| CompareError { model: "packed", problem };
         let model = measured(data, &run.outputs()).map_err(by)?;
         let classes = data.labels.names().iter().zip(model.metrics.per_class());
@@ -52,7 +54,7 @@ impl Evaluation {
             per_class: classes
                 .map(|(label, &scores)| ClassEvaluation { label: label.clone(), scores })
                 .collect(),
-            fitted: describe_decision(settings, data, &run.logits, None),
+            fitted: describe_decision(&run.decision, data, &run.logits, None),
             model,
         })
     }

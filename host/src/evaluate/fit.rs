@@ -49,7 +49,7 @@ pub struct Fitted {
     pub out_of_scope_recall: Option<f64>,
 }
 
-/// Fits the decision settings to logits `[examples, width]` of held-out data. Abstention uses the probability
+/// Fits the decision settings to finite logits `[examples, width]` of held-out data. Abstention uses the probability
 /// of the best label or, with `false_reject`, the energy if that rejects more of the out-of-scope texts.
 pub fn fit_decision(
     data: &Dataset,
@@ -83,6 +83,9 @@ pub fn fit_decision(
 }
 
 /// Measures the effect of settings on `data` and on the logits of out-of-scope texts.
+///
+/// # Panics
+/// If [`Settings::check`] finds them wrong for the task and the labels of `data`.
 pub fn describe_decision(
     settings: &Settings,
     data: &Dataset,

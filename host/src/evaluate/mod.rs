@@ -3,6 +3,21 @@
 //!
 //! [`Evaluation::new`] measures one bundle. [`Comparison::new`] takes the outputs of two models on the same
 //! examples; a [`Gate`] accepts or refuses the result.
+//!
+//! ```no_run
+//! use goldcrest::data::{Dataset, Labels, Source};
+//! use goldcrest::evaluate::{Evaluation, run_bundle};
+//! use goldcrest_edge::bundle;
+//! use std::path::Path;
+//!
+//! let path = Path::new("models/commands/commands.bundle");
+//! let manifest = bundle::map(path)?.read()?.manifest().clone();
+//! let labels = Some(Labels::ordered(manifest.labels)?);
+//! let data = Dataset::read_to_measure(&[Source::new("requests.csv")], Some(manifest.task), labels)?;
+//! let run = run_bundle(path, &data, &mut || ())?;
+//! println!("{}", Evaluation::new(&data, &run)?.text());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod comparison;
 mod evaluation;

@@ -2,6 +2,7 @@ use super::{Latency, Outputs};
 use crate::data::{Dataset, SplitMix, Text};
 use goldcrest_edge::bundle;
 use goldcrest_edge::classifier::{self, Classifier, Options};
+use goldcrest_edge::decision::Settings;
 use rayon::prelude::*;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -16,14 +17,14 @@ pub struct BundleRun {
     pub latency: Latency,
     /// Size of the file.
     pub bytes: u64,
-    /// The bundle's own thresholds, if multi-label.
-    pub thresholds: Vec<f32>,
+    /// The bundle's decision settings.
+    pub decision: Settings,
 }
 
 impl BundleRun {
     /// Returns the outputs for a comparison, with the bundle's own thresholds.
     pub fn outputs(&self) -> Outputs<'_> {
-        self.outputs_with(&self.thresholds)
+        self.outputs_with(&self.decision.thresholds)
     }
 
     /// Returns the outputs with other multi-label thresholds; if empty, 0.5 for all.
@@ -82,11 +83,11 @@ pub fn run_bundle(path: &Path, data: &Dataset, progress: &mut dyn FnMut()) -> Re
     }
     let texts: Vec<TextRef> = data.examples.iter().map(|e| (&*e.text, e.pair.as_deref())).collect();
     let at = |row: usize| data.place(&data.examples[row]).to_string();
-    let thresholds = classifier.manifest().decision.thresholds.clone();
+    let decision = classifier.manifest().decision.clone();
     let mut alone = classifier.share().map_err(|source| load_error(path, source))?;
     let logits = classify_all(classifier, path, &texts, &at, progress)?;
     let latency = latency(&mut alone, &texts, &at)?;
-    Ok(BundleRun { logits, latency, bytes: std::fs::metadata(path).map_or(0, |m| m.len()), thresholds })
+    Ok(BundleRun { logits, latency, bytes: std::fs::metadata(path).map_or(0, |m| m.len()), decision })
 }
 
 /// Measures the latency of a bundle as [`run_bundle`] does.
@@ -114,6 +115,7 @@ fn open(path: &Path) -> Result<Classifier, BundleError> {
 fn load_error(path: &Path, source: classifier::Error) -> BundleError {
     match source {
         classifier::Error::Open(error) => BundleError::Open(error),
+        classifier::Error::File { path, source } => BundleError::Load { path, source: *source },
         source => BundleError::Load { path: path.into(), source },
     }
 }

@@ -126,10 +126,10 @@ fn report_in_three_forms() {
 fn one_bundle_is_evaluated_with_its_settings() {
     let (data, _, int8) = on_off();
     let latency = Latency { p50: 900.4, p90: 1000.0, p99: 1500.0 };
-    let run = BundleRun { logits: int8, latency, bytes: 2_000_000, thresholds: Vec::new() };
     // the logits are 1 and 0: with this temperature the better label has a probability of 0.88
-    let settings = Settings { temperature: 0.5, ..Settings::default() };
-    let evaluation = Evaluation::new(&data, &run, &settings).unwrap();
+    let decision = Settings { temperature: 0.5, ..Settings::default() };
+    let run = BundleRun { logits: int8, latency, bytes: 2_000_000, decision };
+    let evaluation = Evaluation::new(&data, &run).unwrap();
     assert!((evaluation.fitted.calibration_after.unwrap() - (0.8808 - 0.8)).abs() < 1e-3);
     let text = evaluation.text();
     let line = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap_or("").to_owned();
@@ -142,7 +142,7 @@ fn one_bundle_is_evaluated_with_its_settings() {
     // of one class alone, nothing is concluded
     let on = dataset(Task::SingleLabel, &["on", "off"], vec![Target::Class(0); 3]);
     let alone = BundleRun { logits: one_hot(&[0, 0, 0], 2), ..run.clone() };
-    let alone = Evaluation::new(&on, &alone, &settings).unwrap().text();
+    let alone = Evaluation::new(&on, &alone).unwrap().text();
     assert!(alone.contains("always `on` is right for 100.00 %\n"), "{alone}");
     assert!(alone.lines().any(|line| line.split_whitespace().eq(["off", "0", "-", "-", "-"])), "{alone}");
     let json = serde_json::to_value(&evaluation).unwrap();

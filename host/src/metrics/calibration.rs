@@ -55,7 +55,7 @@ pub fn calibration(logits: &[f32], width: usize, gold: impl Iterator<Item = u32>
 pub fn temperature(logits: &[f32], width: usize, gold: &[u32]) -> f32 {
     let loss = |t: f64| -> f64 {
         let doubt = 1.0 / (gold.len() + 2) as f64;
-        let rows = logits.chunks_exact(width).zip(gold);
+        let rows = logits.chunks_exact(width.max(1)).zip(gold);
         rows.map(|(row, gold)| {
             let largest = f64::from(row[super::argmax(row) as usize]);
             let sum: f64 = row.iter().map(|x| ((f64::from(*x) - largest) / t).exp()).sum();

@@ -2,6 +2,7 @@ use crate::train::Event;
 
 /// An event during a run.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Progress<'a> {
     /// A step begins.
     Step {

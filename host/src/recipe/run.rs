@@ -41,10 +41,12 @@ pub struct Finished {
 }
 
 /// Runs a recipe up to a step. Finished steps are reused if their inputs did not change; interrupted training
-/// resumes from its last saved state.
+/// resumes from its last saved state. `watch` can stop it while a model is trained or evaluated for that, by the
+/// [`Event`](crate::train::Event)s that say so; the other steps, which take less time, run to their end.
 ///
 /// # Errors
-/// [`RunError`]; everything already made is kept.
+/// [`RunError`]; everything already made is kept. A run that was stopped ends with
+/// [`Error::Interrupted`](crate::train::Error::Interrupted) in [`RunError::Train`].
 pub fn run(recipe: &Recipe, until: Until, watch: Watch) -> Result<Finished, RunError> {
     let prepared = Prepared::read(recipe, watch)?;
     let has_student = recipe.distill.as_ref().is_some_and(Distill::has_student);

@@ -45,6 +45,7 @@ pub struct Job<'a> {
 
 /// An event during training.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Event<'a> {
     /// Training starts, or resumes after `done` of `steps` updates.
     Started {

@@ -161,7 +161,7 @@ impl TrainOptions {
 
     /// Returns the number of steps per epoch.
     pub fn steps_per_epoch(&self, examples: usize) -> u64 {
-        examples.div_ceil(self.batch_size).div_ceil(self.accumulate).max(1) as u64
+        examples.div_ceil(self.batch_size.max(1)).div_ceil(self.accumulate.max(1)).max(1) as u64
     }
 
     /// Returns the number of steps between evaluations on `dev` texts: as given, or else once per epoch, but
@@ -169,7 +169,7 @@ impl TrainOptions {
     /// evaluating a text takes a third of the time of training on it.
     pub fn eval_every(&self, examples: usize, dev: usize, steps: u64) -> u64 {
         let usual = self.steps_per_epoch(examples).min(steps.div_ceil(5));
-        let as_long = dev.div_ceil(3 * self.batch_size * self.accumulate) as u64;
+        let as_long = dev.div_ceil((3 * self.batch_size * self.accumulate).max(1)) as u64;
         let usual = usual.max(as_long.min(steps.div_ceil(3)));
         self.eval_every.map_or(usual, |given| given as u64).clamp(1, steps.max(1))
     }

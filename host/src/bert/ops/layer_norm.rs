@@ -4,10 +4,10 @@ use rayon::prelude::*;
 /// Rows per parallel task: fixed, so that sums over tasks do not depend on the number of threads.
 const ROWS: usize = 256;
 
-/// Normalises each row: weight and bias [h], x and y [rows, h].
+/// Normalises each row: weight and bias `[h]`, x and y `[rows, h]`.
 ///
 /// Keeps what backward needs: the normalised rows, before weight and bias, in `x`, and the inverse standard
-/// deviations in `inverse` [rows].
+/// deviations in `inverse`, `[rows]`.
 pub fn layer_norm(x: &mut [f32], weight: &[f32], bias: &[f32], eps: f32, inverse: &mut [f32], y: &mut [f32]) {
     if x.len() < PARALLEL_FROM {
         vectorized!(|| forward(x, weight, bias, eps, inverse, y));
