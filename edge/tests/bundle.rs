@@ -271,7 +271,16 @@ fn an_altered_bundle_is_not_loaded() {
         altered[place] ^= 1 << (n % 8);
         std::fs::write(&path, &altered).unwrap();
         match open() {
-            Err(classifier::Error::Bundle(_)) => {}
+            Err(error @ classifier::Error::File { .. }) => {
+                let said = error.to_string();
+                assert!(said.starts_with(&path.display().to_string()), "{said}");
+                let classifier::Error::File { source, .. } = error else { unreachable!() };
+                assert!(
+                    matches!(*source, classifier::Error::Bundle(_)),
+                    "bit {} of byte {place}: {said}",
+                    n % 8
+                );
+            }
             Err(other) => panic!("bit {} of byte {place}: {other}", n % 8),
             Ok(_) => panic!("bit {} of byte {place}: loaded", n % 8),
         }

@@ -159,8 +159,9 @@ fn threads_change_no_bit() {
 fn stopping_a_run_loses_no_step() {
     let (whole, cut) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     // otherwise it would never be saved
-    let options = TrainOptions { save_every: 1e9, eval_every: Some(5), ..options() };
-    run(None, &options, whole.path()).unwrap();
+    let options =
+        TrainOptions { save_every: 1e9, eval_every: Some(5), average: 0.9, patience: Some(100), ..options() };
+    let (expected, _) = run(None, &options, whole.path()).unwrap();
     // in the first evaluation, after a step, in another evaluation, in the last one
     let mut began = Vec::new();
     let mut stop_at = |evaluation: bool, number: u64| {
@@ -187,7 +188,8 @@ fn stopping_a_run_loses_no_step() {
         }
     }
     assert!(matches!(stop_at(true, steps), Err(Error::Interrupted { step, .. }) if step == steps));
-    assert!(stop_at(false, u64::MAX).is_ok());
+    let (summary, _) = stop_at(false, u64::MAX).unwrap();
+    assert_eq!(Summary { seconds: expected.seconds, ..summary }, expected);
     assert_eq!(began, [0, 0, 7, 10, steps]);
     assert_eq!(weights(whole.path()), weights(cut.path()));
     let log = |folder: &Path| {

@@ -38,7 +38,7 @@ pub use manifest::{Golden, Licence, Manifest, ManifestError, Measured, Windows};
 pub use map::{Mapped, OpenError, map};
 pub use read::{Bundle, Error};
 #[cfg(feature = "std")]
-pub use save::{is_temporary, save};
+pub use save::{save, temporary_writer};
 pub use write::{WriteError, write};
 
 /// Version of the layout and of the manifest's fields that this crate reads and writes.

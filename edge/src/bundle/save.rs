@@ -28,7 +28,7 @@ pub fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // threads may save the same file
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let (process, number) = (std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-    // is_temporary knows this pattern
+    // temporary_writer knows this pattern
     let temporary = folder.join(format!(".{}.{process}.{number}.tmp", name.to_string_lossy()));
     let written = File::create(&temporary)
         .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
@@ -42,14 +42,13 @@ pub fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns whether a file name is that of a temporary file of [`save`], which a kill can leave behind.
-pub fn is_temporary(name: &str) -> bool {
-    let number = |part: Option<&str>| part.is_some_and(|part| part.parse::<u64>().is_ok());
+/// Returns the id of the process that writes the temporary file of [`save`] with this name, or wrote it until it
+/// was killed. `None` for any other name.
+pub fn temporary_writer(name: &str) -> Option<u32> {
     let mut parts = name.rsplitn(4, '.');
-    parts.next() == Some("tmp")
-        && number(parts.next())
-        && number(parts.next())
-        && parts.next().is_some_and(|name| name.len() > 1 && name.starts_with('.'))
+    let (end, number, process, name) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let is_one = end == "tmp" && number.parse::<u64>().is_ok() && name.len() > 1 && name.starts_with('.');
+    process.parse().ok().filter(|_| is_one)
 }
 
 #[cfg(all(test, unix))]
@@ -59,9 +58,9 @@ mod tests {
 
     #[test]
     fn temporary_files_are_recognised() {
-        assert!(is_temporary(".model.safetensors.123.0.tmp"));
+        assert_eq!(temporary_writer(".model.safetensors.123.0.tmp"), Some(123));
         for other in ["model.safetensors.123.0.tmp", ".123.0.tmp", ".x.123.tmp", ".x.y.0.tmp", ".x.1.0"] {
-            assert!(!is_temporary(other), "{other}");
+            assert_eq!(temporary_writer(other), None, "{other}");
         }
     }
 

@@ -158,6 +158,8 @@ impl Classifier {
         load().map_err(|source| match source {
             // it has the path
             Error::Open(_) => source,
+            // the fault of GOLDCREST_ISA
+            Error::Model(model::Error::Kernels(_)) => source,
             source => Error::File { path: path.into(), source: Box::new(source) },
         })
     }

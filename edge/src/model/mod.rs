@@ -35,7 +35,7 @@ use stock::Stock;
 pub struct Options {
     /// Whether to run a recognised BERT classifier in fused int8 operators.
     pub fuse: bool,
-    /// Instruction set of the fused operators and of whatever follows the model. `None` means the one that
+    /// Instruction set of the fused operators, and of the decision made from the logits. `None` means the one that
     /// `GOLDCREST_ISA` names, by default the fastest.
     pub isa: Option<Isa>,
     /// Maximum sequence length in tokens, which determines the size of the working memory.
@@ -178,7 +178,7 @@ impl Model {
         self.fused().map(|fused| Exchange::new(fused.bert(), self.max_tokens, parts))
     }
 
-    /// Returns the kernels of the fused operators, if there are any, and of whatever follows the model.
+    /// Returns the kernels of the fused operators, if there are any, and of the decision made from the logits.
     pub fn kernels(&self) -> Kernels {
         self.kernels
     }

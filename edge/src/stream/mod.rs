@@ -5,18 +5,22 @@
 //! [`ThreadedRecords`] does so on several threads. Nothing here allocates after construction.
 //!
 //! ```no_run
+//! use goldcrest_edge::format_error;
 //! use goldcrest_edge::stream::{Interrupt, Lines, Options, Records};
 //! use std::io::BufWriter;
 //!
 //! # let options = goldcrest_edge::Options::default();
 //! # let mut classifier = goldcrest_edge::Classifier::open("commands.bundle", &options)?;
 //! let listener = std::net::TcpListener::bind("127.0.0.1:7878")?;
+//! // another thread with a clone of it can end the wait for a client's next line
 //! let interrupt = Interrupt::new()?;
 //! for client in listener.incoming() {
 //!     let mut client = client?;
 //!     let out = BufWriter::new(client.try_clone()?);
 //!     let mut records = Records::new(&mut classifier, out, Options::default());
-//!     Lines::default().run(&mut client, &mut records, &interrupt)?;
+//!     if let Err(error) = Lines::default().run(&mut client, &mut records, &interrupt) {
+//!         eprintln!("{}", format_error(&error));
+//!     }
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

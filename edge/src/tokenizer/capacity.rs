@@ -18,8 +18,8 @@ pub const MAX_PIECE_BYTES: usize = MAX_WORD_BYTES;
 /// Maximum bytes of a vocabulary text.
 pub const MAX_VOCAB_BYTES: usize = 1 << 24;
 
-/// Maximum number of occupied slots that are probed to insert a piece into the index. Vocabularies that were
-/// not crafted to exceed it stay below 200.
+/// Maximum number of occupied slots in a row in the index, and so of probes to insert or find a piece. Vocabularies
+/// that were not crafted to exceed it stay below 200.
 pub(super) const MAX_PROBES: usize = 1000;
 
 /// Maximum bytes of a special token: the length of `[MASK]`.

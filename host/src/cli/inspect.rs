@@ -38,7 +38,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let recipe = Recipe::load(path)?;
         let mut shown = serde_json::to_value(&recipe)?;
         // left out of a recipe's usual form, on which the reuse of steps depends
-        let TrainOptions { focal, agreement, threads, save_every, .. } = recipe.train;
+        let TrainOptions { average, focal, agreement, soup, threads, save_every, .. } = recipe.train;
+        shown["train"]["average"] = average.into();
+        shown["train"]["soup"] = soup.into();
         shown["train"]["focal"] = focal.into();
         shown["train"]["agreement"] = agreement.into();
         shown["train"]["threads"] = threads.into();

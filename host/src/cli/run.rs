@@ -53,7 +53,7 @@ struct Texts {
     /// The output folder [default: runs/NAME]
     #[arg(long, short)]
     output: Option<PathBuf>,
-    /// Texts to choose checkpoints and measure on [default: a tenth of all]
+    /// Texts to choose checkpoints and measure on [default: a tenth of all, at most 10,000 rows]
     #[arg(long, value_name = "FILE")]
     dev: Option<PathBuf>,
     /// Texts to measure the result on; they decide nothing

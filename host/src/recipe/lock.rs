@@ -1,6 +1,6 @@
 use super::error::RunError;
 use super::step::remove_files;
-use goldcrest_edge::bundle::is_temporary;
+use goldcrest_edge::bundle::temporary_writer;
 use std::fs::{DirEntry, File, TryLockError};
 use std::path::Path;
 
@@ -17,23 +17,27 @@ impl Lock {
         let path = folder.join(LOCK);
         let file = File::create(&path).map_err(RunError::io(&path))?;
         match file.try_lock() {
-            Ok(()) => {
-                remove_temporary(folder, DEPTH)?;
-                Ok(Lock(file))
-            }
-            Err(TryLockError::WouldBlock) => Err(RunError::Busy { folder: folder.into() }),
+            Err(TryLockError::WouldBlock) => return Err(RunError::Busy { folder: folder.into() }),
             // file systems without locks
-            Err(TryLockError::Error(_)) => Ok(Lock(file)),
+            Ok(()) | Err(TryLockError::Error(_)) => {}
         }
+        remove_temporary(folder, DEPTH)?;
+        Ok(Lock(file))
     }
 }
 
 /// Number of folders within each other that a run makes: of a step, of one of its runs, of the best checkpoint.
 const DEPTH: usize = 3;
 
-/// Removes the temporary files of a run that was killed while it saved, except in the folders of other runs.
-fn remove_temporary(folder: &Path, depth: usize) -> Result<(), RunError> {
-    remove_files(folder, |path| path.file_name().is_some_and(|name| is_temporary(&name.to_string_lossy())))?;
+/// Removes the temporary files of processes that were killed while they saved, except in the folders of other
+/// runs.
+pub(super) fn remove_temporary(folder: &Path, depth: usize) -> Result<(), RunError> {
+    let is_left = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // where there is no /proc, the lock alone tells that nobody is writing
+        temporary_writer(&name).is_some_and(|process| !Path::new("/proc").join(process.to_string()).exists())
+    };
+    remove_files(folder, is_left)?;
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let is_ours = |entry: &DirEntry| {
         entry.file_type().is_ok_and(|kind| kind.is_dir()) && !entry.path().join(LOCK).exists()
@@ -61,13 +65,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let best = folder.path().join("teacher/best");
         std::fs::create_dir_all(&best).unwrap();
-        let (left, kept) = (best.join(".model.safetensors.12.3.tmp"), best.join("model.safetensors"));
-        [&left, &kept].into_iter().for_each(|path| std::fs::write(path, "").unwrap());
+        // above the highest id of a process
+        let left = best.join(".model.safetensors.4194305.3.tmp");
+        let of_this_process = best.join(format!(".model.safetensors.{}.3.tmp", std::process::id()));
+        let kept = best.join("model.safetensors");
         let other = folder.path().join("seed-1");
         let _lock = Lock::on(&other).unwrap();
-        let in_work = other.join(".state.safetensors.12.4.tmp");
-        std::fs::write(&in_work, "").unwrap();
+        let of_another_run = other.join(".state.safetensors.4194305.4.tmp");
+        let mut files = vec![left, kept, of_another_run];
+        files.extend(cfg!(target_os = "linux").then_some(of_this_process));
+        files.iter().for_each(|path| std::fs::write(path, "").unwrap());
         Lock::on(folder.path()).unwrap();
-        assert_eq!([&left, &kept, &in_work].map(|path| path.exists()), [false, true, true]);
+        files.retain(|path| !path.exists());
+        assert_eq!(files, [best.join(".model.safetensors.4194305.3.tmp")]);
     }
 }

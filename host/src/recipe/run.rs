@@ -41,8 +41,8 @@ pub struct Finished {
 }
 
 /// Runs a recipe up to a step. Finished steps are reused if their inputs did not change; interrupted training
-/// resumes from its last saved state. `watch` can stop it while a model is trained or evaluated for that, by the
-/// [`Event`](crate::train::Event)s that say so; the other steps, which take less time, run to their end.
+/// resumes from its last saved state. `watch` can stop it during training, evaluations included, by the
+/// [`Event`](crate::train::Event)s that say so; other steps, such as asking teachers, run to their end.
 ///
 /// # Errors
 /// [`RunError`]; everything already made is kept. A run that was stopped ends with

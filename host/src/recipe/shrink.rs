@@ -2,7 +2,7 @@
 
 use super::base;
 use super::error::RunError;
-use super::lock::Lock;
+use super::lock::{Lock, remove_temporary};
 use super::progress::{Progress, Watch};
 use super::step::{fingerprint, hex, json};
 use crate::bert::{Checkpoint, Classifier, Pooling};
@@ -11,6 +11,7 @@ use crate::distill::{
     HiddenTeacher, Imitation, Layers, chosen_layers, cut_layers, piece_counts, prune_vocabulary,
 };
 use crate::train::{self, Encoded, Job, TrainOptions};
+use goldcrest_edge::bundle::temporary_writer;
 use std::path::{Path, PathBuf};
 
 /// Subfolder for the state of an unfinished base.
@@ -26,8 +27,8 @@ fn check_empty(folder: &Path) -> Result<(), RunError> {
     for entry in entries {
         let name = entry.map_err(RunError::io(folder))?.file_name();
         // a kill while a file is saved leaves a temporary one
-        let half =
-            name.to_str().filter(|name| name.ends_with(".tmp")).and_then(|name| name.strip_prefix('.'));
+        let temporary = name.to_str().filter(|name| temporary_writer(name).is_some());
+        let half = temporary.and_then(|name| name.strip_prefix('.'));
         let of = |file: &&str| name == **file || half.is_some_and(|half| half.starts_with(*file));
         let written = unfinished && Checkpoint::FILES.iter().any(of);
         if name != TRAINING && !written {
@@ -101,6 +102,7 @@ pub fn shrink(shrink: &Shrink, watch: Watch) -> Result<(), RunError> {
     let whole = Classifier::new(teacher, 0)?;
     let folder = shrink.output.join(TRAINING);
     let _lock = Lock::on(&folder)?;
+    remove_temporary(&shrink.output, 0)?;
     let objective = Imitation(HiddenTeacher::new(&whole, layers).pooling(shrink.pooling));
     let mut job = Job {
         model: &mut student,

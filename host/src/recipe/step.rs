@@ -85,8 +85,11 @@ pub(super) fn json(value: &impl Serialize) -> String {
 pub(super) fn remove_files(folder: &Path, which: impl Fn(&Path) -> bool) -> Result<(), RunError> {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
-        if which(&path) {
-            std::fs::remove_file(&path).map_err(RunError::io(&path))?;
+        match if which(&path) { std::fs::remove_file(&path) } else { Ok(()) } {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(RunError::io(&path)(error));
+            }
+            _ => {}
         }
     }
     Ok(())

@@ -69,7 +69,8 @@ pub enum Event<'a> {
         done: usize,
         /// Number of texts in all.
         all: usize,
-        /// Set to true, it makes training save its state and end with [`Error::Interrupted`].
+        /// Set to true, it makes training save its state (from the first update on) and end with
+        /// [`Error::Interrupted`].
         stop: &'a Cell<bool>,
     },
     /// The dev set was measured.
@@ -145,11 +146,10 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
         best: None,
         highest: None,
         since_best: 0,
-        evaluated: None,
         seconds: 0.0,
     });
     watch(Event::Started { done: at.step, steps });
-    let mut log = Log::open(job.folder.join("metrics.jsonl"), &at)?;
+    let mut log = Log::open(job.folder.join("metrics.jsonl"), at.step)?;
     let (began, before) = (Instant::now(), at.seconds);
     let least = Duration::try_from_secs_f64(options.save_every).unwrap_or(Duration::MAX);
     let (mut saved, mut save_every) = (Instant::now(), least);
@@ -160,7 +160,7 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
     loop {
         // the initial weights count too, so that retraining a student never makes it worse
         let due = at.step == 0 || at.step % eval_every == 0 || at.step == steps;
-        if due && at.evaluated != Some(at.step) {
+        if due {
             match evaluate(job, &mut memory, &mut at, steps, &mut log, watch) {
                 Err(error @ Error::Interrupted { .. }) => {
                     if at.step > 0 {
@@ -170,7 +170,6 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
                 }
                 evaluated => evaluated?,
             }
-            at.evaluated = Some(at.step);
         }
         if stop(&at) {
             break;
@@ -445,15 +444,15 @@ struct Log {
 }
 
 impl Log {
-    /// Opens the log for appending, without lines that a killed run wrote after the state being resumed; a new
-    /// run starts an empty log.
-    fn open(path: PathBuf, at: &Position) -> Result<Self, Error> {
+    /// Opens the log for appending, without lines that a killed run wrote after the state being resumed at
+    /// `step`; a new run (0) starts an empty log.
+    fn open(path: PathBuf, step: u64) -> Result<Self, Error> {
         let text = std::fs::read_to_string(&path).unwrap_or_default();
         let is_before = |line: &&str| {
             let line: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
-            // an evaluation that the state does not know of is made again
-            let last = if line["dev"].is_null() { Some(at.step) } else { at.evaluated };
-            at.step > 0 && line["step"].as_u64().is_some_and(|step| Some(step) <= last)
+            // the state was saved before the evaluation at this step, which is made again
+            let end = if line["dev"].is_null() { step + 1 } else { step };
+            step > 0 && line["step"].as_u64().is_some_and(|of_line| of_line < end)
         };
         let kept: String = text.lines().filter(is_before).flat_map(|line| [line, "\n"]).collect();
         goldcrest_edge::bundle::save(&path, kept.as_bytes()).map_err(Error::io(&path))?;

@@ -24,8 +24,6 @@ pub(super) struct Position {
     pub highest: Option<(f64, u64)>,
     /// Evaluations since the highest score.
     pub since_best: usize,
-    /// Number of updates before the last evaluation.
-    pub evaluated: Option<u64>,
     /// Seconds of training before this process.
     pub seconds: f64,
 }
