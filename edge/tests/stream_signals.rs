@@ -79,13 +79,16 @@ fn input_that_a_signal_leaves_unread_is_reported() {
     edge.send(b"good\n");
     assert_eq!(edge.receive()["n"], 1);
     edge.signal("-STOP");
-    edge.send(b"good\nbad\n");
+    // less than a pipe holds, and more than is answered before the signal is heard
+    edge.send("good day\n".repeat(6000).as_bytes());
     edge.signal("-TERM");
     edge.signal("-CONT");
     assert_eq!(edge.wait().signal(), Some(15));
     let mut errors = String::new();
     edge.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
-    assert!(errors.contains("within stdin, after 1 messages in all, more input was waiting"), "{errors}");
+    // if another thread gets the signal, this one may have read it all by then
+    let told = ["more input was waiting", "bytes that were read have no answer"];
+    assert!(told.iter().any(|told| errors.contains(told)), "{errors}");
 }
 
 #[test]
