@@ -53,8 +53,7 @@ pub enum Error {
 }
 
 /// A source of messages. It is waited for as long as it takes: a socket's read timeout does not count, but an
-/// [`Interrupt`] ends the wait. `Stdin`, which has a buffer, is not
-/// a source; a [`File`] of its descriptor is.
+/// [`Interrupt`] ends the wait. `Stdin`, which has a buffer, is not a source; a [`File`] of its descriptor is.
 pub trait Source: Read {
     /// Returns whether a read may have to wait for input.
     fn may_wait(&self) -> bool;

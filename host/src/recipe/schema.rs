@@ -70,7 +70,7 @@ pub struct DataFiles {
     /// Separator between several labels in one column.
     pub label_separator: Option<String>,
     /// Share of `train` that becomes dev if no `dev` is given, and at least one row of each class of five texts
-    /// or more. Default: 0.1, and at most 10,000 rows.
+    /// or more. Default: 0.1, about 10,000 rows at most.
     pub dev_fraction: Option<f64>,
     /// Whether to remove rows whose text also occurs in `test` from training and dev, and those in `dev` from
     /// training. The order of the texts of a pair does not matter. Default: true.

@@ -83,9 +83,9 @@ pub(super) fn json(value: &impl Serialize) -> String {
 
 /// Removes some of the files in a folder, which may be missing.
 pub(super) fn remove_files(folder: &Path, which: impl Fn(&Path) -> bool) -> Result<(), RunError> {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        match if which(&path) { std::fs::remove_file(&path) } else { Ok(()) } {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    for path in entries.map(|entry| entry.path()).filter(|path| which(path)) {
+        match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(RunError::io(&path)(error));
             }

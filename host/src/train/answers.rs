@@ -20,11 +20,7 @@ const PREDICT: usize = 64;
 /// # Errors
 /// If the model cannot read a text.
 pub fn predict(model: &Classifier, encoded: &Encoded, done: &mut dyn FnMut(usize)) -> Result<Answers, Error> {
-    let mut go_on = |asked| {
-        done(asked);
-        true
-    };
-    Ok(predict_while(model, encoded, &mut go_on)?.expect("it always goes on"))
+    Ok(predict_while(model, encoded, &mut always(done))?.expect("it always goes on"))
 }
 
 /// Like [`predict`], but `None` as soon as `go_on`, which receives the number of texts after each batch, returns
@@ -58,15 +54,19 @@ pub fn sentence_vectors(
     done: &mut dyn FnMut(usize),
 ) -> Result<Vec<f32>, Error> {
     let mut vectors = vec![0.0; encoded.tokens.len() * model.config().hidden_size];
-    let mut go_on = |asked| {
-        done(asked);
-        true
-    };
-    by_length(model, encoded, &mut go_on, |rows, batch, tape| {
+    by_length(model, encoded, &mut always(done), |rows, batch, tape| {
         scatter(&model.sentence_vectors(batch, pooling, tape)?, rows, &mut vectors);
         Ok(())
     })?;
     Ok(vectors)
+}
+
+/// Reports the number of texts and goes on.
+fn always(done: &mut dyn FnMut(usize)) -> impl FnMut(usize) -> bool {
+    |asked| {
+        done(asked);
+        true
+    }
 }
 
 /// Makes batches of texts of similar length, until `go_on` returns `false`. Returns whether it never did.

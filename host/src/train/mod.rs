@@ -12,6 +12,7 @@ mod encoded;
 mod error;
 mod head;
 mod job;
+mod log;
 mod objective;
 mod one_vs_rest;
 mod options;
