@@ -2,7 +2,6 @@ use super::data_args::Reading;
 use goldcrest::bert::Checkpoint;
 use goldcrest::data::{Dataset, Target, Task};
 use goldcrest::recipe::Recipe;
-use goldcrest::train::TrainOptions;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -36,16 +35,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
     if recipe {
         let recipe = Recipe::load(path)?;
-        let mut shown = serde_json::to_value(&recipe)?;
-        // left out of a recipe's usual form, on which the reuse of steps depends
-        let TrainOptions { average, focal, agreement, soup, threads, save_every, .. } = recipe.train;
-        shown["train"]["average"] = average.into();
-        shown["train"]["soup"] = soup.into();
-        shown["train"]["focal"] = focal.into();
-        shown["train"]["agreement"] = agreement.into();
-        shown["train"]["threads"] = threads.into();
-        shown["train"]["save_every"] = save_every.into();
-        say!("{}", serde_json::to_string_pretty(&shown)?);
+        say!("{}", serde_json::to_string_pretty(&recipe)?);
         return Ok(());
     }
     anyhow::ensure!(

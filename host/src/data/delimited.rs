@@ -4,7 +4,7 @@
 use csv::{ReaderBuilder, StringRecord};
 
 use super::rows::{self, Cell, Row, Rows, at, labels_shown, labels_that_hold};
-use super::{Column, DataError, Format, LabelColumns, Source, detect};
+use super::{Column, DataError, Format, LabelColumns, Source, column_names, column_values, detect_columns};
 
 pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Rows, DataError> {
     let (said, content) = excel_delimiter(content);
@@ -69,7 +69,7 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
         column(columns.text),
         columns.pair.map(|pair| format!(", pair {}", column(pair))).unwrap_or_default(),
         labels_shown(&columns.label.map(|index| column(*index))),
-    ) + &detect::unused(
+    ) + &detect_columns::unused(
         (0..names.len())
             .filter(|i| {
                 *i != columns.text && Some(*i) != columns.pair && !columns.label.columns().contains(i)
@@ -102,7 +102,7 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
 }
 
 /// Finds the columns, and whether the first row names them, from the options and the first row.
-fn by_names(source: &Source, records: &[Record]) -> Result<(detect::Columns, bool), DataError> {
+fn by_names(source: &Source, records: &[Record]) -> Result<(detect_columns::Columns, bool), DataError> {
     let first = &records[0];
     let header = has_header(source, records)?;
     let names = names(first, header);
@@ -118,7 +118,7 @@ fn by_names(source: &Source, records: &[Record]) -> Result<(detect::Columns, boo
     let binary = |index: &usize| {
         rows.iter().all(|row| row.fields.get(*index).is_some_and(|value| rows::binary(value).is_some()))
     };
-    Ok((detect::columns(source, &names, binary, missing)?, header))
+    Ok((detect_columns::columns(source, &names, binary, missing)?, header))
 }
 
 /// Returns the column names of the first row; empty ones if it is not a header.
@@ -200,7 +200,7 @@ fn usual_delimiter(source: &Source, content: &str) -> Result<char, DataError> {
     let header = |delimiter: &char| {
         let mut first = StringRecord::new();
         let read = reader(content, *delimiter as u8, quoting).read_record(&mut first);
-        read.is_ok() && first.len() > 1 && detect::is_header(first.iter())
+        read.is_ok() && first.len() > 1 && column_names::is_header(first.iter())
     };
     if let Some(delimiter) = USUAL.into_iter().find(header) {
         return Ok(delimiter);
@@ -254,7 +254,7 @@ fn quoting(source: &Source, content: &str, format: Format, delimiter: u8) -> Res
 }
 
 /// Finds the columns of a two-column table, without known or given names, by their values.
-fn by_values(source: &Source, records: &[Record]) -> Option<(detect::Columns, bool)> {
+fn by_values(source: &Source, records: &[Record]) -> Option<(detect_columns::Columns, bool)> {
     let label = match &source.label {
         Some(LabelColumns::One(label)) => Some(label),
         Some(LabelColumns::Each(_)) => return None,
@@ -274,7 +274,7 @@ fn by_values(source: &Source, records: &[Record]) -> Option<(detect::Columns, bo
         2 => Some([&fields[0], &fields[1]]),
         _ => None,
     });
-    let (mut columns, header) = detect::by_values(&two.collect::<Option<Vec<_>>>()?)?;
+    let (mut columns, header) = column_values::by_values(&two.collect::<Option<Vec<_>>>()?)?;
     if let Some(text) = text.or(label.map(|label| 1 - label)) {
         (columns.text, columns.label) = (text, LabelColumns::One(1 - text));
     }
@@ -330,13 +330,13 @@ fn has_header(source: &Source, records: &[Record]) -> Result<bool, DataError> {
 /// of other rows.
 fn is_header(records: &[Record]) -> bool {
     let first = &records[0].fields;
-    let mut known = (0..first.len()).filter(|column| detect::is_known(&first[*column]));
+    let mut known = (0..first.len()).filter(|column| column_names::is_known(&first[*column]));
     let only = known.next().filter(|_| known.next().is_none());
     let again = |column: usize| {
         let mut same = records[1..].iter().filter(|row| row.fields.get(column) == first.get(column));
         same.nth(1).is_some() && first.len() > 1 && !records[1..].iter().any(|row| row.fields == *first)
     };
-    detect::is_header(first.iter()) && !only.is_some_and(again)
+    column_names::is_header(first.iter()) && !only.is_some_and(again)
 }
 
 /// Returns whether the first row is a header, if the positions of text and label are given.
@@ -348,7 +348,7 @@ fn header_by_values(source: &Source, records: &[Record]) -> Option<bool> {
     };
     let (text, label) = (text.checked_sub(1)?, label.checked_sub(1)?);
     let rows = records.iter().map(|row| Some([row.fields.get(text)?, row.fields.get(label)?]));
-    detect::header_by_values(&rows.collect::<Option<Vec<_>>>()?)
+    column_values::header_by_values(&rows.collect::<Option<Vec<_>>>()?)
 }
 
 /// Checks that every quoted field closes directly before a delimiter or line end; otherwise returns the line

@@ -3,7 +3,7 @@
 use super::error::is_decimal_comma;
 use super::from_rows::names;
 use super::rows::{self, Cell, Rows};
-use super::{DataError, Source, Task, detect};
+use super::{DataError, Source, Task, column_names};
 use std::collections::{HashMap, HashSet};
 
 /// More distinct fractional numbers than this cannot be class names.
@@ -22,14 +22,14 @@ pub(super) fn detect_task(source: &Source, files: &[Rows], classes: bool) -> Res
         return Ok(Task::SingleLabel);
     }
     let column = files[0].label.columns().first().map_or("", String::as_str);
-    if detect::last_word(column) == detect::SCORE {
+    if column_names::last_word(column) == column_names::SCORE {
         let of_two = cells.clone().flat_map(names).all(|name| rows::binary(name).is_some());
-        if of_two && !detect::same(column, detect::SCORE) {
+        if of_two && !column_names::same(column, column_names::SCORE) {
             return ambiguous(format!("`{column}` holds 0 and 1: single-label or regression"));
         }
         return Ok(Task::Regression);
     }
-    if detect::same(column, detect::LABELS)
+    if column_names::same(column, column_names::LABELS)
         && cells.clone().flat_map(names).any(|name| name.contains([',', ';', '|']))
     {
         return ambiguous(format!(

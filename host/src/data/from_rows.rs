@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::detect;
+use super::column_names;
 use super::detect_task::detect_task;
 use super::rows::{self, Cell, Rows};
 use super::{DataError, Dataset, Example, File, LabelColumns, Labels, Place, Source, Target, Task};
@@ -52,7 +52,7 @@ impl Dataset {
                     .labels
                     .names()
                     .iter()
-                    .find(|label| !columns.iter().any(|column| detect::same(column, label)))
+                    .find(|label| !columns.iter().any(|column| column_names::same(column, label)))
             {
                 let (label, columns) = (label.clone(), columns.clone());
                 return Err(DataError::MissingLabel { at: rows::at(source, 1), label, columns });
@@ -65,7 +65,7 @@ impl Dataset {
                 Cell::Many(labels) if by_columns => {
                     let as_known = |label: String| {
                         let mut known = data.labels.names().iter();
-                        known.find(|known| detect::same(known, &label)).cloned().unwrap_or(label)
+                        known.find(|known| column_names::same(known, &label)).cloned().unwrap_or(label)
                     };
                     Cell::Many(labels.into_iter().map(as_known).collect())
                 }

@@ -1,7 +1,7 @@
 use serde_json::{Map, Value};
 
 use super::rows::{self, Cell, Row, Rows, at, labels_shown, labels_that_hold};
-use super::{Column, DataError, Format, LabelColumns, Source, detect};
+use super::{Column, DataError, Format, LabelColumns, Source, detect_columns};
 
 /// Reads JSON Lines (one object per line) or one array of objects. The columns are the keys of the first
 /// object and of objects nested in it.
@@ -175,7 +175,7 @@ impl Keys {
             let binary = |index: &usize| {
                 first.get(names[*index]).and_then(scalar).is_some_and(|value| rows::binary(&value).is_some())
             };
-            let columns = detect::columns(source, names, binary, missing)?;
+            let columns = detect_columns::columns(source, names, binary, missing)?;
             let name = |index: usize| names[index].to_owned();
             let used = |name: &&String| {
                 let index = names.iter().position(|other| other == name);
@@ -203,7 +203,7 @@ impl Keys {
     fn reading(&self) -> String {
         let pair = self.pair.as_ref().map(|pair| format!(", pair `{pair}`")).unwrap_or_default();
         let labels = labels_shown(&self.label.map(|label| format!("`{label}`")));
-        let unused = detect::unused(self.unused.iter().map(|key| format!("`{key}`")));
+        let unused = detect_columns::unused(self.unused.iter().map(|key| format!("`{key}`")));
         format!("jsonl, text `{}`{pair}, {labels}{unused}", self.text)
     }
 }

@@ -5,9 +5,12 @@
 //! orders a training epoch.
 
 mod batch;
+mod column_names;
+mod column_values;
 mod dataset;
 mod delimited;
-mod detect;
+mod detect_columns;
+mod detect_format;
 mod detect_task;
 mod encoding;
 mod error;

@@ -1,4 +1,4 @@
-use super::{DataError, Format, LabelColumns, Place, Source, delimited, detect, encoding, json};
+use super::{DataError, Format, LabelColumns, Place, Source, delimited, detect_format, encoding, json};
 
 /// Prefix of a fastText label.
 pub(super) const PREFIX: &str = "__label__";
@@ -47,7 +47,7 @@ pub(super) fn read(source: &Source) -> Result<Rows, DataError> {
         return Err(DataError::Option { path: source.path.clone(), option: "label", problem });
     }
     let content = encoding::read(&source.path)?;
-    let format = detect::format(source, &content)?;
+    let format = detect_format::format(source, &content)?;
     let mut rows = match format {
         Format::Jsonl => json::read(source, &content)?,
         Format::Lines => lines(source, &content)?,

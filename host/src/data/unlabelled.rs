@@ -1,4 +1,4 @@
-use super::{Column, DataError, Format, Source, Text, detect, encoding, rows};
+use super::{Column, DataError, Format, Source, Text, detect_format, encoding, rows};
 use std::path::Path;
 
 /// Reads texts, ignoring any labels. In CSV, TSV and JSON the text columns are found by name; labels of
@@ -45,7 +45,7 @@ fn is_table(path: &Path) -> bool {
 /// there (`labelled`) and the first line has a tab, whatever precedes a tab.
 fn plain(path: &Path, paired: bool, labelled: bool) -> Result<Vec<(u32, String, Option<String>)>, DataError> {
     let content = encoding::read(path)?;
-    let first = detect::first_line(&content);
+    let first = detect_format::first_line(&content);
     let (prefixed, labelled) = (first.starts_with(rows::PREFIX), labelled && first.contains('\t'));
     let row = |(number, line)| {
         let line = if prefixed { rows::prefixes(line).1 } else { line };

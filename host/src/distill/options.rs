@@ -29,7 +29,6 @@ pub struct Distill {
     /// Feed-forward width; the most important columns are kept.
     pub intermediate: Option<usize>,
     /// Width of the pooler; the most important columns are kept.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub pooler: Option<usize>,
     /// Rank of the word embeddings.
     pub embedding_rank: Option<usize>,
@@ -41,13 +40,11 @@ pub struct Distill {
     /// such as `"3.5 MB"`.
     pub student: Option<Size>,
     /// A checkpoint folder or bundle to start from instead of the teacher.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub start: Option<PathBuf>,
     /// Number of teachers, fine-tuned alike with different seeds; their answers are averaged. Default: 1.
     pub teachers: usize,
     /// Checkpoint folders or bundles with the same labels whose answers are averaged with the teachers'. A
     /// different kind of model adds more than another of the same.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub other_teachers: Vec<PathBuf>,
     /// Files of texts whose labels, if any, are ignored: CSV, TSV or JSON by extension, else one text per line.
     pub unlabelled: Vec<PathBuf>,
@@ -60,11 +57,9 @@ pub struct Distill {
     /// Whether a logistic regression on n-grams of the training texts is a teacher too. Default: if the base
     /// does not seem to know the language of at most 20,000 single texts (or windows) and they are not weighted
     /// by `class_weights` or `focal`; then also without `[distill]`. Not for pairs.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub ngrams: Option<bool>,
     /// Augmented texts per training text mixed from passages of up to three training texts, which make sense
     /// to the n-grams only. Default: 0, or with `ngrams` as many as make 16,000, but at most 16. Not for pairs.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub mixed: Option<f64>,
     /// Epochs over the transfer set. Default: 1.5, but at least 64,000 texts are read (in at most 30 epochs)
     /// and at most 640,000 (in at least half an epoch). For long texts 20,000 and 200,000; stages before the
@@ -142,7 +137,6 @@ pub struct Stage {
     /// Feed-forward width.
     pub intermediate: Option<usize>,
     /// Width of the pooler.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub pooler: Option<usize>,
     /// Rank of the word embeddings.
     pub embedding_rank: Option<usize>,
@@ -153,7 +147,6 @@ pub struct Stage {
     /// Overrides the key of the same name in `[distill]`.
     pub learning_rate: Option<f64>,
     /// Overrides the key of the same name in `[distill]`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_every: Option<usize>,
     /// Whether to average the teachers' answers with those of the previous stage's student. Default: false.
     pub together: bool,

@@ -68,7 +68,7 @@ pub(super) fn learn_to_compare(
         "compare",
         &base::digest(&recipe.base.checkpoint)?,
         &fingerprint(&texts.iter().map(String::as_str).collect::<Vec<_>>()),
-        &json(&options),
+        &json(&options.that_decide()),
         &format!("{pooling:?} {count} {max_tokens}"),
         &json(&recipe.base.pooler),
     ]);

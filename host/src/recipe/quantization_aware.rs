@@ -57,7 +57,7 @@ pub(super) fn quantization_aware(
         "aware",
         &base::digest(folder)?,
         &prepared.digest(),
-        &json(&(&options, weights)),
+        &json(&(options.that_decide(), weights)),
         &json(&prepared.criterion),
         &format!("{embeddings:?} {}", prepared.input.max_tokens),
     ]);

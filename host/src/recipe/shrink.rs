@@ -88,7 +88,7 @@ pub fn shrink(shrink: &Shrink, watch: Watch) -> Result<(), RunError> {
     let key = fingerprint(&[
         &base::digest(&shrink.base)?,
         &format!("{layers:?} {:?} {}", shrink.pooling, shrink.max_tokens),
-        &json(&shrink.training),
+        &json(&shrink.training.that_decide()),
         // the texts rather than the files: the options decide which parts are read
         &hex(&data.digest()),
     ]);

@@ -59,7 +59,7 @@ pub(super) fn distil(
             &base::digest(&before)?,
             &shared,
             &json(stage),
-            &json(&options),
+            &json(&options.that_decide()),
             // they matter for a `start` without a head
             &json(&(distillation.recipe.base.pooler, distillation.recipe.base.head)),
             &json(&distillation.prepared.criterion),

@@ -89,7 +89,7 @@ fn train_teacher(
         &start.digest,
         &json(&(recipe.base.pooler, recipe.base.head)),
         &prepared.digest(),
-        &json(&options),
+        &json(&options.that_decide()),
         &prepared.input.max_tokens.to_string(),
         &json(&prepared.criterion),
     ]);

@@ -73,15 +73,12 @@ pub struct TrainOptions {
     pub eval_every: Option<usize>,
     /// Decay of an exponential moving average of the weights, such as 0.999, which is then evaluated and kept
     /// instead of the weights. Default: 0, no average.
-    #[serde(skip_serializing_if = "is_zero")]
     pub average: f64,
     /// Exponent of the focal loss (Lin et al., arXiv 1708.02002): the higher it is, the less weight have
     /// examples that are already right. Default: 0.
-    #[serde(skip_serializing_if = "is_zero")]
     pub focal: f64,
     /// Weight of R-Drop (Liang et al., arXiv 2106.14448): each text passes twice with different dropout, and
     /// the disagreement is added to the loss. Takes twice the time. Default: 0.
-    #[serde(skip_serializing_if = "is_zero")]
     pub agreement: f64,
     /// Distance of adversarial perturbation: the word vectors of a batch are moved together along the
     /// gradient of the loss, and the batch is trained on again (Miyato et al., arXiv 1605.07725). Takes twice
@@ -89,19 +86,16 @@ pub struct TrainOptions {
     pub adversarial: Option<f64>,
     /// Number of runs with different order and dropout whose weights are averaged. Applied by the recipe, not
     /// by [`train`](super::train()). Default in a recipe: see [`soup`](TrainOptions::soup()).
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub soup: Option<usize>,
     /// Early stopping: evaluations without improvement after which training ends. Default: never.
     pub patience: Option<usize>,
     /// Seed of order, dropout and new weights. Default: 0.
     pub seed: u64,
     /// Number of threads; default: all cores. Parallel work uses rayon's pool, so this is for the program
-    /// that creates the pool. Results do not depend on it, so it is not part of a run's fingerprint.
-    #[serde(skip_serializing)]
+    /// that creates the pool. Results do not depend on it.
     pub threads: Option<usize>,
     /// Minimum number of seconds between saved states, from which an interrupted run resumes. Default: 30.
-    /// Results do not depend on it, so it is not part of a run's fingerprint.
-    #[serde(skip_serializing)]
+    /// Results do not depend on it.
     pub save_every: f64,
 }
 
@@ -138,6 +132,12 @@ impl Default for TrainOptions {
 const STEPS: f64 = 1_500.0;
 
 impl TrainOptions {
+    /// Returns the options that decide the result; the others have their defaults.
+    pub(crate) fn that_decide(&self) -> TrainOptions {
+        let TrainOptions { threads, save_every, .. } = TrainOptions::default();
+        TrainOptions { threads, save_every, ..self.clone() }
+    }
+
     /// Returns the number of epochs for this many examples and classes: as given, or else 3. Small data sets
     /// get as many as make 500 steps plus 13 per class (at most 1,500 steps and 10 epochs), very large ones
     /// as many as make 10,000 steps (at least 1 epoch). For `long` texts, whose steps take about ten times as
@@ -224,10 +224,6 @@ impl TrainOptions {
         ensure(self.threads.is_none_or(|threads| threads <= 256), "train.threads", "are more than 256")?;
         optional_counts(&counts)
     }
-}
-
-fn is_zero(x: &f64) -> bool {
-    *x == 0.0
 }
 
 #[cfg(test)]
