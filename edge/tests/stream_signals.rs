@@ -1,5 +1,5 @@
 //! The real binary and signals: while it waits, in full flow, ignored, repeated.
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 mod common;
 mod stream_support;
 
@@ -11,7 +11,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 use stream_support::{Edge, TIMEOUT, catches_sigterm, command, kill, kill_twice, wait};
 
-#[cfg(target_os = "linux")]
 #[test]
 fn a_signal_while_a_named_pipe_has_no_writer_ends_it() {
     let (mut command, folder) = command();
@@ -126,7 +125,6 @@ fn whole_records_after_a_signal(threads: usize) -> bool {
     told
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 fn a_second_signal_ends_what_a_stalled_reader_holds_up() {
     let (mut command, folder) = command();
@@ -153,7 +151,6 @@ fn a_second_signal_ends_what_a_stalled_reader_holds_up() {
 }
 
 /// A shell starts background jobs of a script with SIGINT ignored.
-#[cfg(target_os = "linux")]
 #[test]
 fn a_signal_that_is_ignored_stays_so() {
     let (command, _folder) = command();

@@ -1,9 +1,8 @@
 //! A message, which is read while it is consumed.
 use super::Interrupt;
 use crate::bundle::OpenError;
-use rustix::io::Errno;
 #[cfg(target_os = "linux")]
-use rustix::io::{ReadWriteFlags, preadv2};
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use std::fs::File;
 #[cfg(target_os = "linux")]
 use std::io::IoSliceMut;

@@ -1,4 +1,6 @@
 //! Integer products of Advanced SIMD. Rust's dot product intrinsics are not stable yet, so these use `asm!`.
+#![expect(clippy::needless_range_loop, reason = "several arrays have the same index")]
+
 use core::arch::aarch64::*;
 use core::arch::asm;
 
