@@ -181,10 +181,33 @@ fn incomplete_checkpoints_are_refused_by_name() {
         let text = std::fs::read_to_string(path.join(file)).unwrap();
         assert!(text.contains(from), "{text}");
         std::fs::write(path.join(file), text.replacen(from, to, 1)).unwrap();
-        Checkpoint::load(&path).unwrap_err().to_string()
+        Checkpoint::load(&path).map(|_| name).unwrap_err().to_string()
     };
     let swapped = edited("swapped", "vocab.txt", "piece5\npiece6\n", "piece6\npiece5\n");
     assert!(swapped.contains("tokenizer.json"), "{swapped}");
+    for (file, from, to, expected) in [
+        (
+            "config.json",
+            "\"num_hidden_layers\": ",
+            "\"num_hidden_layers\": 999999999",
+            "num_hidden_layers is 9",
+        ),
+        (
+            "config.json",
+            "\"hidden_dropout_prob\": ",
+            "\"hidden_dropout_prob\": 1.5, \"x\": ",
+            "hidden_dropout_prob is 1.5",
+        ),
+        ("config.json", "\"layer_norm_eps\": ", "\"layer_norm_eps\": -1, \"x\": ", "layer_norm_eps is -1"),
+        ("vocab.txt", "piece6\n", "piece5\n", "repeats the piece"),
+        ("vocab.txt", "[SEP]\n", "[sep]\n", "the vocabulary has no [SEP]"),
+        ("tokenizer.json", "_prefix\": \"##", "_prefix\": \"@@", "continuing_subword_prefix is \"@@\""),
+        ("tokenizer.json", "BertPreTokenizer", "Whitespace", "pre_tokenizer.type is \"Whitespace\""),
+        ("tokenizer_config.json", "{", "{\"word_tokenizer_type\": \"mecab\",", "only \"basic\""),
+    ] {
+        let error = edited("changed", file, from, to);
+        assert!(error.contains("changed") && error.contains(expected), "{error}");
+    }
     let path = saved("parts", &|_| ());
     std::fs::rename(path.join("model.safetensors"), path.join("pytorch_model.bin")).unwrap();
     let parts = Checkpoint::load(&path).unwrap_err().to_string();

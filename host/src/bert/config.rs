@@ -148,6 +148,9 @@ impl LayerShape {
     }
 }
 
+/// Largest number in a shape: far more than any BERT has, and products of three still fit a `usize`.
+const MAX_SIZE: usize = 1 << 20;
+
 fn gelu() -> String {
     "gelu".into()
 }
@@ -259,17 +262,34 @@ impl Config {
             }
         }
         let sizes = [
-            ("vocab_size", self.vocab_size),
-            ("hidden_size", self.hidden_size),
-            ("num_attention_heads", self.num_attention_heads),
-            ("intermediate_size", self.intermediate_size),
-            ("max_position_embeddings", self.max_position_embeddings),
-            ("type_vocab_size", self.type_vocab_size),
+            ("vocab_size", self.vocab_size, 1),
+            ("hidden_size", self.hidden_size, 1),
+            ("num_hidden_layers", self.num_hidden_layers, 0),
+            ("num_attention_heads", self.num_attention_heads, 1),
+            ("intermediate_size", self.intermediate_size, 1),
+            ("max_position_embeddings", self.max_position_embeddings, 1),
+            ("type_vocab_size", self.type_vocab_size, 1),
         ];
-        for (name, size) in sizes {
-            if size == 0 {
-                return fail(format!("{name} is 0"));
+        for (name, size, least) in sizes {
+            if !(least..=MAX_SIZE).contains(&size) {
+                return fail(format!("{name} is {size}; it must be {least} to {MAX_SIZE}"));
             }
+        }
+        let rates = [
+            ("hidden_dropout_prob", Some(self.hidden_dropout_prob)),
+            ("attention_probs_dropout_prob", Some(self.attention_probs_dropout_prob)),
+            ("classifier_dropout", self.classifier_dropout),
+        ];
+        for (name, rate) in rates {
+            if !rate.is_none_or(|rate| (0.0..1.0).contains(&rate)) {
+                return fail(format!("{name} is {}; it must be at least 0 and below 1", rate.unwrap_or(0.0)));
+            }
+        }
+        if !(f64::MIN_POSITIVE..=1.0).contains(&self.layer_norm_eps) {
+            return fail(format!(
+                "layer_norm_eps is {}; it must be above 0 and at most 1",
+                self.layer_norm_eps
+            ));
         }
         if self.goldcrest.is_none() && !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             return fail(format!(
@@ -284,7 +304,9 @@ impl Config {
                     "goldcrest.heads and goldcrest.intermediate need {n} entries, one a layer"
                 ));
             }
-            if s.heads.iter().any(|h| *h == 0 || h * s.head_size > self.hidden_size)
+            if s.heads.iter().any(|h| *h == 0 || h.saturating_mul(s.head_size) > self.hidden_size)
+                || s.head_size == 0
+                || s.embedding_rank.is_some_and(|rank| rank > MAX_SIZE)
                 || s.intermediate.iter().any(|f| *f == 0 || *f > self.intermediate_size)
                 || s.embedding_rank == Some(0)
                 || s.pooler.is_some_and(|p| p == 0 || p > self.hidden_size)

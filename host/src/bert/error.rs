@@ -99,6 +99,9 @@ pub enum Error {
         /// Number of rows in the table.
         rows: usize,
     },
+    /// The tokenizer is not BERT's.
+    #[error("{0}")]
+    Tokenizer(String),
     /// The vocabulary file is unusable.
     #[error("vocab.txt: {0}")]
     Vocabulary(String),

@@ -1,5 +1,6 @@
 use super::Error;
 use goldcrest_edge::bundle::save;
+use goldcrest_edge::tokenizer::Tokenizer;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -37,6 +38,7 @@ impl TokenizerFiles {
             if path.exists() { read_json(&path) } else { Ok(json!({})) }
         };
         let (config, fast): (Value, Value) = (object("tokenizer_config.json")?, object("tokenizer.json")?);
+        check_kind(&config, &fast)?;
         let pieces: Vec<&str> = vocab.lines().collect();
         if let Some(fast) = fast["model"]["vocab"].as_object()
             && let Some((id, piece)) = (0..).zip(&pieces).find(|(_, piece)| {
@@ -56,13 +58,16 @@ impl TokenizerFiles {
                 .as_bool()
                 .or_else(|| normalizer.and_then(|normalizer| normalizer[in_normalizer].as_bool()))
         };
-        Ok(Self {
+        let files = Self {
             vocab,
             lowercase: setting("do_lower_case", "lowercase").unwrap_or(true),
             strip_accents: setting("strip_accents", "strip_accents"),
             chinese_chars: setting("tokenize_chinese_chars", "handle_chinese_chars").unwrap_or(true),
             max_length: config["model_max_length"].as_f64().map_or(512, |n| n.min(512.0) as usize),
-        })
+        };
+        Tokenizer::new(files.vocab.as_bytes(), files.settings())
+            .map_err(|error| Error::Vocabulary(error.to_string()))?;
+        Ok(files)
     }
 
     /// Writes `vocab.txt`, `tokenizer_config.json`, `special_tokens_map.json` and `tokenizer.json`.
@@ -153,6 +158,28 @@ impl TokenizerFiles {
                 "max_input_chars_per_word": 100, "vocab": vocab,
             },
         }))
+    }
+}
+
+/// Rejects tokenizers that split texts in another way than BERT's, although there is a `vocab.txt`.
+fn check_kind(config: &Value, fast: &Value) -> Result<(), Error> {
+    let kinds = [
+        ("tokenizer.json: model.type", &fast["model"]["type"], "WordPiece"),
+        (
+            "tokenizer.json: model.continuing_subword_prefix",
+            &fast["model"]["continuing_subword_prefix"],
+            "##",
+        ),
+        ("tokenizer.json: pre_tokenizer.type", &fast["pre_tokenizer"]["type"], "BertPreTokenizer"),
+        // those of BertJapaneseTokenizer
+        ("tokenizer_config.json: word_tokenizer_type", &config["word_tokenizer_type"], "basic"),
+        ("tokenizer_config.json: subword_tokenizer_type", &config["subword_tokenizer_type"], "wordpiece"),
+    ];
+    match kinds.into_iter().find(|(_, found, known)| found.as_str().is_some_and(|found| found != *known)) {
+        Some((key, found, known)) => {
+            Err(Error::Tokenizer(format!("{key} is {found}; only \"{known}\" is supported")))
+        }
+        None => Ok(()),
     }
 }
 
