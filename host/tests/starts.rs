@@ -266,7 +266,17 @@ fn a_sentence_encoder_learns_to_compare_before_it_is_fine_tuned_on_pairs() {
         [(make.clone(), false), (compare.clone(), false), (train.clone(), false)]
     );
     assert_eq!(trained("worn", "", "1"), [(make, true), (compare, true), (train.clone(), true)]);
-    assert_eq!(trained("worn", "compare = \"never\"", "2"), [(train.clone(), false)]);
+    let again = |reused| assert_eq!(trained("worn", "compare = \"never\"", "2"), [(train.clone(), reused)]);
+    again(false);
+    again(true);
+    // a damaged model is trained again
+    let weights = path("2/teacher/model.safetensors");
+    let whole = std::fs::read(&weights).unwrap();
+    let mut damaged = whole.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    std::fs::write(&weights, damaged).unwrap();
+    again(false);
+    assert!(std::fs::read(&weights).unwrap() == whole);
     assert_eq!(trained("fresh", "", "3"), [(train.clone(), false)]);
     let mut able = base(0.009);
     able.config.compares_pairs = true;

@@ -354,11 +354,6 @@ fn product(table: &Array, projection: &Array) -> Array {
     out
 }
 
-/// Returns whether the folder's `model.safetensors` is complete.
-pub(crate) fn is_whole(dir: &Path) -> bool {
-    std::fs::read(dir.join("model.safetensors")).is_ok_and(|bytes| SafeTensors::deserialize(&bytes).is_ok())
-}
-
 fn read_safetensors(path: &Path) -> Result<BTreeMap<String, Array>, Error> {
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
     let file = SafeTensors::deserialize(&bytes)

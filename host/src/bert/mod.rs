@@ -16,7 +16,6 @@ pub(crate) mod tensor_file;
 mod tokenizer_files;
 
 pub use batch::{Batch, Tokens};
-pub(crate) use checkpoint::is_whole;
 pub use checkpoint::{Array, CLASSIFIER, Checkpoint, POSITION_EMBEDDINGS, PROJECTION, WORD_EMBEDDINGS};
 pub use config::{Config, InputFormat, LayerShape, StudentShape, TextWindows};
 pub use error::Error;

@@ -1,8 +1,9 @@
 //! A training step, reused as long as its inputs stay the same.
 
+use super::base;
 use super::error::RunError;
 use super::progress::{Progress, Watch};
-use crate::bert::{Checkpoint, Classifier, Config, is_whole};
+use crate::bert::{Checkpoint, Classifier, Config};
 use crate::train::{self, Criterion, Encoded, Job, Objective, Summary, TrainOptions};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -11,7 +12,10 @@ use std::path::Path;
 /// The marker of a finished training step.
 #[derive(Serialize, Deserialize)]
 struct Done {
+    /// What the step depends on.
     fingerprint: String,
+    /// The digest of the model that it wrote.
+    model: String,
     summary: Summary,
 }
 
@@ -37,7 +41,7 @@ pub(super) fn fingerprint(parts: &[&str]) -> String {
     hex(&hash.finalize())
 }
 
-/// Runs a training step unless its output is already there.
+/// Runs a training step unless its output is already there, unchanged.
 pub(super) fn once(
     name: &str,
     folder: &Path,
@@ -47,7 +51,10 @@ pub(super) fn once(
 ) -> Result<Summary, RunError> {
     let mark = folder.join(DONE);
     let done = std::fs::read(&mark).ok().and_then(|bytes| serde_json::from_slice::<Done>(&bytes).ok());
-    if let Some(done) = done.filter(|done| done.fingerprint == fingerprint && is_whole(folder)) {
+    let intact = |done: &Done| {
+        done.fingerprint == fingerprint && base::digest(folder).is_ok_and(|digest| digest == done.model)
+    };
+    if let Some(done) = done.filter(intact) {
         watch(Progress::Step { name, reused: true });
         train::remove_state(folder)?;
         return Ok(done.summary);
@@ -55,7 +62,7 @@ pub(super) fn once(
     watch(Progress::Step { name, reused: false });
     let _ = std::fs::remove_file(&mark);
     let summary = step(watch)?;
-    let done = Done { fingerprint: fingerprint.into(), summary };
+    let done = Done { fingerprint: fingerprint.into(), model: base::digest(folder)?, summary };
     save(&mark, json(&done).as_bytes())?;
     train::remove_state(folder)?;
     Ok(done.summary)
