@@ -6,9 +6,9 @@
 #   gnu    aarch64-unknown-linux-gnu: uses the board's glibc (the version it needs is printed)
 #
 # The binary is left in target/<triple>/release/goldcrest-edge (or below $CARGO_TARGET_DIR).
-# Takes your own Rust toolchain where it has the target (rustup target add aarch64-unknown-linux-musl);
-# otherwise unpacks Debian's into a cache folder, see scripts/aarch64-toolchain.sh ($GOLDCREST_AARCH64_TOOLCHAIN
-# names another folder). The linker is aarch64-linux-gnu-gcc unless CARGO_TARGET_<TRIPLE>_LINKER says otherwise.
+# Takes your own Rust toolchain if it has the target, or if rustup can add it (rustup target add
+# aarch64-unknown-linux-musl); otherwise unpacks Debian's into a cache folder, see scripts/aarch64-toolchain.sh
+# ($GOLDCREST_AARCH64_TOOLCHAIN names another folder). The linker is aarch64-linux-gnu-gcc unless CARGO_TARGET_<TRIPLE>_LINKER says otherwise.
 #
 # examples:
 #   scripts/cross-build.sh
@@ -42,6 +42,13 @@ install_gcc() { # TRIPLE
     apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
 }
 
+# add_std TRIPLE: lets rustup fetch the target's standard library, unless a folder of Debian's toolchain is named
+add_std() {
+    [ -z "${GOLDCREST_AARCH64_TOOLCHAIN:-}${RUSTC:-}" ] && have rustup || return 1
+    say "rustup target add $1"
+    (cd "$ROOT" && timeout 180 rustup target add "$1") >/dev/null 2>&1 && has_std "$1"
+}
+
 # has_std TRIPLE: the toolchain that cargo will use brings the standard library for it
 has_std() {
     local dir
@@ -68,7 +75,7 @@ build() { # LIBC CARGO-ARGUMENTS...
     default "CARGO_TARGET_${name^^}_LINKER" aarch64-linux-gnu-gcc
     default "CC_$name" aarch64-linux-gnu-gcc
     default "AR_$name" aarch64-linux-gnu-ar
-    if has_std "$triple"; then
+    if has_std "$triple" || add_std "$triple"; then
         say "$triple with $("${RUSTC:-rustc}" --version)"
     else
         tool=$("$ROOT/scripts/aarch64-toolchain.sh" ${GOLDCREST_AARCH64_TOOLCHAIN:+"$GOLDCREST_AARCH64_TOOLCHAIN"})
