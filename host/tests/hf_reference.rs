@@ -26,8 +26,8 @@ fn load(case: &Path) -> Checkpoint {
     for name in ["config.json", "model.safetensors"] {
         std::fs::copy(case.join(name), folder.path().join(name)).unwrap();
     }
-    let vocab: String = (0..64).map(|i| format!("piece{i}\n")).collect();
-    std::fs::write(folder.path().join("vocab.txt"), vocab).unwrap();
+    let pieces: String = (4..64).map(|i| format!("piece{i}\n")).collect();
+    std::fs::write(folder.path().join("vocab.txt"), format!("[PAD]\n[UNK]\n[CLS]\n[SEP]\n{pieces}")).unwrap();
     let mut checkpoint = Checkpoint::load(folder.path()).unwrap();
     // recorded in evaluation mode; gradients need training mode here
     checkpoint.config.hidden_dropout_prob = 0.0;

@@ -9,8 +9,8 @@ pub const MAX_WORD_CHARS: usize = 100;
 /// Maximum bytes of a word.
 pub const MAX_WORD_BYTES: usize = MAX_WORD_CHARS * 4;
 
-/// Maximum lines of a vocabulary.
-pub const MAX_PIECES: usize = 1 << 17;
+/// Maximum lines of a vocabulary: room for those of a hundred languages, such as LaBSE's 501,153.
+pub const MAX_PIECES: usize = 1 << 19;
 
 /// Maximum bytes of a vocabulary entry, not counting `##`: a longer one could not match any word.
 pub const MAX_PIECE_BYTES: usize = MAX_WORD_BYTES;

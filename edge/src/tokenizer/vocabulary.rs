@@ -46,28 +46,28 @@ pub(super) struct Index {
     ascii: [u32; 128],
 }
 
-/// One piece: offset in the text (24 bits), length (9), place (1), id (17), upper bits of the hash (13).
+/// One piece: offset in the text (24 bits), length (9), place (1), id (19), upper bits of the hash (11).
 #[derive(Clone, Copy)]
 struct Slot(u64);
 
-const _: () = assert!(MAX_VOCAB_BYTES <= 1 << 24 && MAX_PIECE_BYTES < 1 << 9 && MAX_PIECES <= 1 << 17);
+const _: () = assert!(MAX_VOCAB_BYTES <= 1 << 24 && MAX_PIECE_BYTES < 1 << 9 && MAX_PIECES <= 1 << 19);
 
 impl Slot {
     /// The bits that two slots of the same piece share.
-    const KEY: u64 = !(0xFF_FFFF | 0x1_FFFF << 34);
+    const KEY: u64 = !(0xFF_FFFF | 0x7_FFFF << 34);
 
     fn new(offset: usize, id: usize, key: u64) -> Self {
         Self(offset as u64 | (id as u64) << 34 | key)
     }
     /// Returns the bits that [`Slot::KEY`] covers.
     fn key(place: Place, hash: u64, len: usize) -> u64 {
-        (len as u64) << 24 | (place as u64) << 33 | hash >> 51 << 51
+        (len as u64) << 24 | (place as u64) << 33 | hash >> 53 << 53
     }
     fn offset(self) -> usize {
         self.0 as usize & 0xFF_FFFF
     }
     fn id(self) -> u32 {
-        (self.0 >> 34) as u32 & 0x1_FFFF
+        (self.0 >> 34) as u32 & 0x7_FFFF
     }
     fn has(self, key: u64) -> bool {
         self.0 & Self::KEY == key
