@@ -37,3 +37,10 @@ pub(crate) fn count(value: usize, key: &'static str) -> Checked {
 pub(crate) fn optional_counts(counts: &[(Option<usize>, &'static str)]) -> Checked {
     counts.iter().try_for_each(|&(value, key)| value.map_or(Ok(()), |value| count(value, key)))
 }
+
+/// Most passes over the data: so many outlast any training.
+pub(crate) const MOST_PASSES: f64 = 1e6;
+
+pub(crate) fn passes(value: f64, key: &'static str) -> Checked {
+    number(value, |value| value > 0.0 && value <= MOST_PASSES, key, "above 0, at most 1000000")
+}

@@ -215,9 +215,14 @@ fn an_interrupted_run_ends_with_the_same_weights() {
     let saved = std::fs::read(&state).unwrap();
     run(None, &options, cut.path()).unwrap();
     assert_eq!(weights(whole.path()), weights(cut.path()));
-    // damaged states are ignored
-    for damaged in [&[], &saved[..saved.len() / 2]] {
+    // damaged states are ignored, and a state whose best checkpoint is lost
+    let mut flipped = saved.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    for damaged in [&[], &saved[..saved.len() / 2], &flipped[..], &saved[..]] {
         std::fs::write(&state, damaged).unwrap();
+        if damaged == saved {
+            std::fs::write(cut.path().join("best/model.safetensors"), []).unwrap();
+        }
         run(None, &options, cut.path()).unwrap();
         assert_eq!(weights(whole.path()), weights(cut.path()));
     }

@@ -155,6 +155,13 @@ fn the_host_says_what_is_wrong() {
     assert_eq!(host(&["compare", &bundle, &bundle, "x.csv", "--max-drop", "nan"]).0, Some(2));
     assert_eq!(host(&["pack", "x", "-o", "y", "--max-tokens", "513"]).0, Some(2));
     assert!(host(&["inspect", &bundle]).2.contains("goldcrest-edge inspect"));
+    for arguments in [["pack", "--fp32"], ["export", "--int8"]] {
+        let weights = path(&tiny.folder.join("out/student-2/model.safetensors"));
+        let (code, _, error) = host(&[&arguments[..], &[&student, "-o", &weights]].concat());
+        assert!(code == Some(1) && error.contains("name another output"), "{error}");
+    }
+    let (code, _, error) = host(&["pack", &student, "-o", "never.bundle", "--golden", "/dev/null"]);
+    assert!(code == Some(1) && error.contains("holds no message"), "{error}");
     // a full disk
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let status = Command::new(binary("goldcrest")).args(["inspect", &base]).stdout(full).status().unwrap();

@@ -1,8 +1,8 @@
-use super::tokenizer_files::{read_json, write_json};
+use super::tokenizer_files::{is_there, read_json, write_json};
 use super::{Config, Error, LayerShape, Pooling, TokenizerFiles, tensor_file};
-use half::{bf16, f16};
-use safetensors::tensor::{Dtype, SafeTensors};
-use std::collections::BTreeMap;
+use half::f16;
+use safetensors::tensor::Dtype;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// A dense row-major f32 array.
@@ -68,6 +68,8 @@ pub const CLASSIFIER: &str = "classifier.weight";
 const HEAD: [&str; 4] = [CLASSIFIER, "classifier.bias", "bert.pooler.dense.weight", "bert.pooler.dense.bias"];
 /// Tensor name of the matrix that projects factorised word embeddings to the hidden size.
 pub const PROJECTION: &str = "bert.embeddings.word_embeddings_projection.weight";
+/// Largest absolute value of a weight: far more than any BERT has, and far from overflow.
+const MAX_WEIGHT: f32 = 1e9;
 /// File with the factors of factorised word embeddings; `model.safetensors` holds their product.
 const FACTORS_FILE: &str = "embedding_factors.safetensors";
 
@@ -118,7 +120,7 @@ impl Checkpoint {
     }
 
     /// The files of a folder, of which the second table of embeddings is not always there.
-    pub(crate) const FILES: [&str; 7] = [
+    pub const FILES: [&str; 7] = [
         "config.json",
         "model.safetensors",
         FACTORS_FILE,
@@ -181,12 +183,12 @@ impl Checkpoint {
             let m = format!("has {pieces} pieces, config.json says vocab_size {}", config.vocab_size);
             return Err(Error::Vocabulary(m));
         }
-        let mut found = read_safetensors(&dir.join("model.safetensors"))?;
-        if let Some(shape) = config.goldcrest.as_mut().filter(|shape| shape.embedding_rank.is_some()) {
-            match factors_of(found.get(WORD_EMBEDDINGS), dir)? {
-                Some(factors) => found.extend(factors),
-                None => shape.embedding_rank = None,
-            }
+        let names: BTreeSet<String> = Self::shapes(&config).into_iter().map(|(name, _)| name).collect();
+        let file = dir.join("model.safetensors");
+        let mut found = tensor_file::load_weights(&file, |name| names.contains(name))?;
+        match factors_of(found.get(WORD_EMBEDDINGS), &config, dir)? {
+            Some(factors) => found.extend(factors),
+            None => config.goldcrest.iter_mut().for_each(|shape| shape.embedding_rank = None),
         }
         let mut tensors = BTreeMap::new();
         for (name, shape) in Self::shapes(&config) {
@@ -201,8 +203,10 @@ impl Checkpoint {
             if array.shape != plain && !name.starts_with("classifier") {
                 return Err(Error::Shape { name, found: array.shape, wanted: plain });
             }
-            if let Some(value) = array.data.iter().find(|x| !x.is_finite()) {
-                return Err(Error::NotFinite { name, value: *value });
+            // a regression's bias is as large as its numbers
+            let most = if name == "classifier.bias" { f32::MAX } else { MAX_WEIGHT };
+            if let Some(value) = array.data.iter().find(|x| !(x.abs() <= most)) {
+                return Err(Error::Unusable { name, value: *value });
             }
             if array.shape == plain {
                 let native = if plain == shape { array } else { array.resized(&shape) };
@@ -281,28 +285,28 @@ impl Checkpoint {
     }
 }
 
-/// Reads the factors of the word embeddings, unless they no longer match the table: training or saving the
-/// folder with Transformers changes only the table, or drops the file of factors.
-fn factors_of(table: Option<&Array>, dir: &Path) -> Result<Option<BTreeMap<String, Array>>, Error> {
+/// Reads the factors of the word embeddings, unless they do not match the table: training or saving the folder
+/// with Transformers changes only the table, or drops the file of factors.
+fn factors_of(
+    table: Option<&Array>,
+    config: &Config,
+    dir: &Path,
+) -> Result<Option<BTreeMap<String, Array>>, Error> {
     // the rounding error of f16: relative, and absolute for subnormal numbers
     const CLOSE: f32 = 1.0 / 1024.0;
     const STEP: f32 = 1.0 / (1 << 24) as f32;
     let path = dir.join(FACTORS_FILE);
-    if !path.exists() {
+    let (Some(rank), true) = (config.embedding_rank(), is_there(&path)) else { return Ok(None) };
+    let factors = tensor_file::load_weights(&path, |name| [WORD_EMBEDDINGS, PROJECTION].contains(&name))?;
+    let of_shape = |array: Option<&Array>, rows, columns| array.is_some_and(|a| a.shape == [rows, columns]);
+    let (rows, projection) = (factors.get(WORD_EMBEDDINGS), factors.get(PROJECTION));
+    let (v, h) = (config.vocab_size, config.hidden_size);
+    if !(of_shape(table, v, h) && of_shape(rows, v, rank) && of_shape(projection, h, rank)) {
         return Ok(None);
     }
-    let factors = read_safetensors(&path)?;
-    let (Some(rows), Some(projection)) = (factors.get(WORD_EMBEDDINGS), factors.get(PROJECTION)) else {
-        return Ok(None);
-    };
-    if rows.dims2().1 != projection.dims2().1 {
-        return Ok(None);
-    }
-    let product = product(rows, projection);
-    let same = table.is_some_and(|table| {
-        let mut values = table.data.iter().zip(&product.data);
-        table.shape == product.shape && values.all(|(a, b)| (a - b).abs() <= CLOSE * b.abs() + STEP)
-    });
+    let product = product(&factors[WORD_EMBEDDINGS], &factors[PROJECTION]);
+    let mut values = table.into_iter().flat_map(|table| &table.data).zip(&product.data);
+    let same = values.all(|(a, b)| (a - b).abs() <= CLOSE * b.abs() + STEP);
     Ok(same.then_some(factors))
 }
 
@@ -352,35 +356,6 @@ fn product(table: &Array, projection: &Array) -> Array {
         }
     }
     out
-}
-
-fn read_safetensors(path: &Path) -> Result<BTreeMap<String, Array>, Error> {
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
-    let file = SafeTensors::deserialize(&bytes)
-        .map_err(|source| Error::Safetensors { path: path.into(), source })?;
-    let mut out = BTreeMap::new();
-    for (name, view) in file.iter() {
-        let data = match view.dtype() {
-            Dtype::F32 => tensor_file::floats(view.data()),
-            Dtype::F16 => view.data().as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
-            Dtype::BF16 => {
-                view.data().as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect()
-            }
-            Dtype::I64 => continue, // position_ids of old checkpoints
-            other => return Err(Error::Dtype { name: name.into(), dtype: format!("{other:?}") }),
-        };
-        out.insert(canonical(name), Array { shape: view.shape().to_vec(), data });
-    }
-    Ok(out)
-}
-
-/// Converts a tensor name to the current convention: encoders saved without a head lack the `bert.` prefix,
-/// and old checkpoints say gamma and beta.
-fn canonical(name: &str) -> String {
-    let name =
-        name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias");
-    let bare = ["embeddings.", "encoder.", "pooler."].iter().any(|p| name.starts_with(p));
-    if bare { format!("bert.{name}") } else { name }
 }
 
 fn write_safetensors(path: &Path, tensors: &BTreeMap<String, Array>, dtype: Dtype) -> Result<(), Error> {

@@ -38,16 +38,16 @@ pub struct Config {
     #[serde(default = "epsilon")]
     pub layer_norm_eps: f64,
     /// Id of `[PAD]`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub pad_token_id: usize,
     /// Dropout rate before the classifier; defaults to `hidden_dropout_prob`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classifier_dropout: Option<f64>,
     /// Label names by id.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub id2label: BTreeMap<usize, String>,
     /// Ids by label name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub label2id: BTreeMap<String, usize>,
     /// Task of the head, which determines its loss.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "problem_type")]
@@ -150,6 +150,19 @@ impl LayerShape {
 
 /// Largest number in a shape: far more than any BERT has, and products of three still fit a `usize`.
 const MAX_SIZE: usize = 1 << 20;
+/// The number of labels of a configuration that does not name them.
+const NUM_LABELS: &str = "num_labels";
+/// Largest number of layers: about ten times as many as any BERT has.
+const MAX_LAYERS: usize = 1000;
+
+/// Reads `null` like an absent key.
+fn or_default<'de, T, D>(from: D) -> Result<T, D::Error>
+where
+    T: Default + Deserialize<'de>,
+    D: serde::Deserializer<'de>,
+{
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}
 
 fn gelu() -> String {
     "gelu".into()
@@ -194,9 +207,12 @@ impl Config {
         self.goldcrest.as_ref().and_then(|s| s.pooler).unwrap_or(self.hidden_size)
     }
 
-    /// Returns the number of outputs of the head (2 without `id2label`, as in Transformers).
+    /// Returns the number of outputs of the head: without `id2label` it is `num_labels`, else 2, as in
+    /// Transformers.
     pub fn num_labels(&self) -> usize {
-        if self.id2label.is_empty() { 2 } else { self.id2label.len() }
+        let counted = self.extra.get(NUM_LABELS).filter(|count| !count.is_null());
+        let counted = counted.map_or(2, |count| count.as_u64().unwrap_or_default());
+        if self.id2label.is_empty() { counted as usize } else { self.id2label.len() }
     }
 
     /// Returns the label names in order of their ids; `LABEL_0` … for unnamed ones.
@@ -211,6 +227,7 @@ impl Config {
         self.id2label = labels.iter().cloned().enumerate().collect();
         self.label2id = labels.iter().cloned().enumerate().map(|(i, l)| (l, i)).collect();
         self.problem_type = Some(task);
+        self.extra.remove(NUM_LABELS);
         self.extra.insert("architectures".into(), serde_json::json!(["BertForSequenceClassification"]));
         self.extra.entry("model_type").or_insert_with(|| "bert".into());
     }
@@ -250,7 +267,8 @@ impl Config {
         {
             return fail(format!("model_type is {kind:?}; only \"bert\" checkpoints can be trained"));
         }
-        if self.hidden_act != "gelu" {
+        // the same function in another language
+        if !["gelu", "gelu_python"].contains(&self.hidden_act.as_str()) {
             return fail(format!("hidden_act is {:?}; only \"gelu\" is supported", self.hidden_act));
         }
         match self.extra.get("position_embedding_type").and_then(|v| v.as_str()) {
@@ -261,18 +279,45 @@ impl Config {
                 ));
             }
         }
+        for key in ["is_decoder", "add_cross_attention"] {
+            if self.extra.get(key).is_some_and(|value| *value == true) {
+                return fail(format!("{key} is true; only encoders are supported"));
+            }
+        }
         let sizes = [
-            ("vocab_size", self.vocab_size, 1),
-            ("hidden_size", self.hidden_size, 1),
-            ("num_hidden_layers", self.num_hidden_layers, 0),
-            ("num_attention_heads", self.num_attention_heads, 1),
-            ("intermediate_size", self.intermediate_size, 1),
-            ("max_position_embeddings", self.max_position_embeddings, 1),
-            ("type_vocab_size", self.type_vocab_size, 1),
+            ("vocab_size", self.vocab_size, MAX_SIZE),
+            ("hidden_size", self.hidden_size, MAX_SIZE),
+            ("num_hidden_layers", self.num_hidden_layers, MAX_LAYERS),
+            ("num_attention_heads", self.num_attention_heads, MAX_SIZE),
+            ("intermediate_size", self.intermediate_size, MAX_SIZE),
+            ("max_position_embeddings", self.max_position_embeddings, MAX_SIZE),
+            ("type_vocab_size", self.type_vocab_size, MAX_SIZE),
+            (NUM_LABELS, self.num_labels(), MAX_SIZE),
         ];
-        for (name, size, least) in sizes {
-            if !(least..=MAX_SIZE).contains(&size) {
-                return fail(format!("{name} is {size}; it must be {least} to {MAX_SIZE}"));
+        for (name, size, most) in sizes {
+            if !(1..=most).contains(&size) {
+                return fail(format!("{name} is {size}; it must be 1 to {most}"));
+            }
+        }
+        if self.pad_token_id >= self.vocab_size {
+            let pieces = self.vocab_size;
+            return fail(format!(
+                "pad_token_id is {}, and the vocabulary has {pieces} pieces",
+                self.pad_token_id
+            ));
+        }
+        if let Some(missing) = (0..self.id2label.len()).find(|id| !self.id2label.contains_key(id)) {
+            let all = self.id2label.len();
+            return fail(format!(
+                "id2label has {all} names and none for {missing}: they must be 0 to {}",
+                all - 1
+            ));
+        }
+        if let Some(InputFormat { max_tokens, windows, .. }) = self.input {
+            let room = max_tokens.saturating_sub(2);
+            let fits = |windows: TextWindows| windows.most > 0 && (windows.overlap as usize) < room;
+            if room == 0 || !windows.is_none_or(fits) {
+                return fail(format!("reads says {max_tokens} tokens, windows {windows:?}, which cannot be"));
             }
         }
         let rates = [

@@ -29,12 +29,20 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// `model.safetensors` is not a valid safetensors file.
-    #[error("{path}: {source}")]
+    #[error("{path} is damaged or incomplete, or no safetensors file: {source}")]
     Safetensors {
         /// The file.
         path: PathBuf,
         /// The cause.
         source: safetensors::SafeTensorError,
+    },
+    /// `model.safetensors` is something else.
+    #[error("{path} is {what}")]
+    NoSafetensors {
+        /// The file.
+        path: PathBuf,
+        /// What it is, and what to do.
+        what: &'static str,
     },
     /// A configuration that this crate cannot run.
     #[error("config.json: {0}")]
@@ -55,6 +63,14 @@ pub enum Error {
         /// A hint at the cause or the remedy.
         hint: &'static str,
     },
+    /// Two tensors of the file have the same name in the current convention.
+    #[error("the tensors {first} and {second} are the same weight: keep one of them")]
+    Twice {
+        /// A name in the file.
+        first: String,
+        /// The other one.
+        second: String,
+    },
     /// A weight's shape contradicts the configuration.
     #[error("tensor {name} has shape {found:?}, config.json asks for {wanted:?}")]
     Shape {
@@ -73,12 +89,12 @@ pub enum Error {
         /// Its type.
         dtype: String,
     },
-    /// A weight is NaN or infinite.
-    #[error("tensor {name} holds {value}: the training that made it diverged, or the file is damaged")]
-    NotFinite {
+    /// A weight is NaN, infinite or absurdly large.
+    #[error("tensor {name} holds {value:e}: the training that made it diverged, or the file is damaged")]
+    Unusable {
         /// Name in the file.
         name: String,
-        /// NaN or an infinity.
+        /// The value.
         value: f32,
     },
     /// An error in a checkpoint folder that names no file itself.
@@ -102,6 +118,14 @@ pub enum Error {
     /// The tokenizer is not BERT's.
     #[error("{0}")]
     Tokenizer(String),
+    /// There is neither of the files that hold a vocabulary.
+    #[error(
+        "{path} has no vocab.txt and no tokenizer.json: save them with Transformers: tokenizer.save_pretrained(FOLDER)"
+    )]
+    NoTokenizer {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The vocabulary file is unusable.
     #[error("vocab.txt: {0}")]
     Vocabulary(String),
@@ -116,7 +140,11 @@ impl Error {
             {
                 Error::NoWeights { path }
             }
-            Error::Io { .. } | Error::Json { .. } | Error::Safetensors { .. } => self,
+            Error::Io { .. }
+            | Error::Json { .. }
+            | Error::Safetensors { .. }
+            | Error::NoSafetensors { .. }
+            | Error::NoTokenizer { .. } => self,
             source => Error::Folder { path: path.into(), source: Box::new(source) },
         }
     }

@@ -1,9 +1,9 @@
 //! Files of f32 or f16 tensors in the safetensors format.
 
-use super::Error;
-use half::f16;
-use safetensors::tensor::{Dtype, TensorView};
-use std::collections::HashMap;
+use super::{Array, Error};
+use half::{bf16, f16};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 /// Writes named tensors with their shapes and a header of `metadata`, atomically.
@@ -35,4 +35,64 @@ pub(crate) fn save<'a>(
 /// Returns the values of little-endian f32.
 pub(crate) fn floats(bytes: &[u8]) -> Vec<f32> {
     bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
+}
+
+/// Reads those weights of a file whose names, in Hugging Face's current convention, are `wanted`.
+pub(super) fn load_weights(
+    path: &Path,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<BTreeMap<String, Array>, Error> {
+    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let file = match SafeTensors::deserialize(&bytes) {
+        Ok(file) => file,
+        Err(source) => return Err(not_safetensors(path, &bytes, source)),
+    };
+    let mut found = BTreeMap::new();
+    let mut names: Vec<&str> = file.names();
+    names.sort_unstable();
+    for own in names {
+        let name = canonical(own);
+        if !wanted(&name) {
+            continue;
+        }
+        let view = file.tensor(own).expect("it is one of the file's names");
+        let data = match view.dtype() {
+            Dtype::F32 => floats(view.data()),
+            Dtype::F16 => view.data().as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
+            Dtype::BF16 => {
+                view.data().as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect()
+            }
+            other => return Err(Error::Dtype { name: own.into(), dtype: format!("{other:?}") }),
+        };
+        let array = Array { shape: view.shape().to_vec(), data };
+        if let Some((first, _)) = found.insert(name, (own, array)) {
+            return Err(Error::Twice { first: first.into(), second: own.into() });
+        }
+    }
+    Ok(found.into_iter().map(|(name, (_, array))| (name, array)).collect())
+}
+
+/// Converts a tensor name to the current convention: encoders saved without a head lack the `bert.` prefix,
+/// and old checkpoints say gamma and beta.
+fn canonical(name: &str) -> String {
+    let name =
+        name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias");
+    let bare = ["embeddings.", "encoder.", "pooler."].iter().any(|p| name.starts_with(p));
+    if bare { format!("bert.{name}") } else { name }
+}
+
+/// Names what lies there instead of weights, if it is one of the usual mistakes.
+fn not_safetensors(path: &Path, bytes: &[u8], source: safetensors::SafeTensorError) -> Error {
+    const KNOWN: [(&[u8], &str); 5] = [
+        (b"version https://git-lfs", "a Git LFS pointer: fetch the weights with `git lfs pull`"),
+        (b"PK\x03\x04", "a PyTorch file: save it with Transformers' save_pretrained(FOLDER)"),
+        (b"\x80", "a PyTorch file: save it with Transformers' save_pretrained(FOLDER)"),
+        (b"<", "a web page: download the file itself"),
+        (b"", "empty: download it again"),
+    ];
+    let of = |(start, _): &&(&[u8], _)| bytes.starts_with(start) && (!start.is_empty() || bytes.is_empty());
+    match KNOWN.iter().find(of) {
+        Some((_, what)) => Error::NoSafetensors { path: path.into(), what },
+        None => Error::Safetensors { path: path.into(), source },
+    }
 }

@@ -27,18 +27,22 @@ impl TokenizerFiles {
     /// missing there, as in folders of `PreTrainedTokenizerFast`, come from the normalizer in
     /// `tokenizer.json`.
     pub fn load(dir: &Path) -> Result<Self, Error> {
-        let path = dir.join("vocab.txt");
-        let vocab = if path.exists() {
+        let (path, json) = (dir.join("vocab.txt"), dir.join("tokenizer.json"));
+        let vocab = if is_there(&path) {
             std::fs::read_to_string(&path).map_err(Error::io(&path))?
+        } else if is_there(&json) {
+            vocab_of_tokenizer_json(&json)?
         } else {
-            vocab_of_tokenizer_json(&dir.join("tokenizer.json"))?
+            return Err(Error::NoTokenizer { path: dir.into() });
         };
         let object = |name: &str| {
             let path = dir.join(name);
-            if path.exists() { read_json(&path) } else { Ok(json!({})) }
+            if is_there(&path) { read_json(&path) } else { Ok(json!({})) }
         };
-        let (config, fast): (Value, Value) = (object("tokenizer_config.json")?, object("tokenizer.json")?);
+        let [config, fast, added]: [Value; 3] =
+            [object("tokenizer_config.json")?, object("tokenizer.json")?, object("added_tokens.json")?];
         check_kind(&config, &fast)?;
+        check_added_tokens(&config, &fast, &added)?;
         let pieces: Vec<&str> = vocab.lines().collect();
         if let Some(fast) = fast["model"]["vocab"].as_object()
             && let Some((id, piece)) = (0..).zip(&pieces).find(|(_, piece)| {
@@ -53,16 +57,19 @@ impl TokenizerFiles {
             return Err(Error::Vocabulary(problem));
         }
         let normalizer = bert_normalizer(&fast["normalizer"]);
-        let setting = |name: &str, in_normalizer: &str| {
-            config[name]
-                .as_bool()
-                .or_else(|| normalizer.and_then(|normalizer| normalizer[in_normalizer].as_bool()))
+        let setting = |name: &str, in_normalizer: &str| match &config[name] {
+            Value::Null => Ok(normalizer.and_then(|normalizer| normalizer[in_normalizer].as_bool())),
+            Value::Bool(value) => Ok(Some(*value)),
+            other => {
+                let problem = format!("tokenizer_config.json: {name} is {other}; it must be true or false");
+                Err(Error::Tokenizer(problem))
+            }
         };
         let files = Self {
             vocab,
-            lowercase: setting("do_lower_case", "lowercase").unwrap_or(true),
-            strip_accents: setting("strip_accents", "strip_accents"),
-            chinese_chars: setting("tokenize_chinese_chars", "handle_chinese_chars").unwrap_or(true),
+            lowercase: setting("do_lower_case", "lowercase")?.unwrap_or(true),
+            strip_accents: setting("strip_accents", "strip_accents")?,
+            chinese_chars: setting("tokenize_chinese_chars", "handle_chinese_chars")?.unwrap_or(true),
             max_length: config["model_max_length"].as_f64().map_or(512, |n| n.min(512.0) as usize),
         };
         Tokenizer::new(files.vocab.as_bytes(), files.settings())
@@ -163,22 +170,56 @@ impl TokenizerFiles {
 
 /// Rejects tokenizers that split texts in another way than BERT's, although there is a `vocab.txt`.
 fn check_kind(config: &Value, fast: &Value) -> Result<(), Error> {
+    let (model, normalizer) = (&fast["model"], &fast["normalizer"]);
+    // the usual normalizer may stand in a list by itself
+    let normalizer = match normalizer["normalizers"].as_array().map(Vec::as_slice) {
+        Some([alone]) => alone,
+        _ => normalizer,
+    };
+    let none = json!("none");
+    let pre_tokenizer = match fast.get("pre_tokenizer") {
+        Some(Value::Null) => &none,
+        _ => &fast["pre_tokenizer"]["type"],
+    };
     let kinds = [
-        ("tokenizer.json: model.type", &fast["model"]["type"], "WordPiece"),
-        (
-            "tokenizer.json: model.continuing_subword_prefix",
-            &fast["model"]["continuing_subword_prefix"],
-            "##",
-        ),
-        ("tokenizer.json: pre_tokenizer.type", &fast["pre_tokenizer"]["type"], "BertPreTokenizer"),
+        ("tokenizer.json: model.type", &model["type"], json!("WordPiece")),
+        ("tokenizer.json: model.continuing_subword_prefix", &model["continuing_subword_prefix"], json!("##")),
+        ("tokenizer.json: model.unk_token", &model["unk_token"], json!("[UNK]")),
+        ("tokenizer.json: model.max_input_chars_per_word", &model["max_input_chars_per_word"], json!(100)),
+        ("tokenizer.json: pre_tokenizer", pre_tokenizer, json!("BertPreTokenizer")),
+        ("tokenizer.json: normalizer", &normalizer["type"], json!("BertNormalizer")),
+        ("tokenizer.json: normalizer.clean_text", &normalizer["clean_text"], json!(true)),
         // those of BertJapaneseTokenizer
-        ("tokenizer_config.json: word_tokenizer_type", &config["word_tokenizer_type"], "basic"),
-        ("tokenizer_config.json: subword_tokenizer_type", &config["subword_tokenizer_type"], "wordpiece"),
+        ("tokenizer_config.json: word_tokenizer_type", &config["word_tokenizer_type"], json!("basic")),
+        (
+            "tokenizer_config.json: subword_tokenizer_type",
+            &config["subword_tokenizer_type"],
+            json!("wordpiece"),
+        ),
     ];
-    match kinds.into_iter().find(|(_, found, known)| found.as_str().is_some_and(|found| found != *known)) {
+    match kinds.into_iter().find(|(_, found, known)| !found.is_null() && *found != known) {
         Some((key, found, known)) => {
-            Err(Error::Tokenizer(format!("{key} is {found}; only \"{known}\" is supported")))
+            Err(Error::Tokenizer(format!("{key} is {found}; only {known} is supported")))
         }
+        None => Ok(()),
+    }
+}
+
+/// Rejects tokens that were added to the vocabulary and are found in a text before it is split into words. The
+/// special ones and those kept free are no part of ordinary texts.
+fn check_added_tokens(config: &Value, fast: &Value, added: &Value) -> Result<(), Error> {
+    let content = |token: &Value| token["content"].as_str().map(String::from);
+    let in_list = fast["added_tokens"].as_array().into_iter().flatten().filter_map(content);
+    let decoder = config["added_tokens_decoder"].as_object();
+    let in_decoder = decoder.into_iter().flat_map(|tokens| tokens.values()).filter_map(content);
+    let in_map = added.as_object().into_iter().flat_map(|tokens| tokens.keys().cloned());
+    let usual = |token: &str| {
+        ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].contains(&token) || token.starts_with("[unused")
+    };
+    match in_list.chain(in_decoder).chain(in_map).find(|token| !usual(token)) {
+        Some(token) => Err(Error::Tokenizer(format!(
+            "the tokenizer has the added token {token:?}; only the word pieces of vocab.txt are supported"
+        ))),
         None => Ok(()),
     }
 }
@@ -208,6 +249,11 @@ fn vocab_of_tokenizer_json(path: &Path) -> Result<String, Error> {
         return Err(Error::Vocabulary(format!("the ids in {} have gaps", path.display())));
     }
     Ok(pieces.iter().flat_map(|(_, p)| [p, "\n"]).collect())
+}
+
+/// Returns whether there is a file of this name. A link to a missing file is one too: reading it says so.
+pub(super) fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
 }
 
 pub(super) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Error> {

@@ -45,7 +45,9 @@ pub struct ExportArgs {
 
 pub fn quantize(args: &QuantizeArgs) -> anyhow::Result<()> {
     let checkpoint = super::load_checkpoint(&args.checkpoint)?;
-    let quantized = quantize::quantize(&checkpoint, quantize::Bits::Eight)?;
+    super::check_output(&args.output, &args.checkpoint, args.sensitivity.as_deref().as_slice())?;
+    let folder = || args.checkpoint.display().to_string();
+    let quantized = quantize::quantize(&checkpoint, quantize::Bits::Eight).with_context(folder)?;
     say!("{:<60} {:>12} {:>12}", "matrix", "values", "error");
     for (name, matrix) in &quantized.matrices {
         let (exact, rounded) = (&checkpoint.tensors[name].data, matrix.dequantized().data);
@@ -89,11 +91,14 @@ fn sensitivity(checkpoint: Checkpoint, data: &Source, quantized: &Quantized) -> 
 
 pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
     let checkpoint = super::load_checkpoint(&args.checkpoint)?;
-    let onnx = if args.int8 {
-        export::int8_unsigned(&quantize::quantize(&checkpoint, quantize::Bits::Eight)?)
-    } else {
-        export::fp32(&checkpoint)?
+    super::check_output(&args.output, &args.checkpoint, &[])?;
+    let onnx = match args.int8 {
+        true => {
+            quantize::quantize(&checkpoint, quantize::Bits::Eight).map(|model| export::int8_unsigned(&model))
+        }
+        false => export::fp32(&checkpoint),
     };
+    let onnx = onnx.with_context(|| args.checkpoint.display().to_string())?;
     write(&args.output, &onnx.to_bytes())
 }
 

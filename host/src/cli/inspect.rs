@@ -89,10 +89,9 @@ fn checkpoint(checkpoint: &Checkpoint) -> anyhow::Result<()> {
         say!("layer {i}: {heads} heads of {size}, feed-forward {wide}");
     }
     let head = checkpoint.has_head();
-    match config.problem_type {
-        Some(task) if head => say!("{task}: {}", config.labels().join(", ")),
-        _ if head => say!("labels: {}", config.labels().join(", ")),
-        _ => say!("no classifier: a pretrained encoder"),
+    match head {
+        true => say!("{}: {}", config.task(), config.labels().join(", ")),
+        false => say!("no classifier: a pretrained encoder"),
     }
     Ok(())
 }

@@ -201,6 +201,16 @@ fn load_checkpoint(folder: &Path) -> anyhow::Result<Checkpoint> {
     Ok(Checkpoint::load(folder)?)
 }
 
+/// Refuses an output that would replace a file of the checkpoint's folder, or another file that is read.
+fn check_output(output: &Path, checkpoint: &Path, read: &[&Path]) -> anyhow::Result<()> {
+    let Ok(there) = output.canonicalize() else { return Ok(()) };
+    let files = Checkpoint::FILES.iter().map(|name| checkpoint.join(name));
+    let same = |path: &Path| path.canonicalize().is_ok_and(|path| path == there);
+    let read = read.iter().any(|path| same(path)) || files.into_iter().any(|path| same(&path));
+    anyhow::ensure!(!read, "{} is read by this command: name another output", output.display());
+    Ok(())
+}
+
 /// Returns the input format of a checkpoint: from the arguments, else from its training, else inputs of
 /// `usual` word pieces.
 ///
@@ -220,6 +230,9 @@ fn input_format(
     let max_tokens = max_tokens.map(|tokens| tokens as usize).or(trained.map(|input| input.max_tokens));
     // a base that compares pairs says so even before fine-tuning
     let pairs = pairs || trained.map_or(config.compares_pairs, |input| input.pairs);
+    if pairs && config.type_vocab_size < 2 {
+        return Err(Usage("the checkpoint has one token type, so it cannot read pairs of texts".into()));
+    }
     Ok(InputFormat {
         max_tokens: max_tokens.unwrap_or(usual).min(positions).min(MAX_TOKENS),
         pairs,

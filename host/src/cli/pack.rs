@@ -1,4 +1,5 @@
 use anyhow::{Context, bail};
+use clap::builder::NonEmptyStringValueParser;
 use goldcrest::bert::TextWindows;
 use goldcrest::recipe::{BUNDLE_NAME, is_bundle_name};
 use goldcrest::{export, quantize};
@@ -33,7 +34,7 @@ pub struct Args {
     embedding_bits: String,
     /// Keep matrices whose names end in NAME in half precision; `goldcrest quantize --sensitivity` shows the
     /// most sensitive ones
-    #[arg(long, value_name = "NAME", conflicts_with = "fp32")]
+    #[arg(long, value_name = "NAME", conflicts_with = "fp32", value_parser = NonEmptyStringValueParser::new())]
     half: Vec<String>,
     /// Longest input in word pieces [default: as it was trained, else 128]
     #[arg(long, value_parser = clap::value_parser!(u32).range(3..=512))]
@@ -68,6 +69,7 @@ fn windows(text: &str) -> Result<TextWindows, String> {
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut checkpoint = super::load_checkpoint(&args.checkpoint)?;
+    super::check_output(&args.output, &args.checkpoint, args.golden.as_deref().as_slice())?;
     let input = super::input_format(&checkpoint.config, args.max_tokens, args.pair, args.windows, 128)?;
     if args.windows.is_some() && input.pairs {
         return Err(super::Usage("this checkpoint reads pairs: --windows does not apply".into()).into());
@@ -88,17 +90,20 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
                 let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
                 anyhow::anyhow!("{}:{line}: not valid UTF-8", path.display())
             })?;
-            export::golden_messages(&text, manifest.pair).map_err(|line| {
+            let golden = export::golden_messages(&text, manifest.pair).map_err(|line| {
                 anyhow::anyhow!("{}:{line}: no tab, and the model reads two texts", path.display())
-            })?
+            })?;
+            anyhow::ensure!(!golden.is_empty(), "{} holds no message", path.display());
+            golden
         }
         None => Vec::new(),
     };
     let bits = if args.embedding_bits == "4" { quantize::Bits::Four } else { quantize::Bits::Eight };
+    let folder = || args.checkpoint.display().to_string();
     let onnx = match args.fp32 {
-        true => export::fp32(&checkpoint)?,
+        true => export::fp32(&checkpoint).with_context(folder)?,
         false => {
-            let mut quantized = quantize::quantize(&checkpoint, bits)?;
+            let mut quantized = quantize::quantize(&checkpoint, bits).with_context(folder)?;
             let all: Vec<String> = quantized.linear().map(String::from).collect();
             for end in &args.half {
                 let mut names = all.iter().map(String::as_str).filter(|name| name.ends_with(end)).peekable();
@@ -110,7 +115,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             export::int8(&quantized)
         }
     };
-    let bytes = export::pack(&manifest, onnx, &checkpoint.tokenizer.vocab, &golden)?;
+    let bytes = export::pack(&manifest, onnx, &checkpoint.tokenizer.vocab, &golden).with_context(folder)?;
     goldcrest_edge::bundle::save(&args.output, &bytes).with_context(|| args.output.display().to_string())?;
     let size = bytes.len();
     if !args.fp32 {

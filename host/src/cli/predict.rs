@@ -65,6 +65,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             said.push(model.forward(&batch, Mode::Evaluate, &mut tape)?.logits.clone());
         }
         let logits = mean_of_windows(said.iter().map(Vec::as_slice));
+        anyhow::ensure!(
+            logits.iter().all(|logit| logit.is_finite()),
+            "text {n}: the answer of {} is not a number: its weights are damaged or far too large",
+            args.checkpoint.display()
+        );
         let mut record = answer(&logits, &labels, task);
         record["n"] = n.into();
         // as the device counts them: tokens shared by two windows count once

@@ -16,12 +16,14 @@ const MOST_LAYERS: usize = 16;
 /// # Errors
 /// If there are more layers than the model has, one that it lacks, or they are out of order.
 pub fn chosen_layers(layers: &Layers, all: usize) -> Result<Vec<usize>, bert::Error> {
+    let refused = || bert::Error::Layers { asked: layers.to_string(), all };
     let chosen: Vec<usize> = match layers {
+        Layers::Count(n) if *n > all => return Err(refused()),
         Layers::Count(n) => (1..=*n).map(|i| (i * all).div_ceil((*n).max(1)).saturating_sub(1)).collect(),
         Layers::These(list) => list.clone(),
     };
     if chosen.iter().any(|l| *l >= all) || !chosen.is_sorted_by(|a, b| a < b) {
-        return Err(bert::Error::Layers { asked: layers.to_string(), all });
+        return Err(refused());
     }
     Ok(chosen)
 }

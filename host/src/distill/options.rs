@@ -1,5 +1,7 @@
 use super::Size;
-use crate::ranges::{Checked, count, ensure, not_negative, number, optional_counts, part, positive, share};
+use crate::ranges::{
+    Checked, count, ensure, not_negative, number, optional_counts, part, passes, positive, share,
+};
 use crate::train::{ClassWeights, TrainOptions, WeightRule};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -281,6 +283,7 @@ impl Distill {
         }
         self.stages().iter().try_for_each(Stage::check)?;
         count(self.teachers, "distill.teachers")?;
+        ensure(self.teachers <= 100, "distill.teachers", "are more than 100")?;
         let augmented = [
             (self.replaced, "distill.replaced"),
             (self.spliced, "distill.spliced"),
@@ -289,7 +292,7 @@ impl Distill {
         for (texts, key) in augmented {
             number(texts.unwrap_or_default(), |x| (0.0..=1000.0).contains(&x), key, "0 to 1000")?;
         }
-        self.epochs.iter().try_for_each(|&epochs| positive(epochs, "distill.epochs"))?;
+        self.epochs.iter().try_for_each(|&epochs| passes(epochs, "distill.epochs"))?;
         self.learning_rate.iter().try_for_each(|&rate| positive(rate, "distill.learning_rate"))?;
         positive(self.temperature, "distill.temperature")?;
         share(self.alpha_hard, "distill.alpha_hard")?;
@@ -323,7 +326,7 @@ impl Stage {
             (self.vocabulary, "distill.vocabulary"),
             (self.eval_every, "distill.stages.eval_every"),
         ])?;
-        self.epochs.iter().try_for_each(|&epochs| positive(epochs, "distill.stages.epochs"))?;
+        self.epochs.iter().try_for_each(|&epochs| passes(epochs, "distill.stages.epochs"))?;
         self.learning_rate.iter().try_for_each(|&rate| positive(rate, "distill.stages.learning_rate"))
     }
 }

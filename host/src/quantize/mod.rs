@@ -122,7 +122,7 @@ pub(crate) fn complete(checkpoint: &Checkpoint) -> Result<BTreeMap<String, &Arra
             return Err(Error::Shape { name, found: array.shape.clone(), wanted });
         }
         match array.data.iter().find(|x| !x.is_finite()) {
-            Some(&value) => Err(Error::NotFinite { name, value }),
+            Some(&value) => Err(Error::Unusable { name, value }),
             None => Ok((name, array)),
         }
     };

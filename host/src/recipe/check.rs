@@ -40,7 +40,8 @@ fn check_inputs_stay(recipe: &Recipe) -> Result<(), RunError> {
         recipe.distill.iter().flat_map(|distill| distill.start.iter().chain(&distill.other_teachers));
     for path in std::iter::once(&recipe.base.checkpoint).chain(others) {
         let Ok(real) = path.canonicalize() else { continue };
-        if written.iter().any(|written| real.starts_with(written)) {
+        let output = recipe.output.canonicalize().ok();
+        if output.as_ref() == Some(&real) || written.iter().any(|written| real.starts_with(written)) {
             return Err(RunError::Overwritten { path: path.clone(), output: recipe.output.clone() });
         }
     }
@@ -53,7 +54,7 @@ fn check_other_teachers(recipe: &Recipe, prepared: &Prepared, own: &Checkpoint) 
     let others = recipe.distill.iter().flat_map(|distill| &distill.other_teachers);
     for path in others {
         let other = base::load(path)?;
-        check_positions(prepared, path, &other)?;
+        check_readable(prepared, path, &other)?;
         if !other.has_head() {
             return Err(RunError::Headless { path: path.clone() });
         }
@@ -82,11 +83,11 @@ fn check_what_follows(recipe: &Recipe, prepared: &Prepared, base: &Checkpoint) -
     for path in recipe.distill.iter().flat_map(|distill| &distill.unlabelled) {
         recipe.data.unlabelled(path, &prepared.train)?;
     }
-    check_positions(prepared, &recipe.base.checkpoint, base)?;
+    check_readable(prepared, &recipe.base.checkpoint, base)?;
     if let Some(distill) = &recipe.distill {
         let start = distill.start.as_deref().map(base::load).transpose()?;
         if let (Some(path), Some(start)) = (&distill.start, &start) {
-            check_positions(prepared, path, start)?;
+            check_readable(prepared, path, start)?;
         }
         let first = &start.as_ref().unwrap_or(base).config;
         if let Some(size) = &distill.student {
@@ -144,8 +145,13 @@ fn check_spread(data: &Dataset) -> Result<(), RunError> {
     Err(RunError::Unsuitable { key: "the numbers", problem })
 }
 
-/// Refuses inputs longer than the model has position embeddings.
-fn check_positions(prepared: &Prepared, path: &Path, model: &Checkpoint) -> Result<(), RunError> {
+/// Refuses inputs that the model cannot read: pairs if it has one token type, and more tokens than it has
+/// positions.
+fn check_readable(prepared: &Prepared, path: &Path, model: &Checkpoint) -> Result<(), RunError> {
+    if prepared.train.is_paired() && model.config.type_vocab_size < 2 {
+        let problem = format!("has one token type, so it cannot read pairs of texts: {}", path.display());
+        return Err(RunError::Unsuitable { key: "the model", problem });
+    }
     let (asked, positions) = (prepared.input.max_tokens, model.config.max_position_embeddings);
     if asked <= positions {
         return Ok(());

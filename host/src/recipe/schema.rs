@@ -342,8 +342,9 @@ impl Recipe {
     /// See [`load`](Self::load).
     pub fn parse(text: &str, path: &Path) -> Result<Self, RecipeError> {
         let mut recipe: Recipe = toml::from_str(text).map_err(|error| {
-            let problem = error.to_string().trim_end().to_owned();
-            RecipeError::Toml { path: path.to_owned(), problem }
+            // the message quotes the line
+            let shortened = error.to_string().trim_end().lines().map(shorten).collect::<Vec<_>>();
+            RecipeError::Toml { path: path.to_owned(), problem: shortened.join("\n") }
         })?;
         if recipe.pack.name.is_empty() {
             recipe.pack.name = bundle_name(path);
@@ -386,6 +387,15 @@ impl Recipe {
         for files in [Some(train), dev.as_mut(), test.as_mut(), out_of_scope.as_mut()].into_iter().flatten() {
             files.paths_mut().iter_mut().for_each(join);
         }
+    }
+}
+
+/// Cuts off what no terminal shows of a line.
+fn shorten(line: &str) -> String {
+    const SHOWN: usize = 1000;
+    match line.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
     }
 }
 

@@ -5,12 +5,13 @@ use super::schema::MAX_TOKENS;
 use super::{DataFiles, Files, Pack, Quantize, Recipe, TaskOptions};
 use crate::data::Task;
 use crate::distill::Distill;
-use crate::ranges::{Checked, count, ensure, not_negative, number, part, positive};
+use crate::ranges::{Checked, ensure, not_negative, number, optional_counts, part, passes, positive};
 use crate::train::{ClassWeights, WeightRule};
 use goldcrest_edge::bundle::limits;
 
 impl Recipe {
     pub(super) fn check(&self) -> Checked {
+        ensure(!self.output.as_os_str().is_empty(), "output", "is empty; name a folder")?;
         self.data.check()?;
         self.task.check()?;
         self.train.check()?;
@@ -125,7 +126,7 @@ impl TaskOptions {
 impl Quantize {
     pub(super) fn check(&self) -> Checked {
         self.max_drop.iter().try_for_each(|&drop| not_negative(drop, "quantize.max_drop"))?;
-        self.epochs.iter().try_for_each(|&epochs| positive(epochs, "quantize.epochs"))?;
+        self.epochs.iter().try_for_each(|&epochs| passes(epochs, "quantize.epochs"))?;
         self.learning_rate.iter().try_for_each(|&rate| positive(rate, "quantize.learning_rate"))?;
         self.max_drop_per_class
             .iter()
@@ -155,6 +156,6 @@ impl Pack {
         ensure(!self.data_licence.is_empty(), "pack.data_licence", "is empty")?;
         let golden = format_args!("is {}; it has to be at most {}", self.golden, limits::GOLDEN);
         ensure(self.golden <= limits::GOLDEN, "pack.golden", golden)?;
-        count(self.golden, "pack.golden")
+        optional_counts(&[(Some(self.golden), "pack.golden"), (self.vocabulary, "pack.vocabulary")])
     }
 }

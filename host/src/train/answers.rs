@@ -1,6 +1,5 @@
-use super::{Encoded, Error};
-use crate::bert::{Batch, Classifier, Mode, Pooling, Tape, tensor_file};
-use safetensors::tensor::{Dtype, SafeTensors};
+use super::{Encoded, Error, saved};
+use crate::bert::{Batch, Classifier, Mode, Pooling, Tape};
 use std::path::Path;
 
 /// A model's answers on texts, in evaluation mode and in the order of the texts; row-major.
@@ -103,20 +102,15 @@ impl Answers {
     /// # Errors
     /// If the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
-        let parts = [("logits", &self.logits), ("cls", &self.cls)];
-        let shapes = parts.map(|(_, values)| [values.len()]);
-        let tensors =
-            parts.iter().zip(&shapes).map(|((name, values), shape)| (*name, &shape[..], &values[..]));
-        Ok(tensor_file::save(path, tensors, Dtype::F32, None)?)
+        let (logits, cls) = ([self.logits.len()], [self.cls.len()]);
+        saved::save(path, &[("logits", &logits, &self.logits), ("cls", &cls, &self.cls)], &())
     }
 
-    /// Reads a file from [`save`](Self::save); `None` if there is none, it is unreadable or its answers are not
-    /// on this many texts and labels.
+    /// Reads a file from [`save`](Self::save); `None` if there is none, it is damaged or its answers are not on
+    /// this many texts and labels.
     pub fn load(path: &Path, texts: usize, labels: usize) -> Option<Self> {
-        let bytes = std::fs::read(path).ok()?;
-        let file = SafeTensors::deserialize(&bytes).ok()?;
-        let values = |name: &str| Some(tensor_file::floats(file.tensor(name).ok()?.data()));
-        let answers = Self { logits: values("logits")?, cls: values("cls")? };
+        let (mut tensors, ()) = saved::load(path)?;
+        let answers = Self { logits: tensors.remove("logits")?, cls: tensors.remove("cls")? };
         let fits = answers.logits.len() == texts * labels && answers.cls.len().is_multiple_of(texts);
         fits.then_some(answers)
     }

@@ -31,6 +31,12 @@ pub enum Error {
         /// The loss.
         loss: f32,
     },
+    /// The model gives no usable answers before any training.
+    #[error("the model that training starts from answers {value}: its weights are damaged or far too large")]
+    NotFinite {
+        /// A logit.
+        value: f32,
+    },
     /// The observer asked to stop.
     #[error("interrupted after step {step} of {steps}; the same command continues there")]
     Interrupted {

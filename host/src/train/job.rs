@@ -5,7 +5,7 @@ use super::log::Log;
 use super::state::{self, Position};
 use super::{AdamW, Encoded, Error, Objective, Schedule, TrainOptions};
 use crate::bert::ops::mix;
-use crate::bert::{Classifier, Gradients, Mode, Tape};
+use crate::bert::{Checkpoint, Classifier, Gradients, Mode, Tape};
 use crate::data::{Task, batches};
 use crate::metrics::{self, Metric, Metrics, MetricsError};
 use serde::{Deserialize, Serialize};
@@ -138,7 +138,11 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
 
     let state_file = job.folder.join(STATE);
     let mut memory = Memory::new(job.model, options);
-    let mut at = state::load(&state_file, job.model, &mut memory, job.fingerprint)?.unwrap_or(Position {
+    // the first evaluation keeps a checkpoint; without it, the state is of no use
+    let resumable = Checkpoint::load(&job.folder.join(BEST)).is_ok();
+    let saved =
+        resumable.then(|| state::load(&state_file, job.model, &mut memory, job.fingerprint)).flatten();
+    let mut at = saved.unwrap_or(Position {
         fingerprint: job.fingerprint.into(),
         step: 0,
         loss_sum: 0.0,
@@ -205,7 +209,7 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
         }
     }
     let (best, best_step) = at.best.expect("evaluated before the first update");
-    let best_model = crate::bert::Checkpoint::load(&job.folder.join(BEST))?;
+    let best_model = Checkpoint::load(&job.folder.join(BEST))?;
     job.model.set(&best_model)?;
     best_model.save(job.folder)?;
     Ok(Summary { best, best_step, steps: at.step, runs: 1, seconds: at.seconds })
@@ -371,15 +375,16 @@ fn measure(
     let answers = predict_while(job.model, dev, &mut go_on)?;
     let answers = answers.ok_or(Error::Interrupted { step: at.step, steps })?;
     let mut logits = dev.of_examples(answers.logits);
+    if let (0, Some(value)) = (at.step, logits.iter().find(|logit| !logit.is_finite())) {
+        return Err(Error::NotFinite { value: *value });
+    }
     let scale = job.objective.target_scale();
     logits.iter_mut().for_each(|logit| *logit = scale.number(*logit));
     let fitted = criterion.thresholds && dev.data.task == Task::MultiLabel;
     let thresholds = fitted.then(|| metrics::thresholds(&dev.data, &logits));
     let metrics =
         metrics::measure(&dev.data, &logits, thresholds.as_deref()).map_err(|error| match error {
-            MetricsError::NotFinite { .. } if at.step > 0 => {
-                Error::Diverged { step: at.step, loss: f32::NAN }
-            }
+            MetricsError::NotFinite { .. } => Error::Diverged { step: at.step, loss: f32::NAN },
             error => error.into(),
         })?;
     let value = metrics.get(criterion.metric).unwrap_or(f64::NAN);

@@ -17,6 +17,7 @@ mod objective;
 mod one_vs_rest;
 mod options;
 mod prototypes;
+mod saved;
 mod soup;
 mod state;
 mod target_scale;

@@ -1,5 +1,7 @@
 use crate::bert::Config;
-use crate::ranges::{Checked, count, ensure, not_negative, number, optional_counts, part, positive, share};
+use crate::ranges::{
+    Checked, MOST_PASSES, count, ensure, not_negative, number, optional_counts, part, positive, share,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -191,7 +193,8 @@ impl TrainOptions {
 
     /// Checks all ranges.
     pub(crate) fn check(&self) -> Checked {
-        self.epochs.iter().try_for_each(|&epochs| not_negative(epochs, "train.epochs"))?;
+        let passes = |x| (0.0..=MOST_PASSES).contains(&x);
+        number(self.epochs.unwrap_or_default(), passes, "train.epochs", "0 to 1000000")?;
         count(self.batch_size, "train.batch_size")?;
         count(self.accumulate, "train.accumulate")?;
         self.learning_rate.iter().try_for_each(|&rate| positive(rate, "train.learning_rate"))?;

@@ -1,9 +1,8 @@
 //! The saved state, from which a killed run resumes as if nothing had happened.
 
-use super::Error;
 use super::job::Memory;
-use crate::bert::{Classifier, tensor_file};
-use safetensors::tensor::{Dtype, SafeTensors};
+use super::{Error, saved};
+use crate::bert::Classifier;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -28,8 +27,6 @@ pub(super) struct Position {
     pub seconds: f64,
 }
 
-const KEY: &str = "position";
-
 /// Writes weights, their average, moments and progress to one file, atomically.
 pub(super) fn save(
     path: &Path,
@@ -49,49 +46,39 @@ pub(super) fn save(
             parts.push((format!("average.{name}"), shape, &average.weights[name].data));
         }
     }
-    let json = serde_json::to_string(position).expect("plain values");
-    let tensors = parts.iter().map(|(name, shape, values)| (&name[..], *shape, *values));
-    Ok(tensor_file::save(path, tensors, Dtype::F32, Some((KEY, json)))?)
+    let tensors: Vec<_> = parts.iter().map(|(name, shape, values)| (&name[..], *shape, *values)).collect();
+    saved::save(path, &tensors, position)
 }
 
-/// Restores the state of the job with this fingerprint. Returns `None` if there is none, or if it is
-/// unreadable.
+/// Restores the state of the job with this fingerprint. Returns `None` if there is none or it is damaged: the
+/// run starts again.
 pub(super) fn load(
     path: &Path,
     model: &mut Classifier,
     memory: &mut Memory,
     fingerprint: &str,
-) -> Result<Option<Position>, Error> {
-    let Ok(bytes) = std::fs::read(path) else { return Ok(None) };
-    // an unreadable state is ignored, and the run starts again
-    let (Ok((_, header)), Ok(file)) = (SafeTensors::read_metadata(&bytes), SafeTensors::deserialize(&bytes))
-    else {
-        return Ok(None);
-    };
-    let json = header.metadata().as_ref().and_then(|m| m.get(KEY)).cloned().unwrap_or_default();
-    let Ok(position) = serde_json::from_str::<Position>(&json) else { return Ok(None) };
-    if position.fingerprint != fingerprint {
-        return Ok(None);
+) -> Option<Position> {
+    let (mut tensors, position) = saved::load::<Position>(path)?;
+    let of_this_model = model.weights().iter().all(|(name, weight)| {
+        ["weight", "first", "second", "average"].into_iter().all(|kind| {
+            let saved = tensors.get(&format!("{kind}.{name}"));
+            saved.map_or(kind != "weight", |saved| saved.len() == weight.data.len())
+        })
+    });
+    if position.fingerprint != fingerprint || !of_this_model {
+        return None;
     }
-    let values = |name: &str| Some(tensor_file::floats(file.tensor(name).ok()?.data()));
+    let mut take = |kind: &str, name: &str| tensors.remove(&format!("{kind}.{name}"));
     for (name, weight) in model.weights_mut() {
-        let saved = values(&format!("weight.{name}")).ok_or_else(|| crate::bert::Error::Missing {
-            name: name.clone(),
-            hint: "the saved state is of another model: delete it",
-        })?;
-        if saved.len() != weight.data.len() {
-            let (found, wanted) = (vec![saved.len()], weight.shape.clone());
-            return Err(crate::bert::Error::Shape { name: name.clone(), found, wanted }.into());
-        }
-        weight.data = saved;
-        if let (Some(m), Some(v)) = (values(&format!("first.{name}")), values(&format!("second.{name}"))) {
+        weight.data = take("weight", name)?;
+        if let (Some(m), Some(v)) = (take("first", name), take("second", name)) {
             memory.adam.moments.insert(name.clone(), (m, v));
         }
         let average = memory.average.as_mut().and_then(|average| average.weights.get_mut(name));
-        if let (Some(average), Some(saved)) = (average, values(&format!("average.{name}"))) {
+        if let (Some(average), Some(saved)) = (average, take("average", name)) {
             average.data = saved;
         }
     }
     memory.adam.updates = position.step;
-    Ok(Some(position))
+    Some(position)
 }

@@ -3,10 +3,10 @@
 use crate::bert::{Checkpoint, Config, TokenizerFiles};
 use std::collections::BTreeMap;
 
-/// Makes the smallest possible model: no layers, four word pieces, and no weights yet.
+/// Makes the smallest possible model: one layer, four word pieces, and no weights yet.
 pub(super) fn without_weights() -> Checkpoint {
     let config: Config = serde_json::from_value(serde_json::json!({
-        "vocab_size": 4, "hidden_size": 2, "num_hidden_layers": 0, "num_attention_heads": 1, "intermediate_size": 2,
+        "vocab_size": 4, "hidden_size": 2, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 2,
     }))
     .unwrap();
     let tokenizer = TokenizerFiles {

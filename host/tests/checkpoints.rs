@@ -1,0 +1,182 @@
+//! Which checkpoint folders are read, and which are refused.
+
+mod support;
+
+use goldcrest::bert::Checkpoint;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use std::path::Path;
+use support::{SHAPES, checkpoint_with_pieces};
+
+#[test]
+fn unusable_folders_are_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let saved = |name: &str, change: &dyn Fn(&mut Checkpoint)| {
+        let mut model = checkpoint_with_pieces(&SHAPES[2], 7);
+        change(&mut model);
+        let path = folder.path().join(name);
+        model.save(&path).unwrap();
+        path
+    };
+    // an incomplete head is ignored
+    let bare = |name: &str, dropped: &'static str| {
+        let path = saved(name, &|model| model.tensors.retain(|name, _| !name.starts_with(dropped)));
+        !Checkpoint::load(&path).unwrap().has_head()
+    };
+    assert!(bare("no-pooler", "bert.pooler") && bare("no-bias", "classifier.bias"));
+    let path = saved("nan", &|model| model.tensors.get_mut("classifier.bias").unwrap().data[0] = f32::NAN);
+    let nan = Checkpoint::load(&path).unwrap_err().to_string();
+    assert!(nan.contains("nan") && nan.contains("classifier.bias holds NaN"), "{nan}");
+    let edited = |name: &str, file: &str, from: &str, to: &str| {
+        let path = saved(name, &|_| ());
+        let text = std::fs::read_to_string(path.join(file)).unwrap();
+        assert!(text.contains(from), "{text}");
+        std::fs::write(path.join(file), text.replacen(from, to, 1)).unwrap();
+        Checkpoint::load(&path).map(|_| name).unwrap_err().to_string()
+    };
+    let swapped = edited("swapped", "vocab.txt", "piece5\npiece6\n", "piece6\npiece5\n");
+    assert!(swapped.contains("tokenizer.json"), "{swapped}");
+    for (file, from, to, expected) in [
+        (
+            "config.json",
+            "\"num_hidden_layers\": ",
+            "\"num_hidden_layers\": 999999999",
+            "num_hidden_layers is 9",
+        ),
+        (
+            "config.json",
+            "\"hidden_dropout_prob\": ",
+            "\"hidden_dropout_prob\": 1.5, \"x\": ",
+            "hidden_dropout_prob is 1.5",
+        ),
+        ("config.json", "\"layer_norm_eps\": ", "\"layer_norm_eps\": -1, \"x\": ", "layer_norm_eps is -1"),
+        ("config.json", "\"vocab_size\": ", "\"is_decoder\": true, \"vocab_size\": ", "is_decoder is true"),
+        ("config.json", "\"pad_token_id\": ", "\"pad_token_id\": 99999", "pad_token_id is 9"),
+        ("config.json", "\"id2label\": {", "\"id2label\": { \"7\": \"far\",", "none for"),
+        ("config.json", "{", "{ \"reads\": { \"max_tokens\": 2 },", "reads says 2 tokens"),
+        ("vocab.txt", "piece6\n", "piece5\n", "repeats the piece"),
+        ("vocab.txt", "[SEP]\n", "[sep]\n", "the vocabulary has no [SEP]"),
+        ("tokenizer.json", "_prefix\": \"##", "_prefix\": \"@@", "continuing_subword_prefix is \"@@\""),
+        ("tokenizer.json", "BertPreTokenizer", "Whitespace", "pre_tokenizer is \"Whitespace\""),
+        ("tokenizer.json", "BertNormalizer", "Lowercase", "normalizer is \"Lowercase\""),
+        ("tokenizer.json", "_per_word\": 100", "_per_word\": 200", "max_input_chars_per_word is 200"),
+        (
+            "tokenizer.json",
+            "\"added_tokens\": [",
+            "\"added_tokens\": [{\"content\": \"<url>\"},",
+            "added token \"<url>\"",
+        ),
+        (
+            "tokenizer_config.json",
+            "\"do_lower_case\": ",
+            "\"do_lower_case\": \"no\", \"x\": ",
+            "do_lower_case is \"no\"",
+        ),
+        ("tokenizer_config.json", "{", "{\"word_tokenizer_type\": \"mecab\",", "only \"basic\""),
+    ] {
+        let error = edited("changed", file, from, to);
+        assert!(error.contains("changed") && error.contains(expected), "{error}");
+    }
+    let instead = |name: &str, bytes: &[u8]| {
+        let path = saved(name, &|_| ());
+        std::fs::write(path.join("model.safetensors"), bytes).unwrap();
+        Checkpoint::load(&path).map(|_| name).unwrap_err().to_string()
+    };
+    let pointer = instead("pointer", b"version https://git-lfs.github.com/spec/v1\n");
+    assert!(pointer.contains("pointer/model.safetensors is a Git LFS pointer"), "{pointer}");
+    let cut = instead("cut", &[1, 0, 0, 0, 0, 0, 0, 0]);
+    assert!(cut.contains("cut/model.safetensors is damaged or incomplete"), "{cut}");
+    let path = saved("bare", &|_| ());
+    for file in ["vocab.txt", "tokenizer.json"] {
+        std::fs::remove_file(path.join(file)).unwrap();
+    }
+    let bare = Checkpoint::load(&path).unwrap_err().to_string();
+    assert!(bare.contains("no vocab.txt and no tokenizer.json"), "{bare}");
+    let path = saved("parts", &|_| ());
+    std::fs::rename(path.join("model.safetensors"), path.join("pytorch_model.bin")).unwrap();
+    let parts = Checkpoint::load(&path).unwrap_err().to_string();
+    assert!(parts.contains("save_pretrained"), "{parts}");
+}
+
+/// Writes the weights of a folder again, with other names.
+fn rename(folder: &Path, names: impl Fn(&str) -> Vec<String>) {
+    let path = folder.join("model.safetensors");
+    let bytes = std::fs::read(&path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let renamed =
+        file.iter().flat_map(|(name, view)| names(name).into_iter().map(move |name| (name, view.clone())));
+    let written = safetensors::serialize(renamed.collect::<Vec<_>>(), None).unwrap();
+    std::fs::write(path, written).unwrap();
+}
+
+#[test]
+fn old_names_are_read_unless_a_weight_has_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = checkpoint_with_pieces(&SHAPES[2], 7);
+    model.save(folder.path()).unwrap();
+    let expected = Checkpoint::load(folder.path()).unwrap();
+    let old = |name: &str| name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("bert.", "");
+    rename(folder.path(), |name| vec![old(name)]);
+    assert!(Checkpoint::load(folder.path()).unwrap() == expected);
+    for name in ["LayerNorm.gamma", "embeddings.word_embeddings"] {
+        model.save(folder.path()).unwrap();
+        rename(folder.path(), |own| {
+            let two = old(own).contains(name);
+            if two { vec![own.to_owned(), old(own)] } else { vec![own.to_owned()] }
+        });
+        let error = Checkpoint::load(folder.path()).map(|_| name).unwrap_err().to_string();
+        assert!(error.contains("are the same weight") && error.contains(name), "{error}");
+    }
+}
+
+#[test]
+fn tensors_that_no_classifier_has_may_be_of_any_type() {
+    let folder = tempfile::tempdir().unwrap();
+    checkpoint_with_pieces(&SHAPES[2], 7).save(folder.path()).unwrap();
+    let expected = Checkpoint::load(folder.path()).unwrap();
+    let path = folder.path().join("model.safetensors");
+    let bytes = std::fs::read(&path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let with = |name: &'static str| {
+        let doubles = TensorView::new(Dtype::F64, vec![1], &[0; 8]).unwrap();
+        let all = file.iter().filter(|(own, _)| *own != name).chain([(name, doubles)]);
+        std::fs::write(&path, safetensors::serialize(all.collect::<Vec<_>>(), None).unwrap()).unwrap();
+        Checkpoint::load(folder.path()).map_err(|error| error.to_string())
+    };
+    assert!(with("bert.embeddings.position_ids").is_ok_and(|found| found == expected));
+    let error = with("classifier.bias").map(|_| ()).unwrap_err();
+    assert!(error.contains("classifier.bias is F64"), "{error}");
+}
+
+#[test]
+fn factors_that_do_not_fit_the_table_are_ignored() {
+    let factorised = SHAPES.iter().find(|shape| shape.rank.is_some()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    checkpoint_with_pieces(factorised, 7).save(folder.path()).unwrap();
+    assert!(Checkpoint::load(folder.path()).unwrap().config.embedding_rank().is_some());
+    let path = folder.path().join("embedding_factors.safetensors");
+    let bytes = std::fs::read(&path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    for shape in [vec![], vec![1], vec![0, 0], vec![1, 1, 1], vec![100_000, 1]] {
+        let zeros = vec![0; 4 * shape.iter().product::<usize>()];
+        let views = file
+            .names()
+            .into_iter()
+            .map(|name| (name.to_owned(), TensorView::new(Dtype::F32, shape.clone(), &zeros).unwrap()));
+        std::fs::write(&path, safetensors::serialize(views.collect::<Vec<_>>(), None).unwrap()).unwrap();
+        let loaded = Checkpoint::load(folder.path()).unwrap();
+        assert_eq!(loaded.config.embedding_rank(), None, "{shape:?}");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_link_to_a_missing_file_is_no_absent_file() {
+    let folder = tempfile::tempdir().unwrap();
+    checkpoint_with_pieces(&SHAPES[2], 7).save(folder.path()).unwrap();
+    let path = folder.path().join("tokenizer_config.json");
+    std::fs::remove_file(&path).unwrap();
+    Checkpoint::load(folder.path()).unwrap();
+    std::os::unix::fs::symlink("gone.json", &path).unwrap();
+    let error = Checkpoint::load(folder.path()).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("tokenizer_config.json"), "{error}");
+}
