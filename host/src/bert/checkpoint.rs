@@ -205,7 +205,7 @@ impl Checkpoint {
             }
             // a regression's bias is as large as its numbers
             let most = if name == "classifier.bias" { f32::MAX } else { MAX_WEIGHT };
-            if let Some(value) = array.data.iter().find(|x| !(x.abs() <= most)) {
+            if let Some(value) = array.data.iter().find(|x| !(-most..=most).contains(*x)) {
                 return Err(Error::Unusable { name, value: *value });
             }
             if array.shape == plain {
