@@ -33,10 +33,10 @@ step_clippy() {
     cargo clippy --release --workspace --all-targets --quiet -- -D warnings
     # what needs no operating system: tokenizer, kernels, decision, bundle
     cargo clippy --release --package goldcrest-edge --lib --no-default-features --quiet -- -D warnings
-    # the device's program without its model, as scripts/cross-build.sh can build it
-    cargo clippy --release --package goldcrest-edge --no-default-features --features cli --quiet -- -D warnings
-    # the libraries without the command lines
-    cargo clippy --release --package goldcrest --package goldcrest-edge --lib --no-default-features --quiet -- -D warnings
+    # the device's program without its model, as scripts/cross-build.sh can build it, and the host's library without its
+    # command line; all packages are named so that tract is not checked with other features once more
+    cargo clippy --release --package goldcrest --package goldcrest-edge --package goldcrest-tests --no-default-features \
+        --features goldcrest-edge/cli --quiet -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --workspace --quiet
 }
 

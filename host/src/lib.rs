@@ -32,9 +32,12 @@ pub mod data;
 pub mod distill;
 pub mod evaluate;
 pub mod export;
+mod hex;
 pub mod metrics;
 pub mod pretrain;
 pub mod quantize;
 mod ranges;
 pub mod recipe;
 pub mod train;
+
+use hex::hex;

@@ -31,6 +31,9 @@ fn unusable_folders_are_refused_by_name() {
         let text = std::fs::read_to_string(path.join(file)).unwrap();
         assert!(text.contains(from), "{text}");
         std::fs::write(path.join(file), text.replacen(from, to, 1)).unwrap();
+        if name == "changed" && file == "vocab.txt" {
+            std::fs::remove_file(path.join("tokenizer.json")).unwrap();
+        }
         Checkpoint::load(&path).map(|_| name).unwrap_err().to_string()
     };
     let swapped = edited("swapped", "vocab.txt", "piece5\npiece6\n", "piece6\npiece5\n");
@@ -137,14 +140,14 @@ fn tensors_that_no_classifier_has_may_be_of_any_type() {
     let bytes = std::fs::read(&path).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let with = |name: &'static str| {
-        let doubles = TensorView::new(Dtype::F64, vec![1], &[0; 8]).unwrap();
-        let all = file.iter().filter(|(own, _)| *own != name).chain([(name, doubles)]);
+        let numbers = TensorView::new(Dtype::I64, vec![1], &[0; 8]).unwrap();
+        let all = file.iter().filter(|(own, _)| *own != name).chain([(name, numbers)]);
         std::fs::write(&path, safetensors::serialize(all.collect::<Vec<_>>(), None).unwrap()).unwrap();
         Checkpoint::load(folder.path()).map_err(|error| error.to_string())
     };
     assert!(with("bert.embeddings.position_ids").is_ok_and(|found| found == expected));
     let error = with("classifier.bias").map(|_| ()).unwrap_err();
-    assert!(error.contains("classifier.bias is F64"), "{error}");
+    assert!(error.contains("classifier.bias is I64"), "{error}");
 }
 
 #[test]
@@ -179,4 +182,29 @@ fn a_link_to_a_missing_file_is_no_absent_file() {
     std::os::unix::fs::symlink("gone.json", &path).unwrap();
     let error = Checkpoint::load(folder.path()).map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("tokenizer_config.json"), "{error}");
+}
+
+#[test]
+fn a_student_whose_padding_was_trained_is_a_plain_model() {
+    let narrow = SHAPES.iter().find(|shape| shape.pooler.is_some()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    checkpoint_with_pieces(narrow, 7).save(folder.path()).unwrap();
+    let loaded = Checkpoint::load(folder.path()).unwrap();
+    assert_eq!(loaded.tensors["bert.pooler.dense.bias"].shape, [narrow.pooler.unwrap()]);
+    let path = folder.path().join("model.safetensors");
+    let bytes = std::fs::read(&path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let last = file.tensor("bert.pooler.dense.bias").unwrap();
+    let mut changed = last.data().to_vec();
+    let end = changed.len() - 4;
+    changed[end..].copy_from_slice(&0.5f32.to_le_bytes());
+    let changed = TensorView::new(Dtype::F32, last.shape().to_vec(), &changed).unwrap();
+    let all = file.iter().map(|(name, view)| match name {
+        "bert.pooler.dense.bias" => (name, changed.clone()),
+        _ => (name, view),
+    });
+    std::fs::write(&path, safetensors::serialize(all.collect::<Vec<_>>(), None).unwrap()).unwrap();
+    let loaded = Checkpoint::load(folder.path()).unwrap();
+    assert_eq!(loaded.config.goldcrest, None);
+    assert_eq!(loaded.tensors["bert.pooler.dense.bias"].data.last(), Some(&0.5));
 }

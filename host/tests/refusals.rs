@@ -151,11 +151,38 @@ fn input_models_are_not_overwritten() {
     let error = trained("out/teacher").unwrap_err();
     assert!(matches!(error, RunError::Overwritten { .. }), "{error}");
     assert_eq!(std::fs::read(path("out/teacher/model.safetensors")).unwrap(), before);
+    // a model of somebody else, that the recipe does not name
+    base().save(&path("base")).unwrap();
+    let error = trained("base").unwrap_err();
+    assert!(matches!(error, RunError::Foreign { .. }), "{error}");
     // it may lie beside what the run writes
     base().save(&path("out/teacher-base")).unwrap();
     std::fs::remove_dir_all(path("out/teacher")).unwrap();
     trained("out/base").unwrap();
     trained("out/teacher-base").unwrap();
+}
+
+#[test]
+fn input_texts_are_not_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    base().save(&path("base")).unwrap();
+    let row = |i: usize| format!("piece{} piece{},{}\n", i + 5, i + 6, ["a", "b"][i % 2]);
+    std::fs::write(path("data.csv"), "text,label\n".to_owned() + &(0..40).map(row).collect::<String>())
+        .unwrap();
+    let key = |key: &str, file: &str| {
+        std::fs::copy(path("data.csv"), path(file)).unwrap();
+        let train = if key == "train" { String::new() } else { "train = \"data.csv\"\n".into() };
+        let text = format!(
+            "output = \".\"\n[data]\n{train}{key} = \"{file}\"\nformat = \"csv\"\nremove_overlap = false\n[base]\ncheckpoint = \"base\"\n[pack]\nname = \"x\"\n"
+        );
+        let recipe = Recipe::parse(&text, &path("recipe.toml")).unwrap();
+        let error = run(&recipe, Until::Train, &mut |_| ()).unwrap_err();
+        assert!(matches!(&error, RunError::Overwritten { path, .. } if path.ends_with(file)), "{error}");
+    };
+    key("train", "report.json");
+    key("dev", "report.md");
+    key("test", "x.bundle");
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn a_saved_tokenizer_is_the_devices() {
         [(true, None, true), (false, None, true), (true, Some(false), true), (false, Some(true), false)]
     {
         let files = TokenizerFiles { lowercase, strip_accents, chinese_chars, ..base.tokenizer.clone() };
-        files.save(folder.path()).unwrap();
+        files.save(folder.path(), 512).unwrap();
         let mut theirs = tokenizers::Tokenizer::from_file(folder.path().join("tokenizer.json")).unwrap();
         theirs.with_truncation(None).unwrap();
         theirs.set_encode_special_tokens(true);

@@ -1,8 +1,8 @@
 //! All limits of the format. The reader refuses a bundle that exceeds one before it reads any further; the
 //! writer refuses to write it.
 
-/// Maximum bytes of a whole bundle (BERT-base in fp32 has 440 MB).
-pub const FILE: u64 = 1 << 30;
+/// Maximum bytes of a whole bundle (BERT-large in fp32 has 1.34 GB).
+pub const FILE: u64 = 1 << 31;
 /// Maximum bytes of the encoded manifest.
 pub const MANIFEST: u32 = 256 << 10;
 /// Maximum number of sections.

@@ -46,7 +46,7 @@ pub enum Error {
         bytes: u64,
     },
     /// The bundle is signed; this version cannot check signatures and must not ignore them.
-    #[error("{count} signatures, which this version cannot check")]
+    #[error("it is damaged, or has {count} signatures, which this version cannot check")]
     Signatures {
         /// Number of signatures.
         count: u32,

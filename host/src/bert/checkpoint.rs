@@ -22,11 +22,20 @@ impl Array {
 
     /// Returns the rows and columns of a matrix; a vector counts as one row.
     pub fn dims2(&self) -> (usize, usize) {
-        match self.shape[..] {
-            [n] => (1, n),
-            [r, c] => (r, c),
-            _ => unreachable!("BERT has vectors and matrices only"),
+        dims2(&self.shape)
+    }
+
+    /// Returns whether all values at the bottom and on the right of `shape` are 0.
+    fn is_zero_beyond(&self, shape: &[usize]) -> bool {
+        if self.shape == shape || self.shape.len() != shape.len() {
+            return true;
         }
+        let ((_, all), (rows, columns)) = (self.dims2(), dims2(shape));
+        let mut lines = self.data.chunks_exact(all.max(1)).enumerate();
+        lines.all(|(row, line)| {
+            let kept = if row < rows { columns.min(all) } else { 0 };
+            line[kept..].iter().all(|x| *x == 0.0)
+        })
     }
 
     /// Pads with zeros or crops, at the bottom and on the right, to `shape`.
@@ -186,6 +195,14 @@ impl Checkpoint {
         let names: BTreeSet<String> = Self::shapes(&config).into_iter().map(|(name, _)| name).collect();
         let file = dir.join("model.safetensors");
         let mut found = tensor_file::load_weights(&file, |name| names.contains(name))?;
+        // Training with Transformers may have changed what the plain form adds, as a new classifier does to a
+        // narrow pooler: then the model is a plain one.
+        let narrow = |(name, shape): &(String, Vec<usize>)| {
+            name == WORD_EMBEDDINGS || found.get(name).is_none_or(|array| array.is_zero_beyond(shape))
+        };
+        if !Self::shapes(&config).iter().all(narrow) {
+            config.goldcrest = None;
+        }
         match factors_of(found.get(WORD_EMBEDDINGS), &config, dir)? {
             Some(factors) => found.extend(factors),
             None => config.goldcrest.iter_mut().for_each(|shape| shape.embedding_rank = None),
@@ -259,8 +276,16 @@ impl Checkpoint {
             write_safetensors(&dir.join(FACTORS_FILE), &factors, dtype)?;
         }
         write_safetensors(&dir.join("model.safetensors"), &plain, dtype)?;
-        write_json(&dir.join("config.json"), &self.config)?;
-        self.tokenizer.save(dir)
+        let mut config = self.config.clone();
+        for key in ["dtype", "torch_dtype"] {
+            // what Transformers computes in
+            if let Some(written) = config.extra.get_mut(key) {
+                *written = if dtype == Dtype::F16 { "float16" } else { "float32" }.into();
+            }
+        }
+        write_json(&dir.join("config.json"), &config)?;
+        let positions = config.max_position_embeddings;
+        self.tokenizer.save(dir, config.input.map_or(positions, |input| input.max_tokens.min(positions)))
     }
 
     /// Keeps only the first `count` position embeddings, for a model that reads no longer texts.
@@ -282,6 +307,14 @@ impl Checkpoint {
     /// Returns the number of parameters.
     pub fn parameters(&self) -> usize {
         self.tensors.values().map(|t| t.data.len()).sum()
+    }
+}
+
+fn dims2(shape: &[usize]) -> (usize, usize) {
+    match shape[..] {
+        [n] => (1, n),
+        [r, c] => (r, c),
+        _ => unreachable!("BERT has vectors and matrices only"),
     }
 }
 

@@ -284,6 +284,17 @@ impl Config {
                 return fail(format!("{key} is true; only encoders are supported"));
             }
         }
+        if self
+            .extra
+            .get("pruned_heads")
+            .and_then(|heads| heads.as_object())
+            .is_some_and(|heads| !heads.is_empty())
+        {
+            return fail("pruned_heads is not supported: save a model with all of its heads".into());
+        }
+        if self.problem_type == Some(Task::Regression) && self.num_labels() != 1 {
+            return fail(format!("a regression of {} numbers; only one is supported", self.num_labels()));
+        }
         let sizes = [
             ("vocab_size", self.vocab_size, MAX_SIZE),
             ("hidden_size", self.hidden_size, MAX_SIZE),

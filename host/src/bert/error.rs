@@ -14,7 +14,7 @@ pub enum Error {
     },
     /// The weights are missing or in another format.
     #[error(
-        "{path} is missing: weights are read from this one file; save those of other files (pytorch_model.bin, several parts) with Transformers: save_pretrained(FOLDER, max_shard_size=\"100GB\")"
+        "{path} is missing: weights are read from this one file; save those of other files (pytorch_model.bin, several parts) with Transformers: save_pretrained(FOLDER, max_shard_size=\"100GB\", safe_serialization=True)"
     )]
     NoWeights {
         /// The file.
@@ -28,7 +28,7 @@ pub enum Error {
         /// The cause and its position.
         source: serde_json::Error,
     },
-    /// `model.safetensors` is not a valid safetensors file.
+    /// A file of weights is not a valid safetensors file.
     #[error("{path} is damaged or incomplete, or no safetensors file: {source}")]
     Safetensors {
         /// The file.
@@ -36,7 +36,7 @@ pub enum Error {
         /// The cause.
         source: safetensors::SafeTensorError,
     },
-    /// `model.safetensors` is something else.
+    /// A file of weights is something else.
     #[error("{path} is {what}")]
     NoSafetensors {
         /// The file.
@@ -81,8 +81,8 @@ pub enum Error {
         /// Shape that the configuration implies.
         wanted: Vec<usize>,
     },
-    /// A tensor is neither f32, f16 nor bf16.
-    #[error("tensor {name} is {dtype}; f32, f16 and bf16 are read")]
+    /// A tensor is of no floating-point type.
+    #[error("tensor {name} is {dtype}; f64, f32, f16 and bf16 are read")]
     Dtype {
         /// Name in the file.
         name: String,
@@ -127,7 +127,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The vocabulary file is unusable.
-    #[error("vocab.txt: {0}")]
+    #[error("the vocabulary (vocab.txt): {0}")]
     Vocabulary(String),
 }
 

@@ -14,6 +14,7 @@ mod parts;
 mod tape;
 pub(crate) mod tensor_file;
 mod tokenizer_files;
+mod unusual_tokenizers;
 
 pub use batch::{Batch, Tokens};
 pub use checkpoint::{Array, CLASSIFIER, Checkpoint, POSITION_EMBEDDINGS, PROJECTION, WORD_EMBEDDINGS};

@@ -140,7 +140,7 @@ impl Classifier {
         // if nothing is kept for backward, all layers share one tape
         let kept = if mode == Mode::Evaluate { 1 } else { layers.len() };
         tape.layers.resize_with(kept, LayerTape::default);
-        tape.output.hidden.resize_with((layers.len() + usize::from(whole)).max(1), Vec::new);
+        tape.output.hidden.resize_with(layers.len() + usize::from(whole), Vec::new);
         let hidden = &mut tape.output.hidden;
         self.embed(batch, mode, &mut tape.factors, &mut tape.embedded, sized(&mut hidden[0], rows * h));
         for (i, shape) in layers.iter().enumerate() {
@@ -149,7 +149,7 @@ impl Classifier {
             let y = if last { &mut tape.output.cls } else { &mut above[0] };
             self.layer(i, *shape, &below[i], batch, mode, last, &mut tape.layers[i % kept], y);
         }
-        if layers.is_empty() || whole {
+        if whole {
             let top = &hidden[layers.len()];
             first_rows(top, batch, h, sized(&mut tape.output.cls, batch.texts * h));
         }
@@ -187,10 +187,6 @@ impl Classifier {
 
         let mut hidden = std::mem::take(&mut scratch.hidden);
         sized(&mut hidden, rows * h);
-        if layers.is_empty() {
-            hidden.fill(0.0);
-            add_first_rows(&cls, batch, h, &mut hidden);
-        }
         for (i, shape) in self.config().layers().into_iter().enumerate().rev() {
             let last = i + 1 == layers.len();
             let (own, below) = if last { (&mut cls, Some(&mut *hidden)) } else { (&mut hidden, None) };

@@ -62,6 +62,7 @@ pub(super) fn load_weights(
             Dtype::BF16 => {
                 view.data().as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect()
             }
+            Dtype::F64 => view.data().as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
             other => return Err(Error::Dtype { name: own.into(), dtype: format!("{other:?}") }),
         };
         let array = Array { shape: view.shape().to_vec(), data };
@@ -83,16 +84,15 @@ fn canonical(name: &str) -> String {
 
 /// Names what lies there instead of weights, if it is one of the usual mistakes.
 fn not_safetensors(path: &Path, bytes: &[u8], source: safetensors::SafeTensorError) -> Error {
-    const KNOWN: [(&[u8], &str); 5] = [
-        (b"version https://git-lfs", "a Git LFS pointer: fetch the weights with `git lfs pull`"),
-        (b"PK\x03\x04", "a PyTorch file: save it with Transformers' save_pretrained(FOLDER)"),
-        (b"\x80", "a PyTorch file: save it with Transformers' save_pretrained(FOLDER)"),
-        (b"<", "a web page: download the file itself"),
-        (b"", "empty: download it again"),
-    ];
-    let of = |(start, _): &&(&[u8], _)| bytes.starts_with(start) && (!start.is_empty() || bytes.is_empty());
-    match KNOWN.iter().find(of) {
-        Some((_, what)) => Error::NoSafetensors { path: path.into(), what },
-        None => Error::Safetensors { path: path.into(), source },
-    }
+    const PYTORCH: &str = "a PyTorch file: save it with Transformers' save_pretrained(FOLDER)";
+    let what = match bytes {
+        [] => "empty: download it again",
+        [b'<', ..] => "a web page: download the file itself",
+        [b'P', b'K', 3, 4, ..] | [0x80, 2, 0x8a, ..] => PYTORCH,
+        _ if bytes.starts_with(b"version https://git-lfs") => {
+            "a Git LFS pointer: fetch the weights with `git lfs pull`"
+        }
+        _ => return Error::Safetensors { path: path.into(), source },
+    };
+    Error::NoSafetensors { path: path.into(), what }
 }

@@ -1,8 +1,17 @@
-use super::Error;
+use super::{Error, unusual_tokenizers as unusual};
 use goldcrest_edge::bundle::save;
 use goldcrest_edge::tokenizer::Tokenizer;
 use serde_json::{Value, json};
 use std::path::Path;
+
+/// The special tokens by their names in `tokenizer_config.json`.
+pub(super) const SPECIAL: [(&str, &str); 5] = [
+    ("pad_token", "[PAD]"),
+    ("unk_token", "[UNK]"),
+    ("cls_token", "[CLS]"),
+    ("sep_token", "[SEP]"),
+    ("mask_token", "[MASK]"),
+];
 
 /// Vocabulary and tokenizer settings of a checkpoint.
 ///
@@ -23,9 +32,9 @@ pub struct TokenizerFiles {
 }
 
 impl TokenizerFiles {
-    /// Reads `vocab.txt` (or the vocabulary in `tokenizer.json`) and `tokenizer_config.json`. Settings
-    /// missing there, as in folders of `PreTrainedTokenizerFast`, come from the normalizer in
-    /// `tokenizer.json`.
+    /// Reads `vocab.txt` (or the vocabulary in `tokenizer.json`) and the settings, from where Transformers takes
+    /// them: for `PreTrainedTokenizerFast` from the normalizer in `tokenizer.json`, for all others from
+    /// `tokenizer_config.json`.
     pub fn load(dir: &Path) -> Result<Self, Error> {
         let (path, json) = (dir.join("vocab.txt"), dir.join("tokenizer.json"));
         let vocab = if is_there(&path) {
@@ -35,42 +44,53 @@ impl TokenizerFiles {
         } else {
             return Err(Error::NoTokenizer { path: dir.into() });
         };
+        // spaces at a line's end are no part of a piece
+        let pieces: Vec<&str> = vocab.lines().map(str::trim_end).collect();
         let object = |name: &str| {
             let path = dir.join(name);
             if is_there(&path) { read_json(&path) } else { Ok(json!({})) }
         };
-        let [config, fast, added]: [Value; 3] =
-            [object("tokenizer_config.json")?, object("tokenizer.json")?, object("added_tokens.json")?];
-        check_kind(&config, &fast)?;
-        check_added_tokens(&config, &fast, &added)?;
-        let pieces: Vec<&str> = vocab.lines().collect();
-        if let Some(fast) = fast["model"]["vocab"].as_object()
-            && let Some((id, piece)) = (0..).zip(&pieces).find(|(_, piece)| {
-                // duplicate pieces are not a contradiction
-                let other = fast.get(**piece).and_then(Value::as_u64);
-                other.is_some_and(|other| pieces.get(other as usize) != Some(piece))
-            })
-        {
-            let problem = format!(
-                "`{piece}` has the id {id} there and another in tokenizer.json: remove the one that is not the model's"
-            );
-            return Err(Error::Vocabulary(problem));
+        let config: Value = object("tokenizer_config.json")?;
+        let fast: Value = object("tokenizer.json")?;
+        unusual::check_kind(&config, &fast)?;
+        let (map, added) = (object("special_tokens_map.json")?, object("added_tokens.json")?);
+        unusual::check_special_tokens(&config, &map)?;
+        unusual::check_added_tokens(&config, &map, &fast, &added)?;
+        if let Some(fast) = fast["model"]["vocab"].as_object() {
+            let differs = |(id, piece): &(usize, &&str)| fast.get(**piece).is_none_or(|other| *other != *id);
+            let problem = match pieces.iter().enumerate().find(differs) {
+                Some((id, piece)) => {
+                    format!("`{piece}` has the id {id} there, and none or another in tokenizer.json")
+                }
+                None if fast.len() != pieces.len() => {
+                    format!("{} pieces there, and {} in tokenizer.json", pieces.len(), fast.len())
+                }
+                None => String::new(),
+            };
+            if !problem.is_empty() {
+                return Err(Error::Vocabulary(format!("{problem}: remove the file that is not the model's")));
+            }
         }
-        let normalizer = bert_normalizer(&fast["normalizer"]);
-        let setting = |name: &str, in_normalizer: &str| match &config[name] {
-            Value::Null => Ok(normalizer.and_then(|normalizer| normalizer[in_normalizer].as_bool())),
-            Value::Bool(value) => Ok(Some(*value)),
-            other => {
-                let problem = format!("tokenizer_config.json: {name} is {other}; it must be true or false");
-                Err(Error::Tokenizer(problem))
+        let rules = unusual::decides(&config, &fast).then(|| unusual::normalizer(&fast));
+        let setting = |name: &str, in_normalizer: &str| {
+            let (file, name, value) = match rules {
+                Some(rules) => ("tokenizer.json", in_normalizer, &rules[in_normalizer]),
+                None => ("tokenizer_config.json", name, &config[name]),
+            };
+            match value {
+                Value::Null => Ok(None),
+                Value::Bool(value) => Ok(Some(*value)),
+                other => {
+                    Err(Error::Tokenizer(format!("{file}: {name} is {other}; it must be true or false")))
+                }
             }
         };
         let files = Self {
-            vocab,
             lowercase: setting("do_lower_case", "lowercase")?.unwrap_or(true),
             strip_accents: setting("strip_accents", "strip_accents")?,
             chinese_chars: setting("tokenize_chinese_chars", "handle_chinese_chars")?.unwrap_or(true),
             max_length: config["model_max_length"].as_f64().map_or(512, |n| n.min(512.0) as usize),
+            vocab: pieces.iter().flat_map(|piece| [piece, "\n"]).collect(),
         };
         Tokenizer::new(files.vocab.as_bytes(), files.settings())
             .map_err(|error| Error::Vocabulary(error.to_string()))?;
@@ -78,23 +98,25 @@ impl TokenizerFiles {
     }
 
     /// Writes `vocab.txt`, `tokenizer_config.json`, `special_tokens_map.json` and `tokenizer.json`.
-    pub fn save(&self, dir: &Path) -> Result<(), Error> {
+    ///
+    /// `longest` is the number of tokens that the model reads.
+    pub fn save(&self, dir: &Path, longest: usize) -> Result<(), Error> {
         let path = dir.join("vocab.txt");
         save(&path, self.vocab.as_bytes()).map_err(Error::io(&path))?;
-        let special = json!({
-            "unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]",
-            "cls_token": "[CLS]", "mask_token": "[MASK]",
-        });
+        // Transformers would give tokens that the vocabulary lacks ids beyond the embeddings
+        let there = |token: &&(&str, &str)| self.pieces().any(|piece| piece == token.1);
+        let special: serde_json::Map<String, Value> =
+            SPECIAL.iter().filter(there).map(|(name, token)| (name.to_string(), json!(token))).collect();
         write_json(&dir.join("special_tokens_map.json"), &special)?;
         let mut config = json!({
             "tokenizer_class": "BertTokenizer",
             "do_lower_case": self.lowercase,
             "strip_accents": self.strip_accents,
             "tokenize_chinese_chars": self.chinese_chars,
-            "model_max_length": self.max_length,
+            "model_max_length": self.max_length.min(longest),
         });
-        for (k, v) in special.as_object().expect("an object") {
-            config[k] = v.clone();
+        for (name, token) in special {
+            config[name] = token;
         }
         write_json(&dir.join("tokenizer_config.json"), &config)?;
         write_json(&dir.join("tokenizer.json"), &self.tokenizer_json()?)
@@ -126,8 +148,9 @@ impl TokenizerFiles {
                 .cloned()
                 .ok_or_else(|| Error::Vocabulary(format!("the piece {piece} is missing")))
         };
-        let added = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+        let added = SPECIAL
             .iter()
+            .map(|(_, token)| token)
             .filter(|piece| vocab.contains_key(**piece))
             .map(|piece| {
                 Ok(json!({
@@ -165,71 +188,6 @@ impl TokenizerFiles {
                 "max_input_chars_per_word": 100, "vocab": vocab,
             },
         }))
-    }
-}
-
-/// Rejects tokenizers that split texts in another way than BERT's, although there is a `vocab.txt`.
-fn check_kind(config: &Value, fast: &Value) -> Result<(), Error> {
-    let (model, normalizer) = (&fast["model"], &fast["normalizer"]);
-    // the usual normalizer may stand in a list by itself
-    let normalizer = match normalizer["normalizers"].as_array().map(Vec::as_slice) {
-        Some([alone]) => alone,
-        _ => normalizer,
-    };
-    let none = json!("none");
-    let pre_tokenizer = match fast.get("pre_tokenizer") {
-        Some(Value::Null) => &none,
-        _ => &fast["pre_tokenizer"]["type"],
-    };
-    let kinds = [
-        ("tokenizer.json: model.type", &model["type"], json!("WordPiece")),
-        ("tokenizer.json: model.continuing_subword_prefix", &model["continuing_subword_prefix"], json!("##")),
-        ("tokenizer.json: model.unk_token", &model["unk_token"], json!("[UNK]")),
-        ("tokenizer.json: model.max_input_chars_per_word", &model["max_input_chars_per_word"], json!(100)),
-        ("tokenizer.json: pre_tokenizer", pre_tokenizer, json!("BertPreTokenizer")),
-        ("tokenizer.json: normalizer", &normalizer["type"], json!("BertNormalizer")),
-        ("tokenizer.json: normalizer.clean_text", &normalizer["clean_text"], json!(true)),
-        // those of BertJapaneseTokenizer
-        ("tokenizer_config.json: word_tokenizer_type", &config["word_tokenizer_type"], json!("basic")),
-        (
-            "tokenizer_config.json: subword_tokenizer_type",
-            &config["subword_tokenizer_type"],
-            json!("wordpiece"),
-        ),
-    ];
-    match kinds.into_iter().find(|(_, found, known)| !found.is_null() && *found != known) {
-        Some((key, found, known)) => {
-            Err(Error::Tokenizer(format!("{key} is {found}; only {known} is supported")))
-        }
-        None => Ok(()),
-    }
-}
-
-/// Rejects tokens that were added to the vocabulary and are found in a text before it is split into words. The
-/// special ones and those kept free are no part of ordinary texts.
-fn check_added_tokens(config: &Value, fast: &Value, added: &Value) -> Result<(), Error> {
-    let content = |token: &Value| token["content"].as_str().map(String::from);
-    let in_list = fast["added_tokens"].as_array().into_iter().flatten().filter_map(content);
-    let decoder = config["added_tokens_decoder"].as_object();
-    let in_decoder = decoder.into_iter().flat_map(|tokens| tokens.values()).filter_map(content);
-    let in_map = added.as_object().into_iter().flat_map(|tokens| tokens.keys().cloned());
-    let usual = |token: &str| {
-        ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].contains(&token) || token.starts_with("[unused")
-    };
-    match in_list.chain(in_decoder).chain(in_map).find(|token| !usual(token)) {
-        Some(token) => Err(Error::Tokenizer(format!(
-            "the tokenizer has the added token {token:?}; only the word pieces of vocab.txt are supported"
-        ))),
-        None => Ok(()),
-    }
-}
-
-/// Finds the BERT normalizer, alone or in a sequence.
-fn bert_normalizer(normalizer: &Value) -> Option<&Value> {
-    let is_bert = |normalizer: &Value| normalizer["type"] == "BertNormalizer";
-    match normalizer["normalizers"].as_array() {
-        Some(several) => several.iter().find(|normalizer| is_bert(normalizer)),
-        None => Some(normalizer).filter(|normalizer| is_bert(normalizer)),
     }
 }
 
@@ -271,26 +229,78 @@ pub(super) fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(
 mod tests {
     use super::*;
 
-    #[test]
-    fn settings_come_from_the_config_and_else_from_the_normalizer() {
+    /// Writes a folder with a tokenizer.json and a tokenizer_config.json, and loads it.
+    fn load(fast: &Value, config: &Value) -> Result<TokenizerFiles, String> {
         let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, value: Value| write_json(&folder.path().join(name), &value).unwrap();
-        let vocab = json!({"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4, "A": 5});
+        write_json(&folder.path().join("tokenizer.json"), fast).unwrap();
+        write_json(&folder.path().join("tokenizer_config.json"), config).unwrap();
+        TokenizerFiles::load(folder.path()).map_err(|error| error.to_string())
+    }
+
+    fn fast(normalizer: &Value) -> Value {
+        let files = TokenizerFiles {
+            vocab: "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nA\n".into(),
+            lowercase: true,
+            strip_accents: None,
+            chinese_chars: true,
+            max_length: 512,
+        };
+        let mut fast = files.tokenizer_json().unwrap();
+        fast["normalizer"] = normalizer.clone();
+        fast
+    }
+
+    /// What Transformers 4.57 and 5.24 do.
+    #[test]
+    fn settings_come_from_where_transformers_takes_them() {
         let bert = json!({
             "type": "BertNormalizer", "lowercase": false, "strip_accents": true, "handle_chinese_chars": false,
         });
-        let fast = |normalizer: &Value, kind: &str| json!({"normalizer": normalizer, "model": {"type": kind, "vocab": vocab}});
-        write("tokenizer.json", fast(&bert, "WordPiece"));
-        let load = || TokenizerFiles::load(folder.path());
-        let settings = |files: TokenizerFiles| (files.lowercase, files.strip_accents, files.chinese_chars);
-        assert_eq!(settings(load().unwrap()), (false, Some(true), false));
-        write("tokenizer.json", fast(&json!({"type": "Sequence", "normalizers": [bert]}), "WordPiece"));
-        assert_eq!(settings(load().unwrap()), (false, Some(true), false));
-        write("tokenizer_config.json", json!({"do_lower_case": true, "strip_accents": null}));
-        assert_eq!(settings(load().unwrap()), (true, Some(true), false));
-        write("tokenizer.json", fast(&json!(null), "WordPiece"));
-        assert_eq!(settings(load().unwrap()), (true, None, true));
-        write("tokenizer.json", fast(&bert, "BPE"));
-        assert!(load().unwrap_err().to_string().contains("holds no WordPiece vocabulary"));
+        let settings = |normalizer: &Value, config: Value| {
+            load(&fast(normalizer), &config)
+                .map(|files| (files.lowercase, files.strip_accents, files.chinese_chars))
+        };
+        let generic = json!({"tokenizer_class": "PreTrainedTokenizerFast", "do_lower_case": true});
+        assert_eq!(settings(&bert, generic.clone()), Ok((false, Some(true), false)));
+        let listed = json!({"type": "Sequence", "normalizers": [bert]});
+        assert_eq!(settings(&listed, generic.clone()), Ok((false, Some(true), false)));
+        for class in [json!("BertTokenizer"), json!("BertTokenizerFast"), json!(null)] {
+            assert_eq!(settings(&bert, json!({"tokenizer_class": class})), Ok((true, None, true)));
+            let given =
+                json!({"tokenizer_class": class, "do_lower_case": false, "tokenize_chinese_chars": false});
+            assert_eq!(settings(&listed, given), Ok((false, None, false)));
+        }
+        assert!(settings(&json!(null), generic).unwrap_err().contains("normalizer is \"none\""));
+        let mut other = fast(&bert);
+        other["model"]["type"] = json!("BPE");
+        assert!(load(&other, &json!({})).unwrap_err().contains("holds no WordPiece vocabulary"));
+    }
+
+    #[test]
+    fn tokenizers_that_read_otherwise_are_refused() {
+        let bert = json!({"type": "BertNormalizer", "lowercase": true});
+        let refused = |change: &dyn Fn(&mut Value, &mut Value), said: &str| {
+            let (mut fast, mut config) = (fast(&bert), json!({}));
+            change(&mut fast, &mut config);
+            let error = load(&fast, &config).unwrap_err();
+            assert!(error.contains(said), "{error}");
+        };
+        refused(&|fast, _| fast["post_processor"] = json!(null), "the post_processor does not add");
+        refused(
+            &|fast, _| drop(fast["post_processor"]["single"].as_array_mut().unwrap().pop()),
+            "post_processor",
+        );
+        refused(
+            &|fast, _| fast["post_processor"]["pair"][3]["Sequence"]["type_id"] = json!(0),
+            "the post_processor",
+        );
+        refused(&|_, config| config["cls_token"] = json!({"content": "<s>"}), "cls_token is \"<s>\"");
+        refused(&|_, config| config["unk_token"] = json!("<unk>"), "unk_token is \"<unk>\"");
+        refused(&|_, config| config["truncation_side"] = json!("left"), "truncation_side is \"left\"");
+        refused(&|_, config| config["additional_special_tokens"] = json!(["<user>"]), "\"<user>\"");
+        let mut processed = fast(&bert);
+        processed["post_processor"] =
+            json!({"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]});
+        assert!(load(&processed, &json!({})).is_ok());
     }
 }

@@ -44,6 +44,9 @@ pub struct ExportArgs {
 }
 
 pub fn quantize(args: &QuantizeArgs) -> anyhow::Result<()> {
+    if args.sensitivity.is_none() && args.reading.says_how_to_read() {
+        return Err(super::Usage("options that say how texts are read go with --sensitivity".into()).into());
+    }
     let checkpoint = super::load_checkpoint(&args.checkpoint)?;
     super::check_output(&args.output, &args.checkpoint, args.sensitivity.as_deref().as_slice())?;
     let folder = || args.checkpoint.display().to_string();

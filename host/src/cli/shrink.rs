@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 Example:
   goldcrest shrink base/all-MiniLM-L6-v2 -o my-base --mean --layers 1,3,5 --vocabulary 10000 messages.txt reviews.csv")]
 pub struct Args {
-    /// A checkpoint folder
+    /// A checkpoint folder or a bundle
     base: PathBuf,
     /// Texts to learn from: one per line, or CSV, TSV, JSON Lines; labels are ignored
     #[arg(required = true)]

@@ -47,8 +47,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
         return Err(super::Usage(format!("--plot: there is no folder {}", folder.display())).into());
     }
+    if let Some(plot) = &args.plot {
+        anyhow::ensure!(!plot.is_dir(), "--plot: {} is a folder", plot.display());
+        let recipes: Vec<&Path> = args.recipes.iter().map(PathBuf::as_path).collect();
+        super::check_output(plot, Path::new(""), &recipes)?;
+    }
     let recipes = args.recipes.iter().map(|path| Recipe::load(path)).collect::<Result<Vec<_>, _>>()?;
-    super::use_threads(recipes[0].train.threads);
+    // as many as the recipe that asks for most; none asks for all
+    let threads = recipes.iter().map(|recipe| recipe.train.threads);
+    super::use_threads(threads.max_by_key(|threads| threads.unwrap_or(usize::MAX)).flatten());
     let mut display = Display::new(args.quiet)?;
     let mut rows: Vec<Row> = Vec::new();
     let mut series = Vec::new();
@@ -96,7 +103,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     for row in &rows {
         say!("{}", row.line());
     }
-    if let Some(path) = &args.plot {
+    if let Some(path) = args.plot.as_ref().filter(|_| rows.iter().any(|row| !row.runs.is_empty())) {
         let metric =
             rows.iter().find_map(|row| row.runs.first()).map_or(String::new(), |c| c.metric.to_string());
         goldcrest_edge::bundle::save(path, size_plot(&metric, &series).as_bytes())

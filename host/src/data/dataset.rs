@@ -184,7 +184,7 @@ impl Dataset {
 
     /// Returns the [digest](Self::digest) in hexadecimal.
     pub(crate) fn digest_hex(&self) -> String {
-        self.digest().iter().map(|byte| format!("{byte:02x}")).collect()
+        crate::hex(&self.digest())
     }
 
     /// Returns the SHA-256 of task, labels and examples in order, each part with its length; file names and

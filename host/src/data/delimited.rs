@@ -143,7 +143,9 @@ fn reader(content: &str, delimiter: u8, quoting: bool) -> csv::Reader<&[u8]> {
 fn records(content: &str, delimiter: u8, quoting: bool) -> Vec<Record> {
     let bytes = content.as_bytes();
     let mut reader = reader(content, delimiter, quoting);
-    let newlines = |from: usize, to: usize| bytes[from..to].iter().filter(|&&b| b == b'\n').count() as u32;
+    // old spreadsheets end lines with carriage returns only
+    let end = if bytes.contains(&b'\n') { b'\n' } else { b'\r' };
+    let newlines = |from: usize, to: usize| bytes[from..to].iter().filter(|&&b| b == end).count() as u32;
     let (mut counted, mut line) = (0, 1);
     let mut records = Vec::new();
     let mut fields = StringRecord::new();

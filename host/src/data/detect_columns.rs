@@ -20,37 +20,55 @@ pub(super) fn columns(
     binary: impl Fn(&usize) -> bool,
     missing: impl Fn(&Column) -> DataError,
 ) -> Result<Columns, DataError> {
-    let find = |column: &Column| {
+    let find = |option: &'static str, column: &Column| {
         let index = match column {
             Column::Position(position) => by_name(names, &position.to_string())
                 .or_else(|| position.checked_sub(1).filter(|&index| index < names.len())),
-            Column::Name(name) => by_name(names, name),
+            Column::Name(name) => {
+                let alike = names.iter().filter(|other| other.trim() == name.trim()).count();
+                if alike > 1 {
+                    let problem =
+                        format!("names {alike} columns, `{name}`: give the position of one, from 1");
+                    return Err(DataError::Option { path: source.path.clone(), option, problem });
+                }
+                by_name(names, name)
+            }
         };
         index.ok_or_else(|| missing(column))
     };
-    let label = match (&source.label, &source.text) {
+    let given =
+        |option, column: &Option<Column>| column.as_ref().map(|column| find(option, column)).transpose();
+    let (text, pair) = (given("text", &source.text)?, given("pair", &source.pair)?);
+    let label = match (&source.label, text) {
         _ if source.unlabelled => LabelColumns::Each(Vec::new()),
-        (Some(LabelColumns::One(column)), _) => LabelColumns::One(find(column)?),
+        (Some(LabelColumns::One(column)), _) => LabelColumns::One(find("label", column)?),
         (Some(LabelColumns::Each(columns)), _) => {
-            LabelColumns::Each(columns.iter().map(find).collect::<Result<_, _>>()?)
+            let columns = columns.iter().map(|column| find("label", column));
+            LabelColumns::Each(columns.collect::<Result<_, _>>()?)
         }
-        (None, Some(text)) if names.len() == 2 && labels(names).is_empty() => {
-            LabelColumns::One(1 - find(text)?)
-        }
+        (None, Some(text)) if names.len() == 2 && labels(names).is_empty() => LabelColumns::One(1 - text),
         (None, _) => LabelColumns::One(one_label(source, names, binary)?),
     };
     let is_label = |index: usize| label.columns().contains(&index);
-    let (text, pair) = match (&source.text, &source.pair) {
-        (Some(text), _) if is_label(find(text)?) => {
-            let problem = "is the same column as `text`".to_owned();
-            return Err(DataError::Option { path: source.path.clone(), option: "label", problem });
-        }
-        (Some(text), pair) => (find(text)?, pair.as_ref().map(find).transpose()?),
+    let same = |option, other: &str| {
+        let problem = format!("is the same column as `{other}`");
+        Err(DataError::Option { path: source.path.clone(), option, problem })
+    };
+    if text.is_some_and(is_label) {
+        return same("label", "text");
+    }
+    if pair.is_some_and(is_label) {
+        return same("label", "pair");
+    }
+    if text.is_some() && text == pair {
+        return same("pair", "text");
+    }
+    let (text, pair) = match (text, pair) {
+        (Some(text), pair) => (text, pair),
         (None, None) if names.len() == 2 && source.label.is_some() && label.columns().len() == 1 => {
             (1 - label.columns()[0], None)
         }
         (None, Some(pair)) => {
-            let pair = find(pair)?;
             let mut candidates = first_of_pair(names);
             candidates.retain(|&index| index != pair && !is_label(index));
             (one(source, names, "text", &candidates)?, Some(pair))

@@ -5,6 +5,12 @@ use super::column_values::{MAX_INCONCLUSIVE, by_values};
 use super::rows::PREFIX;
 use super::{DataError, Format, LabelColumns, Source};
 
+/// Returns whether a first line begins JSON; a label in brackets before a tab does not.
+fn is_json(first: &str) -> bool {
+    let whole = || serde_json::from_str::<serde::de::IgnoredAny>(first).is_ok();
+    first.starts_with(['{', '[']) && (!first.contains('\t') || whole())
+}
+
 /// Returns the first line that is not blank, without leading space.
 pub(super) fn first_line(content: &str) -> &str {
     content.lines().find(|line| !line.trim().is_empty()).unwrap_or("").trim_start()
@@ -28,7 +34,7 @@ pub(super) fn format(source: &Source, content: &str) -> Result<Format, DataError
         "jsonl" | "ndjson" => Format::Jsonl,
         _ if first.starts_with(PREFIX) => Format::FastText,
         _ if source.delimiter.is_some() => Format::Csv,
-        _ if first.starts_with(['{', '[']) => Format::Jsonl,
+        _ if is_json(first) => Format::Jsonl,
         _ if first.split('\t').count() > 1 => {
             // A table has a header, more than two columns, its labels last, or options about columns.
             // Anything else is `label<TAB>text`, which is usually published without a header.

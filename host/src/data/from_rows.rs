@@ -45,6 +45,12 @@ impl Dataset {
                 left_out: 0,
             });
             data.examples.reserve(file.rows.len());
+            // a column is found whatever the case of its name
+            let as_known = |column: &str| {
+                let names = data.labels.names();
+                let exact = names.iter().find(|known| *known == column);
+                exact.or_else(|| names.iter().find(|known| column_names::same(known, column)))
+            };
             // whether a label without a column applies is unknown
             if let LabelColumns::Each(columns) = &file.label
                 && !columns.is_empty()
@@ -52,22 +58,18 @@ impl Dataset {
                     .labels
                     .names()
                     .iter()
-                    .find(|label| !columns.iter().any(|column| column_names::same(column, label)))
+                    .find(|label| !columns.iter().any(|column| as_known(column) == Some(*label)))
             {
                 let (label, columns) = (label.clone(), columns.clone());
                 return Err(DataError::MissingLabel { at: rows::at(source, 1), label, columns });
             }
             let joined = joined && matches!(file.label, LabelColumns::One(_));
-            // a column is found whatever the case of its name
             let by_columns =
                 given && matches!(&file.label, LabelColumns::Each(columns) if !columns.is_empty());
             let spelling = |label: Cell| match label {
                 Cell::Many(labels) if by_columns => {
-                    let as_known = |label: String| {
-                        let mut known = data.labels.names().iter();
-                        known.find(|known| column_names::same(known, &label)).cloned().unwrap_or(label)
-                    };
-                    Cell::Many(labels.into_iter().map(as_known).collect())
+                    let known = |label: String| as_known(&label).cloned().unwrap_or(label);
+                    Cell::Many(labels.into_iter().map(known).collect())
                 }
                 label => label,
             };

@@ -9,7 +9,10 @@ pub(super) fn read(source: &Source, content: &str) -> Result<Rows, DataError> {
     let mut rows = Vec::new();
     let mut keys: Option<Keys> = None;
     let array = content.trim_start().starts_with('[');
-    for (number, object) in if array { of_array(source, content)? } else { of_lines(source, content)? } {
+    let objects: Box<dyn Iterator<Item = Result<Object, DataError>>> =
+        if array { Box::new(Array::new(source, content)) } else { Box::new(of_lines(source, content)) };
+    for object in objects {
+        let (number, object) = object?;
         // top-level keys take precedence over nested ones
         let own: Vec<String> = match keys {
             Some(_) => Vec::new(),
@@ -72,16 +75,19 @@ fn one_key(source: &Source, number: u32, key: &str, value: &Value) -> Result<Cel
     Ok(Cell::Many(items.iter().map(name).collect::<Result<_, _>>()?))
 }
 
-type Objects = Vec<(u32, Map<String, Value>)>;
+/// An object and the line on which it begins.
+type Object = (u32, Map<String, Value>);
 
 /// Parses one object per line.
-fn of_lines(source: &Source, content: &str) -> Result<Objects, DataError> {
+fn of_lines<'a>(
+    source: &'a Source,
+    content: &'a str,
+) -> impl Iterator<Item = Result<Object, DataError>> + 'a {
     let lines = (1..).zip(content.lines()).filter(|(_, line)| !line.trim().is_empty());
-    let object = |(number, line)| match serde_json::from_str(line) {
+    lines.map(|(number, line)| match serde_json::from_str(line) {
         Ok(object) => Ok((number, object)),
         Err(error) => Err(DataError::Json { at: at(source, number), problem: described(&error) }),
-    };
-    lines.map(object).collect()
+    })
 }
 
 /// Describes a JSON error without its line, which is relative to the object's beginning.
@@ -91,36 +97,65 @@ fn described(error: &serde_json::Error) -> String {
     format!("{problem} (column {})", error.column())
 }
 
-/// Parses one array of objects, each with the line on which it begins.
-fn of_array(source: &Source, content: &str) -> Result<Objects, DataError> {
-    let mut objects = Vec::new();
-    let mut rest = content.trim_start().strip_prefix('[').unwrap_or(content).trim_start();
-    let (mut line, mut counted) = (1, 0);
-    while !rest.starts_with(']') {
-        let start = content.len() - rest.len();
-        line += content[counted..start].matches('\n').count() as u32;
-        counted = start;
-        let problem = |problem: String| DataError::Json { at: at(source, line), problem };
-        let mut values = serde_json::Deserializer::from_str(rest).into_iter();
-        match values.next() {
-            Some(Ok(object)) => objects.push((line, object)),
+/// Parses one array of objects.
+struct Array<'a> {
+    source: &'a Source,
+    content: &'a str,
+    /// What is left of `content`, from the next object or the end of the array on.
+    rest: &'a str,
+    /// The line of the last object, and the number of bytes before it.
+    line: u32,
+    counted: usize,
+    /// Whether all is said.
+    ended: bool,
+}
+
+impl<'a> Array<'a> {
+    fn new(source: &'a Source, content: &'a str) -> Self {
+        let rest = content.trim_start().strip_prefix('[').unwrap_or(content).trim_start();
+        Self { source, content, rest, line: 1, counted: 0, ended: false }
+    }
+
+    /// Parses what comes next; `None` at the end of the array.
+    fn object(&mut self) -> Result<Option<Object>, DataError> {
+        let problem = |line, problem: String| DataError::Json { at: at(self.source, line), problem };
+        if let Some(after) = self.rest.strip_prefix(']') {
+            let clean = after.trim().is_empty();
+            return if clean { Ok(None) } else { Err(problem(self.line, "text follows the array".into())) };
+        }
+        let start = self.content.len() - self.rest.len();
+        self.line += self.content[self.counted..start].matches('\n').count() as u32;
+        self.counted = start;
+        let mut values = serde_json::Deserializer::from_str(self.rest).into_iter();
+        let object = match values.next() {
+            Some(Ok(object)) => object,
             Some(Err(error)) => {
                 // the error's line is relative to the object's beginning
-                let line = line + error.line().saturating_sub(1) as u32;
-                return Err(DataError::Json { at: at(source, line), problem: described(&error) });
+                let line = self.line + error.line().saturating_sub(1) as u32;
+                return Err(problem(line, described(&error)));
             }
-            None => return Err(problem("the array is not closed".to_owned())),
-        }
-        rest = rest[values.byte_offset()..].trim_start();
-        match rest.strip_prefix(',') {
-            Some(next) => rest = next.trim_start(),
-            None if rest.starts_with(']') => {}
-            None => return Err(problem("no comma or ] after what begins here".to_owned())),
-        }
+            None => return Err(problem(self.line, "the array is not closed".into())),
+        };
+        let rest = self.rest[values.byte_offset()..].trim_start();
+        self.rest = match rest.strip_prefix(',') {
+            Some(next) => next.trim_start(),
+            None if rest.starts_with(']') => rest,
+            None => return Err(problem(self.line, "no comma or ] after what begins here".into())),
+        };
+        Ok(Some((self.line, object)))
     }
-    match rest[1..].trim() {
-        "" => Ok(objects),
-        _ => Err(DataError::Json { at: at(source, line), problem: "text follows the array".to_owned() }),
+}
+
+impl Iterator for Array<'_> {
+    type Item = Result<Object, DataError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let object = self.object().transpose();
+        self.ended = !matches!(object, Some(Ok(_)));
+        object
     }
 }
 

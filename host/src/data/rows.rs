@@ -280,7 +280,10 @@ fn is_blank(text: &str) -> bool {
 
 /// Returns whether a text consists only of characters that the tokenizer drops.
 pub(crate) fn is_invisible(text: &str) -> bool {
-    let unseen = |c: char| matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}');
+    let unseen = |c: char| {
+        matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{fffd}' | '\u{e0001}'..='\u{e007f}')
+    };
     text.chars().all(|c| c.is_whitespace() || c.is_control() || unseen(c))
 }
 

@@ -14,7 +14,9 @@ use std::path::Path;
 /// # Errors
 /// [`DataError`], which names the file and line.
 pub fn unlabelled(path: &Path, paired: bool, like: &Source) -> Result<Vec<Text>, DataError> {
-    let found: Vec<(u32, String, Option<String>)> = if is_table(path) {
+    let columns = like.text.is_some() || like.pair.is_some();
+    let said = columns || matches!(like.format, Format::Csv | Format::Tsv | Format::Jsonl);
+    let found: Vec<(u32, String, Option<String>)> = if is_table(path) || (like.unlabelled && said) {
         let told = Source { path: path.to_owned(), ..like.clone() };
         let read = if like.unlabelled { rows::read(&told) } else { detect_or_as_told(&told) }?;
         read.rows.into_iter().map(|row| (row.line, row.text, row.pair)).collect()
@@ -55,8 +57,8 @@ fn plain(path: &Path, paired: bool, labelled: bool) -> Result<Vec<(u32, String, 
             _ => (number, line.to_owned(), None),
         }
     };
-    let lines = (1..).zip(content.lines()).filter(|(_, line)| !line.trim().is_empty());
-    Ok(lines.map(row).filter(|(_, text, pair)| !text.trim().is_empty() || pair.is_some()).collect())
+    let lines = (1..).zip(content.lines()).filter(|(_, line)| !rows::is_invisible(line));
+    Ok(lines.map(row).filter(|(_, text, pair)| !rows::is_invisible(text) || pair.is_some()).collect())
 }
 
 /// Detects how to read the file, and falls back to the options of `told`.

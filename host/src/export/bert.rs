@@ -13,7 +13,7 @@ use crate::quantize::{Bits, Int8Matrix};
 use super::builder::Builder;
 use super::proto::{Attribute, DataType, GraphProto, ValueInfo};
 
-/// Source and format of the linear layers and word embeddings.
+/// Source and format of the linear layers and of the word and position embeddings.
 pub(super) enum Matrices<'a> {
     Float,
     Int8(&'a BTreeMap<String, Int8Matrix>),

@@ -1,9 +1,8 @@
 //! Loading the model that a run starts from: a checkpoint folder or a bundle.
 
 use super::error::RunError;
-use super::step::hex;
 use crate::bert::Checkpoint;
-use crate::export;
+use crate::{export, hex};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 

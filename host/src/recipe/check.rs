@@ -5,8 +5,9 @@ use super::error::RunError;
 use super::{Recipe, base, prepare::Prepared};
 use crate::bert::{Checkpoint, Config, LayerShape};
 use crate::data::{Dataset, Task};
-use crate::distill::chosen_layers;
-use crate::train::{Supervised, TargetScale};
+use crate::distill::{Distill, chosen_layers};
+use crate::train::{self, Supervised, TargetScale};
+use goldcrest_edge::bundle::limits;
 use std::path::{Path, PathBuf};
 
 /// Returns the base with the head's labels, after every check that can be made before hours of training.
@@ -19,40 +20,58 @@ pub(super) fn load_base(recipe: &Recipe, prepared: &Prepared) -> Result<Checkpoi
     Ok(base)
 }
 
-/// Refuses a run that would overwrite a model that it starts from or uses as a teacher.
+/// Refuses a run that would overwrite what it reads, or models that no run has made.
 fn check_inputs_stay(recipe: &Recipe) -> Result<(), RunError> {
-    let name = &recipe.pack.name;
-    let own = |file: &str| {
-        let numbered = |kind: &str| {
-            let number = file.strip_prefix(kind).and_then(|rest| rest.strip_prefix('-'));
-            file == kind || number.is_some_and(|number| number.parse::<u32>().is_ok())
-        };
-        let bundle = file.strip_prefix(name.as_str());
-        numbered("teacher")
-            || numbered("student")
-            || ["aware", "compares", "packed"].contains(&file)
-            || bundle.is_some_and(|end| [".bundle", ".fp32.bundle", ".refused.bundle"].contains(&end))
-    };
     let there = std::fs::read_dir(&recipe.output).into_iter().flatten().flatten();
-    let written = there.filter(|file| own(&file.file_name().to_string_lossy()));
-    let written: Vec<PathBuf> = written.filter_map(|file| file.path().canonicalize().ok()).collect();
-    let others =
-        recipe.distill.iter().flat_map(|distill| distill.start.iter().chain(&distill.other_teachers));
-    for path in std::iter::once(&recipe.base.checkpoint).chain(others) {
+    let written: Vec<PathBuf> = there
+        .filter(|file| is_output(recipe, &file.file_name().to_string_lossy()))
+        .map(|file| file.path())
+        .collect();
+    let real_paths: Vec<PathBuf> = written.iter().filter_map(|path| path.canonicalize().ok()).collect();
+    let output = recipe.output.canonicalize().ok();
+    let models = [&recipe.base.checkpoint].into_iter().chain(recipe.other_models());
+    for path in models.chain(recipe.data_files()) {
         let Ok(real) = path.canonicalize() else { continue };
-        let output = recipe.output.canonicalize().ok();
-        if output.as_ref() == Some(&real) || written.iter().any(|written| real.starts_with(written)) {
+        if output.as_ref() == Some(&real) || real_paths.iter().any(|written| real.starts_with(written)) {
             return Err(RunError::Overwritten { path: path.clone(), output: recipe.output.clone() });
         }
     }
+    // every run keeps a log of its training
+    let foreign =
+        |folder: &&PathBuf| folder.join("config.json").exists() && !folder.join(train::LOG).exists();
+    if let Some(folder) = written.iter().find(foreign) {
+        return Err(RunError::Foreign { path: folder.clone() });
+    }
     Ok(())
+}
+
+/// Returns whether a run writes a file or folder of this name.
+fn is_output(recipe: &Recipe, name: &str) -> bool {
+    let numbered = |kind: &str| {
+        let number = name.strip_prefix(kind).and_then(|rest| rest.strip_prefix('-'));
+        name == kind || number.is_some_and(|number| number.parse::<u32>().is_ok())
+    };
+    let others = [
+        "aware",
+        "answers",
+        "compares",
+        "packed",
+        "report.json",
+        "report.md",
+        "model.fp32.onnx",
+        "model.int8.onnx",
+    ];
+    let bundle = name.strip_prefix(recipe.pack.name.as_str());
+    numbered("teacher")
+        || numbered("student")
+        || others.contains(&name)
+        || bundle.is_some_and(|end| [".bundle", ".fp32.bundle", ".candidate.bundle"].contains(&end))
 }
 
 /// Refuses other teachers that were trained for another task or other labels, or that cannot read texts as
 /// long.
 fn check_other_teachers(recipe: &Recipe, prepared: &Prepared, own: &Checkpoint) -> Result<(), RunError> {
-    let others = recipe.distill.iter().flat_map(|distill| &distill.other_teachers);
-    for path in others {
+    for path in recipe.distill.iter().flat_map(|distill| &distill.other_teachers) {
         let other = base::load(path)?;
         check_readable(prepared, path, &other)?;
         if !other.has_head() {
@@ -84,6 +103,9 @@ fn check_what_follows(recipe: &Recipe, prepared: &Prepared, base: &Checkpoint) -
         recipe.data.unlabelled(path, &prepared.train)?;
     }
     check_readable(prepared, &recipe.base.checkpoint, base)?;
+    if !recipe.distill.as_ref().is_some_and(Distill::has_student) {
+        check_size(&base.config)?;
+    }
     if let Some(distill) = &recipe.distill {
         let start = distill.start.as_deref().map(base::load).transpose()?;
         if let (Some(path), Some(start)) = (&distill.start, &start) {
@@ -116,6 +138,21 @@ fn check_what_follows(recipe: &Recipe, prepared: &Prepared, base: &Checkpoint) -
     check_spread(&prepared.train)?;
     Supervised::new(&prepared.train, &recipe.train)?;
     Ok(())
+}
+
+/// Refuses a model whose bundle in full precision, with which int8 is compared, would be too large.
+fn check_size(model: &Config) -> Result<(), RunError> {
+    let weights: usize =
+        Checkpoint::shapes(model).iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
+    let bytes = 4 * weights as u64;
+    if bytes + limits::MODEL + limits::VOCABULARY <= limits::FILE {
+        return Ok(());
+    }
+    let (bytes, most) = (bytes / 1_000_000, limits::FILE / 1_000_000);
+    let problem = format!(
+        "has {bytes} MB in full precision, more than a bundle holds ({most} MB): distil it (`student` under [distill], or --student)"
+    );
+    Err(RunError::Unsuitable { key: "base.checkpoint", problem })
 }
 
 /// Returns the largest sizes that a student cut from this model can have.

@@ -17,7 +17,7 @@ pub(super) fn unknown(texts: &Encoded, files: &TokenizerFiles) -> Result<Option<
     let ids = texts.tokens.iter().flat_map(|tokens| &tokens.ids);
     let (mut pieces, mut lost) = (0usize, 0usize);
     ids.for_each(|id| (pieces, lost) = (pieces + 1, lost + usize::from(*id == unknown)));
-    let share = lost as f64 / pieces.saturating_sub(2 * texts.tokens.len()).max(1) as f64;
+    let share = lost as f64 / pieces.saturating_sub(special(texts)).max(1) as f64;
     if share < MANY {
         return Ok(None);
     }
@@ -54,10 +54,14 @@ pub(super) fn foreign(texts: &Encoded, files: &TokenizerFiles) -> Option<f64> {
     const ENOUGH: usize = 100;
     let goes_on: Vec<bool> = files.pieces().map(|piece| piece.starts_with("##")).collect();
     let ids = || texts.tokens.iter().flat_map(|tokens| &tokens.ids);
-    let special = 2 * texts.tokens.len();
-    let words = ids().filter(|id| !goes_on[**id as usize]).count().saturating_sub(special);
-    let pieces = ids().count().saturating_sub(special) as f64 / words.max(1) as f64;
+    let words = ids().filter(|id| !goes_on[**id as usize]).count().saturating_sub(special(texts));
+    let pieces = ids().count().saturating_sub(special(texts)) as f64 / words.max(1) as f64;
     (words >= ENOUGH && pieces > MANY).then_some(pieces)
+}
+
+/// Returns the number of special tokens: \[CLS\], and \[SEP\] after each text.
+fn special(texts: &Encoded) -> usize {
+    texts.tokens.len() * if texts.data.is_paired() { 3 } else { 2 }
 }
 
 #[cfg(test)]

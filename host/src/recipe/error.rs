@@ -45,9 +45,13 @@ pub enum RunError {
     #[error("distill.other_teachers {path} has no classifier: train it first")]
     Headless { path: PathBuf },
     #[error(
-        "{path}, which the recipe starts from or asks, lies where the run writes into {output} and would be lost: name another `output`, or copy it elsewhere"
+        "{path}, which the recipe reads, lies where the run writes into {output} and would be lost: name another `output`, or copy it elsewhere"
     )]
     Overwritten { path: PathBuf, output: PathBuf },
+    #[error(
+        "{path} is a model that no run has made, and would be overwritten: name another `output`, or move it"
+    )]
+    Foreign { path: PathBuf },
     #[error(
         "distill.other_teachers {path}: has to be trained for the same task, {task}, with the labels {labels} in this order"
     )]

@@ -29,7 +29,9 @@ pub(super) fn pack_with_half_precision(
     let mut count = order.len().div_ceil(8);
     loop {
         let (wide, all) = (&order[..count], order.len());
-        watch(Progress::Note(&format!("{count} of {all} matrices in half precision")));
+        watch(Progress::Note(&format!(
+            "{count} of {all} matrices in half precision; keys and values count as one"
+        )));
         match packer.pack(folder, embeddings, wide, watch) {
             Err(RunError::Refused { .. }) if count < all => count = (2 * count).min(all),
             other => return other,
@@ -51,9 +53,11 @@ fn worst_first(
     let texts = Encoded::new(some, &checkpoint.tokenizer, prepared.input.max_tokens)?;
     let mut model = Classifier::trained(checkpoint)?;
     let exact = train::predict(&model, &texts, &mut |_| ())?.logits;
-    let all = quantized.linear().count();
+    // a layer's values follow its keys, see `Quantized::widen`
+    let names: Vec<&str> = quantized.linear().filter(|name| !name.contains(".value.")).collect();
+    let all = names.len();
     let mut moved = Vec::with_capacity(all);
-    for (done, name) in quantized.linear().enumerate() {
+    for (done, name) in names.into_iter().enumerate() {
         let alone = quantize::sensitivity(&mut model, name, embeddings, &texts, &exact)?;
         moved.push((alone.moved, name.to_string()));
         watch(Progress::Classified { done: (done + 1) * texts.tokens.len(), all: all * texts.tokens.len() });

@@ -7,11 +7,11 @@ use super::progress::{Counted, Progress, Watch};
 use super::step::{json, save};
 use super::{Recipe, prepare::Prepared};
 use crate::bert::Checkpoint;
-use crate::data::Dataset;
+use crate::data::{Dataset, Text};
 use crate::evaluate::{
     BundleRun, Comparison, Gate, Inputs, Rows, describe_decision, fit_decision, run_bundle, run_texts,
 };
-use crate::export;
+use crate::export::{self, PackError};
 use crate::quantize::{self, Bits, Quantized};
 use goldcrest_edge::bundle::{Manifest, Measured};
 use std::path::{Path, PathBuf};
@@ -80,7 +80,10 @@ impl<'a> Packer<'a> {
         save(&recipe.output.join("report.json"), json(&comparison).as_bytes())?;
         save(&recipe.output.join("report.md"), comparison.markdown().as_bytes())?;
         match refusal {
-            Some(refusal) => Err(refusal),
+            Some(refusal) => {
+                let _ = std::fs::remove_file(&candidate.bundle);
+                Err(refusal)
+            }
             None => Ok((self.finish(candidate, measured(&comparison, data), watch)?, comparison)),
         }
     }
@@ -102,7 +105,7 @@ impl<'a> Packer<'a> {
         watch(Progress::Step { name: "compare", reused: false });
         let vocabulary = checkpoint.tokenizer.vocab.clone();
         let mut manifest = manifest(recipe, &checkpoint, prepared);
-        let bundle = output(recipe, ".refused.bundle");
+        let bundle = output(recipe, ".candidate.bundle");
         save(&bundle, &export::pack(&manifest, export::int8(&quantized), &vocabulary, &[])?)?;
         let mut counted = Counted::new(prepared.dev.len() + prepared.out_of_scope.len(), watch);
         let on_dev = run_bundle(&bundle, &prepared.dev, &mut || counted.one())?;
@@ -179,9 +182,20 @@ impl<'a> Packer<'a> {
                 "{count} of {wanted} messages of the self-test (pack.golden): there is no room for more dev texts as long"
             )));
         }
-        let onnx = export::int8(&candidate.quantized);
+        let pack = |golden: &[Text]| {
+            export::pack(&manifest, export::int8(&candidate.quantized), &candidate.vocabulary, golden)
+        };
+        let packed = match pack(&golden) {
+            Err(PackError::Stock(why)) => {
+                watch(Progress::Note(&format!(
+                    "no self-test is packed: the device runs this model on stock operators, slower and with other bits on other processors ({why})"
+                )));
+                pack(&[])
+            }
+            packed => packed,
+        };
         let bundle = output(recipe, ".bundle");
-        save(&bundle, &export::pack(&manifest, onnx, &candidate.vocabulary, &golden)?)?;
+        save(&bundle, &packed?)?;
         let _ = std::fs::remove_file(&candidate.bundle);
         Ok(bundle)
     }

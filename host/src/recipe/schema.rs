@@ -50,7 +50,8 @@ pub struct DataFiles {
     pub dev: Option<Files>,
     /// Data on which the finished bundle is measured; it decides nothing.
     pub test: Option<Files>,
-    /// Texts that no label fits, labelled or not, to measure how many of them the bundle leaves unanswered.
+    /// Texts that no label fits, labelled or not: with `decision.false_reject` they choose how the bundle tells
+    /// them from others, and how many of them it leaves unanswered is measured.
     pub out_of_scope: Option<Files>,
     /// `auto`, `csv`, `tsv`, `jsonl`, `lines` or `fasttext`.
     #[serde(default)]
@@ -371,6 +372,19 @@ impl Recipe {
             }
         }
         recipe
+    }
+
+    /// Returns the models that distillation starts from or asks.
+    pub(super) fn other_models(&self) -> impl Iterator<Item = &PathBuf> {
+        self.distill.iter().flat_map(|distill| distill.start.iter().chain(&distill.other_teachers))
+    }
+
+    /// Returns all files of texts.
+    pub(super) fn data_files(&self) -> impl Iterator<Item = &PathBuf> {
+        let DataFiles { train, dev, test, out_of_scope, .. } = &self.data;
+        let lists = [Some(train), dev.as_ref(), test.as_ref(), out_of_scope.as_ref()];
+        let unlabelled = self.distill.iter().flat_map(|distill| &distill.unlabelled);
+        lists.into_iter().flatten().flat_map(Files::paths).chain(unlabelled).chain(&self.pack.golden_messages)
     }
 
     fn resolve(&mut self, folder: &Path) {

@@ -4,12 +4,13 @@ use super::base;
 use super::error::RunError;
 use super::lock::{Lock, remove_temporary};
 use super::progress::{Progress, Watch};
-use super::step::{fingerprint, hex, json};
+use super::step::{fingerprint, json};
 use crate::bert::{Checkpoint, Classifier, Pooling};
 use crate::data::{self, Dataset, Source};
 use crate::distill::{
     HiddenTeacher, Imitation, Layers, chosen_layers, cut_layers, piece_counts, prune_vocabulary,
 };
+use crate::hex;
 use crate::train::{self, Encoded, Job, TrainOptions};
 use goldcrest_edge::bundle::temporary_writer;
 use std::path::{Path, PathBuf};
@@ -42,7 +43,7 @@ fn check_empty(folder: &Path) -> Result<(), RunError> {
 /// How to make a smaller base.
 #[derive(Debug, Clone)]
 pub struct Shrink {
-    /// Checkpoint folder of the base.
+    /// Checkpoint folder or bundle of the base.
     pub base: PathBuf,
     /// The folder to write.
     pub output: PathBuf,

@@ -4,6 +4,7 @@ use super::base;
 use super::error::RunError;
 use super::progress::{Progress, Watch};
 use crate::bert::{Checkpoint, Classifier, Config};
+use crate::hex;
 use crate::train::{self, Criterion, Encoded, Job, Objective, Summary, TrainOptions};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -22,13 +23,9 @@ struct Done {
 /// File name of the marker.
 pub(super) const DONE: &str = "done.json";
 
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
 /// Version of the training code. Increased when the same inputs lead to another model, so that earlier
 /// results are not reused.
-const PROGRAM: &str = "3";
+const PROGRAM: &str = "4";
 
 /// Returns the fingerprint of a step: the SHA-256 of everything it depends on.
 pub(super) fn fingerprint(parts: &[&str]) -> String {

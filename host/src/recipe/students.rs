@@ -4,7 +4,7 @@ use super::error::RunError;
 use super::ngram_teacher::NgramAnswers;
 use super::pairs::Compares;
 use super::progress::{Progress, Watch};
-use super::step::{fingerprint, fit, hex, json, once, remove_files, restore_dropout};
+use super::step::{fingerprint, fit, json, once, remove_files, restore_dropout};
 use super::teacher_answers::ask;
 use super::windows::windowed_texts;
 use super::{Recipe, base, prepare::Prepared};
@@ -14,6 +14,7 @@ use crate::distill::{
     Augment, Distill, FromTeacher, HiddenTeacher, Layers, Stage, TransferSet, best_layers, chosen_layers,
     cut_layers, cut_widths, factorise_embeddings, importance, piece_counts, prune_vocabulary,
 };
+use crate::hex;
 use crate::train::{self, Answers, Encoded, Summary, Supervised};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
@@ -212,8 +213,13 @@ impl<'a> Distillation<'a> {
         let together = stages.iter().skip(1).zip(before).filter(|(stage, _)| stage.together);
         let models = self.teachers.iter().chain(together.map(|(_, before)| before));
         let used = models.map(|model| self.answers_file(model)).collect::<Result<HashSet<_>, _>>()?;
+        let is_cache = |path: &Path| {
+            let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+            name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+        };
         remove_files(&self.answers_folder(), |path| {
-            path.extension().is_some_and(|extension| extension == "safetensors") && !used.contains(path)
+            let tensors = path.extension().is_some_and(|extension| extension == "safetensors");
+            tensors && is_cache(path) && !used.contains(path)
         })
     }
 

@@ -109,6 +109,8 @@ fn one() -> usize {
 /// File with the state that a killed run resumes from, and folder of the best checkpoint so far.
 pub(crate) const STATE: &str = "state.safetensors";
 const BEST: &str = "best";
+/// File of the log.
+pub(crate) const LOG: &str = "metrics.jsonl";
 /// Training takes at least this many times as long as saving states, in case the disk is slow.
 const SAVE_SHARE: u32 = 20;
 /// Number of updates between lines of the log.
@@ -153,7 +155,7 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
         seconds: 0.0,
     });
     watch(Event::Started { done: at.step, steps });
-    let mut log = Log::open(job.folder.join("metrics.jsonl"), at.step)?;
+    let mut log = Log::open(job.folder.join(LOG), at.step)?;
     let (began, before) = (Instant::now(), at.seconds);
     let least = Duration::try_from_secs_f64(options.save_every).unwrap_or(Duration::MAX);
     let (mut saved, mut save_every) = (Instant::now(), least);

@@ -28,7 +28,7 @@ pub use encoded::{Encoded, Reader, mean_of_windows};
 pub use error::Error;
 pub use head::set_head;
 pub use job::{Criterion, Event, Job, Summary, remove_state, train};
-pub(crate) use job::{STATE, standard_error};
+pub(crate) use job::{LOG, STATE, standard_error};
 pub use objective::{Objective, Supervised};
 pub use options::{ClassWeights, Schedule, TrainOptions, WeightRule};
 pub use soup::soup;

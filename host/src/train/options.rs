@@ -197,6 +197,8 @@ impl TrainOptions {
         number(self.epochs.unwrap_or_default(), passes, "train.epochs", "0 to 1000000")?;
         count(self.batch_size, "train.batch_size")?;
         count(self.accumulate, "train.accumulate")?;
+        ensure(self.batch_size <= 1 << 20, "train.batch_size", "is more than 1048576")?;
+        ensure(self.accumulate <= 1 << 20, "train.accumulate", "is more than 1048576")?;
         self.learning_rate.iter().try_for_each(|&rate| positive(rate, "train.learning_rate"))?;
         share(self.warmup, "train.warmup")?;
         not_negative(self.weight_decay, "train.weight_decay")?;

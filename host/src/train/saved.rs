@@ -3,6 +3,7 @@
 
 use super::Error;
 use crate::bert::tensor_file;
+use crate::hex;
 use safetensors::tensor::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -61,7 +62,7 @@ fn digest<'a>(note: &impl Serialize, tensors: impl Iterator<Item = (&'a str, &'a
             hash.update(&bytes);
         }
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize())
 }
 
 #[cfg(test)]

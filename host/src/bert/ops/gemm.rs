@@ -1,5 +1,7 @@
-//! A bounds-checked wrapper around the `gemm` crate.
+//! A bounds-checked wrapper around the `gemm-f32` crate.
 #![allow(unsafe_code)]
+
+use gemm_common::Parallelism;
 
 /// A strided view of a matrix.
 #[derive(Clone, Copy)]
@@ -46,26 +48,28 @@ pub(crate) fn multiply(
     let (m, k, n) = (a.rows, a.cols, b.cols);
     assert_eq!(k, b.rows);
     assert!(out.len() >= extent(m, n, row_stride) && row_stride >= n);
-    let parallelism = if threads > 1 { gemm::Parallelism::Rayon(threads) } else { gemm::Parallelism::None };
+    let parallelism = if threads > 1 { Parallelism::Rayon(threads) } else { Parallelism::None };
+    // the kernels want neighbours in a column of the output: outᵀ = bᵀ · aᵀ
+    let (left, right) = (b.t(), a.t());
     // SAFETY: the extents of all three matrices were checked against their slices above and in `Matrix::new`;
     // `out` is borrowed mutably, so it overlaps neither input.
     unsafe {
-        gemm::gemm(
-            m,
+        gemm_f32::gemm::f32::get_gemm_fn()(
             n,
+            m,
             k,
             out.as_mut_ptr(),
-            1,
             row_stride as isize,
+            1,
             accumulate,
-            a.data.as_ptr(),
-            a.col_stride as isize,
-            a.row_stride as isize,
-            b.data.as_ptr(),
-            b.col_stride as isize,
-            b.row_stride as isize,
-            1.0f32,
-            1.0f32,
+            left.data.as_ptr(),
+            left.col_stride as isize,
+            left.row_stride as isize,
+            right.data.as_ptr(),
+            right.col_stride as isize,
+            right.row_stride as isize,
+            1.0,
+            1.0,
             false,
             false,
             false,

@@ -86,6 +86,12 @@ fn unlabelled_texts_come_from_the_named_column_if_present() {
     let told = Source { quoting: Some(false), label: Some("ton".into()), ..like };
     let texts = [("\"open quote".into(), None), ("more".into(), None)];
     assert_eq!(unlabelled(&quotes, false, &told).unwrap(), texts);
+    // options that describe the file itself count whatever its name
+    let table = folder.file("d.txt", "ton,satz\ngut,eins\n");
+    let said = Source { text: Some("satz".into()), format: Format::Csv, unlabelled: true, ..table.clone() };
+    assert_eq!(unlabelled(&table.path, false, &said).unwrap(), [("eins".into(), None)]);
+    let said = Source { text: Some("colour".into()), ..said };
+    assert!(message(unlabelled(&table.path, false, &said)).contains("there is no column `colour`"));
 }
 
 #[test]

@@ -47,6 +47,11 @@ fn a_column_for_each_label() {
     assert_eq!(found.examples, data.examples);
     let capitals = measured(labels(&["Toxic", "threat", "INSULT"])).unwrap();
     assert_eq!(capitals.examples, data.examples);
+    // of two names that differ in case only, each is its own
+    let both = "text,IT,it\na,1,0\nb,0,1\n";
+    let both = Source { label: each(&["IT", "it"]), ..folder.file("e.csv", both) };
+    let found = Dataset::read_to_measure(&[both], multi, labels(&["IT", "it"])).unwrap();
+    assert_eq!(found.class_counts(), [1, 1]);
     let missing = measured(labels(&["toxic", "obscene"])).unwrap_err().to_string();
     assert!(missing.contains("`toxic`, `threat`, `insult` hold 0 and 1"), "{missing}");
 
@@ -80,6 +85,23 @@ fn a_column_for_each_label() {
         })
         .contains("same column")
     );
+    let column = |name: &str| Some(Column::from(name));
+    let label = || Some(LabelColumns::One("toxic".into()));
+    let twice =
+        Source { text: column("comment_text"), pair: column("toxic"), label: label(), ..source.clone() };
+    assert!(error(twice).contains("`label` is the same column as `pair`"));
+    let twice = Source {
+        text: column("comment_text"),
+        pair: column("comment_text"),
+        label: label(),
+        ..source.clone()
+    };
+    assert!(error(twice).contains("`pair` is the same column as `text`"));
+    let alike = folder.file("f.csv", "text,label,label\na,x,1\nb,y,2\n");
+    let named = error(Source { label: Some(LabelColumns::One("label".into())), ..alike.clone() });
+    assert!(named.contains("`label` names 2 columns, `label`: give the position of one, from 1"), "{named}");
+    let third = Source { label: Some(LabelColumns::One(3.into())), ..alike };
+    assert_eq!(Dataset::read(&[third], None, None).unwrap().labels.names(), ["1", "2"]);
     let asked = error(Source { label: None, ..source });
     assert!(asked.contains("`toxic`, `threat`, `insult` hold 0 and 1: name all that are labels"), "{asked}");
 }
