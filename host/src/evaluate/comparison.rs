@@ -260,8 +260,11 @@ impl Answers<'_> {
     fn interval(&self, data: &Dataset, metric: Metric) -> Option<Interval> {
         let points = |draw: &[usize], predicted: &[Target]| {
             let pairs = draw.iter().map(|&row| (self.gold[row], &predicted[row]));
-            let metrics = metrics::of_pairs(data.task, data.labels.len(), pairs);
-            metrics.and_then(|metrics| metrics.get(metric)).unwrap_or_default() * 100.0
+            let value = match metric {
+                Metric::Pearson => Some(metrics::pearson_of(pairs)),
+                _ => metrics::of_pairs(data.task, data.labels.len(), pairs).and_then(|all| all.get(metric)),
+            };
+            value.unwrap_or_default() * 100.0
         };
         bootstrap(data.len(), ROUNDS, SEED, |draw| points(draw, &self.int8) - points(draw, &self.fp32))
     }

@@ -17,7 +17,7 @@ use crate::data::{Dataset, Target, Task};
 pub(crate) use calibration::lowest;
 pub use calibration::{Calibration, calibration, temperature};
 pub use classes::{ClassScores, MultiLabel, SingleLabel};
-pub use numbers::{Regression, spread, unexplained_variance};
+pub use numbers::{Regression, pearson_of, spread, unexplained_variance};
 pub use thresholds::thresholds;
 
 /// Default probability threshold of a multi-label task.

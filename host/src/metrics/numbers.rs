@@ -19,14 +19,7 @@ pub struct Regression {
 
 impl Regression {
     pub(super) fn of<'a>(pairs: impl Iterator<Item = (&'a Target, &'a Target)>) -> Option<Self> {
-        let (gold, predicted): (Vec<f64>, Vec<f64>) = pairs
-            .filter_map(|pair| match pair {
-                (Target::Value(gold), Target::Value(predicted)) => {
-                    Some((f64::from(*gold), f64::from(*predicted)))
-                }
-                _ => None,
-            })
-            .unzip();
+        let (gold, predicted) = values(pairs);
         let rows = gold.len();
         let mean = |error: fn(f64) -> f64| {
             gold.iter().zip(&predicted).map(|(gold, predicted)| error(gold - predicted)).sum::<f64>()
@@ -40,6 +33,25 @@ impl Regression {
             mae: mean(f64::abs),
         })
     }
+}
+
+/// Returns the linear correlation of (gold, predicted) pairs: [`Regression::pearson`] without the rest, whose
+/// ranks take longest.
+pub fn pearson_of<'a>(pairs: impl Iterator<Item = (&'a Target, &'a Target)>) -> f64 {
+    let (gold, predicted) = values(pairs);
+    pearson(&gold, &predicted)
+}
+
+/// Separates the numbers of pairs.
+fn values<'a>(pairs: impl Iterator<Item = (&'a Target, &'a Target)>) -> (Vec<f64>, Vec<f64>) {
+    pairs
+        .filter_map(|pair| match pair {
+            (Target::Value(gold), Target::Value(predicted)) => {
+                Some((f64::from(*gold), f64::from(*predicted)))
+            }
+            _ => None,
+        })
+        .unzip()
 }
 
 /// Returns the sum of squared distances from the mean.

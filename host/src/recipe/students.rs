@@ -303,6 +303,12 @@ impl<'a> Distillation<'a> {
                 "hidden_weight has no effect here: it needs a stage that is cut from the teacher itself, keeps all its word pieces and has at least two layers",
             ));
         }
+        let as_wide = answers.cls.len() == set.data.len() * student.config().hidden_size;
+        if self.distill.cls_weight.is_some_and(|weight| weight > 0.0) && !as_wide {
+            watch(Progress::Note(
+                "cls_weight has no effect here: the student's vectors are not as wide as the teacher's",
+            ));
+        }
         let objective = FromTeacher {
             answers: &answers,
             hard: Supervised::new(&prepared.train, options)?,
