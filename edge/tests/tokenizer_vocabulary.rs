@@ -59,7 +59,7 @@ fn invalid_vocabularies_are_refused() {
     assert_eq!(error(format!("{SMALL}x\n##b\na\n").as_bytes()), Error::Duplicate { line: 11, first: 6 });
     assert_eq!(error(format!("{SMALL}##a \n").as_bytes()), Error::Duplicate { line: 9, first: 7 });
     let long = format!("{SMALL}##{}\n", "x".repeat(401));
-    assert_eq!(error(long.as_bytes()), Error::PieceTooLong { line: 9, bytes: 403 });
+    assert_eq!(error(long.as_bytes()), Error::PieceTooLong { line: 9, bytes: 401 });
     let many: String = (0..=MAX_PIECES).map(|i| format!("{i}\n")).collect();
     assert_eq!(error(many.as_bytes()), Error::TooManyPieces);
     assert_eq!(error(&vec![b'a'; MAX_VOCAB_BYTES + 1]), Error::TooLarge { bytes: MAX_VOCAB_BYTES + 1 });

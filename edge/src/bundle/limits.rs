@@ -6,7 +6,7 @@ pub const FILE: u64 = 1 << 31;
 /// Maximum bytes of the encoded manifest.
 pub const MANIFEST: u32 = 256 << 10;
 /// Maximum number of sections.
-pub const SECTIONS: u32 = 16;
+pub const SECTIONS: u32 = super::section::ALL.len() as u32;
 /// Maximum bytes of a section's name.
 pub const SECTION_NAME: usize = 24;
 /// Maximum number of labels, and so of logits.

@@ -144,6 +144,16 @@ pub enum ManifestError {
 }
 
 impl Manifest {
+    /// Returns the number of special tokens of a text or pair.
+    pub fn special_tokens(&self) -> usize {
+        if self.pair { 3 } else { 2 }
+    }
+
+    /// Returns the least number of tokens of an input: one piece of each text beside the special ones.
+    pub fn least_tokens(&self) -> usize {
+        self.special_tokens() + if self.pair { 2 } else { 1 }
+    }
+
     /// Checks what the types cannot express. Both the reader and the writer call it.
     pub fn check(&self) -> Result<(), ManifestError> {
         line("name", &self.name, limits::LABEL)?;
@@ -152,7 +162,7 @@ impl Manifest {
             return Err(ManifestError::Version(self.version.clone()));
         }
         self.check_labels()?;
-        range("max_tokens", self.max_tokens.into(), if self.pair { 5 } else { 3 }, limits::TOKENS.into())?;
+        range("max_tokens", self.max_tokens.into(), self.least_tokens() as u64, limits::TOKENS.into())?;
         if let Windows::Mean { overlap, most } = self.windows {
             if self.pair {
                 return Err(ManifestError::PairInWindows);

@@ -165,13 +165,13 @@ impl Mapped {
         self.check()
     }
 
-    /// Makes the process end with a message and exit code 1 when it touches pages that are gone because the
-    /// file was truncated. By default, SIGBUS ends it without a message. Works for one file per process; the
+    /// Makes the process end with a message and exit code 1 when it touches pages that are gone, because the
+    /// file was truncated or the disk fails. By default, SIGBUS ends it without a message. Works for one file per process; the
     /// message begins with `program`.
     pub fn exit_on_truncation(&self, program: &str) -> io::Result<()> {
         let Some(source) = &self.source else { return Ok(()) };
         let changed = OpenError::Changed { path: source.path.clone() };
-        let _ = GONE.set(format!("{program}: {changed}\n"));
+        let _ = GONE.set(format!("{program}: {changed} (or the disk cannot be read)\n"));
         let handler: extern "C" fn(libc::c_int) = pages_are_gone;
         // SAFETY: the action is all zeros except for the handler, which calls only async-signal-safe
         // functions (signal-safety(7)).

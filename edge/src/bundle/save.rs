@@ -31,7 +31,14 @@ pub fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // temporary_writer knows this pattern
     let temporary = folder.join(format!(".{}.{process}.{number}.tmp", name.to_string_lossy()));
     let written = File::create(&temporary)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|mut file| {
+            // what replaces a file keeps its mode
+            if let Ok(replaced) = fs::metadata(path) {
+                file.set_permissions(replaced.permissions())?;
+            }
+            file.write_all(bytes)?;
+            file.sync_all()
+        })
         .and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
@@ -71,7 +78,11 @@ mod tests {
         let (file, link, device) = (folder.join("file"), folder.join("link"), folder.join("null"));
         save(&file, b"old").unwrap();
         symlink("file", &link).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        fs::set_permissions(&file, mode).unwrap();
         save(&link, b"new").unwrap();
+        let kept = fs::metadata(&file).unwrap().permissions();
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&kept) & 0o777, 0o600);
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read(&file).unwrap(), b"new");
         fs::remove_file(&file).unwrap();

@@ -276,15 +276,18 @@ impl Classifier {
 }
 
 /// Fails if a text could have an id or a position for which the model has no row. If the numbers of rows are
-/// not known, runs the model on the highest ids at the maximum length.
+/// not known, runs the model on the highest ids at the maximum length, and at the least: foreign graphs may fail
+/// at either.
 fn check_rows(model: &mut Model, manifest: &Manifest, pieces: usize) -> Result<(), Error> {
     let types = 1 + usize::from(manifest.pair);
     let Some(rows) = model.tables() else {
-        let length = manifest.max_tokens as usize;
-        let (mut ids, mut type_ids) = (vec![0; length], vec![0; length]);
-        (ids[0], type_ids[length - 1]) = (pieces.saturating_sub(1) as u32, types as u8 - 1);
         let mut logits = vec![0.0; model.classes()];
-        return Ok(model.run(&ids, &type_ids, &mut logits)?);
+        for length in [manifest.max_tokens as usize, manifest.special_tokens()] {
+            let (mut ids, mut type_ids) = (vec![0; length], vec![0; length]);
+            (ids[0], type_ids[length - 1]) = (pieces.saturating_sub(1) as u32, types as u8 - 1);
+            model.run(&ids, &type_ids, &mut logits)?;
+        }
+        return Ok(());
     };
     let asked = [
         ("word pieces", pieces, rows.pieces),

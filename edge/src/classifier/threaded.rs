@@ -14,8 +14,8 @@ pub const MAX_THREADS: usize = 256;
 /// A [`Classifier`] on several threads. It reads a few messages ahead and answers them in order, with the
 /// same bits.
 ///
-/// `E` is the error of reading a message; such an error takes the place of that message's answer. Allocates
-/// nothing after construction.
+/// `E` is the error of reading a message; such an error takes the place of that message's answer. With a
+/// fused model, it allocates nothing after construction.
 pub struct ThreadedClassifier<E = Infallible> {
     manifest: Manifest,
     reader: Reader,

@@ -56,7 +56,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut runner = Runner::new(classifier, args.threads.into())?;
     let load = start.elapsed();
     let max_tokens = bundle.manifest().max_tokens as usize;
-    let least = if bundle.manifest().pair { 5 } else { 3 };
+    let least = bundle.manifest().least_tokens();
     let takes = least..=max_tokens;
     if let Some(tokens) = args.tokens.iter().find(|&tokens| !takes.contains(tokens)) {
         return Err(Usage(format!("--tokens {tokens}: this model takes {least} to {max_tokens}")).into());

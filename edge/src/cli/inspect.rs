@@ -159,7 +159,7 @@ fn lines(out: &mut String, name: &str, value: &Value) {
 }
 
 fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value.as_str().map_or_else(|| value.to_string(), |text| text.replace(char::is_control, " "))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -63,6 +63,8 @@ impl BundleArgs {
             Err(classifier::Error::Model(model::Error::Kernels(error))) => {
                 Err(Usage(error.to_string()).into())
             }
+            // it has the path
+            Err(classifier::Error::Open(error)) => Err(error.into()),
             loaded => loaded.with_context(|| self.name()),
         }
     }

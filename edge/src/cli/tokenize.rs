@@ -51,7 +51,13 @@ pub fn run(args: &Args) -> Result<()> {
             let cased = if args.cased { Settings::cased() } else { Settings::uncased() };
             let settings = Settings { special_tokens_in_text: args.special_tokens_in_text, ..cased };
             // a copy: the file may be written to while waiting for messages
-            let vocabulary = bundle::map(path)?.bytes().to_vec();
+            let mapped = bundle::map(path)?;
+            let bytes = mapped.bytes().len();
+            if bytes > capacity::MAX_VOCAB_BYTES {
+                let error = goldcrest_edge::tokenizer::Error::TooLarge { bytes };
+                return Err(error).with_context(|| path.display().to_string());
+            }
+            let vocabulary = mapped.bytes().to_vec();
             (vocabulary, settings, capacity::MAX_TOKENS, path.display().to_string())
         }
         None => {

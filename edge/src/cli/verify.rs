@@ -6,7 +6,7 @@ use goldcrest_edge::Options;
 
 /// Check that a bundle is intact and loads, and that its golden messages give their logits bit for bit
 ///
-/// Exits with 0, or with 1 and the reason.
+/// Exits with 0, or with the reason and 1 (2 if it is the command line or the environment).
 #[derive(clap::Args)]
 #[command(
     after_help = "Example:\n  goldcrest-edge verify --bundle new.bundle && mv new.bundle sentiment.bundle"

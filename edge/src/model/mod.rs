@@ -143,6 +143,10 @@ impl Model {
         release: &dyn Fn(&[u8]),
     ) -> Result<Model, Error> {
         let proto = onnx::decode(onnx)?;
+        let nodes = proto.graph.as_ref().map_or(0, |graph| onnx::nodes(graph).count());
+        if nodes > MAX_NODES {
+            return Err(Error::Unsupported(format!("the graph has {nodes} nodes, more than {MAX_NODES}")));
+        }
         let mut reason = "not asked to fuse".to_string();
         let kernels = options.isa.map_or_else(Kernels::from_env, Kernels::new)?;
         if options.fuse {
@@ -302,6 +306,9 @@ impl Model {
     }
 }
 
+/// Maximum number of nodes: the time to load grows faster than their square. A BERT of 24
+/// layers has 2,000 to 4,000.
+const MAX_NODES: usize = 8000;
 /// The operator set that defines the operators of a recognised graph.
 const OPSET: i64 = 17;
 
@@ -319,7 +326,8 @@ fn fuse(
     let graph = Graph::new(graph, external);
     let parts = recognise::recognise(&graph)?;
     let (room, file) = (Bert::room(kernels, &parts), proto.encoded_len() + external.len());
-    let packed = room.int8.saturating_add(room.wide);
-    expect(packed / 4 <= file, || format!("{packed} bytes of packed weights in a model of {file}"))?;
+    // layers may share weights in the file, but not once they are packed
+    let weights = room.weights;
+    expect(weights / 4 <= file, || format!("{weights} weights in a model of {file} bytes"))?;
     Bert::pack(kernels, parts, release).map_err(|e| e.to_string())
 }

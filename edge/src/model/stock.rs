@@ -20,10 +20,6 @@ pub(super) enum Feed {
     Types,
 }
 
-/// Maximum number of nodes: the time to load grows faster than their square. A BERT of 24
-/// layers has 2,000 to 4,000.
-const MAX_NODES: usize = 8000;
-
 /// A classifier that tract has loaded, optimised and planned. Clones share the plan.
 #[derive(Clone)]
 pub(super) struct Stock {
@@ -35,10 +31,6 @@ pub(super) struct Stock {
 impl Stock {
     /// Loads a decoded model whose external tensors are in `external`.
     pub(super) fn load(mut model: ModelProto, external: &[u8]) -> Result<Stock, Error> {
-        let nodes = model.graph.as_ref().map_or(0, |graph| onnx::nodes(graph).count());
-        if nodes > MAX_NODES {
-            return Err(Error::Unsupported(format!("the graph has {nodes} nodes, more than {MAX_NODES}")));
-        }
         onnx::inline_external(&mut model, external)?;
         guarded("loading", || Self::build(model))
     }

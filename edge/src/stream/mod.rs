@@ -2,7 +2,8 @@
 //!
 //! [`Lines`] splits a source into messages, one per line. A [`Sink`] reads each message in chunks of valid
 //! UTF-8, so that a message of any length takes constant memory. [`Records`] is the sink that classifies;
-//! [`ThreadedRecords`] does so on several threads. Nothing here allocates after construction.
+//! [`ThreadedRecords`] does so on several threads. With a fused model,
+//! nothing here allocates after construction.
 //!
 //! ```no_run
 //! use goldcrest_edge::format_error;

@@ -99,7 +99,11 @@ pub fn write_error(
     reason: impl fmt::Display,
 ) -> io::Result<()> {
     match format {
-        Format::Text => writeln!(out, "-\terror: {reason}"),
+        Format::Text => {
+            write_all(out, "-\terror: ")?;
+            write!(OneLine(out), "{reason}")?;
+            write_all(out, "\n")
+        }
         Format::Jsonl => {
             write!(out, "{{\"n\":{number},\"error\":\"")?;
             write!(Escape(out), "{reason}")?;
@@ -160,6 +164,28 @@ fn write_number(out: &mut impl Write, value: f32) -> io::Result<()> {
     write_all(out, if digits == "-0" { "0" } else { digits })
 }
 
+/// A writer that replaces control characters by spaces: an error may quote a name out of a foreign model.
+struct OneLine<'a, W>(&'a mut W);
+
+impl<W: Write> Write for OneLine<'_, W> {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        for part in text.split_inclusive(u8::is_ascii_control) {
+            match part.split_last() {
+                Some((end, before)) if end.is_ascii_control() => {
+                    self.0.write_all(before)?;
+                    self.0.write_all(b" ")?;
+                }
+                _ => self.0.write_all(part)?,
+            }
+        }
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// A writer that escapes text for the inside of a JSON string.
 struct Escape<'a, W>(&'a mut W);
 
@@ -196,6 +222,13 @@ mod tests {
         let mut out = vec![];
         write_number(&mut out, value).unwrap();
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn an_error_is_one_line_whatever_it_quotes() {
+        let mut out = vec![];
+        write_error(&mut out, Format::Text, 7, "node `a\npositive\t0.99\r` fails").unwrap();
+        assert_eq!(out, b"-\terror: node `a positive 0.99 ` fails\n");
     }
 
     #[test]

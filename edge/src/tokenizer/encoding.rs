@@ -90,6 +90,7 @@ impl<'a> Assembly<'a> {
     pub(super) fn new(out: &'a mut Encoding, max_tokens: usize) -> Self {
         out.len = 0;
         out.framing = 0;
+        out.pieces = 0;
         Self { out, max_tokens, first: None, current: 0, room: max_tokens - 2 }
     }
 

@@ -133,7 +133,7 @@ impl Index {
             return Ok(());
         }
         if len > MAX_PIECE_BYTES {
-            return Err(Error::PieceTooLong { line: id + 1, bytes: piece.len() });
+            return Err(Error::PieceTooLong { line: id + 1, bytes: len });
         }
         let piece = &text[offset..];
         let hash = hash(place, piece, len);

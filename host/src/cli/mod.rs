@@ -72,6 +72,8 @@ enum Command {
     /// Write a checkpoint as ONNX
     Export(export::ExportArgs),
     /// Make a bundle from a checkpoint, without training or measuring
+    ///
+    /// No temperature, thresholds or abstention are fitted: scores differ from those of a run's own bundle.
     Pack(pack::Args),
     /// Measure a bundle on labelled texts, through the device's own code
     ///

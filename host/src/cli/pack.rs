@@ -9,7 +9,7 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  goldcrest pack runs/voice/student -o voice.bundle --name voice --golden messages.txt
+  goldcrest pack runs/voice/aware -o voice.bundle --name voice --golden messages.txt
   goldcrest pack my-checkpoint -o reviews.bundle --max-tokens 256 --windows 16,8")]
 pub struct Args {
     /// A checkpoint folder

@@ -13,7 +13,8 @@ Example:
 pub struct Args {
     /// A checkpoint folder or a bundle
     base: PathBuf,
-    /// Texts to learn from: one per line, or CSV, TSV, JSON Lines; labels are ignored
+    /// Texts to learn from: one per line, or CSV, TSV, JSON Lines, fastText; labels are ignored (those before a tab
+    /// with `--format lines`)
     #[arg(required = true)]
     texts: Vec<PathBuf>,
     /// The folder to write

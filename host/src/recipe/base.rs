@@ -23,7 +23,7 @@ pub(super) fn digest(path: &Path) -> Result<String, RunError> {
     let files = match path.is_file() {
         true => vec![path.to_path_buf()],
         false => {
-            // the map is written for Transformers and never read
+            // the map is written for Transformers, and read only to refuse what is unusual
             let read = Checkpoint::FILES.iter().filter(|name| **name != "special_tokens_map.json");
             read.map(|name| path.join(name)).filter(|path| path.exists()).collect()
         }

@@ -43,14 +43,17 @@ pub struct Room {
     pub int8: usize,
     /// Weights that are unpacked from half precision to f32, each in its own memory.
     pub wide: usize,
+    /// The number of weights, which is the same on every processor.
+    pub weights: usize,
 }
 
 impl Bert {
     /// Returns the size of all weights once they are packed. Layers that share weights are packed separately.
     pub fn room(kernels: Kernels, parts: &Parts<'_>) -> Room {
-        let mut room = Room { int8: 0, wide: 0 };
+        let mut room = Room { int8: 0, wide: 0, weights: 0 };
         let mut joined = |parts: &[&LinearParts<'_>]| {
             let (inputs, outputs) = (parts[0].inputs, parts.iter().map(|p| p.outputs).sum());
+            room.weights = room.weights.saturating_add(inputs * outputs);
             match parts[0].scales {
                 Some(_) => room.int8 += Linear::room(kernels, inputs, outputs),
                 None => room.wide += FloatLinear::room(inputs, outputs),
