@@ -128,7 +128,7 @@ impl Checkpoint {
         self.tensors.insert("bert.pooler.dense.bias".into(), Array::zeros(&[pooled]));
     }
 
-    /// The files of a folder, of which the second table of embeddings is not always there.
+    /// The files of a folder, not all of which are always there.
     pub const FILES: [&str; 7] = [
         "config.json",
         "model.safetensors",

@@ -298,6 +298,7 @@ mod tests {
         refused(&|_, config| config["unk_token"] = json!("<unk>"), "unk_token is \"<unk>\"");
         refused(&|_, config| config["truncation_side"] = json!("left"), "truncation_side is \"left\"");
         refused(&|_, config| config["additional_special_tokens"] = json!(["<user>"]), "\"<user>\"");
+        refused(&|_, config| config["extra_special_tokens"] = json!({"user_token": "<user>"}), "\"<user>\"");
         let mut processed = fast(&bert);
         processed["post_processor"] =
             json!({"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]});

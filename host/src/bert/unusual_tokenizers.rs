@@ -120,23 +120,25 @@ pub(super) fn check_special_tokens(config: &Value, map: &Value) -> Result<(), Er
 
 /// Rejects tokens that were added to the vocabulary and are found in a text before it is split into words. The
 /// usual ones and those kept free are no part of ordinary texts.
-pub(super) fn check_added_tokens(
-    config: &Value,
-    map: &Value,
-    fast: &Value,
-    added: &Value,
+pub(super) fn check_added_tokens<'a>(
+    config: &'a Value,
+    map: &'a Value,
+    fast: &'a Value,
+    added: &'a Value,
 ) -> Result<(), Error> {
-    let list = |list: &'static str| {
-        [config, map].into_iter().flat_map(move |file| file[list].as_array().into_iter().flatten())
+    // written as a list or by name
+    fn items(value: &Value) -> impl Iterator<Item = &Value> {
+        let named = value.as_object().into_iter().flat_map(|tokens| tokens.values());
+        value.as_array().into_iter().flatten().chain(named)
+    }
+    let several = ["added_tokens_decoder", "additional_special_tokens", "extra_special_tokens"];
+    let single = ["mask_token", "bos_token", "eos_token"];
+    let of_file = |file: &'a Value| {
+        let several = several.into_iter().flat_map(move |name| items(&file[name]));
+        several.chain(single.into_iter().map(move |name| &file[name]))
     };
-    let single = |name: &'static str| [config, map].map(|file| &file[name]);
-    let decoder = config["added_tokens_decoder"].as_object();
-    let tokens = (fast["added_tokens"].as_array().into_iter().flatten())
-        .chain(decoder.into_iter().flat_map(|tokens| tokens.values()))
-        .chain(list("additional_special_tokens"))
-        .chain(list("extra_special_tokens"))
-        .chain(["mask_token", "bos_token", "eos_token"].into_iter().flat_map(single))
-        .filter_map(content);
+    let tokens =
+        items(&fast["added_tokens"]).chain([config, map].into_iter().flat_map(of_file)).filter_map(content);
     let in_map = added.as_object().into_iter().flat_map(|tokens| tokens.keys().map(String::as_str));
     let usual =
         |token: &&str| SPECIAL.iter().any(|(_, usual)| usual == token) || token.starts_with("[unused");

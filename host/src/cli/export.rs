@@ -48,7 +48,10 @@ pub fn quantize(args: &QuantizeArgs) -> anyhow::Result<()> {
         return Err(super::Usage("options that say how texts are read go with --sensitivity".into()).into());
     }
     let checkpoint = super::load_checkpoint(&args.checkpoint)?;
-    super::check_output(&args.output, &args.checkpoint, args.sensitivity.as_deref().as_slice())?;
+    super::check_output(
+        &args.output,
+        [args.checkpoint.as_path()].into_iter().chain(args.sensitivity.as_deref()),
+    )?;
     let folder = || args.checkpoint.display().to_string();
     let quantized = quantize::quantize(&checkpoint, quantize::Bits::Eight).with_context(folder)?;
     say!("{:<60} {:>12} {:>12}", "matrix", "values", "error");
@@ -94,7 +97,7 @@ fn sensitivity(checkpoint: Checkpoint, data: &Source, quantized: &Quantized) -> 
 
 pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
     let checkpoint = super::load_checkpoint(&args.checkpoint)?;
-    super::check_output(&args.output, &args.checkpoint, &[])?;
+    super::check_output(&args.output, [args.checkpoint.as_path()])?;
     let onnx = match args.int8 {
         true => {
             quantize::quantize(&checkpoint, quantize::Bits::Eight).map(|model| export::int8_unsigned(&model))

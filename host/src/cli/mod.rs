@@ -203,13 +203,16 @@ fn load_checkpoint(folder: &Path) -> anyhow::Result<Checkpoint> {
     Ok(Checkpoint::load(folder)?)
 }
 
-/// Refuses an output that would replace a file of the checkpoint's folder, or another file that is read.
-fn check_output(output: &Path, checkpoint: &Path, read: &[&Path]) -> anyhow::Result<()> {
+/// Refuses an output that would replace something that is read: files, or those of a checkpoint's folder.
+fn check_output<'a>(output: &Path, read: impl IntoIterator<Item = &'a Path>) -> anyhow::Result<()> {
     let Ok(there) = output.canonicalize() else { return Ok(()) };
-    let files = Checkpoint::FILES.iter().map(|name| checkpoint.join(name));
     let same = |path: &Path| path.canonicalize().is_ok_and(|path| path == there);
-    let read = read.iter().any(|path| same(path)) || files.into_iter().any(|path| same(&path));
-    anyhow::ensure!(!read, "{} is read by this command: name another output", output.display());
+    let mut read = read.into_iter();
+    anyhow::ensure!(
+        !read.any(|path| same(path) || Checkpoint::FILES.iter().any(|name| same(&path.join(name)))),
+        "{} is read by this command: name another output",
+        output.display()
+    );
     Ok(())
 }
 

@@ -69,7 +69,7 @@ fn windows(text: &str) -> Result<TextWindows, String> {
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut checkpoint = super::load_checkpoint(&args.checkpoint)?;
-    super::check_output(&args.output, &args.checkpoint, args.golden.as_deref().as_slice())?;
+    super::check_output(&args.output, [args.checkpoint.as_path()].into_iter().chain(args.golden.as_deref()))?;
     let input = super::input_format(&checkpoint.config, args.max_tokens, args.pair, args.windows, 128)?;
     if args.windows.is_some() && input.pairs {
         return Err(super::Usage("this checkpoint reads pairs: --windows does not apply".into()).into());

@@ -49,8 +49,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
     if let Some(plot) = &args.plot {
         anyhow::ensure!(!plot.is_dir(), "--plot: {} is a folder", plot.display());
-        let recipes: Vec<&Path> = args.recipes.iter().map(PathBuf::as_path).collect();
-        super::check_output(plot, Path::new(""), &recipes)?;
+        super::check_output(plot, args.recipes.iter().map(PathBuf::as_path))?;
     }
     let recipes = args.recipes.iter().map(|path| Recipe::load(path)).collect::<Result<Vec<_>, _>>()?;
     // as many as the recipe that asks for most; none asks for all

@@ -97,7 +97,7 @@ fn described(error: &serde_json::Error) -> String {
     format!("{problem} (column {})", error.column())
 }
 
-/// Parses one array of objects.
+/// Parses one array of objects, up to its end or the first error.
 struct Array<'a> {
     source: &'a Source,
     content: &'a str,
@@ -106,14 +106,12 @@ struct Array<'a> {
     /// The line of the last object, and the number of bytes before it.
     line: u32,
     counted: usize,
-    /// Whether all is said.
-    ended: bool,
 }
 
 impl<'a> Array<'a> {
     fn new(source: &'a Source, content: &'a str) -> Self {
         let rest = content.trim_start().strip_prefix('[').unwrap_or(content).trim_start();
-        Self { source, content, rest, line: 1, counted: 0, ended: false }
+        Self { source, content, rest, line: 1, counted: 0 }
     }
 
     /// Parses what comes next; `None` at the end of the array.
@@ -150,12 +148,7 @@ impl Iterator for Array<'_> {
     type Item = Result<Object, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
-            return None;
-        }
-        let object = self.object().transpose();
-        self.ended = !matches!(object, Some(Ok(_)));
-        object
+        self.object().transpose()
     }
 }
 

@@ -197,3 +197,26 @@ fn check_readable(prepared: &Prepared, path: &Path, model: &Checkpoint) -> Resul
     let problem = format!("is {asked}, and {path} has positions for {positions} tokens: ask for no more");
     Err(RunError::Unsuitable { key: "task.max_tokens", problem })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_may_be_as_large_as_its_bundle() {
+        let size = |pieces: usize| {
+            let config = serde_json::json!({
+                "vocab_size": pieces, "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16,
+                "intermediate_size": 4096,
+            });
+            check_size(&serde_json::from_value(config).unwrap())
+        };
+        // BERT-large, and the same with the vocabulary of LaBSE
+        size(30_522).unwrap();
+        let error = size(501_153).unwrap_err().to_string();
+        assert!(
+            error.contains("has 3268 MB in full precision, more than a bundle holds (2147 MB)"),
+            "{error}"
+        );
+    }
+}

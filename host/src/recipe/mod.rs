@@ -11,6 +11,7 @@ mod for_data;
 mod golden;
 mod half_precision;
 mod lengths;
+mod load;
 mod lock;
 mod name;
 mod ngram_teacher;
@@ -34,12 +35,11 @@ mod within_limits;
 
 pub use error::RunError;
 pub use for_data::ForData;
+pub use load::RecipeError;
 pub use name::{BUNDLE_NAME, is_bundle_name};
 pub use progress::Progress;
 pub use run::{Finished, Stages, Until, check, run, run_every_stage};
-pub use schema::{
-    Aware, Base, Compare, DataFiles, Files, Head, Pack, Pooler, Quantize, Recipe, RecipeError, TaskOptions,
-};
+pub use schema::{Aware, Base, Compare, DataFiles, Files, Head, Pack, Pooler, Quantize, Recipe, TaskOptions};
 pub use shrink::{Shrink, shrink};
 
 #[cfg(test)]

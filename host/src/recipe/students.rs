@@ -213,14 +213,13 @@ impl<'a> Distillation<'a> {
         let together = stages.iter().skip(1).zip(before).filter(|(stage, _)| stage.together);
         let models = self.teachers.iter().chain(together.map(|(_, before)| before));
         let used = models.map(|model| self.answers_file(model)).collect::<Result<HashSet<_>, _>>()?;
+        // only files with names that we give
         let is_cache = |path: &Path| {
-            let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-            name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let key = name.strip_suffix(".safetensors").unwrap_or_default();
+            key.len() == 16 && key.bytes().all(|byte| byte.is_ascii_hexdigit())
         };
-        remove_files(&self.answers_folder(), |path| {
-            let tensors = path.extension().is_some_and(|extension| extension == "safetensors");
-            tensors && is_cache(path) && !used.contains(path)
-        })
+        remove_files(&self.answers_folder(), |path| is_cache(path) && !used.contains(path))
     }
 
     /// Returns a model's answers on the transfer set, cached in the output folder.
@@ -303,7 +302,7 @@ impl<'a> Distillation<'a> {
                 "hidden_weight has no effect here: it needs a stage that is cut from the teacher itself, keeps all its word pieces and has at least two layers",
             ));
         }
-        let as_wide = answers.cls.len() == set.data.len() * student.config().hidden_size;
+        let as_wide = answers.cls.len() == texts.tokens.len() * student.config().hidden_size;
         if self.distill.cls_weight.is_some_and(|weight| weight > 0.0) && !as_wide {
             watch(Progress::Note(
                 "cls_weight has no effect here: the student's vectors are not as wide as the teacher's",
