@@ -39,15 +39,8 @@ impl Display {
                 self.line(&if reused { format!("{name}: reused") } else { format!("{name} …") });
             }
             Progress::Note(text) => self.line(&format!("  {text}")),
-            Progress::Classified { done, all } => {
-                if self.bar.length() != Some(all as u64) {
-                    self.start(all as u64, 0, "texts");
-                }
-                self.bar.set_position(done as u64);
-                if done == all {
-                    self.finish();
-                }
-            }
+            Progress::Classified { done, all } => self.count(done, all, "texts"),
+            Progress::Fitted { done, all } => self.count(done, all, "steps on n-grams"),
             Progress::Training(Event::Started { done, steps }) => {
                 if done > 0 {
                     self.line(&format!("  continues after step {done} of {steps}"));
@@ -71,6 +64,17 @@ impl Display {
                 self.line(&format!("  step {step} of {steps}: dev {:.2}{mark}", value * 100.0));
             }
             _ => {}
+        }
+    }
+
+    /// Shows a bar of its own for something counted.
+    fn count(&mut self, done: usize, all: usize, unit: &str) {
+        if self.bar.length() != Some(all as u64) {
+            self.start(all as u64, 0, unit);
+        }
+        self.bar.set_position(done as u64);
+        if done == all {
+            self.finish();
         }
     }
 

@@ -23,10 +23,18 @@ pub(super) struct NgramAnswers {
 
 impl NgramAnswers {
     /// Fits the regression, with word pieces as `network` has them, and asks it.
-    pub fn new(network: &Path, texts: &Arc<Dataset>, prepared: &Prepared) -> Result<Self, RunError> {
+    pub fn new(
+        network: &Path,
+        texts: &Arc<Dataset>,
+        prepared: &Prepared,
+        watch: Watch,
+    ) -> Result<Self, RunError> {
         let files = base::load(network)?.tokenizer;
         let encode = |data: &Arc<Dataset>| Encoded::new(data.clone(), &files, prepared.input.max_tokens);
-        let ngrams = NgramModel::fit(&encode(&prepared.train)?, &files, &objective(prepared)?);
+        let ngrams =
+            NgramModel::fit(&encode(&prepared.train)?, &files, &objective(prepared)?, &mut |done, all| {
+                watch(Progress::Fitted { done, all })
+            });
         let dev = prepared.to_measure(&prepared.dev, &files)?;
         Ok(Self { texts: ngrams.logits(&encode(texts)?), dev: dev.of_examples(ngrams.logits(&dev)) })
     }

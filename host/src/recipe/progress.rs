@@ -22,6 +22,13 @@ pub enum Progress<'a> {
         /// Number of texts in all.
         all: usize,
     },
+    /// `done` of `all` steps of the regression on n-grams were made.
+    Fitted {
+        /// Number of steps made so far.
+        done: usize,
+        /// Number of steps in all.
+        all: usize,
+    },
 }
 
 /// The receiver of events.

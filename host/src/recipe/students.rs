@@ -271,7 +271,7 @@ impl<'a> Distillation<'a> {
         if self.distill.ngrams == Some(true) {
             if self.ngrams.is_none() {
                 let texts = self.transfer(watch)?.data.clone();
-                self.ngrams = Some(NgramAnswers::new(&self.teachers[0], &texts, prepared)?);
+                self.ngrams = Some(NgramAnswers::new(&self.teachers[0], &texts, prepared, watch)?);
             }
             let ngrams = self.ngrams.as_ref().expect("set above");
             ngrams.add_to(&mut answers.logits, &networks, prepared, watch)?;

@@ -9,6 +9,8 @@ const STEPS: usize = 100;
 /// Power iterations to find the largest curvature, and the margin for what they miss.
 const POWER_STEPS: usize = 20;
 const MARGIN: f64 = 1.2;
+/// Minimum number of rows that a thread multiplies.
+const ROWS_AT_ONCE: usize = 64;
 
 /// Adds the product of a sparse row and a dense matrix as wide as `out`.
 pub(super) fn add_product(row: &[(u32, f32)], dense: &[f32], out: &mut [f32]) {
@@ -18,49 +20,78 @@ pub(super) fn add_product(row: &[(u32, f32)], dense: &[f32], out: &mut [f32]) {
     }
 }
 
-/// A sparse matrix of features.
-pub(super) struct Rows {
-    /// Columns, ascending, and values.
-    pub rows: Vec<Vec<(u32, f32)>>,
-    pub columns: usize,
+/// A sparse matrix.
+pub(super) struct Sparse {
+    entries: Vec<(u32, f32)>,
+    /// Where each row begins in `entries`, and where the last one ends.
+    starts: Vec<usize>,
+    columns: usize,
 }
 
-impl Rows {
-    /// Multiplies with a dense matrix [columns, width]: [rows, width].
-    fn times(&self, dense: &[f32], width: usize) -> Vec<f32> {
-        let mut out = vec![0.0; self.rows.len() * width];
-        out.par_chunks_exact_mut(width).zip(&self.rows).for_each(|(out, row)| add_product(row, dense, out));
-        out
+impl Sparse {
+    /// Joins rows of ascending columns and their values.
+    pub fn of_rows(rows: &[Vec<(u32, f32)>], columns: usize) -> Self {
+        let mut starts = vec![0];
+        starts.extend(rows.iter().scan(0, |end, row| {
+            *end += row.len();
+            Some(*end)
+        }));
+        Self { entries: rows.concat(), starts, columns }
     }
 
-    /// Multiplies the transposed matrix with a dense one [rows, width]: [columns, width].
-    fn transposed_times(&self, dense: &[f32], width: usize) -> Vec<f32> {
-        let mut out = vec![0.0; self.columns * width];
-        for (row, from) in self.rows.iter().zip(dense.chunks_exact(width)) {
-            for (column, value) in row {
-                let out = &mut out[*column as usize * width..][..width];
-                out.iter_mut().zip(from).for_each(|(out, from)| *out += value * from);
+    fn rows(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    fn row(&self, index: usize) -> &[(u32, f32)] {
+        &self.entries[self.starts[index]..self.starts[index + 1]]
+    }
+
+    fn transposed(&self) -> Self {
+        let mut starts = vec![0; self.columns + 1];
+        self.entries.iter().for_each(|(column, _)| starts[*column as usize + 1] += 1);
+        (1..starts.len()).for_each(|at| starts[at] += starts[at - 1]);
+        let (mut next, mut entries) = (starts.clone(), vec![(0, 0.0); self.entries.len()]);
+        for index in 0..self.rows() {
+            for (column, value) in self.row(index) {
+                let at = &mut next[*column as usize];
+                entries[*at] = (index as u32, *value);
+                *at += 1;
             }
         }
-        out
+        Self { entries, starts, columns: self.rows() }
     }
 
-    /// Returns the largest eigenvalue of the matrix times its transpose, about.
-    fn largest_eigenvalue(&self) -> f64 {
-        let (mut vector, mut length) = (vec![1.0; self.columns], 0.0);
-        for _ in 0..POWER_STEPS {
-            vector = self.transposed_times(&self.times(&vector, 1), 1);
-            length = vector.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
-            vector.iter_mut().for_each(|x| *x /= length.max(f64::MIN_POSITIVE) as f32);
-        }
-        length
+    /// Multiplies with a dense matrix [columns, width]: [rows, width].
+    fn times(&self, dense: &[f32], width: usize) -> Vec<f32> {
+        let mut out = vec![0.0; self.rows() * width];
+        let rows = out.par_chunks_exact_mut(width).enumerate().with_min_len(ROWS_AT_ONCE);
+        rows.for_each(|(index, out)| add_product(self.row(index), dense, out));
+        out
     }
+}
+
+/// Returns the largest eigenvalue of a matrix times its transpose, about.
+fn largest_eigenvalue(matrix: &Sparse, transposed: &Sparse) -> f64 {
+    let (mut vector, mut length) = (vec![1.0; matrix.columns], 0.0);
+    for _ in 0..POWER_STEPS {
+        vector = transposed.times(&matrix.times(&vector, 1), 1);
+        length = vector.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+        vector.iter_mut().for_each(|x| *x /= length.max(f64::MIN_POSITIVE) as f32);
+    }
+    length
 }
 
 /// Returns weights [columns, labels] that minimize the loss plus an L2 penalty (Nesterov's method with a
-/// constant step).
-pub(super) fn fit(rows: &Rows, data: &Dataset, labels: usize, objective: &Supervised) -> Vec<f32> {
-    let count = rows.rows.len();
+/// constant step). `watch` is called with the numbers of steps done and in all.
+pub(super) fn fit(
+    texts: &Sparse,
+    data: &Dataset,
+    labels: usize,
+    objective: &Supervised,
+    watch: &mut dyn FnMut(usize, usize),
+) -> Vec<f32> {
+    let (count, by_term) = (texts.rows(), texts.transposed());
     let all: Vec<u32> = (0..count as u32).collect();
     let loss = objective.of_rows(data, &all);
     // bounds of the second derivatives; the binary loss is a mean over the labels too
@@ -70,15 +101,15 @@ pub(super) fn fit(rows: &Rows, data: &Dataset, labels: usize, objective: &Superv
         Task::Regression => (2.0, 1.0),
     };
     let penalty = share / (INVERSE_PENALTY * count as f64);
-    let steepest = MARGIN * share * curvature * rows.largest_eigenvalue() / count as f64 + penalty;
+    let steepest = MARGIN * share * curvature * largest_eigenvalue(texts, &by_term) / count as f64 + penalty;
     let (step, penalty) = ((1.0 / steepest) as f32, penalty as f32);
-    let mut weights = vec![0.0; rows.columns * labels];
+    let mut weights = vec![0.0; texts.columns * labels];
     // where the next gradient is taken
     let mut ahead = weights.clone();
     let mut inertia = 1.0f32;
-    for _ in 0..STEPS {
-        let (_, by_logits) = loss.value_and_gradient(&rows.times(&ahead, labels), count);
-        let gradient = rows.transposed_times(&by_logits, labels);
+    for done in 1..=STEPS {
+        let (_, by_logits) = loss.value_and_gradient(&texts.times(&ahead, labels), count);
+        let gradient = by_term.times(&by_logits, labels);
         let next = (1.0 + (1.0 + 4.0 * inertia * inertia).sqrt()) / 2.0;
         let momentum = (inertia - 1.0) / next;
         inertia = next;
@@ -87,6 +118,7 @@ pub(super) fn fit(rows: &Rows, data: &Dataset, labels: usize, objective: &Superv
             *ahead = to + momentum * (to - *weight);
             *weight = to;
         }
+        watch(done, STEPS);
     }
     weights
 }
@@ -109,6 +141,17 @@ mod tests {
         };
         let loss: f64 = dense.iter().zip(classes).map(of_row).sum();
         loss / count + weights.iter().map(|w| w * w).sum::<f64>() / (2.0 * INVERSE_PENALTY * count)
+    }
+
+    #[test]
+    fn products_are_those_of_the_dense_matrix() {
+        let rows = [vec![(1, 2.0), (3, -1.0)], vec![], vec![(0, 4.0), (1, 0.5), (3, 3.0)]];
+        let matrix = Sparse::of_rows(&rows, 4);
+        assert_eq!(
+            matrix.times(&[1.0, 10.0, 2.0, 20.0, 3.0, 30.0, 4.0, 40.0], 2),
+            [0.0, 0.0, 0.0, 0.0, 17.0, 170.0]
+        );
+        assert_eq!(matrix.transposed().times(&[1.0, 2.0, 3.0], 1), [12.0, 3.5, 0.0, 8.0]);
     }
 
     #[test]
@@ -138,7 +181,7 @@ mod tests {
             files: vec![],
         };
         let objective = Supervised::new(&data, &TrainOptions::default()).unwrap();
-        let found = fit(&Rows { rows, columns }, &data, labels, &objective);
+        let found = fit(&Sparse::of_rows(&rows, columns), &data, labels, &objective, &mut |_, _| ());
         let found: Vec<f64> = found.into_iter().map(f64::from).collect();
         let least = naive(&dense, &classes, &found, labels);
         assert!(least < 3f64.ln() - 0.02, "{least}");

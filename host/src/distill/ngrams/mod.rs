@@ -9,7 +9,7 @@ mod terms;
 use super::pieces::joined;
 use crate::bert::TokenizerFiles;
 use crate::train::{Encoded, Objective, Supervised, TargetScale};
-use fit::{Rows, add_product, fit};
+use fit::{Sparse, add_product, fit};
 use rayon::prelude::*;
 use terms::{Kind, Terms};
 
@@ -28,16 +28,21 @@ pub struct NgramModel<'a> {
 }
 
 impl<'a> NgramModel<'a> {
-    /// Learns the labels of texts, which were tokenized with `files`.
-    pub fn fit(texts: &Encoded, files: &'a TokenizerFiles, objective: &Supervised) -> Self {
+    /// Learns the labels of texts, which were tokenized with `files`. `watch` is called with the numbers of steps
+    /// done and in all.
+    pub fn fit(
+        texts: &Encoded,
+        files: &'a TokenizerFiles,
+        objective: &Supervised,
+        watch: &mut dyn FnMut(usize, usize),
+    ) -> Self {
         let strings = strings(texts, files);
         let labels = texts.data.labels.len().max(1);
         let terms = [Kind::Words, Kind::Characters].map(|kind| Terms::of(kind, &strings, MOST / labels));
-        let rows = Rows {
-            rows: strings.par_iter().map(|text| row(&terms, text)).collect(),
-            columns: terms.iter().map(Terms::len).sum::<usize>() + 1,
-        };
-        let weights = fit(&rows, &texts.data, labels, objective);
+        let rows: Vec<_> = strings.par_iter().map(|text| row(&terms, text)).collect();
+        let features = Sparse::of_rows(&rows, terms.iter().map(Terms::len).sum::<usize>() + 1);
+        drop((rows, strings));
+        let weights = fit(&features, &texts.data, labels, objective, watch);
         Self { files, terms, weights, labels, target_scale: objective.target_scale() }
     }
 
@@ -104,7 +109,8 @@ mod tests {
         };
         let texts = encoded(texts);
         let objective = Supervised::new(&texts.data, &TrainOptions::default()).unwrap();
-        NgramModel::fit(&texts, &files, &objective).logits(&encoded(&[(new, Target::Class(0))]))
+        NgramModel::fit(&texts, &files, &objective, &mut |_, _| ())
+            .logits(&encoded(&[(new, Target::Class(0))]))
     }
 
     #[test]
