@@ -2,7 +2,7 @@
 
 mod support;
 
-use goldcrest::bert::Checkpoint;
+use goldcrest::bert::{Array, Checkpoint, TYPE_EMBEDDINGS};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::path::Path;
 use support::{SHAPES, checkpoint_with_pieces};
@@ -182,6 +182,31 @@ fn a_link_to_a_missing_file_is_no_absent_file() {
     std::os::unix::fs::symlink("gone.json", &path).unwrap();
     let error = Checkpoint::load(folder.path()).map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("tokenizer_config.json"), "{error}");
+}
+
+/// What Transformers 4.57 and 5.24 do.
+#[test]
+fn without_token_types_both_texts_are_of_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = checkpoint_with_pieces(&SHAPES[2], 7);
+    let path = folder.path().join("tokenizer_config.json");
+    for (config, same) in [
+        (r#"{"model_input_names": ["input_ids", "attention_mask"]}"#, true),
+        (r#"{"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}"#, false),
+        (r#"{"tokenizer_class": "DistilBertTokenizer"}"#, true),
+        (r#"{"tokenizer_class": "BertTokenizer"}"#, false),
+    ] {
+        model.save(folder.path()).unwrap();
+        std::fs::write(&path, config).unwrap();
+        let loaded = Checkpoint::load(folder.path()).unwrap();
+        let Array { shape, data } = &loaded.tensors[TYPE_EMBEDDINGS];
+        let rows: Vec<&[f32]> = data.chunks_exact(shape[1]).collect();
+        assert_eq!(rows[0], &model.tensors[TYPE_EMBEDDINGS].data[..shape[1]], "{config}");
+        assert_eq!(rows[0] == rows[1], same, "{config}");
+        // and the folder that is written says the same
+        loaded.save(folder.path()).unwrap();
+        assert_eq!(Checkpoint::load(folder.path()).unwrap().tensors, loaded.tensors, "{config}");
+    }
 }
 
 #[test]

@@ -69,6 +69,8 @@ pub struct Checkpoint {
 
 /// Tensor name of the position embedding table.
 pub const POSITION_EMBEDDINGS: &str = "bert.embeddings.position_embeddings.weight";
+/// Name of the token type embeddings [types, hidden].
+pub const TYPE_EMBEDDINGS: &str = "bert.embeddings.token_type_embeddings.weight";
 /// Tensor name of the word embedding table.
 pub const WORD_EMBEDDINGS: &str = "bert.embeddings.word_embeddings.weight";
 /// Tensor name of the classifier's matrix.
@@ -152,7 +154,7 @@ impl Checkpoint {
             None => add(WORD_EMBEDDINGS.into(), &[config.vocab_size, h]),
         }
         add(POSITION_EMBEDDINGS.into(), &[config.max_position_embeddings, h]);
-        add("bert.embeddings.token_type_embeddings.weight".into(), &[config.type_vocab_size, h]);
+        add(TYPE_EMBEDDINGS.into(), &[config.type_vocab_size, h]);
         add("bert.embeddings.LayerNorm.weight".into(), &[h]);
         add("bert.embeddings.LayerNorm.bias".into(), &[h]);
         for (i, layer) in config.layers().into_iter().enumerate() {
@@ -229,6 +231,13 @@ impl Checkpoint {
                 let native = if plain == shape { array } else { array.resized(&shape) };
                 tensors.insert(name, native);
             }
+        }
+        if !TokenizerFiles::gives_token_types(dir)?
+            && let Some(table) = tensors.get_mut(TYPE_EMBEDDINGS)
+        {
+            // Transformers gives both texts of a pair the first token type
+            let first = table.data[..config.hidden_size].to_vec();
+            table.data.chunks_exact_mut(first.len()).for_each(|row| row.copy_from_slice(&first));
         }
         let mut loaded = Self { config, tensors, tokenizer };
         // the missing part of the head would be initialised at random

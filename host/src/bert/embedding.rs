@@ -1,10 +1,10 @@
 //! Forward and backward of the word, token type and position embeddings.
 
-use super::checkpoint::{POSITION_EMBEDDINGS, PROJECTION, WORD_EMBEDDINGS};
+use super::checkpoint::{POSITION_EMBEDDINGS, PROJECTION, TYPE_EMBEDDINGS, WORD_EMBEDDINGS};
 use super::ops::{
     Slot, embedding, embedding_backward, input_gradient, product, round_weights, weight_gradient,
 };
-use super::tape::{EMBEDDINGS_NORM, EMBEDDINGS_SITE, Norm, Scratch, TYPES, add, sized};
+use super::tape::{EMBEDDINGS_NORM, EMBEDDINGS_SITE, Norm, Scratch, add, sized};
 use super::{Batch, Classifier, Gradients, Mode};
 
 impl Classifier {
@@ -37,7 +37,7 @@ impl Classifier {
                 round(WORD_EMBEDDINGS, x, h);
             }
         }
-        embedding(self.weight(TYPES), &batch.type_ids, h, x, true);
+        embedding(self.weight(TYPE_EMBEDDINGS), &batch.type_ids, h, x, true);
         if self.bits(POSITION_EMBEDDINGS).is_some() {
             let mut rows = vec![0.0; x.len()];
             embedding(self.weight(POSITION_EMBEDDINGS), &batch.positions, h, &mut rows, false);
@@ -65,7 +65,7 @@ impl Classifier {
         mode.dropout(self.config().hidden_dropout_prob, EMBEDDINGS_SITE).apply(g);
         self.norm_backward(EMBEDDINGS_NORM, norm, g, gradients);
         embedding_backward(g, &batch.positions, h, gradients.slot(POSITION_EMBEDDINGS));
-        embedding_backward(g, &batch.type_ids, h, gradients.slot(TYPES));
+        embedding_backward(g, &batch.type_ids, h, gradients.slot(TYPE_EMBEDDINGS));
         if self.config().embedding_rank().is_some() {
             let rounded = self.rounded(PROJECTION, factors, h);
             let (factors, projection) = match &rounded {

@@ -17,7 +17,9 @@ mod tokenizer_files;
 mod unusual_tokenizers;
 
 pub use batch::{Batch, Tokens};
-pub use checkpoint::{Array, CLASSIFIER, Checkpoint, POSITION_EMBEDDINGS, PROJECTION, WORD_EMBEDDINGS};
+pub use checkpoint::{
+    Array, CLASSIFIER, Checkpoint, POSITION_EMBEDDINGS, PROJECTION, TYPE_EMBEDDINGS, WORD_EMBEDDINGS,
+};
 pub use config::{Config, InputFormat, LayerShape, StudentShape, TextWindows};
 pub use error::Error;
 pub use gradients::Gradients;

@@ -2,7 +2,6 @@ use super::layer::LayerTape;
 use super::ops::{Dropout, Slot, mix};
 use super::{Batch, Classifier, Error, Gradients, Mode, Output, OutputGradient, Pooling};
 
-pub(super) const TYPES: &str = "bert.embeddings.token_type_embeddings.weight";
 pub(super) const EMBEDDINGS_NORM: &str = "bert.embeddings.LayerNorm";
 const POOLER: &str = "bert.pooler.dense";
 const HEAD: &str = "classifier";

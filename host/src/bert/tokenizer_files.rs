@@ -46,12 +46,8 @@ impl TokenizerFiles {
         };
         // spaces at a line's end are no part of a piece
         let pieces: Vec<&str> = vocab.lines().map(str::trim_end).collect();
-        let object = |name: &str| {
-            let path = dir.join(name);
-            if is_there(&path) { read_json(&path) } else { Ok(json!({})) }
-        };
-        let config: Value = object("tokenizer_config.json")?;
-        let fast: Value = object("tokenizer.json")?;
+        let object = |name: &str| json_object(&dir.join(name));
+        let (config, fast) = (object("tokenizer_config.json")?, object("tokenizer.json")?);
         unusual::check_kind(&config, &fast)?;
         let (map, added) = (object("special_tokens_map.json")?, object("added_tokens.json")?);
         unusual::check_special_tokens(&config, &map)?;
@@ -95,6 +91,11 @@ impl TokenizerFiles {
         Tokenizer::new(files.vocab.as_bytes(), files.settings())
             .map_err(|error| Error::Vocabulary(error.to_string()))?;
         Ok(files)
+    }
+
+    /// Returns whether the folder's tokenizer gives the texts of a pair different token types.
+    pub(super) fn gives_token_types(dir: &Path) -> Result<bool, Error> {
+        Ok(unusual::gives_token_types(&json_object(&dir.join("tokenizer_config.json"))?))
     }
 
     /// Writes `vocab.txt`, `tokenizer_config.json`, `special_tokens_map.json` and `tokenizer.json`.
@@ -207,6 +208,11 @@ fn vocab_of_tokenizer_json(path: &Path) -> Result<String, Error> {
         return Err(Error::Vocabulary(format!("the ids in {} have gaps", path.display())));
     }
     Ok(pieces.iter().flat_map(|(_, p)| [p, "\n"]).collect())
+}
+
+/// Reads a file that may be absent.
+fn json_object(path: &Path) -> Result<Value, Error> {
+    if is_there(path) { read_json(path) } else { Ok(json!({})) }
 }
 
 /// Returns whether there is a file of this name. A link to a missing file is one too: reading it says so.

@@ -1,5 +1,5 @@
 //! Tokenizers that read texts in another way than BERT's, although their folder looks like BERT's. All are
-//! refused by name.
+//! refused by name, but for those that give no token types.
 
 use super::Error;
 use super::tokenizer_files::SPECIAL;
@@ -22,6 +22,16 @@ fn alone<'a>(value: &'a Value, list: &str) -> &'a Value {
 pub(super) fn decides(config: &Value, fast: &Value) -> bool {
     let class = config["tokenizer_class"].as_str().unwrap_or_default();
     ["PreTrainedTokenizerFast", "TokenizersBackend"].contains(&class) && !fast["model"].is_null()
+}
+
+/// Returns whether the tokenizer tells the texts of a pair apart. Without token types, Transformers gives the
+/// model those of the first text for both.
+pub(super) fn gives_token_types(config: &Value) -> bool {
+    let class = config["tokenizer_class"].as_str().unwrap_or_default();
+    match config["model_input_names"].as_array() {
+        Some(names) => names.iter().any(|name| name == "token_type_ids"),
+        None => !class.starts_with("DistilBert"),
+    }
 }
 
 /// Rejects other models, normalizers, pre-tokenizers, post-processors and sides.

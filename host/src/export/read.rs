@@ -3,8 +3,8 @@
 
 use super::proto::{DataType, EXTERNAL, GraphProto, ModelProto, TensorProto};
 use crate::bert::{
-    self, Array, Checkpoint, Config, POSITION_EMBEDDINGS, PROJECTION, StudentShape, TokenizerFiles,
-    WORD_EMBEDDINGS, tensor_file,
+    self, Array, Checkpoint, Config, POSITION_EMBEDDINGS, PROJECTION, StudentShape, TYPE_EMBEDDINGS,
+    TokenizerFiles, WORD_EMBEDDINGS, tensor_file,
 };
 use goldcrest_edge::bundle::{self, Bundle, Manifest};
 use half::f16;
@@ -191,7 +191,7 @@ fn config(
         "num_attention_heads": hidden / std::cmp::max(head_size, 1),
         "intermediate_size": intermediate.iter().max().ok_or("it has no layers")?,
         "max_position_embeddings": size(POSITION_EMBEDDINGS, 0)?,
-        "type_vocab_size": size("bert.embeddings.token_type_embeddings.weight", 0)?,
+        "type_vocab_size": size(TYPE_EMBEDDINGS, 0)?,
         "layer_norm_eps": epsilon.map_or(1e-12, f64::from),
     }))
     .map_err(|error| error.to_string())?;
