@@ -154,7 +154,7 @@ fn distillation_objective() {
             Task::MultiLabel => Target::Classes(vec![i % 3, 2]),
             _ => Target::Class(i % 3),
         };
-        let example = |i| Example { text: format!("{i}"), pair: None, target: target(i), file: 0, line: 0 };
+        let example = |i| Example::new(format!("{i}"), target(i));
         let names = ["a", "b", "c"].map(String::from).to_vec();
         let data = Dataset {
             task,

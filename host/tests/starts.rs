@@ -5,7 +5,7 @@ mod support;
 use goldcrest::bert::{Batch, Checkpoint, Classifier, Mode, Tape, Tokens};
 use goldcrest::data::{Dataset, Example, Labels, Target, Task};
 use goldcrest::recipe::{Progress, Recipe, RunError, Until, run};
-use goldcrest::train::{Encoded, predict, set_head};
+use goldcrest::train::{Encoded, predict, predict_with_vectors, set_head};
 use support::{SHAPES, checkpoint_with_pieces};
 
 /// Makes an encoder without a head and with its pooler scaled.
@@ -83,12 +83,8 @@ fn a_head_of_prototypes_finds_the_nearest_mean() {
     base.config.set_labels(&labels, Task::SingleLabel);
     // the third has a single text, which cannot be left out of its own mean
     let classes = [0, 1, 0, 1, 0, 1, 2, 0, 1, 1];
-    let example = |(i, class): (usize, &u32)| Example {
-        text: format!("piece{} piece{}", 5 + 7 * i, 100 + 50 * class),
-        pair: None,
-        target: Target::Class(*class),
-        file: 0,
-        line: 1,
+    let example = |(i, class): (usize, &u32)| {
+        Example::new(format!("piece{} piece{}", 5 + 7 * i, 100 + 50 * class), Target::Class(*class))
     };
     let examples = classes.iter().enumerate().map(example).collect();
     let labels = Labels::ordered(labels.to_vec()).unwrap();
@@ -96,7 +92,7 @@ fn a_head_of_prototypes_finds_the_nearest_mean() {
     let encoded = Encoded::new(data.clone(), &base.tokenizer, 16).unwrap();
     let mut model = Classifier::new(base.clone(), 1).unwrap();
 
-    let vectors = predict(&model, &encoded, &mut |_| ()).unwrap().cls;
+    let vectors = predict_with_vectors(&model, &encoded, &mut |_| ()).unwrap().cls;
     let vectors: Vec<Vec<f64>> = vectors
         .chunks_exact(vectors.len() / 10)
         .map(|row| row.iter().map(|x| f64::from(*x).tanh()).collect())
@@ -108,7 +104,7 @@ fn a_head_of_prototypes_finds_the_nearest_mean() {
         vector.iter().enumerate().map(|(i, x)| (x - mean(i)).powi(2)).sum::<f64>()
     };
     assert!(set_head(&mut model, &encoded).unwrap());
-    let logits = predict(&model, &encoded, &mut |_| ()).unwrap().logits;
+    let logits = predict(&model, &encoded, &mut |_| ()).unwrap();
     let mut ratios = Vec::new();
     for (vector, logits) in vectors.iter().zip(logits.chunks_exact(4)) {
         assert!(logits[..3].iter().all(|logit| *logit > logits[3]), "{logits:?}");
@@ -124,7 +120,7 @@ fn a_head_of_prototypes_finds_the_nearest_mean() {
     // no class has two texts, so the head is unchanged
     let few = Encoded::new(data.subset([0, 1, 6]), &base.tokenizer, 16).unwrap();
     assert!(!set_head(&mut model, &few).unwrap());
-    assert_eq!(predict(&model, &encoded, &mut |_| ()).unwrap().logits, logits);
+    assert_eq!(predict(&model, &encoded, &mut |_| ()).unwrap(), logits);
 }
 
 #[test]
@@ -157,13 +153,13 @@ fn multi_label_head_fits_left_out_texts() {
     let data = Dataset { task: Task::MultiLabel, labels, examples, files: vec![] };
     let encoded = Encoded::new(data, &base.tokenizer, 16).unwrap();
     let mut model = Classifier::new(base, 1).unwrap();
-    let vectors = predict(&model, &encoded, &mut |_| ()).unwrap().cls;
+    let vectors = predict_with_vectors(&model, &encoded, &mut |_| ()).unwrap().cls;
     let vectors: Vec<Vec<f64>> = vectors
         .chunks_exact(vectors.len() / 24)
         .map(|row| row.iter().map(|x| f64::from(*x).tanh()).collect())
         .collect();
     assert!(set_head(&mut model, &encoded).unwrap());
-    let logits = predict(&model, &encoded, &mut |_| ()).unwrap().logits;
+    let logits = predict(&model, &encoded, &mut |_| ()).unwrap();
 
     // half the difference of a text's squared distances to the two means, leaving out text `left_out`
     let difference = |i: usize, label: u32, left_out: Option<usize>| {
@@ -207,13 +203,7 @@ fn regression_head_starts_with_the_mean_and_spread_of_the_targets() {
     let mut base = base(0.02);
     base.config.set_labels(&["score".to_string()], Task::Regression);
     let numbers = [1.0, 2.5, 4.0];
-    let example = |(i, value): (usize, &f32)| Example {
-        text: format!("piece{}", 5 + i),
-        pair: None,
-        target: Target::Value(*value),
-        file: 0,
-        line: 1,
-    };
+    let example = |(i, value): (usize, &f32)| Example::new(format!("piece{}", 5 + i), Target::Value(*value));
     let examples = numbers.iter().enumerate().map(example).collect();
     let data = Dataset { task: Task::Regression, labels: Labels::default(), examples, files: vec![] };
     let mut model = Classifier::new(base.clone(), 1).unwrap();

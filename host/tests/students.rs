@@ -8,7 +8,7 @@ use goldcrest::distill::{
 use goldcrest::export;
 use goldcrest::quantize::{Bits, quantize};
 use goldcrest::recipe::{Progress, Recipe, Shrink, Until, run, shrink};
-use goldcrest::train::{Encoded, TrainOptions, predict};
+use goldcrest::train::{Encoded, TrainOptions, predict_with_vectors};
 use std::sync::Arc;
 
 const WORDS: [&str; 10] = ["red", "green", "blue", "fast", "slow", "high", "low", "warm", "cold", "##er"];
@@ -27,13 +27,7 @@ fn model() -> Checkpoint {
 }
 
 fn data(texts: &[&str]) -> Dataset {
-    let example = |text: &&str| Example {
-        text: text.to_string(),
-        pair: None,
-        target: Target::Class(0),
-        file: 0,
-        line: 1,
-    };
+    let example = |text: &&str| Example::new(*text, Target::Class(0));
     Dataset {
         task: Task::SingleLabel,
         labels: Labels::ordered(vec!["no".into(), "yes".into()]).unwrap(),
@@ -247,7 +241,8 @@ fn the_device_gives_the_cls_vector_of_the_model() {
     let whole = model();
     let texts = data(&["red fast warm", "slower blue", "cold high low green"]);
     let texts = Encoded::new(texts, &whole.tokenizer, 16).unwrap();
-    let expected = predict(&Classifier::new(whole.clone(), 0).unwrap(), &texts, &mut |_| ()).unwrap();
+    let expected =
+        predict_with_vectors(&Classifier::new(whole.clone(), 0).unwrap(), &texts, &mut |_| ()).unwrap();
     let onnx = export::int8(&quantize(&whole, Bits::Eight).unwrap()).to_bytes();
     let options = goldcrest_edge::model::Options::default();
     let mut device = goldcrest_edge::model::Model::load(&onnx, Default::default(), &options).unwrap();

@@ -9,7 +9,7 @@ use goldcrest::distill::{Distill, FromTeacher, HiddenTeacher, cut_layers};
 use goldcrest::metrics::Metric;
 use goldcrest::train::{
     Criterion, Encoded, Error, Event, Job, Objective, Summary, Supervised, TargetScale, TrainOptions,
-    predict, remove_state, set_head, train,
+    predict, predict_with_vectors, remove_state, set_head, train,
 };
 
 const WORDS: [&str; 8] = ["red", "green", "blue", "fast", "slow", "high", "low", "warm"];
@@ -32,7 +32,7 @@ fn data(rows: usize, from: usize) -> Dataset {
     let examples = (from..from + rows).map(|i| {
         let words: Vec<&str> = (0..4).map(|k| WORDS[(i * 7 + k * k * 3 + i / 5 * k) % 8]).collect();
         let target = Target::Class(u32::from(words.contains(&"warm")));
-        Example { text: words.join(" "), pair: None, target, file: 0, line: 1 }
+        Example::new(words.join(" "), target)
     });
     let labels = Labels::ordered(vec!["no".into(), "yes".into()]).unwrap();
     Dataset { task: Task::SingleLabel, labels, examples: examples.collect(), files: vec![] }
@@ -264,7 +264,7 @@ fn targets_of_any_magnitude_are_learned_alike() {
             assert!(summary.best > 0.7, "{size}: {summary:?}");
             Ok(model)
         };
-        let says = |model: &Classifier| predict(model, &dev, &mut |_| ()).unwrap().logits;
+        let says = |model: &Classifier| predict(model, &dev, &mut |_| ()).unwrap();
         let apart =
             |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| ((a - b) / size).abs()).sum::<f32>() / 40.0;
 
@@ -278,7 +278,7 @@ fn targets_of_any_magnitude_are_learned_alike() {
         fit(&objective, cut.path()).unwrap();
         assert_eq!(weights(whole.path()), weights(cut.path()));
 
-        let answers = predict(&model, &train_data, &mut |_| ()).unwrap();
+        let answers = predict_with_vectors(&model, &train_data, &mut |_| ()).unwrap();
         let distill = Distill { alpha_hard: 0.1, ..Distill::default() };
         let (gold, options) = (train_data.tokens.len() / 2, &distill);
         let from_teacher = FromTeacher { answers: &answers, hard: objective, gold, options, teacher: None };
@@ -365,7 +365,7 @@ fn a_student_learns_from_its_teacher() {
     }))
     .unwrap();
     let options = distill.training(&distill.stages()[0], true, 96, false, &options());
-    let answers = predict(&teacher, &train_data, &mut |_| ()).unwrap();
+    let answers = predict_with_vectors(&teacher, &train_data, &mut |_| ()).unwrap();
     let objective = FromTeacher {
         answers: &answers,
         hard: Supervised::new(&train_data.data, &options).unwrap(),

@@ -52,7 +52,7 @@ fn write_data(model: &Checkpoint, path: &Path, seed: u64, rows: usize) {
     let names = Labels::ordered(labels.clone()).unwrap();
     let data = Dataset::read(&[Source::new(path)], Some(Task::SingleLabel), Some(names)).unwrap();
     let encoded = Encoded::new(data, &model.tokenizer, 16).unwrap();
-    let logits = predict(&Classifier::new(model.clone(), 0).unwrap(), &encoded, &mut |_| ()).unwrap().logits;
+    let logits = predict(&Classifier::new(model.clone(), 0).unwrap(), &encoded, &mut |_| ()).unwrap();
     let best = |row: &[f32]| (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap();
     write(&|i| labels[best(&logits[i * labels.len()..][..labels.len()])].clone());
 }

@@ -1,4 +1,4 @@
-//! The trainable model: configuration, checkpoints, encoder, heads and fused operators.
+//! The trainable model: configuration, checkpoints, encoder, heads, and the operators of its training.
 
 mod batch;
 mod checkpoint;

@@ -2,7 +2,8 @@
 
 use super::{Array, Error};
 use half::{bf16, f16};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensors, View};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
@@ -13,23 +14,39 @@ pub(crate) fn save<'a>(
     dtype: Dtype,
     metadata: Option<(&str, String)>,
 ) -> Result<(), Error> {
-    let bytes = |data: &[f32]| -> Vec<u8> {
-        match dtype {
-            Dtype::F16 => data.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect(),
-            _ => data.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        }
-    };
-    let parts: Vec<(&str, &[usize], Vec<u8>)> =
-        tensors.into_iter().map(|(name, shape, data)| (name, shape, bytes(data))).collect();
-    let fail = |source| Error::Safetensors { path: path.into(), source };
-    let views = parts
-        .iter()
-        .map(|(name, shape, bytes)| Ok((*name, TensorView::new(dtype, shape.to_vec(), bytes)?)))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(fail)?;
+    let tensors = tensors.into_iter().map(|(name, shape, values)| (name, Tensor { dtype, shape, values }));
     let metadata = metadata.map(|(key, value)| HashMap::from([(key.to_owned(), value)]));
-    let file = safetensors::serialize(views, metadata).map_err(fail)?;
+    let file = safetensors::serialize(tensors, metadata)
+        .map_err(|source| Error::Safetensors { path: path.into(), source })?;
     goldcrest_edge::bundle::save(path, &file).map_err(Error::io(path))
+}
+
+/// Turns one tensor at a time into bytes, as the file has them.
+struct Tensor<'a> {
+    dtype: Dtype,
+    shape: &'a [usize],
+    values: &'a [f32],
+}
+
+impl View for Tensor<'_> {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        match self.dtype {
+            Dtype::F16 => self.values.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect(),
+            _ => self.values.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        }
+    }
+
+    fn data_len(&self) -> usize {
+        self.values.len() * if self.dtype == Dtype::F16 { 2 } else { 4 }
+    }
 }
 
 /// Returns the values of little-endian f32.

@@ -54,6 +54,8 @@ pub fn quantize(args: &QuantizeArgs) -> anyhow::Result<()> {
     )?;
     let folder = || args.checkpoint.display().to_string();
     let quantized = quantize::quantize(&checkpoint, quantize::Bits::Eight).with_context(folder)?;
+    // before anything is printed: nobody may be reading
+    let written = write(&args.output, &export::int8_unsigned(&quantized).to_bytes())?;
     say!("{:<60} {:>12} {:>12}", "matrix", "values", "error");
     for (name, matrix) in &quantized.matrices {
         let (exact, rounded) = (&checkpoint.tensors[name].data, matrix.dequantized().data);
@@ -62,11 +64,11 @@ pub fn quantize(args: &QuantizeArgs) -> anyhow::Result<()> {
             norm(&mut exact.iter().zip(&rounded).map(|(a, b)| a - b)) / norm(&mut exact.iter().copied());
         say!("{name:<60} {:>12} {:>10.3} %", exact.len(), error * 100.0);
     }
-    let onnx = export::int8_unsigned(&quantized).to_bytes();
     if let Some(data) = &args.sensitivity {
         sensitivity(checkpoint, &args.reading.source(data), &quantized)?;
     }
-    write(&args.output, &onnx)
+    say!("{written}");
+    Ok(())
 }
 
 /// Prints, for each matrix, the metric and the average change of the logits if only that matrix and its
@@ -80,7 +82,7 @@ fn sensitivity(checkpoint: Checkpoint, data: &Source, quantized: &Quantized) -> 
     let input = super::input_format(&checkpoint.config, None, false, None, MAX_TOKENS)?;
     let texts = Encoded::with_format(data, &checkpoint.tokenizer, input)?;
     let mut model = Classifier::trained(checkpoint)?;
-    let exact = texts.of_examples(predict(&model, &texts, &mut |_| ())?.logits);
+    let exact = texts.of_examples(predict(&model, &texts, &mut |_| ())?);
     // multi-label: the thresholds that a bundle would get
     let thresholds = (task == Task::MultiLabel).then(|| thresholds(&texts.data, &exact));
     let points = |logits: &[f32]| -> anyhow::Result<f64> {
@@ -105,11 +107,12 @@ pub fn export(args: &ExportArgs) -> anyhow::Result<()> {
         false => export::fp32(&checkpoint),
     };
     let onnx = onnx.with_context(|| args.checkpoint.display().to_string())?;
-    write(&args.output, &onnx.to_bytes())
+    say!("{}", write(&args.output, &onnx.to_bytes())?);
+    Ok(())
 }
 
-fn write(path: &std::path::Path, bytes: &[u8]) -> anyhow::Result<()> {
+/// Writes a file and returns what to say about it.
+fn write(path: &std::path::Path, bytes: &[u8]) -> anyhow::Result<String> {
     goldcrest_edge::bundle::save(path, bytes).with_context(|| path.display().to_string())?;
-    say!("{} {} bytes", path.display(), bytes.len());
-    Ok(())
+    Ok(format!("{} {} bytes", path.display(), bytes.len()))
 }

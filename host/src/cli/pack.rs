@@ -28,7 +28,7 @@ pub struct Args {
     fp32: bool,
     /// The model reads two texts; checkpoints trained by goldcrest already say so
     #[arg(long)]
-    pair: bool,
+    pairs: bool,
     /// Bits of the word embeddings, 8 or 4
     #[arg(long, default_value = "8", value_parser = ["4", "8"], conflicts_with = "fp32")]
     embedding_bits: String,
@@ -41,7 +41,7 @@ pub struct Args {
     max_tokens: Option<u32>,
     /// Read longer texts in windows: tokens that two neighbours share, and maximum number per text [default:
     /// as it was trained, else texts are truncated]
-    #[arg(long, value_name = "OVERLAP,MOST", value_parser = windows, conflicts_with = "pair")]
+    #[arg(long, value_name = "OVERLAP,MOST", value_parser = windows, conflicts_with = "pairs")]
     windows: Option<TextWindows>,
     /// Messages for the device's self-test, one per line (pairs separated by a tab)
     #[arg(long)]
@@ -70,7 +70,7 @@ fn windows(text: &str) -> Result<TextWindows, String> {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut checkpoint = super::load_checkpoint(&args.checkpoint)?;
     super::check_output(&args.output, [args.checkpoint.as_path()].into_iter().chain(args.golden.as_deref()))?;
-    let input = super::input_format(&checkpoint.config, args.max_tokens, args.pair, args.windows, 128)?;
+    let input = super::input_format(&checkpoint.config, args.max_tokens, args.pairs, args.windows, 128)?;
     if args.windows.is_some() && input.pairs {
         return Err(super::Usage("this checkpoint reads pairs: --windows does not apply".into()).into());
     }

@@ -11,6 +11,8 @@ pub struct Display {
     terminal: bool,
     bar: ProgressBar,
     loss: f32,
+    /// What the bar counts, if it is not training: how many, and of what.
+    counted: Option<(usize, &'static str)>,
     /// Number of steps of the current training.
     steps: u64,
     interrupt: Interrupt,
@@ -21,7 +23,7 @@ impl Display {
         let terminal = std::io::stderr().is_terminal() && !quiet;
         let (bar, interrupt) = (ProgressBar::hidden(), Interrupt::on_signals(Some(INTERRUPTED.into()))?);
         interrupt.set_idle(true);
-        Ok(Self { quiet, terminal, bar, loss: f32::NAN, steps: 0, interrupt })
+        Ok(Self { quiet, terminal, bar, loss: f32::NAN, counted: None, steps: 0, interrupt })
     }
 
     pub fn show(&mut self, progress: Progress) {
@@ -67,10 +69,12 @@ impl Display {
         }
     }
 
-    /// Shows a bar of its own for something counted.
-    fn count(&mut self, done: usize, all: usize, unit: &str) {
-        if self.bar.length() != Some(all as u64) {
+    /// Shows a bar of its own for something counted, from its first report on.
+    fn count(&mut self, done: usize, all: usize, unit: &'static str) {
+        if self.counted != Some((all, unit)) {
+            self.finish();
             self.start(all as u64, 0, unit);
+            self.counted = Some((all, unit));
         }
         self.bar.set_position(done as u64);
         if done == all {
@@ -92,6 +96,7 @@ impl Display {
     fn finish(&mut self) {
         self.bar.finish_and_clear();
         self.bar = ProgressBar::hidden();
+        self.counted = None;
     }
 
     fn line(&self, text: &str) {

@@ -3,7 +3,7 @@ use super::progress::Display;
 use anyhow::bail;
 use goldcrest::data::Task;
 use goldcrest::distill::Size;
-use goldcrest::recipe::{Finished, ForData, Recipe, Until};
+use goldcrest::recipe::{self, Finished, ForData, Recipe, Until};
 use goldcrest::train::Summary;
 use std::path::PathBuf;
 
@@ -71,22 +71,24 @@ struct Texts {
 }
 
 pub fn run(args: &Args, until: Until) -> anyhow::Result<()> {
-    let recipe = recipe(args, until)?;
-    super::use_threads(recipe.train.threads);
-    let mut display = Display::new(args.quiet)?;
-    let finished = goldcrest::recipe::run(&recipe, until, &mut |p| display.show(p))?;
-    if args.json { show_json(&finished) } else { show_text(&recipe, &finished) }
+    let is_recipe = args.recipe.extension().is_some_and(|end| end.eq_ignore_ascii_case("toml"));
+    let finished = if is_recipe { run_recipe(args, until)? } else { run_texts(args, until)? };
+    if args.json { show_json(&finished) } else { show_text(&finished) }
 }
 
-fn recipe(args: &Args, until: Until) -> anyhow::Result<Recipe> {
-    let (path, texts) = (&args.recipe, &args.texts);
-    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml")) {
-        if *texts != Texts::default() {
-            let hint = "a recipe says itself what it is made of; only --quiet and --json go with one";
-            return Err(super::Usage(hint.into()).into());
-        }
-        return Ok(Recipe::load(path)?);
+fn run_recipe(args: &Args, until: Until) -> anyhow::Result<Finished> {
+    if args.texts != Texts::default() {
+        let hint = "a recipe says itself what it is made of; only --quiet and --json go with one";
+        return Err(super::Usage(hint.into()).into());
     }
+    let recipe = Recipe::load(&args.recipe)?;
+    super::use_threads(recipe.train.threads);
+    let mut display = Display::new(args.quiet)?;
+    Ok(recipe::run(&recipe, until, &mut |p| display.show(p))?)
+}
+
+fn run_texts(args: &Args, until: Until) -> anyhow::Result<Finished> {
+    let (path, texts) = (&args.recipe, &args.texts);
     for file in [Some(path), texts.dev.as_ref(), texts.test.as_ref()].into_iter().flatten() {
         super::check_is_texts(file)?;
     }
@@ -104,7 +106,7 @@ fn recipe(args: &Args, until: Until) -> anyhow::Result<Recipe> {
         .into());
     }
     let output = texts.output.clone().unwrap_or_else(|| ForData::usual_output(path));
-    let (recipe, path) = Recipe::for_data(&ForData {
+    let order = ForData {
         train: &texts.reading.source(path),
         dev: texts.dev.as_deref(),
         test: texts.test.as_deref(),
@@ -113,14 +115,12 @@ fn recipe(args: &Args, until: Until) -> anyhow::Result<Recipe> {
         base: &base,
         student: texts.student.as_deref(),
         output: &output,
-    })?;
-    if !args.quiet {
-        tell!("{}", path.display());
-    }
-    Ok(recipe)
+    };
+    let mut display = Display::new(args.quiet)?;
+    Ok(recipe::run_for_data(&order, until, &mut |p| display.show(p))?)
 }
 
-fn show_text(recipe: &Recipe, finished: &Finished) -> anyhow::Result<()> {
+fn show_text(finished: &Finished) -> anyhow::Result<()> {
     for (name, summaries) in [("teacher", &finished.teachers), ("student", &finished.students)] {
         for (summary, number) in summaries.iter().zip(1..) {
             let name = if summaries.len() > 1 { format!("{name} {number}") } else { name.to_owned() };
@@ -135,17 +135,7 @@ fn show_text(recipe: &Recipe, finished: &Finished) -> anyhow::Result<()> {
     if let Some(comparison) = &finished.comparison {
         say!("\n{}", comparison.text());
     }
-    match &finished.bundle {
-        Some(bundle) => say!("{}", bundle.display()),
-        None => {
-            let folder = match finished.students.len() {
-                0 => "teacher".to_owned(),
-                1 => "student".to_owned(),
-                number => format!("student-{number}"),
-            };
-            say!("{}", recipe.output.join(folder).display());
-        }
-    }
+    say!("{}", finished.bundle.as_ref().unwrap_or(&finished.model).display());
     Ok(())
 }
 

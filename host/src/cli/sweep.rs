@@ -96,21 +96,33 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         series.push(points);
     }
     rows.sort_by(|a, b| a.megabytes().total_cmp(&b.megabytes()));
-    say!(
-        "| student | MB | fp32 | int8 | int8, mean of seeds | µs a text (p50) |\n|---|---:|---:|---:|---:|---:|"
-    );
+    // before anything is printed: nobody may be reading
+    let drawn = args.plot.as_deref().map_or(Ok(()), |path| draw(path, &rows, &series));
+    let mut table =
+        "| student | MB | metric | fp32 | int8 | int8, mean of seeds | µs a text (p50) |\n|---|---:|---|---:|---:|---:|---:|"
+            .to_owned();
     for row in &rows {
-        say!("{}", row.line());
+        table += &format!("\n{}", row.line());
     }
-    if let Some(path) = args.plot.as_ref().filter(|_| rows.iter().any(|row| !row.runs.is_empty())) {
-        let metric =
-            rows.iter().find_map(|row| row.runs.first()).map_or(String::new(), |c| c.metric.to_string());
-        goldcrest_edge::bundle::save(path, size_plot(&metric, &series).as_bytes())
-            .with_context(|| path.display().to_string())?;
-    }
+    let show = || -> anyhow::Result<()> {
+        say!("{table}");
+        Ok(())
+    };
+    let shown = show();
     let failed = rows.iter().filter(|row| !row.errors.is_empty()).count();
     anyhow::ensure!(failed == 0, "{failed} of {} students failed", rows.len());
-    Ok(())
+    drawn.and(shown)
+}
+
+/// Draws all points, if they are of one metric.
+fn draw(path: &Path, rows: &[Row], series: &[Vec<Point>]) -> anyhow::Result<()> {
+    let mut metrics = rows.iter().flat_map(|row| &row.runs).map(|run| run.metric);
+    let Some(metric) = metrics.next() else { return Ok(()) };
+    if let Some(other) = metrics.find(|other| *other != metric) {
+        anyhow::bail!("there is no plot of both {metric} and {other}: draw those recipes by themselves");
+    }
+    goldcrest_edge::bundle::save(path, size_plot(&metric.to_string(), series).as_bytes())
+        .with_context(|| path.display().to_string())
 }
 
 impl Row {
@@ -137,11 +149,13 @@ impl Row {
         let reason =
             self.errors.first().map(|error| format!(" ({})", error.replace('\n', "; ").replace('|', "/")));
         let reason = reason.unwrap_or_default();
-        let Some((c, int8)) = self.best() else { return format!("| {}{reason} | | | | | |", self.name) };
+        let Some((c, int8)) = self.best() else { return format!("| {}{reason} | | | | | | |", self.name) };
         let fp32 = c.fp32.metrics.get(c.metric).unwrap_or(f64::NAN) * 100.0;
         let mean = self.int8().iter().sum::<f64>() / self.runs.len() as f64;
         let micros = c.int8.latency.map_or(f64::NAN, |l| l.p50);
-        let (name, megabytes) = (&self.name, self.megabytes());
-        format!("| {name}{reason} | {megabytes:.2} | {fp32:.2} | {int8:.2} | {mean:.2} | {micros:.0} |")
+        let (name, megabytes, metric) = (&self.name, self.megabytes(), c.metric);
+        format!(
+            "| {name}{reason} | {megabytes:.2} | {metric} | {fp32:.2} | {int8:.2} | {mean:.2} | {micros:.0} |"
+        )
     }
 }

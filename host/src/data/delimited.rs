@@ -139,12 +139,16 @@ fn reader(content: &str, delimiter: u8, quoting: bool) -> csv::Reader<&[u8]> {
     builder.from_reader(content.as_bytes())
 }
 
+/// Returns what ends a line: old spreadsheets write carriage returns only.
+fn line_end(content: &str) -> u8 {
+    if content.contains('\n') { b'\n' } else { b'\r' }
+}
+
 /// Returns all rows, of whatever length. Lines are counted here because the reader skips blank lines.
 fn records(content: &str, delimiter: u8, quoting: bool) -> Vec<Record> {
     let bytes = content.as_bytes();
     let mut reader = reader(content, delimiter, quoting);
-    // old spreadsheets end lines with carriage returns only
-    let end = if bytes.contains(&b'\n') { b'\n' } else { b'\r' };
+    let end = line_end(content);
     let newlines = |from: usize, to: usize| bytes[from..to].iter().filter(|&&b| b == end).count() as u32;
     let (mut counted, mut line) = (0, 1);
     let mut records = Vec::new();
@@ -356,6 +360,7 @@ fn header_by_values(source: &Source, records: &[Record]) -> Option<bool> {
 /// Checks that every quoted field closes directly before a delimiter or line end; otherwise returns the line
 /// where it opens.
 fn check_quotes(content: &str, delimiter: u8) -> Result<(), (u32, &'static str)> {
+    let end = line_end(content);
     let mut bytes = content.bytes().peekable();
     let mut line = 1;
     let mut field_start = true;
@@ -365,7 +370,7 @@ fn check_quotes(content: &str, delimiter: u8) -> Result<(), (u32, &'static str)>
             loop {
                 match bytes.next() {
                     None => return Err((opened, "the quote that opens here is never closed")),
-                    Some(b'\n') => line += 1,
+                    Some(byte) if byte == end => line += 1,
                     Some(b'"') if bytes.peek() == Some(&b'"') => drop(bytes.next()),
                     Some(b'"') => break,
                     Some(_) => {}
@@ -385,7 +390,7 @@ fn check_quotes(content: &str, delimiter: u8) -> Result<(), (u32, &'static str)>
             field_start = false;
             continue;
         }
-        line += u32::from(byte == b'\n');
+        line += u32::from(byte == end);
         field_start = byte == delimiter || matches!(byte, b'\n' | b'\r');
     }
     Ok(())

@@ -142,7 +142,7 @@ fn quoted(names: &[String]) -> String {
     if list.is_empty() { "none".to_owned() } else { list.join(", ") }
 }
 
-/// Something suspicious in usable data. Each warning names the first place (or two places) where it occurs.
+/// Something suspicious in usable data. Where it is about single rows, it names the first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each field is what its name says, and the message shows it")]
 pub enum Warning {

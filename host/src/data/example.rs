@@ -30,6 +30,11 @@ pub struct Example {
 }
 
 impl Example {
+    /// Returns an example of one text that comes from no file.
+    pub fn new(text: impl Into<String>, target: Target) -> Self {
+        Example { text: text.into(), pair: None, target, file: 0, line: 0 }
+    }
+
     /// Returns an example whose target means nothing and that comes from no file.
     pub(crate) fn unlabelled((text, pair): Text) -> Self {
         Example { text, pair, target: Target::Value(0.0), file: 0, line: 0 }

@@ -48,8 +48,7 @@ impl Dataset {
             // a column is found whatever the case of its name
             let as_known = |column: &str| {
                 let names = data.labels.names();
-                let exact = names.iter().find(|known| *known == column);
-                exact.or_else(|| names.iter().find(|known| column_names::same(known, column)))
+                column_names::by_name(names, column).map(|index| &names[index])
             };
             // whether a label without a column applies is unknown
             if let LabelColumns::Each(columns) = &file.label

@@ -59,7 +59,7 @@ pub fn best_layers(
     let mut best = (f64::INFINITY, spread);
     for layers in choices.into_iter().map(chosen) {
         let student = Classifier::new(cut_layers(model, &layers)?, 0)?;
-        let found = predict(&student, &drawn, &mut |_| ())?.logits;
+        let found = predict(&student, &drawn, &mut |_| ())?;
         let (value, _) = loss.value_and_gradient(&found, rows.len());
         if value < best.0 {
             best = (value, layers);

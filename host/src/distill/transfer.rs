@@ -83,8 +83,12 @@ impl TransferSet {
         }
         let given = data.len();
         let gold = train.len();
+        if augment.replaced + augment.spliced + augment.mixed == 0.0 {
+            return Ok(Self { data: data.into(), gold, given });
+        }
         let words = Words::of(train, teacher)?;
-        let near = words.neighbours(teacher);
+        // takes longer than all the rest
+        let near = if augment.replaced > 0.0 { words.neighbours(teacher) } else { HashMap::new() };
         let mut random = SplitMix::new(augment.seed, 1);
         let count = |share: f64| (share * gold as f64).round() as usize;
         for row in spread(count(augment.replaced), gold) {

@@ -96,7 +96,7 @@ pub struct Comparison {
     /// Number of examples.
     pub rows: usize,
     /// Number of further rows, skipped because the model lacks their label.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_zero")]
     pub left_out: usize,
     /// The deciding metric.
     pub metric: Metric,
@@ -142,7 +142,7 @@ pub enum Rows {
     Test,
 }
 
-fn is_none(count: &usize) -> bool {
+fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 

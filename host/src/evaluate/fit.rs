@@ -340,7 +340,7 @@ mod tests {
         use crate::data::{Example, Labels};
         let example = |i: u32| {
             let target = Target::Class(class(i));
-            Example { text: format!("text {i}"), pair: None, target, file: 0, line: 1 }
+            Example::new(format!("text {i}"), target)
         };
         Dataset {
             task: Task::SingleLabel,

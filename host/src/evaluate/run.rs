@@ -71,7 +71,8 @@ pub enum BundleError {
 type TextRef<'a> = (&'a str, Option<&'a str>);
 
 /// Classifies every example as the device does, on all threads; after that, measures latency with a few of
-/// them on one thread. Calls `progress` after each example.
+/// them on one thread. Calls `progress` for
+/// each example, block by block.
 ///
 /// # Errors
 /// [`BundleError`].
@@ -147,7 +148,7 @@ fn latency(
     Ok(Latency { p50: percentile(0.5), p90: percentile(0.9), p99: percentile(0.99) })
 }
 
-/// Returns the logits of all texts, in their order. Calls `progress` after each text.
+/// Returns the logits of all texts, in their order. Calls `progress` for each text when its block is done.
 fn classify_all(
     classifier: Classifier,
     path: &Path,

@@ -4,7 +4,7 @@ use crate::metrics::Metric;
 use goldcrest_edge::decision::Settings;
 
 fn dataset(task: Task, names: &[&str], targets: Vec<Target>) -> Dataset {
-    let example = |target| Example { text: "x".to_owned(), pair: None, target, file: 0, line: 1 };
+    let example = |target| Example::new("x", target);
     Dataset {
         task,
         labels: Labels::ordered(names.iter().map(|&name| name.to_owned()).collect()).unwrap(),

@@ -66,11 +66,11 @@ pub fn temperature(logits: &[f32], width: usize, gold: &[u32]) -> f32 {
         })
         .sum()
     };
-    lowest(0.05, 20.0, loss) as f32
+    golden_section(0.05, 20.0, loss) as f32
 }
 
-/// Returns the minimum of a unimodal function, by golden-section search on the logarithm of its argument.
-pub(crate) fn lowest(low: f64, high: f64, f: impl Fn(f64) -> f64) -> f64 {
+/// Returns where a unimodal function has its minimum, by golden-section search on the logarithm of its argument.
+pub(crate) fn golden_section(low: f64, high: f64, f: impl Fn(f64) -> f64) -> f64 {
     const RATIO: f64 = 0.618_033_988_749_894_9;
     let (mut low, mut high) = (low.ln(), high.ln());
     for _ in 0..60 {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Dataset, Target, Task};
 
-pub(crate) use calibration::lowest;
+pub(crate) use calibration::golden_section;
 pub use calibration::{Calibration, calibration, temperature};
 pub use classes::{ClassScores, MultiLabel, SingleLabel};
 pub use numbers::{Regression, pearson_of, spread, unexplained_variance};

@@ -9,7 +9,7 @@ const WIDTH: usize = 4;
 
 fn dataset(task: Task, labels: usize, targets: impl IntoIterator<Item = Target>) -> Dataset {
     let names = (0..labels).map(|label| label.to_string()).collect();
-    let example = |target| Example { text: "x".to_owned(), pair: None, target, file: 0, line: 1 };
+    let example = |target| Example::new("x", target);
     Dataset {
         task,
         labels: Labels::ordered(names).unwrap(),

@@ -23,9 +23,9 @@ pub fn sensitivity(
     exact: &[f32],
 ) -> Result<Sensitivity, train::Error> {
     model.round(Some(Rounding { embeddings, only: Some(name.into()) }));
-    let answers = predict(model, texts, &mut |_| ());
+    let logits = predict(model, texts, &mut |_| ());
     model.round(None);
-    let logits = texts.of_examples(answers?.logits);
+    let logits = texts.of_examples(logits?);
     let moved = exact.iter().zip(&logits).map(|(a, b)| f64::from((a - b).abs())).sum::<f64>();
     Ok(Sensitivity { logits, moved: moved / exact.len().max(1) as f64 })
 }

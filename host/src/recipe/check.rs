@@ -11,7 +11,7 @@ use goldcrest_edge::bundle::limits;
 use std::path::{Path, PathBuf};
 
 /// Returns the base with the head's labels, after every check that can be made before hours of training.
-pub(super) fn load_base(recipe: &Recipe, prepared: &Prepared) -> Result<Checkpoint, RunError> {
+pub(super) fn checked_base(recipe: &Recipe, prepared: &Prepared) -> Result<Checkpoint, RunError> {
     let mut base = base::load(&recipe.base.checkpoint)?;
     prepared.adapt(&mut base);
     check_inputs_stay(recipe)?;
@@ -90,7 +90,7 @@ fn check_other_teachers(recipe: &Recipe, prepared: &Prepared, own: &Checkpoint) 
     Ok(())
 }
 
-/// Refuses recipes that would fail after training: no head would be made, a file read later is missing or
+/// Refuses recipes that would fail after training: no head would be made, golden messages are missing or
 /// unreadable, a student has more than its base, no student is small enough, or the bundle would be invalid.
 fn check_what_follows(recipe: &Recipe, prepared: &Prepared, base: &Checkpoint) -> Result<(), RunError> {
     let headless = !base.has_head() || recipe.base.pooler.passes_through(base);
@@ -99,9 +99,6 @@ fn check_what_follows(recipe: &Recipe, prepared: &Prepared, base: &Checkpoint) -
     }
     manifest(recipe, base, prepared).check()?;
     prepared.golden(recipe)?;
-    for path in recipe.distill.iter().flat_map(|distill| &distill.unlabelled) {
-        recipe.data.unlabelled(path, &prepared.train)?;
-    }
     check_readable(prepared, &recipe.base.checkpoint, base)?;
     if !recipe.distill.as_ref().is_some_and(Distill::has_student) {
         check_size(&base.config)?;

@@ -1,7 +1,7 @@
 //! Detection of texts that a base cannot read well.
 
 use super::error::RunError;
-use super::schema::MAX_TOKENS;
+use super::schema::USUAL_TOKENS;
 use crate::bert::TokenizerFiles;
 use crate::train::{self, Encoded};
 use goldcrest_edge::tokenizer::{Encoding, Tokenizer};
@@ -23,7 +23,7 @@ pub(super) fn unknown(texts: &Encoded, files: &TokenizerFiles) -> Result<Option<
     }
     let mut encoding = Box::<Encoding>::default();
     let mut is_unknown = |text: &str| {
-        let encoded = tokenizer.encode(text, None, MAX_TOKENS[1], &mut encoding);
+        let encoded = tokenizer.encode(text, None, USUAL_TOKENS[1], &mut encoding);
         encoded.is_ok() && encoding.ids().contains(&unknown)
     };
     let mut counts = HashMap::<char, usize>::new();

@@ -1,5 +1,5 @@
 use super::name::bundle_name;
-use super::{Recipe, RecipeError, RunError, check};
+use super::{Recipe, RecipeError};
 use crate::data::{Format, Source, Task};
 use std::path::{Path, PathBuf};
 
@@ -31,40 +31,47 @@ impl ForData<'_> {
         Path::new("runs").join(bundle_name(data))
     }
 
-    /// Returns the recipe, its text, and its path.
-    fn recipe(&self) -> Result<(Recipe, String, PathBuf), RecipeError> {
+    /// Returns the recipe, not yet written.
+    ///
+    /// # Errors
+    /// If there is already a different recipe.
+    pub(super) fn draft(&self) -> Result<Draft, RecipeError> {
         let path = self.output.join("recipe.toml");
         let text =
             text(self).map_err(|source| RecipeError::Read { path: self.train.path.clone(), source })?;
-        Ok((Recipe::parse(&text, &path)?, text, path))
-    }
-}
-
-impl Recipe {
-    /// Writes a minimal recipe to `recipe.toml` in the output folder, after [`check`] has passed, so that a
-    /// faulty recipe does not block a corrected one. An existing identical recipe is left alone.
-    ///
-    /// # Errors
-    /// [`RunError`], in particular if there is already a different recipe.
-    pub fn for_data(order: &ForData) -> Result<(Self, PathBuf), RunError> {
-        let (recipe, text, path) = order.recipe()?;
-        let write = |source| RecipeError::Write { path: path.clone(), source };
-        match std::fs::read_to_string(&path) {
-            Ok(there) if there == text => {}
+        let recipe = Recipe::parse(&text, &path)?;
+        let exists = match std::fs::read_to_string(&path) {
+            Ok(there) if there == text => true,
             Ok(there) => {
                 let keys = text.lines().filter(|line| line.contains(" = "));
                 let lacks =
                     keys.filter(|key| !there.lines().any(|line| line == *key)).map(str::to_owned).collect();
-                return Err(RecipeError::Other { path, lacks }.into());
+                return Err(RecipeError::Other { path, lacks });
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                check(&recipe)?;
-                std::fs::create_dir_all(order.output).map_err(write)?;
-                goldcrest_edge::bundle::save(&path, text.as_bytes()).map_err(write)?;
-            }
-            Err(source) => return Err(RecipeError::Read { path, source }.into()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+            Err(source) => return Err(RecipeError::Read { path, source }),
+        };
+        Ok(Draft { recipe, path, text, exists })
+    }
+}
+
+/// A recipe that may have to be written.
+pub(super) struct Draft {
+    pub recipe: Recipe,
+    pub path: PathBuf,
+    text: String,
+    exists: bool,
+}
+
+impl Draft {
+    /// Writes the recipe unless it is there.
+    pub fn save(&self) -> Result<(), RecipeError> {
+        if self.exists {
+            return Ok(());
         }
-        Ok((recipe, path))
+        let write = |source| RecipeError::Write { path: self.path.clone(), source };
+        std::fs::create_dir_all(self.path.parent().unwrap_or(Path::new(""))).map_err(write)?;
+        goldcrest_edge::bundle::save(&self.path, self.text.as_bytes()).map_err(write)
     }
 }
 
@@ -126,6 +133,7 @@ fn text(order: &ForData) -> std::io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recipe::{RunError, Until, run_for_data};
 
     #[test]
     fn labelled_texts_get_a_recipe() {
@@ -145,7 +153,7 @@ mod tests {
             student: Some("3.5 MB"),
             output: &output,
         };
-        let (recipe, _, path) = order.recipe().unwrap();
+        let Draft { recipe, path, .. } = order.draft().unwrap();
         assert_eq!(path, output.join("recipe.toml"));
         assert_eq!(recipe.pack.name, "my--texts-");
         assert_eq!((recipe.data.train.paths(), &recipe.base.checkpoint), (&[data.clone()][..], &base));
@@ -153,14 +161,15 @@ mod tests {
         assert_eq!(recipe.data.dev.as_ref().unwrap().paths(), std::slice::from_ref(&dev));
         assert_eq!((recipe.task.kind, recipe.task.max_tokens), (Some(Task::MultiLabel), Some(64)));
         assert_eq!(recipe.output, output);
-        assert!(ForData { student: Some("huge"), ..order.clone() }.recipe().is_err());
+        assert!(ForData { student: Some("huge"), ..order.clone() }.draft().is_err());
         // nothing is written before data and base have been checked
-        assert!(matches!(Recipe::for_data(&order), Err(RunError::Data(_))));
+        let run = || run_for_data(&order, Until::Train, &mut |_| ());
+        assert!(matches!(run(), Err(RunError::Data(_))));
         assert!(!output.exists());
         // and no other recipe is overwritten
         std::fs::create_dir_all(&output).unwrap();
         std::fs::write(&path, "mine").unwrap();
-        let error = Recipe::for_data(&order).unwrap_err();
+        let error = run().unwrap_err();
         assert!(matches!(error, RunError::Recipe(RecipeError::Other { .. })), "{error}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
     }

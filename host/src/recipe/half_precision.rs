@@ -52,7 +52,7 @@ fn worst_first(
     let some = prepared.dev.subset((0..rows).step_by(rows.div_ceil(TEXTS).max(1)));
     let texts = Encoded::new(some, &checkpoint.tokenizer, prepared.input.max_tokens)?;
     let mut model = Classifier::trained(checkpoint)?;
-    let exact = train::predict(&model, &texts, &mut |_| ())?.logits;
+    let exact = train::predict(&model, &texts, &mut |_| ())?;
     // a layer's values follow its keys, see `Quantized::widen`
     let names: Vec<&str> = quantized.linear().filter(|name| !name.contains(".value.")).collect();
     let all = names.len();

@@ -2,10 +2,11 @@
 
 use super::Recipe;
 use super::error::RunError;
-use super::schema::{MAX_TOKENS, WINDOWS};
+use super::schema::{USUAL_TOKENS, WINDOWS};
 use crate::bert::{Checkpoint, TextWindows};
 use crate::data::Dataset;
 use crate::train::Encoded;
+use std::sync::Arc;
 
 /// A longer input is chosen if more than one text in `MANY` is too long, and windows if more than one in
 /// `MOST` still is: then truncation would lose more than reading everything costs.
@@ -20,7 +21,7 @@ const LONG: usize = 100;
 pub(super) fn lengths(
     recipe: &Recipe,
     base: &Checkpoint,
-    train: &Dataset,
+    train: &Arc<Dataset>,
 ) -> Result<(usize, Option<TextWindows>), RunError> {
     let windows = recipe.task.windows;
     if windows.is_some() && train.is_paired() {
@@ -30,7 +31,7 @@ pub(super) fn lengths(
     if let Some(given) = recipe.task.max_tokens {
         return Ok((given, windows));
     }
-    let [usual, more] = MAX_TOKENS.map(|tokens| tokens.min(base.config.max_position_embeddings));
+    let [usual, more] = USUAL_TOKENS.map(|tokens| tokens.min(base.config.max_position_embeddings));
     let read = Encoded::new(train.clone(), &base.tokenizer, more)?;
     let longer = match usual < more {
         true => read.tokens.iter().filter(|text| text.ids.len() > usual).count(),

@@ -38,7 +38,7 @@ pub use for_data::ForData;
 pub use load::RecipeError;
 pub use name::{BUNDLE_NAME, is_bundle_name};
 pub use progress::Progress;
-pub use run::{Finished, Stages, Until, check, run, run_every_stage};
+pub use run::{Finished, Stages, Until, run, run_every_stage, run_for_data};
 pub use schema::{Aware, Base, Compare, DataFiles, Files, Head, Pack, Pooler, Quantize, Recipe, TaskOptions};
 pub use shrink::{Shrink, shrink};
 

@@ -53,7 +53,7 @@ impl NgramAnswers {
         for network in networks {
             let model = Classifier::trained(base::load(network)?)?;
             let dev = prepared.to_measure(&prepared.dev, model.tokenizer())?;
-            let answers = dev.of_examples(train::predict(&model, &dev, &mut |_| ())?.logits);
+            let answers = dev.of_examples(train::predict(&model, &dev, &mut |_| ())?);
             let mean = answers.into_iter().map(|logit| logit / networks.len() as f32);
             of_networks.iter_mut().zip(mean).for_each(|(sum, logit)| *sum += logit);
         }
@@ -99,13 +99,7 @@ mod tests {
 
     #[test]
     fn weights_follow_what_each_knows() {
-        let example = |i: u32| Example {
-            text: String::new(),
-            pair: None,
-            target: Target::Class(i % 2),
-            file: 0,
-            line: 1,
-        };
+        let example = |i: u32| Example::new(String::new(), Target::Class(i % 2));
         let data = Dataset {
             task: Task::SingleLabel,
             labels: Labels::ordered(vec!["a".into(), "b".into()]).unwrap(),

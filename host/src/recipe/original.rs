@@ -95,6 +95,6 @@ fn answered(
     let exported = run_bundle(bundle, data, progress)?;
     let model = Classifier::trained(whole)?;
     let texts = prepared.to_measure(data, model.tokenizer())?;
-    let trained = texts.of_examples(train::predict(&model, &texts, &mut |_| ())?.logits);
+    let trained = texts.of_examples(train::predict(&model, &texts, &mut |_| ())?);
     Ok(Answered { trained, exported })
 }

@@ -14,6 +14,7 @@ use crate::hex;
 use crate::metrics::Metric;
 use crate::train::{self, Criterion, Encoded};
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Data and settings shared by the steps of a run.
@@ -22,6 +23,8 @@ pub(super) struct Prepared {
     pub dev: Arc<Dataset>,
     pub test: Option<Arc<Dataset>>,
     pub out_of_scope: Vec<Text>,
+    /// Texts for distillation.
+    pub unlabelled: Vec<Text>,
     pub criterion: Criterion,
     /// Input format on the device.
     pub input: InputFormat,
@@ -39,6 +42,7 @@ impl Prepared {
         if recipe.data.symmetric {
             train.add_swapped();
         }
+        let mut train = Arc::new(train);
         let mut note = |text: String| watch(Progress::Note(&text));
         let rows = |d: &Dataset| d.len();
         let labels = match train.task {
@@ -51,10 +55,12 @@ impl Prepared {
             rows(&dev),
             test.as_ref().map_or(String::new(), |t| format!(", {} to measure on", rows(t)))
         ));
-        let mut out_of_scope = Vec::new();
-        for path in recipe.data.out_of_scope.iter().flat_map(Files::paths) {
-            out_of_scope.extend(recipe.data.unlabelled(path, &train)?);
-        }
+        let read = |files: &[PathBuf]| -> Result<Vec<Text>, RunError> {
+            let texts = files.iter().map(|path| recipe.data.unlabelled(path, &train));
+            Ok(texts.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+        };
+        let out_of_scope = read(recipe.data.out_of_scope.as_ref().map_or(&[], Files::paths))?;
+        let unlabelled = read(recipe.distill.as_ref().map_or(&[], |distill| &distill.unlabelled))?;
         let metric = recipe.task.metric.unwrap_or(Metric::of(train.task));
         if !metric.suits(train.task) {
             return Err(RunError::Metric { metric, task: train.task });
@@ -64,8 +70,8 @@ impl Prepared {
         let (max_tokens, windows) = lengths(recipe, &base, &train)?;
         if let Some(windows) = windows {
             let texts = train.len();
-            let cut_off;
-            (train, cut_off) = windowed(&train, &base.tokenizer, max_tokens, windows)?;
+            let (windowed, cut_off) = windowed(&train, &base.tokenizer, max_tokens, windows)?;
+            train = Arc::new(windowed);
             let TextWindows { overlap, most } = windows;
             let cut_off = match cut_off {
                 0 => String::new(),
@@ -79,8 +85,8 @@ impl Prepared {
         let read = Encoded::new(train.clone(), &base.tokenizer, max_tokens)?;
         let (long, foreign) = (are_long(&read), foreign(&read, &base.tokenizer));
         let input = InputFormat { max_tokens, pairs: train.is_paired(), windows };
-        let (train, dev, test) = (Arc::new(train), Arc::new(dev), test.map(Arc::new));
-        Ok(Self { train, dev, test, out_of_scope, criterion, input, long, foreign })
+        let (dev, test) = (Arc::new(dev), test.map(Arc::new));
+        Ok(Self { train, dev, test, out_of_scope, unlabelled, criterion, input, long, foreign })
     }
 
     /// Sets the labels, task and input format of a checkpoint that is about to learn this data. A head for

@@ -66,7 +66,7 @@ pub(super) fn quantization_aware(
         let mut model = Classifier::trained(checkpoint)?;
         let train = Encoded::new(prepared.train.clone(), model.tokenizer(), prepared.input.max_tokens)?;
         let dev = prepared.to_measure(&prepared.dev, model.tokenizer())?;
-        let answers = train::predict(&model, &train, &mut |_| ())?;
+        let answers = train::predict_with_vectors(&model, &train, &mut |_| ())?;
         model.round(Some(Rounding { embeddings, only: None }));
         let objective = FromTeacher {
             answers: &answers,

@@ -1,6 +1,6 @@
 //! Running the steps of a recipe. Each is reused as long as its inputs stay the same.
 
-use super::check::load_base;
+use super::check::checked_base;
 use super::error::RunError;
 use super::lock::Lock;
 use super::prepare::Prepared;
@@ -8,7 +8,8 @@ use super::progress::{Progress, Watch};
 use super::students::distil;
 use super::teachers::{Teachers, train_teachers};
 use super::within_limits::pack_within_limits;
-use super::{Recipe, base};
+use super::{ForData, Recipe, base};
+use crate::bert::Checkpoint;
 use crate::distill::{Distill, Plan};
 use crate::evaluate::Comparison;
 use crate::quantize::Bits;
@@ -34,6 +35,8 @@ pub struct Finished {
     /// Training summaries of the students, stage by stage. The last one is packed, unless the recipe names no
     /// student and the first teacher is better than the one that learned from n-grams.
     pub students: Vec<Summary>,
+    /// Folder of the last model made, or of the one in the bundle.
+    pub model: PathBuf,
     /// Comparison of fp32 and int8, if the run went that far.
     pub comparison: Option<Comparison>,
     /// The checked bundle, if the run went that far.
@@ -48,48 +51,79 @@ pub struct Finished {
 /// [`RunError`]; everything already made is kept. A run that was stopped ends with
 /// [`Error::Interrupted`](crate::train::Error::Interrupted) in [`RunError::Train`].
 pub fn run(recipe: &Recipe, until: Until, watch: Watch) -> Result<Finished, RunError> {
-    let prepared = Prepared::read(recipe, watch)?;
-    let has_student = recipe.distill.as_ref().is_some_and(Distill::has_student);
-    let recipe = &for_language(recipe, &prepared)?;
-    if until == Until::Distill && recipe.distill.is_none() {
-        return Err(RunError::NoStudent);
-    }
-    let base = load_base(recipe, &prepared)?;
-    let _lock = Lock::on(&recipe.output)?;
-    let teachers = train_teachers(recipe, base, &prepared, watch)?;
-    let summaries = teachers.summaries.clone();
-    let mut finished = Finished { teachers: summaries, students: Vec::new(), comparison: None, bundle: None };
-    if until == Until::Train {
-        return Ok(finished);
-    }
-    let students = students(recipe, &teachers, &prepared, watch)?;
-    finished.students = students.iter().map(|student| student.summary.clone()).collect();
-    if until == Until::Distill {
-        return Ok(finished);
-    }
-    let mut models = to_pack(recipe, has_student, &teachers, students, watch);
-    let (folder, bits) = models.pop().expect("a teacher or students");
-    let (bundle, comparison) = pack_within_limits(recipe, &folder, bits, &prepared, watch)?;
-    let most = recipe.distill.as_ref().and_then(|distill| distill.student.as_ref()?.megabytes());
-    let size = std::fs::metadata(&bundle).map_or(0.0, |file| file.len() as f64 / 1e6);
-    if let Some(most) = most.filter(|most| size > *most) {
-        watch(Progress::Note(&format!(
-            "the bundle takes {size:.2} MB, more than {most} MB (distill.student)"
-        )));
-    }
-    (finished.bundle, finished.comparison) = (Some(bundle), Some(comparison));
-    Ok(finished)
+    Ready::new(recipe, until, watch)?.run(until, watch)
 }
 
-/// Performs the checks that [`run`] makes before training: that all files can be read, and that the recipe
-/// can produce a bundle.
+/// Like [`run`], for a minimal recipe of labelled texts. It is written to `recipe.toml` in the output folder
+/// after all checks, so that a faulty recipe does not block a corrected one. An existing identical recipe is left
+/// alone.
 ///
 /// # Errors
-/// [`RunError`].
-pub fn check(recipe: &Recipe) -> Result<(), RunError> {
-    let prepared = Prepared::read(recipe, &mut |_| ())?;
-    for_language(recipe, &prepared)?;
-    load_base(recipe, &prepared).map(drop)
+/// [`RunError`], in particular if there is already a different recipe.
+pub fn run_for_data(order: &ForData, until: Until, watch: Watch) -> Result<Finished, RunError> {
+    let draft = order.draft()?;
+    let ready = Ready::new(&draft.recipe, until, watch)?;
+    watch(Progress::Note(&format!("the recipe is {}", draft.path.display())));
+    draft.save()?;
+    ready.run(until, watch)
+}
+
+/// Everything that training starts from, checked.
+struct Ready {
+    /// With what the data call for.
+    recipe: Recipe,
+    /// Whether the recipe as written names a student.
+    has_student: bool,
+    prepared: Prepared,
+    base: Checkpoint,
+}
+
+impl Ready {
+    fn new(recipe: &Recipe, until: Until, watch: Watch) -> Result<Self, RunError> {
+        let prepared = Prepared::read(recipe, watch)?;
+        let has_student = recipe.distill.as_ref().is_some_and(Distill::has_student);
+        let recipe = for_language(recipe, &prepared)?;
+        if until == Until::Distill && recipe.distill.is_none() {
+            return Err(RunError::NoStudent);
+        }
+        let base = checked_base(&recipe, &prepared)?;
+        Ok(Self { recipe, has_student, prepared, base })
+    }
+
+    fn run(self, until: Until, watch: Watch) -> Result<Finished, RunError> {
+        let Self { recipe, has_student, prepared, base } = self;
+        let (recipe, prepared) = (&recipe, &prepared);
+        let _lock = Lock::on(&recipe.output)?;
+        let teachers = train_teachers(recipe, base, prepared, watch)?;
+        let mut finished = Finished {
+            teachers: teachers.summaries.clone(),
+            students: Vec::new(),
+            model: teachers.folders[0].clone(),
+            comparison: None,
+            bundle: None,
+        };
+        if until == Until::Train {
+            return Ok(finished);
+        }
+        let students = students(recipe, &teachers, prepared, watch)?;
+        finished.students = students.iter().map(|student| student.summary.clone()).collect();
+        if until == Until::Distill {
+            finished.model = students.last().map_or(finished.model, |last| last.folder.clone());
+            return Ok(finished);
+        }
+        let mut models = to_pack(recipe, has_student, &teachers, students, watch);
+        let (folder, bits) = models.pop().expect("a teacher or students");
+        let (bundle, comparison) = pack_within_limits(recipe, &folder, bits, prepared, watch)?;
+        let most = recipe.distill.as_ref().and_then(|distill| distill.student.as_ref()?.megabytes());
+        let size = std::fs::metadata(&bundle).map_or(0.0, |file| file.len() as f64 / 1e6);
+        if let Some(most) = most.filter(|most| size > *most) {
+            watch(Progress::Note(&format!(
+                "the bundle takes {size:.2} MB, more than {most} MB (distill.student)"
+            )));
+        }
+        (finished.model, finished.bundle, finished.comparison) = (folder, Some(bundle), Some(comparison));
+        Ok(finished)
+    }
 }
 
 /// The name of each model, and the comparison of its bundle or why it failed.
@@ -101,20 +135,18 @@ pub type Stages = Vec<(String, Result<Comparison, RunError>)>;
 /// # Errors
 /// [`RunError`] from training; errors of packing are returned per stage.
 pub fn run_every_stage(recipe: &Recipe, watch: Watch) -> Result<Stages, RunError> {
-    let prepared = Prepared::read(recipe, watch)?;
-    let has_student = recipe.distill.as_ref().is_some_and(Distill::has_student);
-    let recipe = &for_language(recipe, &prepared)?;
-    let base = load_base(recipe, &prepared)?;
+    let Ready { recipe, has_student, prepared, base } = Ready::new(recipe, Until::Pack, watch)?;
+    let (recipe, prepared) = (&recipe, &prepared);
     let _lock = Lock::on(&recipe.output)?;
-    let teachers = train_teachers(recipe, base, &prepared, watch)?;
-    let students = students(recipe, &teachers, &prepared, watch)?;
+    let teachers = train_teachers(recipe, base, prepared, watch)?;
+    let students = students(recipe, &teachers, prepared, watch)?;
     let models = to_pack(recipe, has_student, &teachers, students, watch);
     let pack_one = |(folder, bits): (PathBuf, Bits)| {
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let own = Recipe { output: recipe.output.join("packed").join(&name), ..recipe.clone() };
         let packed = match std::fs::create_dir_all(&own.output) {
             Ok(()) => {
-                pack_within_limits(&own, &folder, bits, &prepared, watch).map(|(_, comparison)| comparison)
+                pack_within_limits(&own, &folder, bits, prepared, watch).map(|(_, comparison)| comparison)
             }
             Err(source) => Err(RunError::Io { path: own.output.clone(), source }),
         };

@@ -95,7 +95,7 @@ pub enum Files {
 }
 
 /// Default longest inputs in word pieces: the usual one, and the one if many texts are longer.
-pub(super) const MAX_TOKENS: [usize; 2] = [128, 256];
+pub(super) const USUAL_TOKENS: [usize; 2] = [128, 256];
 
 /// Default windows if many texts are longer even than that.
 pub(super) const WINDOWS: TextWindows = TextWindows { overlap: 16, most: 8 };

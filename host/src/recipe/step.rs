@@ -65,6 +65,7 @@ pub(super) fn once(
     Ok(done.summary)
 }
 
+/// Trains a model with its checkpoints chosen on dev.
 #[expect(clippy::too_many_arguments, reason = "one place that fills in a Job")]
 pub(super) fn fit(
     model: &mut Classifier,

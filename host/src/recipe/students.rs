@@ -125,10 +125,7 @@ impl<'a> Distillation<'a> {
         if !prepared.out_of_scope.is_empty() {
             parts.push(json(&prepared.out_of_scope));
         }
-        let mut unlabelled = Vec::new();
-        for path in &distill.unlabelled {
-            unlabelled.extend(recipe.data.unlabelled(path, &prepared.train)?);
-        }
+        let mut unlabelled = prepared.unlabelled.clone();
         if let Some(compares) = compares {
             unlabelled.extend(compares.unlabelled()?);
         }
@@ -271,6 +268,7 @@ impl<'a> Distillation<'a> {
         if self.distill.ngrams == Some(true) {
             if self.ngrams.is_none() {
                 let texts = self.transfer(watch)?.data.clone();
+                watch(Progress::Note("learning from n-grams"));
                 self.ngrams = Some(NgramAnswers::new(&self.teachers[0], &texts, prepared, watch)?);
             }
             let ngrams = self.ngrams.as_ref().expect("set above");

@@ -28,7 +28,7 @@ pub(super) fn ask(
     if let Some(answers) = ask_in_int8(checkpoint, texts, vectors, &mut done)? {
         let rows: Vec<usize> = (0..all).step_by(all.div_ceil(COMPARED_TEXTS).max(1)).collect();
         let some = texts.subset(&rows);
-        let exact = train::predict(&Classifier::trained(checkpoint.clone())?, &some, &mut |_| ())?.logits;
+        let exact = train::predict(&Classifier::trained(checkpoint.clone())?, &some, &mut |_| ())?;
         let labels = checkpoint.config.num_labels();
         let rounded: Vec<f32> =
             rows.iter().flat_map(|row| &answers.logits[row * labels..][..labels]).copied().collect();
@@ -38,11 +38,11 @@ pub(super) fn ask(
         watch(Progress::Note("int8 differs too much from f32, which is used instead"));
     }
     let mut done = |done| watch(Progress::Classified { done, all });
-    let mut answers = train::predict(&Classifier::trained(checkpoint.clone())?, texts, &mut done)?;
-    if !vectors {
-        answers.cls = Vec::new();
-    }
-    Ok(answers)
+    let model = Classifier::trained(checkpoint.clone())?;
+    Ok(match vectors {
+        true => train::predict_with_vectors(&model, texts, &mut done)?,
+        false => Answers { logits: train::predict(&model, texts, &mut done)?, cls: Vec::new() },
+    })
 }
 
 /// Answers in int8. `None` if the fused operator does not support the model's shape: stock operators are slow

@@ -134,7 +134,7 @@ fn remove_runs(folder: &Path, runs: usize) -> std::io::Result<()> {
         if let Some(run) = run_of(&name).filter(|_| path.is_dir()) {
             if run <= averaged {
                 let log = folder.join(format!("metrics-run-{run}.jsonl"));
-                let _ = std::fs::rename(path.join("metrics.jsonl"), log);
+                let _ = std::fs::rename(path.join(train::LOG), log);
             }
             // the marker first, so that a partly removed run never looks finished
             let _ = std::fs::remove_file(path.join(DONE));

@@ -224,13 +224,7 @@ fn another_seed_has_a_folder_of_its_own() {
 #[test]
 fn allowed_drop_includes_chance_on_few_rows() {
     let limit_of = |metric: Option<Metric>, rows: usize, lost: usize, rounded: bool, quantize: Quantize| {
-        let example = |i: usize| Example {
-            text: i.to_string(),
-            pair: None,
-            target: Target::Class((i % 2) as u32),
-            file: 0,
-            line: 1,
-        };
+        let example = |i: usize| Example::new(i.to_string(), Target::Class((i % 2) as u32));
         let labels = Labels::ordered(vec!["a".into(), "b".into()]).unwrap();
         let examples = (0..rows).map(example).collect();
         let data = Dataset { task: Task::SingleLabel, labels, examples, files: vec![] };

@@ -1,7 +1,7 @@
 //! Checks of ranges and combinations that TOML types cannot express.
 
 use super::name::{BUNDLE_NAME, is_bundle_name};
-use super::schema::MAX_TOKENS;
+use super::schema::USUAL_TOKENS;
 use super::{DataFiles, Files, Pack, Quantize, Recipe, TaskOptions};
 use crate::data::Task;
 use crate::distill::Distill;
@@ -93,7 +93,7 @@ impl DataFiles {
 impl TaskOptions {
     pub(super) fn check(&self) -> Checked {
         // at least [CLS], [SEP] and one token; BERT's position table ends at 512
-        let max_tokens = self.max_tokens.unwrap_or(MAX_TOKENS[0]);
+        let max_tokens = self.max_tokens.unwrap_or(USUAL_TOKENS[0]);
         ensure((3..=512).contains(&max_tokens), "task.max_tokens", "has to be 3 to 512")?;
         if let Some(windows) = self.windows {
             let overlap = windows.overlap as usize;

@@ -191,4 +191,29 @@ mod tests {
         adam.update(&mut weights, &gradients, |_| 0.1, 0.1, 1.0);
         assert!(weights[WORD_EMBEDDINGS].data[2] < after[2]);
     }
+
+    /// Rows are updated as a whole matrix would be with gradients of zero, from their first gradient on.
+    #[test]
+    fn rows_are_updated_as_a_whole_matrix() {
+        let start: Vec<f32> = (0..8).map(|i| 0.3 * i as f32 - 1.0).collect();
+        let mut table = weights(WORD_EMBEDDINGS, &[4, 2], &start);
+        let mut matrix = weights("w.weight", &[4, 2], &start);
+        let (mut of_table, mut of_matrix) = (Gradients::new(&table), Gradients::new(&matrix));
+        let (mut sparse, mut dense) = (AdamW::default(), AdamW::default());
+        for step in 0..12 {
+            (of_table.clear(), of_matrix.clear());
+            of_matrix.slot("w.weight").values.fill(0.0);
+            // every row but the last, all of them in the first step
+            let rows: &[u32] = if step == 0 { &[2, 0, 1] } else { &[step % 3, (step + 1) % 3] };
+            for row in rows {
+                let g = [0.1 * step as f32 - 0.4, f32::from(u8::from(*row == 1)) - 0.5];
+                of_table.add_rows(&[*row], &g);
+                of_matrix.slot("w.weight").values[2 * *row as usize..][..2].copy_from_slice(&g);
+            }
+            sparse.update(&mut table, &of_table, |_| 0.05, 0.1, 0.7);
+            dense.update(&mut matrix, &of_matrix, |_| 0.05, 0.1, 0.7);
+            let (table, matrix) = (&table[WORD_EMBEDDINGS].data, &matrix["w.weight"].data);
+            assert_eq!((&table[..6], &table[6..]), (&matrix[..6], &start[6..]), "step {step}");
+        }
+    }
 }

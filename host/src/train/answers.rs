@@ -14,11 +14,16 @@ pub struct Answers {
 /// Batch size for inference.
 const PREDICT: usize = 64;
 
-/// Runs a model on every example. `done` receives the number of texts after each batch.
+/// Runs a model on every example and returns the logits: [texts, labels]. `done` receives the number of texts
+/// after each batch.
 ///
 /// # Errors
 /// If the model cannot read a text.
-pub fn predict(model: &Classifier, encoded: &Encoded, done: &mut dyn FnMut(usize)) -> Result<Answers, Error> {
+pub fn predict(
+    model: &Classifier,
+    encoded: &Encoded,
+    done: &mut dyn FnMut(usize),
+) -> Result<Vec<f32>, Error> {
     Ok(predict_while(model, encoded, &mut always(done))?.expect("it always goes on"))
 }
 
@@ -28,17 +33,34 @@ pub(super) fn predict_while(
     model: &Classifier,
     encoded: &Encoded,
     go_on: &mut dyn FnMut(usize) -> bool,
-) -> Result<Option<Answers>, Error> {
-    let (labels, hidden) = (model.config().num_labels(), model.config().hidden_size);
-    let texts = encoded.tokens.len();
-    let mut answers = Answers { logits: vec![0.0; texts * labels], cls: vec![0.0; texts * hidden] };
+) -> Result<Option<Vec<f32>>, Error> {
+    let mut logits = vec![0.0; encoded.tokens.len() * model.config().num_labels()];
     let whole = by_length(model, encoded, go_on, |rows, batch, tape| {
+        scatter(&model.forward(batch, Mode::Evaluate, tape)?.logits, rows, &mut logits);
+        Ok(())
+    })?;
+    Ok(whole.then_some(logits))
+}
+
+/// Like [`predict`], with the \[CLS\] vectors, which take hundreds of megabytes for many texts.
+///
+/// # Errors
+/// If the model cannot read a text.
+pub fn predict_with_vectors(
+    model: &Classifier,
+    encoded: &Encoded,
+    done: &mut dyn FnMut(usize),
+) -> Result<Answers, Error> {
+    let (texts, config) = (encoded.tokens.len(), model.config());
+    let (logits, cls) = (vec![0.0; texts * config.num_labels()], vec![0.0; texts * config.hidden_size]);
+    let mut answers = Answers { logits, cls };
+    by_length(model, encoded, &mut always(done), |rows, batch, tape| {
         let output = model.forward(batch, Mode::Evaluate, tape)?;
         scatter(&output.logits, rows, &mut answers.logits);
         scatter(&output.cls, rows, &mut answers.cls);
         Ok(())
     })?;
-    Ok(whole.then_some(answers))
+    Ok(answers)
 }
 
 /// Returns a model's vector of each text: [texts, hidden]. `done` receives the number of texts after each

@@ -43,7 +43,7 @@ impl Average {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::tests::without_weights;
+    use crate::train::test_support::without_weights;
 
     #[test]
     fn follows_the_weights_and_swaps_with_them() {

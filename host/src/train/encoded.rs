@@ -1,7 +1,8 @@
 use super::Error;
 use crate::bert::{Batch, InputFormat, TokenizerFiles, Tokens};
-use crate::data::Dataset;
+use crate::data::{Dataset, Example};
 use goldcrest_edge::tokenizer::{Encoding, Tokenizer};
+use rayon::prelude::*;
 use std::sync::Arc;
 
 /// Examples with their token ids, from the tokenizer that runs on the device.
@@ -41,11 +42,18 @@ impl Encoded {
         files: &TokenizerFiles,
         input: InputFormat,
     ) -> Result<Self, Error> {
+        /// Texts that a thread reads with one reader.
+        const BLOCK: usize = 1024;
         let data = data.into();
-        let mut reader = Reader::new(files, input)?;
+        // tells a faulty vocabulary even if there are no texts
+        Reader::new(files, input)?;
+        let read_block = |examples: &[Example]| -> Result<Vec<_>, Error> {
+            let mut reader = Reader::new(files, input)?;
+            examples.iter().map(|example| reader.read(&example.text, example.pair.as_deref())).collect()
+        };
+        let blocks = data.examples.par_chunks(BLOCK).map(read_block).collect::<Result<Vec<_>, _>>()?;
         let (mut tokens, mut counts, mut truncated) = (Vec::new(), Vec::with_capacity(data.len()), 0);
-        for example in &data.examples {
-            let (inputs, cut_off) = reader.read(&example.text, example.pair.as_deref())?;
+        for (inputs, cut_off) in blocks.into_iter().flatten() {
             counts.push(inputs.len() as u32);
             truncated += usize::from(cut_off);
             tokens.extend(inputs);

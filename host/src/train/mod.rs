@@ -17,22 +17,25 @@ mod objective;
 mod one_vs_rest;
 mod options;
 mod prototypes;
+mod run;
 mod saved;
 mod soup;
 mod state;
 mod target_scale;
+mod update;
 
 pub use adamw::AdamW;
-pub use answers::{Answers, predict, sentence_vectors};
+pub use answers::{Answers, predict, predict_with_vectors, sentence_vectors};
 pub use encoded::{Encoded, Reader, mean_of_windows};
 pub use error::Error;
 pub use head::set_head;
-pub use job::{Criterion, Event, Job, Summary, remove_state, train};
-pub(crate) use job::{LOG, STATE, standard_error};
+pub use job::{Criterion, Event, Job, Summary};
 pub use objective::{Objective, Supervised};
 pub use options::{ClassWeights, Schedule, TrainOptions, WeightRule};
+pub(crate) use run::{LOG, STATE, standard_error};
+pub use run::{remove_state, train};
 pub use soup::soup;
 pub use target_scale::TargetScale;
 
 #[cfg(test)]
-mod tests;
+mod test_support;

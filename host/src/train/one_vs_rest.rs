@@ -1,7 +1,7 @@
 //! Initial head for multi-label tasks.
 
 use super::head::{Head, INITIAL_CONFIDENCE, add, squares};
-use crate::metrics::lowest;
+use crate::metrics::golden_section;
 
 /// Makes a head by linear discriminant analysis with one variance for all directions: a label is more likely
 /// the more frequent it is, and the nearer a text's vector is to the mean of the texts with the label than to
@@ -86,7 +86,7 @@ impl Groups<'_> {
         })
     }
 
-    /// Returns the temperature of the differences with the lowest binary cross entropy, smoothed as in
+    /// Returns the temperature of the differences with the golden_section binary cross entropy, smoothed as in
     /// [`temperature`](crate::metrics::temperature).
     fn left_out_temperature(&self) -> Option<f32> {
         /// Search range of temperatures, for differences that average 1.
@@ -117,7 +117,7 @@ impl Groups<'_> {
             };
             rows.iter().map(of).sum::<f64>()
         };
-        let best = lowest(RANGE[0], RANGE[1], loss);
+        let best = golden_section(RANGE[0], RANGE[1], loss);
         (best < 0.9 * RANGE[1]).then_some((best * unit) as f32)
     }
 }

@@ -18,8 +18,12 @@ pub fn soup(folders: &[PathBuf]) -> Result<Checkpoint, Error> {
         let share = 1.0 / count as f32;
         for (name, weights) in &mut mean.tensors {
             let hint = "were these models fine-tuned from the same start?";
-            let others = other.tensors.get(name).filter(|others| others.shape == weights.shape);
+            let others = other.tensors.get(name);
             let others = others.ok_or_else(|| bert::Error::Missing { name: name.clone(), hint })?;
+            if others.shape != weights.shape {
+                let (found, wanted) = (others.shape.clone(), weights.shape.clone());
+                return Err(bert::Error::Shape { name: name.clone(), found, wanted }.into());
+            }
             weights.data.iter_mut().zip(&others.data).for_each(|(mean, x)| *mean += (x - *mean) * share);
         }
     }
@@ -30,7 +34,7 @@ pub fn soup(folders: &[PathBuf]) -> Result<Checkpoint, Error> {
 mod tests {
     use super::*;
     use crate::bert::Array;
-    use crate::train::tests::without_weights;
+    use crate::train::test_support::without_weights;
     use std::collections::BTreeMap;
 
     #[test]

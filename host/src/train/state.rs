@@ -1,6 +1,6 @@
 //! The saved state, from which a killed run resumes as if nothing had happened.
 
-use super::job::Memory;
+use super::update::Memory;
 use super::{Error, saved};
 use crate::bert::Classifier;
 use serde::{Deserialize, Serialize};

@@ -292,3 +292,25 @@ fn agreement_is_both_divergences() {
     let (found, _) = loss.value_and_gradient(&[x, y].concat(), 2);
     assert!((found - wanted).abs() < 1e-9, "{found}, not {wanted}");
 }
+
+/// The error bounds that the documentation promises.
+#[test]
+fn approximations_keep_their_bounds() {
+    for i in 0..=148_000 {
+        let x = -60.0 + 0.001 * i as f32;
+        let wanted = libm::exp(f64::from(x));
+        assert!((f64::from(super::exp(x)) - wanted).abs() < 2e-7 * wanted, "e^{x}");
+    }
+    assert_eq!([-60.1, -1e9, f32::NEG_INFINITY].map(super::exp), [0.0; 3]);
+    let mut worst = 0f64;
+    for i in -8000..=8000 {
+        let x = 0.001 * i as f32;
+        let (erf, e) = super::erf_and_exp(x);
+        let wanted = f64::from(x);
+        worst = worst.max((f64::from(erf) - libm::erf(wanted)).abs());
+        // x² is rounded before
+        let wanted = libm::exp(-wanted * wanted);
+        assert!((f64::from(e) - wanted).abs() < 5e-6 * wanted + 1e-26, "e^-{x}²: {e}");
+    }
+    assert!(worst < 5e-7, "erf: {worst}");
+}

@@ -50,6 +50,11 @@ fn errors_name_file_line_and_remedy() {
         ),
         (
             "a.csv",
+            b"text,label\r\"a\rb\",x\r\"open,y\rc,x\r",
+            "a.csv:4: the quote that opens here is never closed; where `\"` is an ordinary character, give --quoting false (`quoting` in a recipe)",
+        ),
+        (
+            "a.csv",
             b"text,label\n\"a\nb\",x\n\"open,y\nc,x\n",
             "a.csv:4: the quote that opens here is never closed; where `\"` is an ordinary character, give --quoting false (`quoting` in a recipe)",
         ),

@@ -47,6 +47,10 @@ fn a_column_for_each_label() {
     assert_eq!(found.examples, data.examples);
     let capitals = measured(labels(&["Toxic", "threat", "INSULT"])).unwrap();
     assert_eq!(capitals.examples, data.examples);
+    let umlauts = folder.file("f.csv", csv.replace("toxic", "ärger"));
+    let umlauts =
+        Dataset::read_to_measure(&[umlauts], multi, labels(&["Ärger", "threat", "insult"])).unwrap();
+    assert_eq!(umlauts.class_counts(), data.class_counts());
     // of two names that differ in case only, each is its own
     let both = "text,IT,it\na,1,0\nb,0,1\n";
     let both = Source { label: each(&["IT", "it"]), ..folder.file("e.csv", both) };

@@ -167,13 +167,7 @@ mod tests {
             dense.push(row);
         }
         let classes: Vec<u32> = (0..count).map(|_| random.below(labels) as u32).collect();
-        let example = |class: &u32| Example {
-            text: String::new(),
-            pair: None,
-            target: Target::Class(*class),
-            file: 0,
-            line: 1,
-        };
+        let example = |class: &u32| Example::new(String::new(), Target::Class(*class));
         let data = Dataset {
             task: Task::SingleLabel,
             labels: Labels::ordered(vec!["a".into(), "b".into(), "c".into()]).unwrap(),

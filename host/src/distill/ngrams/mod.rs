@@ -93,13 +93,7 @@ mod tests {
             max_length: 16,
         };
         let encoded = |texts: &[(&str, Target)]| {
-            let example = |(text, target): &(&str, Target)| Example {
-                text: text.to_string(),
-                pair: None,
-                target: target.clone(),
-                file: 0,
-                line: 1,
-            };
+            let example = |(text, target): &(&str, Target)| Example::new(*text, target.clone());
             let labels = match task {
                 Task::Regression => Labels::default(),
                 _ => Labels::ordered(vec!["no".into(), "yes".into()]).unwrap(),

@@ -1,0 +1,99 @@
+//! One update of the weights.
+
+use super::adversarial::perturb_words;
+use super::average::Average;
+use super::{AdamW, Error, Job, TrainOptions};
+use crate::bert::ops::mix;
+use crate::bert::{Classifier, Gradients, Mode, Tape};
+
+/// Returns the learning rate of a weight relative to the head's.
+fn layer_scale(name: &str, layers: usize, decay: f64) -> f64 {
+    let below_head = if let Some(rest) = name.strip_prefix("bert.encoder.layer.") {
+        let index = rest.split('.').next().and_then(|i| i.parse::<usize>().ok()).unwrap_or(0);
+        layers - index
+    } else if name.starts_with("bert.embeddings") {
+        layers + 1
+    } else {
+        0
+    };
+    decay.powi(below_head as i32)
+}
+
+/// What is kept in memory between updates.
+pub(super) struct Memory {
+    pub adam: AdamW,
+    pub average: Option<Average>,
+    tape: Tape,
+    gradients: Gradients,
+}
+
+impl Memory {
+    pub fn new(model: &Classifier, options: &TrainOptions) -> Self {
+        let gradients = Gradients::new(model.weights());
+        let average = (options.average > 0.0).then(|| Average::new(model, options.average));
+        Self { adam: AdamW::default(), average, tape: Tape::default(), gradients }
+    }
+}
+
+/// Makes one update, the one after `step` others, from some batches and returns their mean loss.
+pub(super) fn update(
+    job: &mut Job,
+    memory: &mut Memory,
+    step: u64,
+    batches: &[Vec<u32>],
+    rate: f64,
+) -> Result<f32, Error> {
+    let options = job.options;
+    memory.gradients.clear();
+    let distance = options.adversarial.unwrap_or(0.0);
+    let share = if distance > 0.0 { 0.5 } else { 1.0 };
+    let mut total = gradients_of(job, memory, step, batches, 0, share)?;
+    if distance > 0.0 {
+        let original = perturb_words(job.model.weights_mut(), &memory.gradients, distance);
+        let moved = gradients_of(job, memory, step, batches, batches.len(), share);
+        original.restore(job.model.weights_mut());
+        total += moved?;
+    }
+    let Memory { adam, average, gradients, .. } = memory;
+    let norm = gradients.norm();
+    let clip = if options.clip > 0.0 && norm > options.clip { options.clip / (norm + 1e-6) } else { 1.0 };
+    let layers = job.model.config().num_hidden_layers;
+    let rates = |name: &str| rate * layer_scale(name, layers, options.layer_decay);
+    adam.update(job.model.weights_mut(), gradients, rates, options.weight_decay, clip);
+    if let Some(average) = average {
+        average.add(job.model, step + 1);
+    }
+    Ok(total)
+}
+
+/// Adds the mean gradient of some batches, times `share`, and returns their mean loss times `share`. `passed`
+/// is the number of batches already passed in this update, for the dropout seed.
+fn gradients_of(
+    job: &Job,
+    memory: &mut Memory,
+    step: u64,
+    batches: &[Vec<u32>],
+    passed: usize,
+    share: f32,
+) -> Result<f32, Error> {
+    let pad_id = job.model.config().pad_token_id as u32;
+    let share = share / batches.len() as f32;
+    let mut total = 0.0;
+    for (i, rows) in batches.iter().enumerate() {
+        let rows = &rows.repeat(job.objective.copies());
+        let batch = job.train.batch(rows, pad_id);
+        let seed = mix(job.options.seed as u32 ^ mix(step as u32 ^ mix((passed + i) as u32 + 1)));
+        let output = job.model.forward(&batch, Mode::Train { seed }, &mut memory.tape)?;
+        let (loss, mut gradient) = job.objective.loss(job.train, rows, &batch, output)?;
+        let value = loss as f32 * share;
+        if !value.is_finite() {
+            return Err(Error::Diverged { step: step + 1, loss: value });
+        }
+        total += value;
+        if share < 1.0 {
+            gradient.scale(share);
+        }
+        job.model.backward(&mut memory.tape, &gradient, &mut memory.gradients);
+    }
+    Ok(total)
+}
