@@ -17,6 +17,8 @@
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=scripts/aarch64.sh
+. "$(dirname "${BASH_SOURCE[0]}")/aarch64.sh"
 
 libcs=(gnu musl)
 case ${1:-} in
@@ -26,36 +28,6 @@ all) shift ;;
 -* | '') ;;
 *) usage_error "unknown target $1" ;;
 esac
-
-# Where no other linker was said.
-install_gcc() { # TRIPLE
-    local name=${1//-/_} linker
-    linker=CARGO_TARGET_${name^^}_LINKER
-    if [ -n "${!linker:-}" ] || have aarch64-linux-gnu-gcc; then return; fi
-    local packages=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
-    if [ "$(id -u)" != 0 ] || ! have apt-get; then
-        die "the ARM linker is missing. As root: apt-get install ${packages[*]}"
-    fi
-    say "installing ${packages[*]}"
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get update -qq
-    apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
-}
-
-# add_std TRIPLE: lets rustup fetch the target's standard library, unless a folder of Debian's toolchain is named
-add_std() {
-    [ -z "${GOLDCREST_AARCH64_TOOLCHAIN:-}${RUSTC:-}" ] && have rustup || return 1
-    say "rustup target add $1"
-    (cd "$ROOT" && timeout 180 rustup target add "$1") >/dev/null 2>&1 && has_std "$1"
-}
-
-# has_std TRIPLE: the toolchain that cargo will use brings the standard library for it
-has_std() {
-    local dir
-    dir=$("${RUSTC:-rustc}" --print target-libdir --target "$1" 2>/dev/null) && compgen -G "$dir/libstd-*.rlib" >/dev/null
-}
-
-default() { [ -n "${!1:-}" ] || export "$1=$2"; } # export NAME=VALUE unless it is set
 
 # What makes the binary small. What is not ours only loads, parses and plans, so it is built for size; our kernels,
 # and the digest over a bundle, are built for speed.
@@ -70,11 +42,8 @@ small=(
 build() { # LIBC CARGO-ARGUMENTS...
     local libc=$1 triple=aarch64-unknown-linux-$1 tool
     shift
-    install_gcc "$triple"
+    use_gcc "$triple"
     local name=${triple//-/_} cargo=(cargo build --release -p goldcrest-edge --bin goldcrest-edge --target "$triple")
-    default "CARGO_TARGET_${name^^}_LINKER" aarch64-linux-gnu-gcc
-    default "CC_$name" aarch64-linux-gnu-gcc
-    default "AR_$name" aarch64-linux-gnu-ar
     if has_std "$triple" || add_std "$triple"; then
         say "$triple with $("${RUSTC:-rustc}" --version)"
     else

@@ -117,8 +117,9 @@ pub fn map(path: &Path) -> Result<Mapped, OpenError> {
     if state.bytes > limits::FILE {
         return Err(OpenError::Oversized { path: path.into(), bytes: state.bytes });
     }
-    // SAFETY: the mapping is read-only. Nothing can keep others from truncating or rewriting the file;
-    // bundles are replaced by renaming, which leaves a mapped file intact.
+    // SAFETY: the mapping is read-only. Nothing can keep others from truncating or rewriting the file; bundles
+    // are replaced by renaming, which leaves a mapped file intact. Should one be rewritten all the same, no
+    // value becomes invalid: text is copied before it is checked, and numbers may have any bits.
     let map = unsafe { memmap2::Mmap::map(&file) }.map_err(fail)?;
     let source = Source { path: path.into(), file, state: state.into(), digest: OnceLock::new() };
     Ok(Mapped { bytes: Bytes::from_owner(map), of_file: true, source: Some(Arc::new(source)) })

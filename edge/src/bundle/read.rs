@@ -110,8 +110,10 @@ impl<'a> Bundle<'a> {
         let body = &bytes[..header.body as usize];
         let mut digest = [0; 32];
         digest.copy_from_slice(&bytes[body.len()..][..DIGEST as usize]);
-        let manifest = &body[manifest_offset(header.sections) as usize..][..header.manifest as usize];
-        let manifest: Manifest = match postcard::take_from_bytes(manifest) {
+        // a copy: what is checked to be text must not change, as a mapped file might
+        let manifest =
+            body[manifest_offset(header.sections) as usize..][..header.manifest as usize].to_vec();
+        let manifest: Manifest = match postcard::take_from_bytes(&manifest) {
             Ok((manifest, [])) => manifest,
             _ => return Err(Error::ManifestEncoding),
         };
@@ -145,8 +147,12 @@ impl<'a> Bundle<'a> {
 
     /// Decodes the golden messages.
     pub fn golden(&self) -> Result<Vec<Golden>, Error> {
-        let bytes = self.section(section::GOLDEN).unwrap_or_default();
-        let golden: Vec<Golden> = match postcard::take_from_bytes(bytes) {
+        let bytes = self.section(section::GOLDEN).unwrap_or_default().to_vec();
+        // their number comes first
+        if postcard::take_from_bytes::<usize>(&bytes).is_ok_and(|(count, _)| count > limits::GOLDEN) {
+            return Err(Error::Golden("there are too many"));
+        }
+        let golden: Vec<Golden> = match postcard::take_from_bytes(&bytes) {
             Ok((golden, [])) => golden,
             _ => return Err(Error::Golden("they cannot be decoded")),
         };

@@ -1,7 +1,7 @@
 //! Atomic writing of files.
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Writes `bytes` to `path` atomically: after a crash or power cut, either the old or the new file is there.
@@ -25,21 +25,17 @@ pub fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
         _ => Path::new("."),
     };
     let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no file name"))?;
-    // threads may save the same file
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let (process, number) = (std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-    // temporary_writer knows this pattern
-    let temporary = folder.join(format!(".{}.{process}.{number}.tmp", name.to_string_lossy()));
-    let written = File::create(&temporary)
-        .and_then(|mut file| {
-            // what replaces a file keeps its mode
-            if let Ok(replaced) = fs::metadata(path) {
-                file.set_permissions(replaced.permissions())?;
-            }
-            file.write_all(bytes)?;
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(&temporary, path));
+    let (mut file, temporary) = create_temporary(folder, &name.to_string_lossy())?;
+    let mut write = || {
+        // what replaces a file keeps its mode
+        if let Ok(replaced) = fs::metadata(path) {
+            file.set_permissions(replaced.permissions())?;
+        }
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    let written = write();
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
         return written;
@@ -47,6 +43,21 @@ pub fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // the folder records the renaming, so sync it too; file systems that cannot do this do not need it
     let _ = File::open(folder).and_then(|folder| folder.sync_all());
     Ok(())
+}
+
+/// Creates a file that was not there, for the new contents of `name`. Other threads may save the same file, and
+/// so may a process with the same id, in another container.
+fn create_temporary(folder: &Path, name: &str) -> io::Result<(File, PathBuf)> {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let (process, number) = (std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        // temporary_writer knows this pattern
+        let path = folder.join(format!(".{name}.{process}.{number}.tmp"));
+        match File::create_new(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            created => return Ok((created?, path)),
+        }
+    }
 }
 
 /// Returns the id of the process that writes the temporary file of [`save`] with this name, or wrote it until it

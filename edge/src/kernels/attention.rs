@@ -68,9 +68,12 @@ impl AttentionInput<'_> {
         self.values.check(self.key_count, width);
         let padded = self.key_count.next_multiple_of(LANES);
         assert!(
-            padded * self.head_size <= scratch.keys.len() && padded * MAX_QUERIES <= scratch.scores.len(),
-            "{} keys do not fit the scratch memory",
-            self.key_count
+            padded * self.head_size <= scratch.keys.len()
+                && padded * MAX_QUERIES <= scratch.scores.len()
+                && MAX_QUERIES * self.head_size <= scratch.queries.len(),
+            "{} keys of {} floats do not fit the scratch memory",
+            self.key_count,
+            self.head_size
         );
     }
 }
@@ -242,15 +245,22 @@ fn weighted_sums<D: Dot, const SETS: usize>(
     assert!((D::QUERIES - 1) * stride + count <= left.len());
     assert!(width == SETS * LANES || (SETS == 1 && width < LANES));
     right.check(count, width);
-    match width == SETS * LANES {
-        true => sums_of::<D, SETS, true>(left, stride, right, count, width, ahead),
-        false => sums_of::<D, SETS, false>(left, stride, right, count, width, ahead),
+    // SAFETY: checked above.
+    unsafe {
+        match width == SETS * LANES {
+            true => sums_of::<D, SETS, true>(left, stride, right, count, width, ahead),
+            false => sums_of::<D, SETS, false>(left, stride, right, count, width, ahead),
+        }
     }
 }
 
 /// Does the work of [`weighted_sums`] after its checks, for `WHOLE` lane sets or a part of one.
+///
+/// # Safety
+/// `left` has `D::QUERIES` rows of `count` floats, `stride` apart; `right` has `count` rows of `width` floats;
+/// `width` is `SETS * LANES` if `WHOLE`, and else less than [`LANES`].
 #[inline(always)]
-fn sums_of<D: Dot, const SETS: usize, const WHOLE: bool>(
+unsafe fn sums_of<D: Dot, const SETS: usize, const WHOLE: bool>(
     left: &[f32],
     stride: usize,
     right: Rows<'_>,
@@ -262,16 +272,20 @@ fn sums_of<D: Dot, const SETS: usize, const WHOLE: bool>(
     let mut i = 0;
     while i + 4 <= count {
         ahead.fetch::<D, 8>();
-        add_scaled::<D, SETS, 0>(&mut acc, left, stride, i, sets::<D, SETS, WHOLE>(right, i, width));
-        add_scaled::<D, SETS, 1>(&mut acc, left, stride, i, sets::<D, SETS, WHOLE>(right, i + 1, width));
-        add_scaled::<D, SETS, 2>(&mut acc, left, stride, i, sets::<D, SETS, WHOLE>(right, i + 2, width));
-        add_scaled::<D, SETS, 3>(&mut acc, left, stride, i, sets::<D, SETS, WHOLE>(right, i + 3, width));
+        // SAFETY: `i + 4` of the `count` elements are there, and rows `i` to `i + 3`.
+        unsafe {
+            add_scaled::<D, SETS, 0>(&mut acc, left, stride, i, sets::<D, SETS, WHOLE>(right, i, width));
+            add_scaled::<D, SETS, 1>(&mut acc, left, stride, i, sets::<D, SETS, WHOLE>(right, i + 1, width));
+            add_scaled::<D, SETS, 2>(&mut acc, left, stride, i, sets::<D, SETS, WHOLE>(right, i + 2, width));
+            add_scaled::<D, SETS, 3>(&mut acc, left, stride, i, sets::<D, SETS, WHOLE>(right, i + 3, width));
+        }
         i += 4;
     }
     while i < count {
-        let sets = sets::<D, SETS, WHOLE>(right, i, width);
+        // SAFETY: there is a row `i`.
+        let sets = unsafe { sets::<D, SETS, WHOLE>(right, i, width) };
         for (r, sums) in acc.iter_mut().enumerate().take(D::QUERIES) {
-            // SAFETY: `weighted_sums` has checked the length.
+            // SAFETY: the row has `count` elements.
             let factor = D::splat(unsafe { *left.get_unchecked(r * stride + i) });
             for (sum, set) in sums.iter_mut().zip(sets) {
                 *sum = factor.fma(set, *sum);
@@ -283,10 +297,17 @@ fn sums_of<D: Dot, const SETS: usize, const WHOLE: bool>(
 }
 
 /// Returns row `i` of `right`: whole lane sets, or `width` floats.
+///
+/// # Safety
+/// `right` has a row `i` of `width` floats, or of `SETS * LANES` if `WHOLE`.
 #[inline(always)]
-fn sets<D: Dot, const SETS: usize, const WHOLE: bool>(right: Rows<'_>, i: usize, width: usize) -> [D; SETS] {
+unsafe fn sets<D: Dot, const SETS: usize, const WHOLE: bool>(
+    right: Rows<'_>,
+    i: usize,
+    width: usize,
+) -> [D; SETS] {
     let mut sets = [D::splat(0.0); SETS];
-    // SAFETY: `weighted_sums` has checked the length.
+    // SAFETY: the row is there.
     unsafe {
         let at = right.data.as_ptr().add(i * right.stride);
         if !WHOLE {
@@ -300,8 +321,11 @@ fn sets<D: Dot, const SETS: usize, const WHOLE: bool>(right: Rows<'_>, i: usize,
 }
 
 /// One step of [`sums_of`]: adds `left[row * stride + i + LANE] * sets` to each row.
+///
+/// # Safety
+/// Each of the `D::QUERIES` rows of `left` has four elements from `i` on.
 #[inline(always)]
-fn add_scaled<D: Dot, const SETS: usize, const LANE: i32>(
+unsafe fn add_scaled<D: Dot, const SETS: usize, const LANE: i32>(
     acc: &mut [[D; SETS]; MAX_QUERIES],
     left: &[f32],
     stride: usize,
@@ -309,7 +333,7 @@ fn add_scaled<D: Dot, const SETS: usize, const LANE: i32>(
     sets: [D; SETS],
 ) {
     for (r, sums) in acc.iter_mut().enumerate().take(D::QUERIES) {
-        // SAFETY: `weighted_sums` has checked the length.
+        // SAFETY: the four elements are there.
         let factors = unsafe { &*left.as_ptr().add(r * stride + i).cast::<[f32; 4]>() };
         for (sum, set) in sums.iter_mut().zip(sets) {
             *sum = sum.add_scaled::<LANE>(factors, set);

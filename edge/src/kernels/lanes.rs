@@ -206,7 +206,8 @@ pub(super) trait Dot: Lanes {
     unsafe fn store_activations(self, to: *mut u8);
 
     /// For `R` rows, computes
-    /// `acc[r * COLUMNS + c] = start[c] + sum over k of activation[r][k] * weight[k][c]`.
+    /// `acc[r * COLUMNS + c] = start[c] + sum over k of activation[r][k] * weight[k][c]`. Without an
+    /// [`OFFSET`](Dot::OFFSET), `start` is zeros and need not be read.
     ///
     /// If tiles of all heights are inlined side by side, the compiler may merge their ends and, to do so,
     /// keep the sums of the last row in memory. scripts/check-tiles detects this; the tile must then be a

@@ -200,6 +200,7 @@ pub(super) unsafe fn linear<D: Dot>(
     next: Ahead,
     out: &mut [f32],
 ) {
+    const { assert!(D::ROWS <= MAX_ROWS && D::COLUMNS <= MAX_COLUMNS && D::COLUMNS.is_multiple_of(LANES)) };
     let mut sums = MaybeUninit::<[i32; MAX_ROWS * MAX_COLUMNS]>::uninit();
     let acc = sums.as_mut_ptr().cast::<i32>();
     let steps = layer.inputs.div_ceil(D::STEP);

@@ -11,7 +11,8 @@
 //! else; rounding is half to even; subnormals are kept. Minimum and maximum return their second operand if
 //! neither is larger. IEEE 754 leaves the sign and payload of a NaN open, so operators that end a chain write
 //! the nearest finite number instead of NaN or infinity: finite weights give finite results, and whatever
-//! garbage comes in, the same bits come out everywhere.
+//! garbage comes in, the same bits come out everywhere. The thread's floating-point mode must be the one that
+//! Rust requires, the default: a host program that flushes subnormals to zero (FTZ, DAZ) changes bits.
 //! (`add` and `dequantize_row` pass infinities and NaN through.)
 //!
 //! Nothing here allocates after [`Linear::pack`], [`Activations::new`] and [`AttentionScratch::new`].

@@ -50,20 +50,20 @@ impl Default for Options {
 
 /// A text classifier, ready to run.
 pub struct Model {
-    path: Path,
+    engine: Engine,
     kernels: Kernels,
     max_tokens: usize,
 }
 
 impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let stock = matches!(self.path, Path::Stock { .. });
+        let stock = matches!(self.engine, Engine::Stock { .. });
         f.debug_struct("Model").field("stock", &stock).field("max_tokens", &self.max_tokens).finish()
     }
 }
 
-/// The two ways to run.
-enum Path {
+/// The two ways to run a model.
+enum Engine {
     Fused(Box<Fused>),
     Stock { stock: Stock, reason: String },
 }
@@ -153,14 +153,14 @@ impl Model {
             match fuse(&proto, &external, kernels, release) {
                 Ok(bert) => {
                     let max_tokens = options.max_tokens.min(bert.positions());
-                    let path = Path::Fused(Box::new(Fused::new(Arc::new(bert), max_tokens)?));
-                    return Ok(Model { path, kernels, max_tokens });
+                    let engine = Engine::Fused(Box::new(Fused::new(Arc::new(bert), max_tokens)?));
+                    return Ok(Model { engine, kernels, max_tokens });
                 }
                 Err(difference) => reason = difference,
             }
         }
         let stock = Stock::load(proto, &external)?;
-        Ok(Model { path: Path::Stock { stock, reason }, kernels, max_tokens: options.max_tokens })
+        Ok(Model { engine: Engine::Stock { stock, reason }, kernels, max_tokens: options.max_tokens })
     }
 
     /// Returns another model with the same weights and its own working memory, for another thread.
@@ -168,11 +168,11 @@ impl Model {
     /// # Errors
     /// If tract cannot plan the model again.
     pub fn share(&self) -> Result<Model, Error> {
-        let path = match &self.path {
-            Path::Fused(fused) => Path::Fused(Box::new(Fused::new(fused.bert().clone(), self.max_tokens)?)),
-            Path::Stock { stock, reason } => Path::Stock { stock: stock.clone(), reason: reason.clone() },
+        let engine = match &self.engine {
+            Engine::Fused(fused) => Engine::Fused(Box::new(Fused::new(fused.bert().clone(), self.max_tokens)?)),
+            Engine::Stock { stock, reason } => Engine::Stock { stock: stock.clone(), reason: reason.clone() },
         };
-        Ok(Model { path, kernels: self.kernels, max_tokens: self.max_tokens })
+        Ok(Model { engine, kernels: self.kernels, max_tokens: self.max_tokens })
     }
 
     /// Returns an exchange through which up to `parts` models that share weights can run one text. `None` if
@@ -194,9 +194,9 @@ impl Model {
 
     /// Returns the number of logits per text.
     pub fn classes(&self) -> usize {
-        match &self.path {
-            Path::Fused(fused) => fused.bert().classes(),
-            Path::Stock { stock, .. } => stock.classes,
+        match &self.engine {
+            Engine::Fused(fused) => fused.bert().classes(),
+            Engine::Stock { stock, .. } => stock.classes,
         }
     }
 
@@ -207,8 +207,8 @@ impl Model {
 
     /// Describes what was fused, what runs on stock operators and why, and how much memory it takes.
     pub fn describe(&self) -> Description {
-        match &self.path {
-            Path::Fused(fused) => {
+        match &self.engine {
+            Engine::Fused(fused) => {
                 let bert = fused.bert();
                 let (layers, isa) = (bert.layers(), bert.kernels().isa());
                 let precision = match bert.floats() {
@@ -223,7 +223,7 @@ impl Model {
                 let memory = Memory { weights, copied, loading, scratch };
                 Description { fused: Some(text), stock: None, memory: Some(memory) }
             }
-            Path::Stock { stock, reason } => {
+            Engine::Stock { stock, reason } => {
                 let text = format!("{} nodes ({reason})", stock.nodes());
                 Description { fused: None, stock: Some(text), memory: None }
             }
@@ -237,9 +237,9 @@ impl Model {
     /// If a length is wrong, an id has no row in its table, or tract fails.
     pub fn run(&mut self, ids: &[u32], types: &[u8], logits: &mut [f32]) -> Result<(), Error> {
         self.check(ids, types, logits)?;
-        match &mut self.path {
-            Path::Fused(fused) => fused.run(ids, types, logits),
-            Path::Stock { stock, .. } => stock.run(ids, types, logits),
+        match &mut self.engine {
+            Engine::Fused(fused) => fused.run(ids, types, logits),
+            Engine::Stock { stock, .. } => stock.run(ids, types, logits),
         }
     }
 
@@ -259,9 +259,9 @@ impl Model {
         logits: &mut [f32],
     ) -> Result<(), Error> {
         self.check(ids, types, logits)?;
-        match &mut self.path {
-            Path::Fused(fused) => fused.run_part(part, exchange, ids, types, logits),
-            Path::Stock { .. } => unreachable!("it gives no exchange"),
+        match &mut self.engine {
+            Engine::Fused(fused) => fused.run_part(part, exchange, ids, types, logits),
+            Engine::Stock { .. } => unreachable!("it gives no exchange"),
         }
     }
 
@@ -278,16 +278,16 @@ impl Model {
     #[doc(hidden)]
     pub fn run_plan(&mut self, ids: &[u32], types: &[u8], logits: &mut [f32]) -> Result<(), Error> {
         self.check(ids, types, logits)?;
-        match &mut self.path {
-            Path::Fused(fused) => fused.run_plan(ids, types, logits),
-            Path::Stock { stock, .. } => stock.run(ids, types, logits),
+        match &mut self.engine {
+            Engine::Fused(fused) => fused.run_plan(ids, types, logits),
+            Engine::Stock { stock, .. } => stock.run(ids, types, logits),
         }
     }
 
     fn fused(&self) -> Option<&Fused> {
-        match &self.path {
-            Path::Fused(fused) => Some(fused),
-            Path::Stock { .. } => None,
+        match &self.engine {
+            Engine::Fused(fused) => Some(fused),
+            Engine::Stock { .. } => None,
         }
     }
 

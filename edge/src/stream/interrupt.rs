@@ -18,7 +18,7 @@ pub struct Interrupt {
     signal: Arc<AtomicUsize>,
     /// Whether a signal may end the process at once.
     idle: Arc<AtomicBool>,
-    /// The two ends of a pipe; the first becomes readable once the end is requested.
+    /// Two connected sockets; the first becomes readable once the end is requested.
     pipe: Arc<(UnixStream, UnixStream)>,
 }
 
@@ -26,7 +26,7 @@ impl Interrupt {
     /// Returns an interrupt that only [`request`](Self::request) triggers.
     ///
     /// # Errors
-    /// If the system cannot create a pipe.
+    /// If the system cannot create sockets.
     pub fn new() -> io::Result<Self> {
         let (requested, signal, idle) = Default::default();
         Ok(Interrupt { requested, signal, idle, pipe: Arc::new(UnixStream::pair()?) })

@@ -258,8 +258,10 @@ impl<'a> View<'a> {
         let found = |len| self.find(place, word, len).map(|id| (id, len));
         if limit > 2 {
             let mut lengths = self.index.lengths[lengths_at(place, word)];
+            // pieces consist of whole characters; behind the word lies what an earlier one left
+            let ends_there = |len: &usize| *len == rest || word[*len] & 0xC0 != 0x80;
             if lengths >> 31 != 0
-                && let Some(hit) = (31..=limit).rev().find_map(found)
+                && let Some(hit) = (31..=limit).rev().filter(ends_there).find_map(found)
             {
                 return Some(hit);
             }
@@ -360,7 +362,7 @@ mod tests {
         let mut taken = [false; MAX_PROBES + 60];
         let mut is_next = |word: &u32| {
             let home = home(&alloc::format!("{word}"));
-            taken.get_mut(home).is_some_and(|taken| !std::mem::replace(taken, true))
+            taken.get_mut(home).is_some_and(|taken| !core::mem::replace(taken, true))
         };
         let one_after_another = text(&mut (0..).filter(|word| is_next(word)));
         assert!(matches!(Index::build(one_after_another.as_bytes()), Err(Error::Collisions { .. })));

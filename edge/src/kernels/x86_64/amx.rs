@@ -188,7 +188,7 @@ unsafe fn fetching<const LINES: usize>(
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "std"))]
 mod tests {
     use super::*;
 

@@ -15,7 +15,7 @@ macro_rules! simd {
     ($($body:tt)*) => {
         // SAFETY: only reached through the tables of `Isa::Avx2` and `Isa::AvxVnni` (and of AVX-512, for the
         // free functions), after the processor's features were checked (see `lanes`); pointers come from
-        // references to whole lane sets.
+        // references to whole lane sets, or are what the caller of an unsafe function promised.
         unsafe { $($body)* }
     };
 }

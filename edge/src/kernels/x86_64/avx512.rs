@@ -12,7 +12,9 @@ pub(in super::super) struct Avx512<const TILES: bool>(__m512);
 macro_rules! simd {
     ($($body:tt)*) => {
         // SAFETY: only reached through the tables of `Isa::Avx512Vnni` and `Isa::Avx512Amx`, after the
-        // processor's features were checked (see `lanes`); pointers come from references to whole lane sets.
+        // processor's features were checked (see `lanes`); pointers come from references to whole lane sets
+        // (or to parts of one, with a mask of their length), or are what the caller of an unsafe function
+        // promised.
         unsafe { $($body)* }
     };
 }
