@@ -28,6 +28,9 @@
 //! # Ok::<(), goldcrest_edge::classifier::Error>(())
 //! ```
 //!
+//! A bundle can be part of the program: with `static BUNDLE: &[u8] = include_bytes!("commands.bundle")`, it is
+//! `Classifier::new(BUNDLE, &Options::default())`.
+//!
 //! Errors say their cause in their own text; [`format_error`] prints them like the program does.
 //!
 //! # Features

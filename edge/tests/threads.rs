@@ -65,7 +65,7 @@ impl Read for Dribble<'_> {
 
 /// Returns the output for `input`, and the number of messages without an answer.
 fn run(bundle: &[u8], fuse: bool, threads: usize, mut input: Dribble<'_>) -> (String, u64) {
-    let classifier = Classifier::new(bundle.to_vec(), &Options { fuse }).unwrap();
+    let classifier = Classifier::new(bundle.to_vec(), &Options { fuse, ..Options::default() }).unwrap();
     let options = stream::Options { format: Format::Jsonl, top: 2, logits: true, separator: None };
     let (mut lines, interrupt, mut out) = (Lines::default(), Interrupt::new().unwrap(), vec![]);
     let errors = if threads == 1 {

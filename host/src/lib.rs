@@ -23,6 +23,43 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! The rooms can be used by themselves, too. This fine-tunes `models/base` on a few texts:
+//!
+//! ```
+//! use goldcrest::bert::{Checkpoint, Classifier, InputFormat};
+//! use goldcrest::data::{Dataset, Example, Labels, Target, Task};
+//! use goldcrest::export;
+//! use goldcrest::train::{self, Encoded, Job, Supervised, TrainOptions};
+//!
+//! # let base = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/base"));
+//! # let temporary = tempfile::tempdir()?;
+//! # let folder = temporary.path();
+//! # #[cfg(any())]
+//! let (base, folder) = (Path::new("models/base"), Path::new("runs/lamp"));
+//! let texts = [("switch on the lamp", 1), ("it is too dark", 1), ("lights out", 0), ("turn the lamp off", 0)];
+//! let examples = texts.map(|(text, label)| Example::new(text, Target::Class(label)));
+//! let labels = Labels::ordered(vec!["off".into(), "on".into()])?;
+//! let data = Dataset::new(Task::SingleLabel, labels, examples.to_vec())?;
+//!
+//! let input = InputFormat { max_tokens: 16, pairs: false, windows: None };
+//! let mut checkpoint = Checkpoint::load(base)?;
+//! checkpoint.prepare_for(&data, input);
+//! let texts = Encoded::new(data, &checkpoint.tokenizer, input.max_tokens)?;
+//! let mut model = Classifier::new(checkpoint, 1)?;
+//!
+//! let options = TrainOptions { epochs: Some(10.0), ..TrainOptions::default() };
+//! let objective = &Supervised::new(&texts.data, &options)?;
+//! let (options, fingerprint) = (&options, "lamp 1");
+//! let mut job = Job { model: &mut model, train: &texts, dev: None, options, objective, folder, fingerprint };
+//! train::train(&mut job, &mut |_| ())?;
+//!
+//! let logits = train::predict(&model, &texts, &mut |_| ())?;
+//! println!("{logits:?}");
+//! std::fs::write(folder.join("lamp.onnx"), export::fp32(&model.checkpoint())?.to_bytes())?;
+//! # assert!(logits[0] < logits[1] && logits[4] > logits[5], "{logits:?}");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Errors say their cause in their own text; `goldcrest_edge::format_error` prints them like the program does.
 //! Parallel work runs on rayon's global pool. The `cli` feature (on by default) builds the `goldcrest`
 //! program.
@@ -39,5 +76,8 @@ pub mod quantize;
 mod ranges;
 pub mod recipe;
 pub mod train;
+
+/// The device's side: bundles, and what runs them.
+pub use goldcrest_edge;
 
 use hex::hex;

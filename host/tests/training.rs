@@ -388,7 +388,9 @@ fn a_student_learns_from_its_teacher() {
 
 #[test]
 fn improbable_labels_are_measured_with_fitted_thresholds() {
-    let mut model = Classifier::new(checkpoint(), 1).unwrap();
+    let mut start = checkpoint();
+    start.config.set_labels(&["no".into(), "yes".into()], Task::MultiLabel);
+    let mut model = Classifier::new(start, 1).unwrap();
     let bias = model.weights_mut().get_mut("classifier.bias").unwrap();
     bias.data.iter_mut().for_each(|x| *x = -9.0);
     let mut data = data(40, 0);

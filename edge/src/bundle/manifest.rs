@@ -155,6 +155,9 @@ impl Manifest {
     }
 
     /// Checks what the types cannot express. Both the reader and the writer call it.
+    ///
+    /// # Errors
+    /// [`ManifestError`], for the first field that is invalid.
     pub fn check(&self) -> Result<(), ManifestError> {
         line("name", &self.name, limits::LABEL)?;
         line("version", &self.version, limits::LABEL)?;

@@ -106,6 +106,9 @@ impl State {
 }
 
 /// Maps the file at `path`.
+///
+/// # Errors
+/// [`OpenError`].
 pub fn map(path: &Path) -> Result<Mapped, OpenError> {
     let fail = |source| OpenError::Io { path: path.into(), source };
     // checked before opening it, because opening a named pipe waits for a writer
@@ -138,6 +141,9 @@ impl Mapped {
     /// Checks that the file has not changed since it was mapped, judging by its length and its times. Once
     /// these differ, as they do when it is renamed or touched, the digest of a bundle that was
     /// loaded from it decides.
+    ///
+    /// # Errors
+    /// [`OpenError::Changed`], or [`OpenError::Io`] if its state cannot be read.
     pub fn check(&self) -> Result<(), OpenError> {
         let Some(source) = &self.source else { return Ok(()) };
         let (now, mut state) = (source.now()?, source.state());
@@ -169,6 +175,9 @@ impl Mapped {
     /// Makes the process end with a message and exit code 1 when it touches pages that are gone, because the
     /// file was truncated or the disk fails. By default, SIGBUS ends it without a message. Works for one file per process; the
     /// message begins with `program`.
+    ///
+    /// # Errors
+    /// If the system refuses the signal handler.
     pub fn exit_on_truncation(&self, program: &str) -> io::Result<()> {
         let Some(source) = &self.source else { return Ok(()) };
         let changed = OpenError::Changed { path: source.path.clone() };

@@ -85,6 +85,9 @@ pub struct Bundle<'a> {
 
 impl<'a> Bundle<'a> {
     /// Checks lengths and limits, then the digest, then parses the manifest.
+    ///
+    /// # Errors
+    /// [`Error`].
     pub fn read(bytes: &'a [u8]) -> Result<Self, Error> {
         Self::read_digested(bytes, digest)
     }
@@ -104,6 +107,9 @@ impl<'a> Bundle<'a> {
 
     /// Like [`read`](Self::read), but trusts the stored digest instead of verifying it: for a bundle inside
     /// the program.
+    ///
+    /// # Errors
+    /// [`Error`], but never [`Error::Altered`].
     pub fn read_trusted(bytes: &'a [u8]) -> Result<Self, Error> {
         let header = Header::read(bytes)?;
         let sections = header.sections(bytes)?;
@@ -111,8 +117,7 @@ impl<'a> Bundle<'a> {
         let mut digest = [0; 32];
         digest.copy_from_slice(&bytes[body.len()..][..DIGEST as usize]);
         // a copy: what is checked to be text must not change, as a mapped file might
-        let manifest =
-            body[manifest_offset(header.sections) as usize..][..header.manifest as usize].to_vec();
+        let manifest = body[manifest_offset(header.sections) as usize..][..header.manifest as usize].to_vec();
         let manifest: Manifest = match postcard::take_from_bytes(&manifest) {
             Ok((manifest, [])) => manifest,
             _ => return Err(Error::ManifestEncoding),
@@ -146,6 +151,9 @@ impl<'a> Bundle<'a> {
     }
 
     /// Decodes the golden messages.
+    ///
+    /// # Errors
+    /// [`Error::Golden`].
     pub fn golden(&self) -> Result<Vec<Golden>, Error> {
         let bytes = self.section(section::GOLDEN).unwrap_or_default().to_vec();
         // their number comes first

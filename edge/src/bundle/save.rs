@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Writes `bytes` to `path` atomically: after a crash or power cut, either the old or the new file is there.
 /// The bytes go to a temporary file in the same folder, which is synced and then renamed. Symbolic links are
 /// followed and kept; anything but a regular file, such as a pipe, is written to directly.
+///
+/// # Errors
+/// If a file cannot be created, written or renamed; no temporary file is left.
 pub fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let special = |path: &Path| fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir());
     if special(path) {

@@ -29,6 +29,9 @@ pub enum WriteError {
 
 /// Returns the bytes of a bundle with this manifest, graph, external tensors (empty if there are none),
 /// vocabulary (the text of a `vocab.txt`) and golden messages.
+///
+/// # Errors
+/// [`WriteError`]: what [`super::Bundle::read`] would refuse is not written.
 pub fn write(
     manifest: &Manifest,
     model: &[u8],

@@ -15,6 +15,7 @@ pub use threaded::{MAX_THREADS, NumberedOutcome, ThreadedClassifier};
 
 use crate::bundle::{self, Bundle, Manifest, Mapped};
 use crate::decision::{self, Decider, Decision};
+use crate::kernels::Isa;
 use crate::model::{self, Model};
 use crate::tokenizer::{self, Tokenizer};
 use bytes::Bytes;
@@ -22,15 +23,18 @@ use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 
 /// How a bundle is loaded.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Whether to run recognised parts of the model in fused operators.
     pub fuse: bool,
+    /// Instruction set of the kernels. `None` means the one that the environment variable `GOLDCREST_ISA` names, by
+    /// default the fastest. All give the same bits.
+    pub isa: Option<Isa>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { fuse: true }
+        Options { fuse: true, isa: None }
     }
 }
 
@@ -115,8 +119,10 @@ pub trait Input {
 
 /// Classifies messages that come in chunks: a [`Classifier`], or a stand-in for one in tests.
 pub trait Classify {
-    /// Calls `feed` for the text of one message and classifies it. If `feed` fails,
-    /// returns its error instead.
+    /// Calls `feed` for the text of one message and classifies it.
+    ///
+    /// # Errors
+    /// The error of `feed`; inside, why the message has no answer.
     fn classify_chunks<E>(
         &mut self,
         feed: &mut dyn FnMut(&mut dyn Input) -> Result<(), E>,
@@ -142,9 +148,14 @@ pub struct Classifier {
     decider: Decider,
 }
 
+/// A classifier can be moved to other threads, and lie in a `static` that all of them share.
+const _: () = {
+    const fn can_be_shared<T: Send + Sync>() {}
+    can_be_shared::<Classifier>();
+};
+
 impl Classifier {
-    /// Maps, verifies and loads the bundle at `path`. Uses the kernels that the environment variable
-    /// `GOLDCREST_ISA` names, by default the fastest ones.
+    /// Maps, verifies and loads the bundle at `path`.
     ///
     /// The file stays mapped: once something changes its contents, every answer is [`Error::Open`]. To update
     /// the bundle, rename a new file over it.
@@ -189,8 +200,8 @@ impl Classifier {
         Self::load(&Bundle::read(&bytes)?, &bytes, None, options, &|_| ())
     }
 
-    /// Returns another classifier with the same weights, for another thread, to which it can be moved: a classifier
-    /// is `Send`, but not `Sync`. It has its own working memory and tokenizer index.
+    /// Returns another classifier with the same weights, for another thread. It has its own working memory and
+    /// tokenizer index.
     ///
     /// # Errors
     /// [`Error::Model`] if tract cannot plan the model again.
@@ -220,11 +231,8 @@ impl Classifier {
             None => bytes.slice_ref(bundle.vocabulary()),
         };
         let tokenizer = Tokenizer::new(vocabulary, manifest.tokenizer)?;
-        let model_options = model::Options {
-            fuse: options.fuse,
-            max_tokens: manifest.max_tokens as usize,
-            ..Default::default()
-        };
+        let model_options =
+            model::Options { fuse: options.fuse, isa: options.isa, max_tokens: manifest.max_tokens as usize };
         let external = bytes.slice_ref(bundle.external());
         let mut model = Model::load_releasing(bundle.model(), external, &model_options, release)?;
         let classes = model.classes();

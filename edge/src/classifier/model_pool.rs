@@ -123,6 +123,9 @@ impl Drop for AbortOnPanic {
 
 impl ModelPool {
     /// Starts a pool of `threads` threads, the calling one included, that share the weights of `model`.
+    ///
+    /// # Errors
+    /// If the model cannot be shared, or a thread cannot be started.
     pub fn new(model: Model, threads: usize) -> Result<ModelPool, Error> {
         let held = threads.max(1) * TEXTS_PER_THREAD;
         let queue = Queue {
@@ -188,6 +191,9 @@ impl ModelPool {
     }
 
     /// Waits for the oldest text, running queued ones meanwhile, and writes its logits. There must be one.
+    ///
+    /// # Errors
+    /// The error of running that text.
     pub fn take(&mut self, logits: &mut [f32]) -> Result<(), Error> {
         let mut text = self.wait();
         logits.copy_from_slice(&text.logits);
@@ -217,6 +223,9 @@ impl ModelPool {
 
     /// Runs a single text as fast as possible: on the calling thread if it is short, split across threads if
     /// it is long. The pool must be [idle](Self::is_idle).
+    ///
+    /// # Errors
+    /// The error of running the text.
     pub fn run(&mut self, encoding: &Encoding, logits: &mut [f32]) -> Result<(), Error> {
         assert!(self.is_idle(), "a single text, while others are under way");
         let (ids, types) = (encoding.ids(), encoding.type_ids());

@@ -40,6 +40,9 @@ impl Reader {
     }
 
     /// Fails if the bundle's file has changed: everything read from it since the last check may be wrong.
+    ///
+    /// # Errors
+    /// [`Error::Open`].
     pub fn check(&self) -> Result<(), Error> {
         Ok(self.mapped.as_ref().map_or(Ok(()), Mapped::check)?)
     }
@@ -47,6 +50,9 @@ impl Reader {
     /// Reads one message from `feed` and passes each window that the model is to read to `on_window`,
     /// possibly before the message has ended or turns out to be invalid. Checks before each window that the
     /// bundle's file has not changed, since `feed` may have waited for a long time.
+    ///
+    /// # Errors
+    /// The error of `feed`; inside, why the message has no answer.
     pub fn read<E>(
         &mut self,
         feed: &mut dyn FnMut(&mut dyn Input) -> Result<(), E>,

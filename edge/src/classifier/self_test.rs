@@ -49,6 +49,9 @@ impl Classifier {
     /// classifier.self_test(&bundle.golden()?)?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    ///
+    /// # Errors
+    /// [`SelfTestError`], for the first message that fails.
     pub fn self_test(&mut self, golden: &[Golden]) -> Result<(), SelfTestError> {
         let (mut wrong, mut first) = (0, 0);
         for (number, message) in (1..).zip(golden) {

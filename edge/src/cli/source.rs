@@ -78,7 +78,7 @@ impl ModelArgs {
     }
 
     pub fn options(&self) -> Options {
-        Options { fuse: !self.stock }
+        Options { fuse: !self.stock, ..Options::default() }
     }
 }
 

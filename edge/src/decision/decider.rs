@@ -46,11 +46,17 @@ pub struct Decision<'a> {
 impl Decider {
     /// Returns a decider for a model with `classes` logits, on the fastest kernels. Fails
     /// if a setting is invalid.
+    ///
+    /// # Errors
+    /// If a setting is invalid for such a model.
     pub fn new(task: Task, classes: usize, settings: &Settings) -> Result<Self, Error> {
         Self::with_kernels(Kernels::best(), task, classes, settings)
     }
 
     /// Like [`new`](Self::new), on the given kernels; all give the same bits.
+    ///
+    /// # Errors
+    /// The same as for `new`.
     pub fn with_kernels(
         kernels: Kernels,
         task: Task,
@@ -81,6 +87,9 @@ impl Decider {
     }
 
     /// Returns the answer for the logits of one message, one per class.
+    ///
+    /// # Errors
+    /// If the number of logits is wrong, or one is not finite.
     pub fn decide(&mut self, logits: &[f32]) -> Result<Decision<'_>, Error> {
         if logits.len() != self.scores.len() {
             return Err(Error::Logits { found: logits.len(), expected: self.scores.len() });
@@ -122,10 +131,13 @@ impl Decider {
         Ok(Decision { answer, scores, ranking: &self.ranking, thresholds: &self.thresholds })
     }
 
-    /// Sets the scores to the logits divided by the temperature.
+    /// Sets the scores to the logits divided by the temperature, as long as they are finite.
     fn scale(&mut self, logits: &[f32]) {
         let temperature = if self.task == Task::Regression { 1.0 } else { self.temperature };
-        self.scores.iter_mut().zip(logits).for_each(|(score, x)| *score = x / temperature);
+        self.scores
+            .iter_mut()
+            .zip(logits)
+            .for_each(|(score, x)| *score = (x / temperature).clamp(f32::MIN, f32::MAX));
     }
 
     /// Returns whether `ln Σ exp(x) < least`, computed without a logarithm as `Σ exp(x - least) < 1`.

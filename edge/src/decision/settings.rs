@@ -117,6 +117,9 @@ pub enum Error {
 
 impl Settings {
     /// Checks that the settings are valid for a model with this task and number of classes.
+    ///
+    /// # Errors
+    /// The first setting that is not.
     pub fn check(&self, task: Task, classes: usize) -> Result<(), Error> {
         if classes == 0 || classes > MAX_CLASSES {
             return Err(Error::Classes { found: classes });

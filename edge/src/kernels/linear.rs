@@ -28,6 +28,9 @@ impl<'a> Weights<'a> {
     }
 
     /// Like [`new`](Self::new), for the bytes of a file.
+    ///
+    /// # Errors
+    /// The same as for `new`.
     pub fn from_bytes(data: &'a [u8], inputs: usize, outputs: usize) -> Result<Self, KernelError> {
         // SAFETY: i8 and u8 have the same size and alignment, and every bit pattern is a value of both.
         let data = unsafe { core::slice::from_raw_parts(data.as_ptr().cast(), data.len()) };

@@ -137,6 +137,9 @@ impl core::fmt::Debug for Kernels {
 
 impl Kernels {
     /// Returns the functions for `isa`, if this processor has it.
+    ///
+    /// # Errors
+    /// [`KernelError`], if it has not.
     pub fn new(isa: Isa) -> Result<Kernels, KernelError> {
         match table::of(isa) {
             Some(table) if isa.available() => Ok(Kernels { table, ahead: Ahead::default() }),
@@ -152,6 +155,9 @@ impl Kernels {
 
     /// Returns the functions that the environment variable `GOLDCREST_ISA` names, or the fastest if it is
     /// unset or empty.
+    ///
+    /// # Errors
+    /// [`KernelError::Variable`].
     #[cfg(feature = "std")]
     pub fn from_env() -> Result<Kernels, KernelError> {
         match std::env::var_os("GOLDCREST_ISA") {

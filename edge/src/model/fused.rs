@@ -5,7 +5,7 @@
 //! and allocates nothing. [`Fused::run_plan`] runs the plan itself, with the same state and the same bits.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
@@ -17,8 +17,10 @@ use super::split::{Exchange, Part};
 /// The plan of a graph that consists of one classifier node.
 pub(super) struct Fused {
     bert: Arc<Bert>,
-    plan: TypedSimpleState,
+    /// Never locked, only borrowed: tract's state may not be shared among threads, but a classifier may.
+    plan: Mutex<TypedSimpleState>,
     node: usize,
+    scratch_bytes: usize,
 }
 
 impl Fused {
@@ -37,7 +39,9 @@ impl Fused {
             let plan = graph.into_runnable()?.spawn()?;
             let node =
                 plan.op_states.iter().position(Option::is_some).context("the operator has no state")?;
-            Ok(Fused { bert: bert.clone(), plan, node })
+            let state = plan.op_states[node].as_ref().and_then(|state| state.downcast_ref::<State>());
+            let scratch_bytes = state.context("the operator has another state")?.scratch.bytes();
+            Ok(Fused { bert: bert.clone(), plan: plan.into(), node, scratch_bytes })
         };
         build().map_err(|e| Error::Tract(format!("{e:#}")))
     }
@@ -46,18 +50,15 @@ impl Fused {
         &self.bert
     }
 
-    fn state(&self) -> Option<&State> {
-        self.plan.op_states[self.node].as_ref().and_then(|s| s.downcast_ref::<State>())
-    }
-
     /// Returns the size of the working memory in bytes.
     pub fn scratch_bytes(&self) -> usize {
-        self.state().map_or(0, |s| s.scratch.bytes())
+        self.scratch_bytes
     }
 
     /// Returns the output of the last layer for the first token of the last text.
-    pub fn cls(&self) -> Option<&[f32]> {
-        self.state().map(|s| self.bert.cls(&s.scratch))
+    pub fn cls(&mut self) -> Option<&[f32]> {
+        let bert = self.bert.clone();
+        self.state_mut().ok().map(|state| bert.cls(&state.scratch))
     }
 
     /// Computes the logits of a text. The caller must have checked the lengths.
@@ -88,7 +89,8 @@ impl Fused {
     }
 
     fn state_mut(&mut self) -> Result<&mut State, Error> {
-        let state = self.plan.op_states[self.node].as_mut().and_then(|s| s.downcast_mut::<State>());
+        let plan = self.plan.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let state = plan.op_states[self.node].as_mut().and_then(|s| s.downcast_mut::<State>());
         state.ok_or_else(|| Error::Tract("the operator lost its state".into()))
     }
 
@@ -96,10 +98,11 @@ impl Fused {
     pub fn run_plan(&mut self, ids: &[u32], types: &[u8], logits: &mut [f32]) -> Result<(), Error> {
         let ids: Vec<i64> = ids.iter().map(|&i| i.into()).collect();
         let types: Vec<i64> = types.iter().map(|&t| t.into()).collect();
+        let plan = self.plan.get_mut().unwrap_or_else(PoisonError::into_inner);
         let mut run = || -> TractResult<()> {
             let shape = [1, ids.len()];
             let inputs = [Tensor::from_shape(&shape, &ids)?, Tensor::from_shape(&shape, &types)?];
-            let outputs = self.plan.run(inputs.into_iter().map(IntoTValue::into_tvalue).collect())?;
+            let outputs = plan.run(inputs.into_iter().map(IntoTValue::into_tvalue).collect())?;
             logits.copy_from_slice(outputs[0].try_as_plain_ram()?.as_slice()?);
             Ok(())
         };

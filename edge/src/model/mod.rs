@@ -169,7 +169,9 @@ impl Model {
     /// If tract cannot plan the model again.
     pub fn share(&self) -> Result<Model, Error> {
         let engine = match &self.engine {
-            Engine::Fused(fused) => Engine::Fused(Box::new(Fused::new(fused.bert().clone(), self.max_tokens)?)),
+            Engine::Fused(fused) => {
+                Engine::Fused(Box::new(Fused::new(fused.bert().clone(), self.max_tokens)?))
+            }
             Engine::Stock { stock, reason } => Engine::Stock { stock: stock.clone(), reason: reason.clone() },
         };
         Ok(Model { engine, kernels: self.kernels, max_tokens: self.max_tokens })
@@ -267,8 +269,11 @@ impl Model {
 
     /// Returns the output of the last layer for \[CLS\] of the last text, `[hidden]`. `None` for stock
     /// operators, which do not provide it.
-    pub fn cls(&self) -> Option<&[f32]> {
-        self.fused()?.cls()
+    pub fn cls(&mut self) -> Option<&[f32]> {
+        match &mut self.engine {
+            Engine::Fused(fused) => fused.cls(),
+            Engine::Stock { .. } => None,
+        }
     }
 
     /// Like [`run`](Model::run), but always through tract's plan, which allocates. Gives the same bits.

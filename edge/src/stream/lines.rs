@@ -5,9 +5,15 @@ use super::message::{Error, Input, Message, Source};
 /// Consumes messages.
 pub trait Sink {
     /// Handles a message, numbered from 1. The rest that it does not read is skipped.
+    ///
+    /// # Errors
+    /// Whatever ends the stream.
     fn message(&mut self, number: u64, message: &mut Message<'_>) -> Result<(), Error>;
 
     /// Makes everything so far visible, because the source may have no more input for now.
+    ///
+    /// # Errors
+    /// Whatever ends the stream.
     fn flush(&mut self) -> Result<(), Error>;
 }
 
@@ -38,6 +44,9 @@ impl Lines {
 
     /// Passes all lines of `source` to `sink`. Flushes the sink before each read,
     /// since that may have to wait.
+    ///
+    /// # Errors
+    /// The error of the source, after a flush, or of the sink.
     pub fn run(
         &mut self,
         source: &mut dyn Source,

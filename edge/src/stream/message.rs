@@ -63,6 +63,9 @@ pub trait Source: Read {
 
     /// Reads the available input. If another reader has taken it, a [`File`] on Linux fails with
     /// [`io::ErrorKind::WouldBlock`]; other sources wait for more.
+    ///
+    /// # Errors
+    /// Like [`Read::read`].
     fn read_ready(&mut self, to: &mut [u8]) -> io::Result<usize> {
         self.read(to)
     }
@@ -225,6 +228,9 @@ impl<'a> Message<'a> {
     }
 
     /// Returns the next chunk, waiting for it if necessary.
+    ///
+    /// # Errors
+    /// If the source cannot be read, or the end was requested before the message was complete.
     pub fn next_chunk(&mut self) -> Result<Chunk<'_>, Error> {
         loop {
             if let Some(offset) = self.not_utf8 {

@@ -92,6 +92,9 @@ pub(super) fn write_text(out: &mut impl Write, outcome: &Outcome<'_>, options: &
 }
 
 /// Writes the record of a message that has no answer.
+///
+/// # Errors
+/// The error of `out`.
 pub fn write_error(
     out: &mut impl Write,
     format: Format,

@@ -31,6 +31,9 @@ impl<'a> Encoder<'a> {
     }
 
     /// Ends the first text of a pair and begins the second.
+    ///
+    /// # Errors
+    /// If the second text has begun, or `max_tokens` has no room for a pair.
     pub fn begin_second(&mut self) -> Result<(), Error> {
         check_max_tokens(self.max_tokens, 3)?;
         if self.assembly.is_pair() {

@@ -83,6 +83,9 @@ impl<V: AsRef<[u8]>> Tokenizer<V> {
     /// Builds a tokenizer from the text of a `vocab.txt`: one piece per line, whose id is the number of the
     /// line, counted from 0. As in `tokenizers`, white space at the end of a line is ignored, so CRLF works
     /// too; a blank line uses up an id but matches nothing.
+    ///
+    /// # Errors
+    /// If it is not UTF-8, has too many, too long or repeated pieces, or lacks a special token.
     pub fn new(vocab_txt: V, settings: Settings) -> Result<Self, Error> {
         let index = Index::build(vocab_txt.as_ref())?;
         Ok(Self { vocab_txt, index, settings })
@@ -123,6 +126,9 @@ impl<V: AsRef<[u8]>> Tokenizer<V> {
     /// Encodes one text or a pair into `out`, truncated to `max_tokens` ids, a pair "longest first".
     /// `max_tokens` must be at least 2 for a text or 3 for a pair, and at most
     /// [`MAX_TOKENS`](capacity::MAX_TOKENS).
+    ///
+    /// # Errors
+    /// If `max_tokens` is out of range.
     pub fn encode(
         &self,
         text: &str,
@@ -141,6 +147,9 @@ impl<V: AsRef<[u8]>> Tokenizer<V> {
     }
 
     /// Like [`Self::encode`], for text that comes in chunks. `out` is complete after [`Encoder::finish`].
+    ///
+    /// # Errors
+    /// If `max_tokens` is out of range.
     #[inline]
     pub fn encoder<'a>(&'a self, max_tokens: usize, out: &'a mut Encoding) -> Result<Encoder<'a>, Error> {
         Encoder::new(self.segmenter(), max_tokens, out)
@@ -152,6 +161,9 @@ impl<V: AsRef<[u8]>> Tokenizer<V> {
     /// The windows are the encoding and its overflowing ones, in that order, that `Encoding::truncate` of
     /// `tokenizers` makes of the whole text. (`encode` of 0.23.2 with truncation loses most of them, because
     /// it stops reading early.)
+    ///
+    /// # Errors
+    /// If `max_tokens` is out of range, or leaves no room beside `stride` pieces.
     pub fn windows<'a, F: FnMut(&Encoding)>(
         &'a self,
         max_tokens: usize,

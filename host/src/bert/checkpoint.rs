@@ -1,5 +1,6 @@
 use super::tokenizer_files::{is_there, read_json, write_json};
-use super::{Config, Error, LayerShape, Pooling, TokenizerFiles, tensor_file};
+use super::{Config, Error, InputFormat, LayerShape, Pooling, TokenizerFiles, tensor_file};
+use crate::data::{Dataset, Task};
 use half::f16;
 use safetensors::tensor::Dtype;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,9 @@ impl Array {
     }
 
     /// Returns the rows and columns of a matrix; a vector counts as one row.
+    ///
+    /// # Panics
+    /// If there are more dimensions.
     pub fn dims2(&self) -> (usize, usize) {
         dims2(&self.shape)
     }
@@ -93,6 +97,26 @@ impl Checkpoint {
     /// Removes the classifier.
     pub fn drop_head(&mut self) {
         self.tensors.retain(|name, _| !name.starts_with("classifier."));
+    }
+
+    /// Sets labels, task and input format to those of data that is about to be learned. A head for other labels is
+    /// dropped; so is `compares_pairs` if the texts are single.
+    pub fn prepare_for(&mut self, data: &Dataset, input: InputFormat) {
+        let labels = match data.task {
+            Task::SingleLabel | Task::MultiLabel => data.labels.names().to_vec(),
+            Task::Regression => vec!["score".to_string()],
+        };
+        // the name of a regression target does not matter
+        let same = match data.task {
+            Task::Regression => self.config.num_labels() == 1,
+            _ => self.config.labels() == labels,
+        };
+        if !same {
+            self.drop_head();
+        }
+        self.config.set_labels(&labels, data.task);
+        self.config.compares_pairs &= data.is_paired();
+        self.config.input = Some(input);
     }
 
     /// Returns whether the pooler's weights have decayed: their root mean square is below 0.01, half of what
@@ -248,11 +272,17 @@ impl Checkpoint {
     }
 
     /// Writes the folder in plain BERT form. Weights are written to a temporary file, which is then renamed.
+    ///
+    /// # Errors
+    /// If a file cannot be written, or the vocabulary lacks \[CLS\] or \[SEP\].
     pub fn save(&self, dir: &Path) -> Result<(), Error> {
         self.save_as(dir, Dtype::F32)
     }
 
     /// Like [`save`](Self::save), but in half the bytes: every weight is rounded to f16.
+    ///
+    /// # Errors
+    /// See [`save`](Self::save).
     pub fn save_f16(&self, dir: &Path) -> Result<(), Error> {
         self.save_as(dir, Dtype::F16)
     }

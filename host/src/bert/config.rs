@@ -260,6 +260,9 @@ impl Config {
     }
 
     /// Rejects configurations that this crate cannot run.
+    ///
+    /// # Errors
+    /// [`Error`], which names the key.
     pub fn check(&self) -> Result<(), Error> {
         let fail = |m: String| Err(Error::Config(m));
         if let Some(kind) = self.extra.get("model_type").and_then(|v| v.as_str())

@@ -36,6 +36,9 @@ pub enum Error {
         /// The cause.
         source: safetensors::SafeTensorError,
     },
+    /// A batch is empty.
+    #[error("there is no text in the batch")]
+    EmptyBatch,
     /// A file of weights is something else.
     #[error("{path} is {what}")]
     NoSafetensors {

@@ -26,6 +26,9 @@ pub struct Rounding {
 impl Classifier {
     /// Builds a model from a checkpoint. Missing weights (such as the head of a pretrained encoder) are
     /// initialised from `seed` as in Transformers: normal with standard deviation 0.02, biases 0, norms 1.
+    ///
+    /// # Errors
+    /// If the configuration cannot be run, or a weight has another shape than it says.
     pub fn new(checkpoint: Checkpoint, seed: u64) -> Result<Self, Error> {
         checkpoint.config.check()?;
         let Checkpoint { config, mut tensors, tokenizer } = checkpoint;

@@ -212,6 +212,9 @@ impl Classifier {
     /// Rejects a batch that exceeds an embedding table.
     fn check(&self, batch: &Batch) -> Result<(), Error> {
         let c = self.config();
+        if batch.texts == 0 || batch.sequence == 0 {
+            return Err(Error::EmptyBatch);
+        }
         if batch.sequence > c.max_position_embeddings {
             return Err(Error::Config(format!(
                 "a text of {} tokens, but max_position_embeddings is {}",

@@ -35,6 +35,9 @@ impl TokenizerFiles {
     /// Reads `vocab.txt` (or the vocabulary in `tokenizer.json`) and the settings, from where Transformers takes
     /// them: for `PreTrainedTokenizerFast` from the normalizer in `tokenizer.json`, for all others from
     /// `tokenizer_config.json`.
+    ///
+    /// # Errors
+    /// [`Error`], which names the file: there is no vocabulary, or the tokenizer reads texts in another way than BERT's.
     pub fn load(dir: &Path) -> Result<Self, Error> {
         let (path, json) = (dir.join("vocab.txt"), dir.join("tokenizer.json"));
         let vocab = if is_there(&path) {
@@ -101,6 +104,9 @@ impl TokenizerFiles {
     /// Writes `vocab.txt`, `tokenizer_config.json`, `special_tokens_map.json` and `tokenizer.json`.
     ///
     /// `longest` is the number of tokens that the model reads.
+    ///
+    /// # Errors
+    /// If a file cannot be written, or the vocabulary lacks \[CLS\] or \[SEP\].
     pub fn save(&self, dir: &Path, longest: usize) -> Result<(), Error> {
         let path = dir.join("vocab.txt");
         save(&path, self.vocab.as_bytes()).map_err(Error::io(&path))?;

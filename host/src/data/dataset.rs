@@ -44,6 +44,32 @@ impl Dataset {
         Dataset { task: Task::Regression, labels: Labels::default(), examples, files: Vec::new() }
     }
 
+    /// Collects labelled texts that come from no file.
+    ///
+    /// # Errors
+    /// [`DataError::Example`] if a target is not one of this task and these labels, or only some examples are pairs.
+    pub fn new(task: Task, labels: Labels, examples: Vec<Example>) -> Result<Self, DataError> {
+        let known = |id: &u32| (*id as usize) < labels.len();
+        let fits = |target: &Target| match (task, target) {
+            (Task::SingleLabel, Target::Class(id)) => known(id),
+            (Task::MultiLabel, Target::Classes(ids)) => {
+                ids.is_sorted_by(|a, b| a < b) && ids.iter().all(known)
+            }
+            (Task::Regression, Target::Value(value)) => value.is_finite(),
+            _ => false,
+        };
+        let paired = examples.first().is_some_and(|example| example.pair.is_some());
+        for (example, row) in examples.iter().zip(1..) {
+            let problem = match () {
+                () if !fits(&example.target) => "its target is none of this task and these labels",
+                () if example.pair.is_some() != paired => "pairs and single texts are mixed",
+                () => continue,
+            };
+            return Err(DataError::Example { row, problem });
+        }
+        Ok(Dataset { task, labels, examples, files: Vec::new() })
+    }
+
     /// Reads training data.
     ///
     /// Without a `task` it is inferred. Lists of labels, a `label_separator` or one column per label mean
@@ -158,6 +184,9 @@ impl Dataset {
     }
 
     /// Returns the number of examples of each label, by id; empty for regression.
+    ///
+    /// # Panics
+    /// If an example has a label that is not there.
     pub fn class_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.labels.len()];
         for example in &self.examples {
@@ -177,6 +206,9 @@ impl Dataset {
     }
 
     /// Returns the examples at `indices`, in that order.
+    ///
+    /// # Panics
+    /// If there are fewer.
     pub fn subset(&self, indices: impl IntoIterator<Item = usize>) -> Self {
         let examples = indices.into_iter().map(|index| self.examples[index].clone()).collect();
         Dataset { task: self.task, labels: self.labels.clone(), files: self.files.clone(), examples }

@@ -41,6 +41,8 @@ pub enum DataError {
         quoted(columns)
     )]
     MissingLabel { at: Place, label: String, columns: Vec<String> },
+    #[error("example {row}: {problem}")]
+    Example { row: usize, problem: &'static str },
     #[error("{at}: {found} fields where {expected} are expected{hint}")]
     FieldCount { at: Place, found: usize, expected: usize, hint: &'static str },
     #[error(

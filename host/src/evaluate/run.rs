@@ -1,5 +1,5 @@
 use super::{Latency, Outputs};
-use crate::data::{Dataset, SplitMix, Text};
+use crate::data::{Dataset, SplitMix, Task, Text};
 use goldcrest_edge::bundle;
 use goldcrest_edge::classifier::{self, Classifier, Options};
 use goldcrest_edge::decision::Settings;
@@ -57,6 +57,14 @@ pub enum BundleError {
         /// The cause.
         source: classifier::Error,
     },
+    /// The bundle and the data have different tasks.
+    #[error("the bundle's task is {bundle}, the data's {data}")]
+    Task {
+        /// Task of the bundle.
+        bundle: Task,
+        /// Task of the data.
+        data: Task,
+    },
     /// The bundle and the data have different labels.
     #[error("the bundle's labels are {bundle:?}, the data's {data:?}")]
     Labels {
@@ -71,15 +79,18 @@ pub enum BundleError {
 type TextRef<'a> = (&'a str, Option<&'a str>);
 
 /// Classifies every example as the device does, on all threads; after that, measures latency with a few of
-/// them on one thread. Calls `progress` for
-/// each example, block by block.
+/// them on one thread. Calls `progress` for each example,
+/// block by block.
 ///
 /// # Errors
 /// [`BundleError`].
 pub fn run_bundle(path: &Path, data: &Dataset, progress: &mut dyn FnMut()) -> Result<BundleRun, BundleError> {
     let classifier = open(path)?;
-    let labels = &classifier.manifest().labels;
-    if !data.labels.is_empty() && labels != data.labels.names() {
+    let (labels, task) = (&classifier.manifest().labels, classifier.manifest().task);
+    if task != data.task {
+        return Err(BundleError::Task { bundle: task, data: data.task });
+    }
+    if task != Task::Regression && labels != data.labels.names() {
         return Err(BundleError::Labels { bundle: labels.clone(), data: data.labels.names().to_vec() });
     }
     let texts: Vec<TextRef> = data.examples.iter().map(|e| (&*e.text, e.pair.as_deref())).collect();
@@ -187,6 +198,7 @@ fn classify_all(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Labels;
 
     fn nano() -> std::path::PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/sentiment-nano/sentiment-nano.bundle")
@@ -217,7 +229,11 @@ mod tests {
         assert_eq!(error, "text 124: the model takes one text");
         let mut data = Dataset::unlabelled(texts);
         (0..).zip(&mut data.examples).for_each(|(line, example)| example.line = line);
-        let error = run_bundle(&nano(), &data, &mut || ()).unwrap_err().to_string();
-        assert_eq!(error, ":123: the model takes one text");
+        let error = |data: &Dataset| run_bundle(&nano(), data, &mut || ()).unwrap_err().to_string();
+        assert_eq!(error(&data), "the bundle's task is single-label, the data's regression");
+        data.task = Task::SingleLabel;
+        assert!(error(&data).starts_with("the bundle's labels are [\"negative\", \"positive\"]"));
+        data.labels = Labels::ordered(vec!["negative".into(), "positive".into()]).unwrap();
+        assert_eq!(error(&data), ":123: the model takes one text");
     }
 }

@@ -89,25 +89,9 @@ impl Prepared {
         Ok(Self { train, dev, test, out_of_scope, unlabelled, criterion, input, long, foreign })
     }
 
-    /// Sets the labels, task and input format of a checkpoint that is about to learn this data. A head for
-    /// other labels is dropped; so is `compares_pairs` if the texts are single.
+    /// Makes a checkpoint ready to learn this data.
     pub(super) fn adapt(&self, checkpoint: &mut Checkpoint) {
-        let task = self.train.task;
-        let labels = match task {
-            Task::SingleLabel | Task::MultiLabel => self.train.labels.names().to_vec(),
-            Task::Regression => vec!["score".to_string()],
-        };
-        // the name of a regression target does not matter
-        let same = match task {
-            Task::Regression => checkpoint.config.num_labels() == 1,
-            _ => checkpoint.config.labels() == labels,
-        };
-        if !same {
-            checkpoint.drop_head();
-        }
-        checkpoint.config.set_labels(&labels, task);
-        checkpoint.config.compares_pairs &= self.train.is_paired();
-        checkpoint.config.input = Some(self.input);
+        checkpoint.prepare_for(&self.train, self.input);
     }
 
     /// Returns the [`Example::texts`] of all evaluation data.

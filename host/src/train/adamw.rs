@@ -201,7 +201,8 @@ mod tests {
         let (mut of_table, mut of_matrix) = (Gradients::new(&table), Gradients::new(&matrix));
         let (mut sparse, mut dense) = (AdamW::default(), AdamW::default());
         for step in 0..12 {
-            (of_table.clear(), of_matrix.clear());
+            of_table.clear();
+            of_matrix.clear();
             of_matrix.slot("w.weight").values.fill(0.0);
             // every row but the last, all of them in the first step
             let rows: &[u32] = if step == 0 { &[2, 0, 1] } else { &[step % 3, (step + 1) % 3] };

@@ -1,4 +1,5 @@
 use crate::bert;
+use crate::data::Task;
 use crate::metrics::MetricsError;
 use std::path::PathBuf;
 
@@ -63,6 +64,14 @@ pub enum Error {
         data: usize,
         /// Number of outputs of the model.
         model: usize,
+    },
+    /// The model was made for another task or other labels.
+    #[error("the model has another task or other labels than the data, whose task is {task}, with the labels {}", labels.join(", "))]
+    OtherLabels {
+        /// Task of the data.
+        task: Task,
+        /// Labels of the data.
+        labels: Vec<String>,
     },
     /// There are no examples.
     #[error("there is nothing to train on")]

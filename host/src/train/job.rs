@@ -18,7 +18,8 @@ pub struct Criterion {
 
 /// One training run.
 pub struct Job<'a> {
-    /// The model, trained in place.
+    /// The model, trained in place. Its checkpoint was made ready for the data by
+    /// [`prepare_for`](crate::bert::Checkpoint::prepare_for).
     pub model: &'a mut Classifier,
     /// Training data.
     pub train: &'a Encoded,

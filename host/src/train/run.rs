@@ -125,12 +125,18 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
 
 /// Checks that model, data and options fit together.
 fn check(job: &Job) -> Result<(), Error> {
-    let model = job.model.config().num_labels();
+    let config = job.model.config();
+    let model = config.num_labels();
     for data in [Some(&job.train.data), job.dev.map(|(dev, _)| &dev.data)].into_iter().flatten() {
         // a base that learns vectors is trained on unlabelled texts, without dev
         let unlabelled = job.dev.is_none() && data.labels.is_empty();
         if !unlabelled && metrics::width(data) != model {
             return Err(Error::Labels { data: metrics::width(data), model });
+        }
+        let named = data.task == Task::Regression || config.labels() == data.labels.names();
+        if !unlabelled && (config.task() != data.task || !named) {
+            let (task, labels) = (data.task, data.labels.names().to_vec());
+            return Err(Error::OtherLabels { task, labels });
         }
     }
     if let Some((dev, Criterion { metric, .. })) = job.dev
