@@ -22,7 +22,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["RAYON_NUM_THREADS"] = "1"  # before 
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from places import TARGET
 BATCH, TOKENS = 32, 32
 
 
@@ -70,8 +70,7 @@ def time_ours(binary, base, steps):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    parser.add_argument("--goldcrest", default=str(target / "release/goldcrest"), help="the binary to time")
+    parser.add_argument("--goldcrest", default=str(TARGET / "release/goldcrest"), help="the binary to time")
     parser.add_argument("--base", help="a checkpoint folder to start from (default: random weights)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=8, help="timed steps a round")

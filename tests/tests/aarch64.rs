@@ -6,11 +6,11 @@
 //! bundles on Cortex-A53 and A76, and a share of them elsewhere (all of them everywhere if GOLDCREST_FULL is
 //! set).
 
-use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+use std::{env, fs};
 
 use goldcrest_tests::{
     Record, binary, bundles, compare, messages, records, report, root, run, run_ok, skip, target_dir,
@@ -134,7 +134,30 @@ fn arm_binaries() -> Vec<PathBuf> {
         .map(|libc| target_dir().join(format!("aarch64-unknown-linux-{libc}/release/goldcrest-edge")))
         .into_iter()
         .filter(|path| path.is_file())
+        .filter(|path| {
+            let stale = modified(path) < newest(&root().join("edge/src"));
+            if stale {
+                report(&format!(
+                    "skipped: {} is older than its sources: scripts/cross-build.sh",
+                    path.display()
+                ));
+            }
+            !stale
+        })
         .collect()
+}
+
+fn modified(path: &Path) -> SystemTime {
+    path.metadata().and_then(|file| file.modified()).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// Returns when a file below a folder was last written to.
+fn newest(folder: &Path) -> SystemTime {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    files
+        .map(|path| if path.is_dir() { newest(&path) } else { modified(&path) })
+        .max()
+        .unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// Returns `musl` or `gnu`, for messages.

@@ -109,9 +109,8 @@ mod peak {
             f32_wide = best(&|| unsafe { floats() });
         }
         let avx2 = if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            // SAFETY: likewise
             let memory = Pages::new(bytes);
-            // SAFETY: likewise
+            // SAFETY: these features were asked for, too
             unsafe { (best(&|| int16()), best(&|| floats_avx2()), best(&|| read(memory.blocks()))) }
         } else {
             (0.0, 0.0, 0.0)

@@ -1,0 +1,9 @@
+"""Folders that the Python scripts share. Imported, never run."""
+
+import os
+import pathlib
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+# where cargo puts what it builds; absolute, because cargo is called from ROOT
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
+os.environ["CARGO_TARGET_DIR"] = str(TARGET)
