@@ -146,6 +146,7 @@ fn quoted(names: &[String]) -> String {
 
 /// Something suspicious in usable data. Where it is about single rows, it names the first.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 #[expect(missing_docs, reason = "each field is what its name says, and the message shows it")]
 pub enum Warning {
     /// Rows whose text occurred earlier with the same label.

@@ -29,6 +29,7 @@ pub enum Until {
 
 /// The results of a run.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Finished {
     /// Training summaries of the teachers.
     pub teachers: Vec<Summary>,
