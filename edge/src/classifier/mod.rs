@@ -332,13 +332,22 @@ impl Classify for Classifier {
             mean.add(logits);
             Ok(())
         })?;
-        Ok(read.and_then(|Length { tokens, truncated }| {
-            reader.check()?;
-            let logits = mean.finish();
-            let decision = decider.decide(logits)?;
-            Ok(Outcome { labels: &manifest.labels, logits, decision, tokens, truncated })
-        }))
+        Ok(read.and_then(|length| outcome(manifest, reader, length, mean, decider)))
     }
+}
+
+/// Makes the answer of a message whose windows have all been run.
+fn outcome<'a>(
+    manifest: &'a Manifest,
+    reader: &Reader,
+    Length { tokens, truncated }: Length,
+    mean: &'a mut Mean,
+    decider: &'a mut Decider,
+) -> Result<Outcome<'a>, Error> {
+    reader.check()?;
+    let logits = mean.finish();
+    let decision = decider.decide(logits)?;
+    Ok(Outcome { labels: &manifest.labels, logits, decision, tokens, truncated })
 }
 
 impl<C: Classify> Classify for &mut C {

@@ -1,6 +1,6 @@
 //! A loaded bundle on several threads: answers come out in the order of the messages.
-use super::reader::{Length, Read};
-use super::{Classifier, Error, Input, Mean, ModelPool, Outcome, Reader, feed};
+use super::reader::Read;
+use super::{Classifier, Error, Input, Mean, ModelPool, Outcome, Reader, feed, outcome};
 use crate::bundle::Manifest;
 use crate::decision::Decider;
 use crate::tokenizer::{Encoding, Tokenizer};
@@ -178,11 +178,8 @@ impl<E> ThreadedClassifier<E> {
         work.spare.push(std::mem::replace(answered, message));
         let (failed, read) = (answered.failed.take(), answered.read.take()?);
         let outcome = read.map(|read| {
-            let Length { tokens, truncated } = failed.map_or(read, Err)?;
-            reader.check()?;
-            let logits = answered.mean.finish();
-            let decision = decider.decide(logits)?;
-            Ok(Outcome { labels: &manifest.labels, logits, decision, tokens, truncated })
+            let length = failed.map_or(read, Err)?;
+            outcome(manifest, reader, length, &mut answered.mean, decider)
         });
         Some((answered.number, outcome))
     }
