@@ -1,5 +1,6 @@
 use crate::bert::{Array, CLASSIFIER, Checkpoint, Classifier};
 use crate::data::{Dataset, Target, Task};
+use crate::metrics::spread;
 use std::collections::BTreeMap;
 
 /// Standardises the targets of a regression: training sees (y - mean) / deviation. Each update moves a weight
@@ -28,7 +29,7 @@ impl TargetScale {
         });
         let count = numbers.clone().count().max(1) as f64;
         let mean = numbers.clone().sum::<f64>() / count;
-        let deviation = (numbers.map(|x| (x - mean).powi(2)).sum::<f64>() / count).sqrt() as f32;
+        let deviation = (spread(numbers) / count).sqrt() as f32;
         match deviation.is_normal() {
             true => Self { mean: mean as f32, deviation },
             false => Self { mean: mean as f32, ..Self::default() },
