@@ -142,3 +142,34 @@ fn many_different_fractions_mean_regression() {
     assert_eq!(rows(21).unwrap().task, Task::Regression);
     assert!(message(rows(20)).contains("single-label or regression"));
 }
+
+#[test]
+fn examples_of_no_file_are_checked() {
+    let labels = || Labels::ordered(vec!["no".into(), "yes".into()]).unwrap();
+    let problem = |task, targets: &[Target]| {
+        let labels = if task == Task::Regression { Labels::default() } else { labels() };
+        let examples = targets.iter().map(|target| Example::new("a text", target.clone())).collect();
+        Dataset::new(task, labels, examples).err().map(|error| error.to_string())
+    };
+    let (class, classes) = (Target::Class, |ids: &[u32]| Target::Classes(ids.to_vec()));
+    assert_eq!(problem(Task::SingleLabel, &[class(0), class(1)]), None);
+    assert_eq!(problem(Task::MultiLabel, &[classes(&[]), classes(&[0, 1])]), None);
+    assert_eq!(problem(Task::Regression, &[Target::Value(-2.5)]), None);
+    for (task, target) in [
+        (Task::SingleLabel, class(2)),
+        (Task::SingleLabel, classes(&[1])),
+        (Task::MultiLabel, classes(&[0, 2])),
+        (Task::MultiLabel, classes(&[1, 0])),
+        (Task::MultiLabel, classes(&[1, 1])),
+        (Task::Regression, class(0)),
+        (Task::Regression, Target::Value(f32::NAN)),
+    ] {
+        let error = problem(task, std::slice::from_ref(&target)).unwrap_or_else(|| panic!("{target:?}"));
+        assert_eq!(error, "example 1: its target is none of this task and these labels");
+    }
+    let mut pair = Example::new("a text", Target::Class(0));
+    pair.pair = Some("another".into());
+    let mixed = vec![Example::new("a text", Target::Class(1)), pair];
+    let error = Dataset::new(Task::SingleLabel, labels(), mixed).unwrap_err().to_string();
+    assert_eq!(error, "example 2: pairs and single texts are mixed");
+}
