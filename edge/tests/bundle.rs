@@ -127,6 +127,7 @@ fn contradictions_in_the_header_are_detected_despite_a_matching_digest() {
         (20, &[1u8][..]),                           // the reserved field
         (32, b"\0"),                                // a section without a name
         (32, b"vocab.txt\0"),                       // two of one name
+        (32 + 20, b"x"),                            // a name with more after its end
         (32 + 2 * 32 + 24, &9999u64.to_le_bytes()), // a section past the end
         (32 + 3 * 32 + 24, &1u64.to_le_bytes()),    // bytes that belong to no section
         (16, &limits::MANIFEST.to_le_bytes()),      // a manifest past the end
@@ -137,6 +138,22 @@ fn contradictions_in_the_header_are_detected_despite_a_matching_digest() {
     assert_eq!(Bundle::read(&patched(8, &[3])).unwrap_err(), Error::Version { found: 3 });
     let unknown = Bundle::read(&patched(32, b"model.bin\0")).unwrap_err();
     assert!(matches!(unknown, Error::UnknownSection(name) if name == "model.bin"));
+}
+
+/// The header says that it is the whole body, or even less, but has sections.
+#[test]
+fn a_body_without_its_table_is_refused() {
+    for body in [0usize, 27, 32] {
+        let mut bytes = bundle()[..32].to_vec();
+        bytes[16..20].copy_from_slice(&[0; 4]);
+        bytes[24..32].copy_from_slice(&(body as u64).to_le_bytes());
+        bytes.resize(body + 36, 0);
+        let error = Bundle::read_trusted(&bytes).unwrap_err();
+        assert!(
+            matches!(error, Error::Header(reason) if reason.contains("shorter than the table")),
+            "{error}"
+        );
+    }
 }
 
 #[test]
@@ -174,6 +191,11 @@ fn bytes_after_the_end_are_refused() {
 fn a_manifest_that_does_not_decode_is_refused() {
     let error = Bundle::read(&patched(32 + 4 * 32, &[0xff; 12])).unwrap_err();
     assert_eq!(error, Error::ManifestEncoding);
+    // one byte more than the manifest has, taken from the zeros between it and the first section
+    let length = u32::from_le_bytes(bundle()[16..20].try_into().unwrap());
+    assert!(!(32 + 4 * 32 + length).is_multiple_of(64));
+    let error = Bundle::read(&patched(16, &(length + 1).to_le_bytes())).unwrap_err();
+    assert_eq!(error, Error::ManifestEncoding);
 }
 
 #[test]
@@ -186,11 +208,25 @@ fn other_files_are_not_bundles() {
 #[test]
 fn invalid_manifests_are_neither_written_nor_read() {
     type Change = fn(&mut Manifest);
-    let wrong: [(Change, &str); 15] = [
+    let wrong: [(Change, &str); 23] = [
         (|m| m.pair = true, "a model that compares two texts cannot read them in windows"),
         (|m| m.name.clear(), "name must have 1 to 128 bytes, it has 0"),
         (|m| m.name = "a\nb".into(), "name holds a control character"),
         (|m| m.version = "1.0".into(), "version \"1.0\" is not a semantic version such as 1.0.0"),
+        (
+            |m| m.version = "1.0.1234567890".into(),
+            "version \"1.0.1234567890\" is not a semantic version such as 1.0.0",
+        ),
+        (|m| m.version = "1.0.0.0".into(), "version \"1.0.0.0\" is not a semantic version such as 1.0.0"),
+        (|m| m.version = "1.0.".into(), "version \"1.0.\" is not a semantic version such as 1.0.0"),
+        (
+            |m| m.measured = vec![m.measured[0].clone(); 17],
+            "number of measured figures is 17; it must be 0 to 16",
+        ),
+        (|m| m.measured[0].metric.clear(), "measured.metric must have 1 to 128 bytes, it has 0"),
+        (|m| m.licence.base_model.clear(), "licence.base_model must have 1 to 4096 bytes, it has 0"),
+        (|m| m.licence.data = "x".repeat(4097), "licence.data must have 1 to 4096 bytes, it has 4097"),
+        (|m| m.created_by = "a\tb".into(), "created_by holds a control character"),
         (|m| m.labels.truncate(1), "1 labels; single-label needs 2 to 512"),
         (|m| m.labels[1] = "calm".into(), "label \"calm\" occurs twice"),
         (|m| m.labels[1] = "x".repeat(129), "label must have 1 to 128 bytes, it has 129"),
@@ -222,10 +258,86 @@ fn invalid_manifests_are_neither_written_nor_read() {
 
 #[test]
 fn golden_messages_fit_the_manifest() {
-    let mut two = golden();
-    two[0].logits.pop();
-    let error = write(&manifest(), MODEL, EXTERNAL, VOCABULARY, &two).unwrap_err();
-    assert!(matches!(error, WriteError::Golden(_)));
+    let one = || golden().remove(0);
+    let wrong = [
+        (vec![Golden { logits: vec![0], ..one() }], "number of logits"),
+        (vec![Golden { pair: Some("b".into()), ..one() }], "number of texts"),
+        (vec![one(); limits::GOLDEN + 1], "too many"),
+    ];
+    for (golden, reason) in wrong {
+        match write(&manifest(), MODEL, EXTERNAL, VOCABULARY, &golden) {
+            Err(WriteError::Golden(said)) => assert!(said.contains(reason), "{said}"),
+            other => panic!("{reason}: {other:?}"),
+        }
+        // the reader checks the same
+        let bytes = with_golden_section(&postcard::to_allocvec(&golden).unwrap());
+        match Bundle::read(&bytes).unwrap().golden() {
+            Err(Error::Golden(said)) => assert!(said.contains(reason), "{said}"),
+            other => panic!("{reason}: {other:?}"),
+        }
+    }
+}
+
+/// Returns the bundle with another section of golden messages, which is the last one.
+fn with_golden_section(golden: &[u8]) -> Vec<u8> {
+    let mut bytes = bundle();
+    let start = bytes.len() - 36 - Bundle::read(&bytes).unwrap().sections()[3].1.len();
+    bytes.truncate(start);
+    bytes.extend_from_slice(golden);
+    let body = bytes.len() as u64;
+    bytes[24..32].copy_from_slice(&body.to_le_bytes());
+    bytes[32 + 3 * 32 + 24..][..8].copy_from_slice(&(golden.len() as u64).to_le_bytes());
+    bytes.extend(digest(&bytes));
+    bytes.extend([0; 4]);
+    bytes
+}
+
+#[test]
+fn golden_messages_that_do_not_decode_are_refused() {
+    let mut section = postcard::to_allocvec(&golden()).unwrap();
+    assert_eq!(Bundle::read(&with_golden_section(&section)).unwrap().golden().unwrap(), golden());
+    section.push(0);
+    // a byte after the end, one too few, and a count that is refused before anything is read
+    let count = postcard::to_allocvec(&(limits::GOLDEN + 1)).unwrap();
+    let short = &section[..section.len() - 2];
+    for (section, reason) in
+        [(&section[..], "cannot be decoded"), (short, "cannot be decoded"), (&count, "too many")]
+    {
+        match Bundle::read(&with_golden_section(section)).unwrap().golden() {
+            Err(Error::Golden(said)) => assert!(said.contains(reason), "{said}"),
+            other => panic!("{reason}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn nothing_oversized_is_written() {
+    let long = Golden { text: "x".repeat(limits::GOLDEN_BYTES as usize), ..golden().remove(0) };
+    let (model, vocabulary) = (vec![0; limits::MODEL as usize + 1], vec![0; limits::VOCABULARY as usize + 1]);
+    for (model, vocabulary, golden, name) in [
+        (&model[..], VOCABULARY, golden(), "model.onnx"),
+        (MODEL, &vocabulary[..], golden(), "vocab.txt"),
+        (MODEL, VOCABULARY, vec![long], "golden"),
+    ] {
+        match write(&manifest(), model, EXTERNAL, vocabulary, &golden) {
+            Err(WriteError::Oversized { what, bytes, limit }) => assert!(what == name && bytes > limit),
+            other => panic!("{name}: {:?}", other.map(|bytes| bytes.len())),
+        }
+    }
+    let (model, vocabulary) = (&model[1..], &vocabulary[1..]);
+    let largest = write(&manifest(), model, EXTERNAL, vocabulary, &golden()).unwrap();
+    assert!(Bundle::read(&largest).is_ok());
+}
+
+/// The file has no blocks on the disk.
+#[cfg(feature = "runtime")]
+#[test]
+fn an_oversized_file_is_not_mapped() {
+    use goldcrest_edge::bundle::{OpenError, map};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("large.bundle");
+    std::fs::File::create(&path).unwrap().set_len(limits::FILE + 1).unwrap();
+    assert!(matches!(map(&path), Err(OpenError::Oversized { bytes, .. }) if bytes == limits::FILE + 1));
 }
 
 #[cfg(feature = "runtime")]

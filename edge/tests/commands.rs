@@ -153,7 +153,12 @@ fn long_texts_are_read_in_windows_if_the_bundle_says_so() {
     // 2 windows, "good day" and "good good"; the rest is cut off
     let text = b"good day good good bad bad bad";
     let expected = |x: f32| format!("\"logits\":[\"{:08x}\",\"{:08x}\"]", (-x).to_bits(), x.to_bits());
-    let (cut, read) = (logits(&cut, text), logits(&read, text));
+    // with overlap, "good day" and "day good"
+    let windows = Windows::Mean { overlap: 1, most: 2 };
+    let shared = bench.put("shared.bundle", bundle(&Manifest { max_tokens: 4, windows, ..manifest() }));
+    let (cut, read, shared) = (logits(&cut, text), logits(&read, text), logits(&shared, text));
+    assert!(shared.contains("\"tokens\":5,\"truncated\":true,"), "{shared}");
+    assert!(shared.contains(&expected(1.5)), "{shared}");
     assert!(cut.contains("\"tokens\":4,") && cut.contains(&expected(1.5)), "{cut}");
     assert!(read.contains("\"tokens\":6,") && read.contains(&expected(2.25)), "{read}");
 }

@@ -50,6 +50,13 @@ fn special_tokens() {
 }
 
 #[test]
+fn a_lone_prefix_is_a_piece() {
+    let vocabulary = format!("{SMALL}##\n");
+    assert_eq!(open(vocabulary.as_bytes()).unwrap().id("##"), Some(8));
+    assert_eq!(open(SMALL.as_bytes()).unwrap().id("##"), None);
+}
+
+#[test]
 fn invalid_vocabularies_are_refused() {
     let error = |vocab: &[u8]| open(vocab).err().unwrap();
     assert_eq!(error(b""), Error::Empty);

@@ -75,7 +75,7 @@ pub fn temporary_writer(name: &str) -> Option<u32> {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{FileTypeExt, symlink};
 
     #[test]
     fn temporary_files_are_recognised() {
@@ -86,10 +86,10 @@ mod tests {
     }
 
     #[test]
-    fn links_and_devices_are_kept() {
+    fn links_and_pipes_are_kept() {
         let folder = std::env::temp_dir().join(format!("goldcrest-save-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
-        let (file, link, device) = (folder.join("file"), folder.join("link"), folder.join("null"));
+        let (file, link, pipe) = (folder.join("file"), folder.join("link"), folder.join("pipe"));
         save(&file, b"old").unwrap();
         symlink("file", &link).unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
@@ -103,9 +103,16 @@ mod tests {
         save(&link, b"first").unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read(&file).unwrap(), b"first");
-        symlink("/dev/null", &device).unwrap();
-        save(&device, b"away").unwrap();
-        assert!(fs::symlink_metadata(&device).unwrap().is_symlink());
+        // a device of the machine would be lost if it were replaced
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        fs::remove_file(&link).unwrap();
+        symlink("pipe", &link).unwrap();
+        let from = pipe.clone();
+        let reader = std::thread::spawn(move || fs::read(from).unwrap());
+        save(&link, b"away").unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert!(fs::symlink_metadata(&pipe).unwrap().file_type().is_fifo());
+        assert_eq!(reader.join().unwrap(), b"away");
         fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -145,3 +145,75 @@ impl Reader {
         Ok(result.map(|()| Length { tokens, truncated }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokenizer::Settings;
+    use std::convert::Infallible;
+
+    fn reader(pair: bool, windows: Windows) -> Reader {
+        let vocabulary = Bytes::from_static(b"[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n");
+        let tokenizer = Tokenizer::new(vocabulary, Settings::uncased()).unwrap();
+        Reader { tokenizer, mapped: None, encoding: Box::default(), max_tokens: 5, windows, pair }
+    }
+
+    fn read(
+        reader: &mut Reader,
+        texts: &[&str],
+        on_window: &mut dyn FnMut(&Encoding) -> Result<(), Error>,
+    ) -> Result<Length, Error> {
+        let mut feed = |input: &mut dyn Input| -> Result<(), Infallible> {
+            for (i, text) in texts.iter().enumerate() {
+                if i > 0 {
+                    input.second_text();
+                }
+                input.push(text);
+            }
+            Ok(())
+        };
+        let Ok(length) = reader.read(&mut feed, on_window);
+        length
+    }
+
+    #[test]
+    fn classify_refuses_the_wrong_number_of_texts() {
+        let mean = Windows::Mean { overlap: 0, most: 2 };
+        for (pair, windows) in [(false, Windows::Truncate), (false, mean), (true, Windows::Truncate)] {
+            let mut reader = reader(pair, windows);
+            for texts in [&["a"][..], &["a", "a"], &["a", "a", "a"]] {
+                let found = read(&mut reader, texts, &mut |_| Ok(()));
+                match texts.len() == 1 + usize::from(pair) {
+                    true => assert!(found.is_ok(), "{pair} {windows:?}"),
+                    false => assert!(matches!(found, Err(Error::Texts { pair: said }) if said == pair)),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn tokens_shared_by_two_windows_count_once() {
+        // eight pieces; a window has three, and shares its first with the one before
+        for (most, tokens, truncated) in [(1, 5, true), (2, 7, true), (3, 9, true), (4, 10, false)] {
+            let (mut reader, mut windows) = (reader(false, Windows::Mean { overlap: 1, most }), 0);
+            let length = read(&mut reader, &["a a a a a a a a"], &mut |_| {
+                windows += 1;
+                Ok(())
+            });
+            let length = length.unwrap();
+            assert_eq!((windows, length.tokens, length.truncated), (most, tokens, truncated));
+        }
+    }
+
+    #[test]
+    fn nothing_is_read_after_a_window_that_fails() {
+        let mut windows = 0;
+        let mut reader = reader(false, Windows::Mean { overlap: 0, most: 9 });
+        let found = read(&mut reader, &["a a a a a a a a"], &mut |_| {
+            windows += 1;
+            if windows == 1 { Err(Error::Labels { logits: 1, labels: 2 }) } else { Ok(()) }
+        });
+        assert!(matches!(found, Err(Error::Labels { .. })));
+        assert_eq!(windows, 1);
+    }
+}

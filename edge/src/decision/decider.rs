@@ -213,6 +213,10 @@ mod tests {
             Decider::new(Task::SingleLabel, 2, &settings(&[], Abstention::Probability(0.9))).unwrap();
         assert_eq!(decider.decide(&[0.0, 1.0]).unwrap().answer(), Answer::Abstained);
         assert!(matches!(decider.decide(&[0.0, 9.0]).unwrap().answer(), Answer::Class { class: 1, .. }));
+        let mut decider =
+            Decider::new(Task::SingleLabel, 2, &settings(&[], Abstention::Probability(0.5))).unwrap();
+        let half = Answer::Class { class: 0, score: 0.5 };
+        assert_eq!(decider.decide(&[0.0, 0.0]).unwrap().answer(), half);
     }
 
     #[test]
@@ -244,10 +248,13 @@ mod tests {
 
     #[test]
     fn regression_gives_the_number() {
-        let mut decider = Decider::new(Task::Regression, 1, &Settings::default()).unwrap();
-        let decision = decider.decide(&[3.2]).unwrap();
-        assert_eq!(decision.answer(), Answer::Value(3.2));
-        assert_eq!(decision.labels().count(), 0);
+        for temperature in [1.0, 2.0] {
+            let settings = Settings { temperature, ..Settings::default() };
+            let mut decider = Decider::new(Task::Regression, 1, &settings).unwrap();
+            let decision = decider.decide(&[3.2]).unwrap();
+            assert_eq!(decision.answer(), Answer::Value(3.2));
+            assert_eq!(decision.labels().count(), 0);
+        }
     }
 
     #[test]
@@ -264,7 +271,9 @@ mod tests {
         }
         let mut decider = Decider::new(Task::SingleLabel, 2, &Settings::default()).unwrap();
         assert_eq!(decider.decide(&[1.0]).unwrap_err(), Error::Logits { found: 1, expected: 2 });
-        assert_eq!(decider.decide(&[1.0, f32::NAN]).unwrap_err(), Error::NotFinite { class: 1 });
+        for strange in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            assert_eq!(decider.decide(&[1.0, strange]).unwrap_err(), Error::NotFinite { class: 1 });
+        }
     }
 
     proptest! {

@@ -171,15 +171,20 @@ mod tests {
         assert!(matches!(check(Task::MultiLabel, 0, &as_is), Err(Error::Classes { found: 0 })));
         assert!(check(Task::Regression, 1, &as_is).is_ok());
         assert!(matches!(check(Task::Regression, 2, &as_is), Err(Error::Numbers { found: 2 })));
-        for temperature in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+        for temperature in [0.0, -1.0, 9e-7, 1.1e6, f32::NAN, f32::INFINITY] {
             let found = check(Task::SingleLabel, 2, &|s| s.temperature = temperature);
             assert!(matches!(found, Err(Error::Temperature(_))), "{temperature}");
+        }
+        for temperature in [1e-6, 1e6] {
+            assert!(check(Task::SingleLabel, 2, &|s| s.temperature = temperature).is_ok(), "{temperature}");
         }
         let thresholds = |values: &'static [f32]| move |s: &mut Settings| s.thresholds = values.into();
         assert!(check(Task::MultiLabel, 2, &thresholds(&[0.0, 1.0])).is_ok());
         for (task, values) in [(Task::MultiLabel, &[0.5][..]), (Task::SingleLabel, &[0.5, 0.5])] {
             assert!(matches!(check(task, 2, &thresholds(values)), Err(Error::Thresholds { .. })));
         }
+        let found = check(Task::Regression, 1, &thresholds(&[0.5]));
+        assert!(matches!(found, Err(Error::Thresholds { .. })));
         for values in [&[0.5, 1.5][..], &[f32::NAN, 0.5]] {
             let found = check(Task::MultiLabel, 2, &thresholds(values));
             assert!(matches!(found, Err(Error::Probability { field: "a threshold", .. })));
@@ -188,9 +193,16 @@ mod tests {
         assert!(check(Task::SingleLabel, 2, &abstain(Abstention::Probability(1.0))).is_ok());
         let found = check(Task::SingleLabel, 2, &abstain(Abstention::Probability(-0.1)));
         assert!(matches!(found, Err(Error::Probability { .. })));
-        let found = check(Task::SingleLabel, 2, &abstain(Abstention::Energy(f32::NAN)));
-        assert!(matches!(found, Err(Error::Energy(_))));
+        for least in [f32::NAN, -10_001.0, 10_001.0] {
+            let found = check(Task::SingleLabel, 2, &abstain(Abstention::Energy(least)));
+            assert!(matches!(found, Err(Error::Energy(_))), "{least}");
+        }
+        for least in [-10_000.0, 10_000.0] {
+            assert!(check(Task::SingleLabel, 2, &abstain(Abstention::Energy(least))).is_ok(), "{least}");
+        }
         let found = check(Task::MultiLabel, 2, &abstain(Abstention::Energy(0.0)));
         assert!(matches!(found, Err(Error::Abstention(Task::MultiLabel))));
+        let found = check(Task::Regression, 1, &abstain(Abstention::Probability(0.5)));
+        assert!(matches!(found, Err(Error::Abstention(Task::Regression))));
     }
 }

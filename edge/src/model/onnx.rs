@@ -177,4 +177,30 @@ mod tests {
         let model = ModelProto { graph: Some(graph), ..Default::default() }.encode_to_vec();
         assert!(decode(&model).unwrap_err().to_string().contains("`norm` has axis 65"));
     }
+
+    #[test]
+    fn a_model_without_a_graph_is_refused() {
+        assert!(decode(&[]).unwrap_err().to_string().contains("no graph"));
+    }
+
+    #[test]
+    fn tensors_have_the_bytes_that_their_shape_asks_for() {
+        let tensor = |dims: &[i64], data_type: DataType, bytes: usize| TensorProto {
+            dims: dims.to_vec(),
+            data_type: data_type as i32,
+            raw_data: vec![1; bytes],
+            ..Default::default()
+        };
+        assert_eq!(bytes(&tensor(&[2, 3], DataType::Int8, 6), &[]).unwrap().unwrap(), [1; 6]);
+        for wrong in [
+            tensor(&[2, 3], DataType::Int8, 5),
+            tensor(&[2, 3], DataType::Int8, 7),
+            tensor(&[2, 3], DataType::Float, 6),
+            tensor(&[2, 3], DataType::String, 6),
+            tensor(&[-2, -3], DataType::Int8, 6),
+            tensor(&[i64::MAX, i64::MAX], DataType::Int8, 1),
+        ] {
+            assert!(bytes(&wrong, &[]).is_err(), "{:?}", wrong.dims);
+        }
+    }
 }

@@ -184,12 +184,19 @@ mod tests {
         assert_eq!((end, sink.messages), (End::Interrupted { unanswered: 4 }, one));
     }
 
-    /// Requests the end when it is waited for the second time.
-    struct Ends<'a>(&'a [u8], Interrupt, Cell<usize>);
+    /// Requests the end when it is waited for the second time. Yields at most the last number of bytes per read.
+    struct Ends<'a>(&'a [u8], Interrupt, Cell<usize>, usize);
+
+    impl<'a> Ends<'a> {
+        fn new(text: &'a [u8], interrupt: &Interrupt) -> Ends<'a> {
+            Ends(text, interrupt.clone(), Cell::new(0), usize::MAX)
+        }
+    }
 
     impl Read for Ends<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            self.0.read(buffer)
+            let most = self.3.min(buffer.len());
+            self.0.read(&mut buffer[..most])
         }
     }
 
@@ -212,7 +219,7 @@ mod tests {
         for (after, messages) in [(&b""[..], 1), (b"\n", 2), (b"\nmore\n", 2)] {
             let text = [b"one\n", &[b'x'; 1_000_000][..], after].concat();
             let (interrupt, mut sink) = (Interrupt::new().unwrap(), Collect::default());
-            let mut source = Ends(&text, interrupt.clone(), Cell::new(0));
+            let mut source = Ends::new(&text, &interrupt);
             let end = Lines::default().run(&mut source, &mut sink, &interrupt).unwrap();
             let unanswered = if messages == 1 { 1_000_000 } else { after.len() as u64 - 1 };
             assert_eq!((end, sink.messages.len()), (End::Interrupted { unanswered }, messages));
@@ -223,7 +230,7 @@ mod tests {
     #[test]
     fn a_partial_message_does_not_count_even_if_it_is_not_utf8() {
         let (interrupt, mut sink) = (Interrupt::new().unwrap(), Collect::default());
-        let mut source = Ends(b"one\n\xfftwo", interrupt.clone(), Cell::new(0));
+        let mut source = Ends::new(b"one\n\xfftwo", &interrupt);
         let mut lines = Lines::default();
         let end = lines.run(&mut source, &mut sink, &interrupt).unwrap();
         let one = vec![(1, Ok("one".to_owned()))];
@@ -238,5 +245,92 @@ mod tests {
         }
         let numbers: Vec<_> = sink.messages.into_iter().map(|(n, text)| (n, text.unwrap())).collect();
         assert_eq!(numbers, [(1, "one".into()), (2, "".into()), (3, "two".into())]);
+    }
+
+    #[test]
+    fn a_message_that_has_not_begun_stays_in_the_source() {
+        let (interrupt, mut sink) = (Interrupt::new().unwrap(), Collect::default());
+        let mut source = Ends(b"one\ntwo\n", interrupt.clone(), Cell::new(0), 4);
+        let end = Lines::default().run(&mut source, &mut sink, &interrupt).unwrap();
+        assert_eq!((end, sink.messages.len()), (End::Interrupted { unanswered: 0 }, 1));
+        assert_eq!(source.0, b"two\n");
+    }
+
+    #[test]
+    fn what_an_interrupted_source_left_is_no_message_of_the_next() {
+        let (mut lines, interrupt) = (Lines::default(), Interrupt::new().unwrap());
+        let mut sink = Collect { interrupt: Some(interrupt.clone()), ..Collect::default() };
+        let end = lines.run(&mut &b"one\nleft\n"[..], &mut sink, &interrupt).unwrap();
+        assert_eq!(end, End::Interrupted { unanswered: 5 });
+        let (interrupt, mut sink) = (Interrupt::new().unwrap(), Collect::default());
+        let end = lines.run(&mut Ends::new(b"two\npart", &interrupt), &mut sink, &interrupt).unwrap();
+        let two = vec![(2, Ok("two".to_owned()))];
+        assert_eq!((end, sink.messages), (End::Interrupted { unanswered: 4 }, two));
+        // nothing of this one has been read
+        let end = lines.run(&mut Dribble(b"three\n", 9), &mut Collect::default(), &interrupt).unwrap();
+        assert_eq!((end, lines.messages()), (End::Interrupted { unanswered: 0 }, 2));
+    }
+
+    /// Notes what it is told, without reading the messages.
+    #[derive(Default)]
+    struct Note {
+        told: Vec<&'static str>,
+        interrupt: Option<Interrupt>,
+    }
+
+    impl Sink for Note {
+        fn message(&mut self, _: u64, _: &mut Message<'_>) -> Result<(), Error> {
+            assert!(self.told.len() < 9, "the same message again");
+            self.told.push("message");
+            self.interrupt.iter().for_each(Interrupt::request);
+            Ok(())
+        }
+        fn flush(&mut self) -> Result<(), Error> {
+            self.told.push("flush");
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn sinks_are_flushed_before_each_read_and_at_the_end() {
+        for (text, interrupts, told, end) in [
+            (&b"one\ntwo\n"[..], false, "flush message message flush flush", End::Source),
+            (b"one\ntwo\n", true, "flush message flush", End::Interrupted { unanswered: 4 }),
+            // nothing is lost
+            (b"one\n", true, "flush message flush flush", End::Source),
+        ] {
+            let interrupt = Interrupt::new().unwrap();
+            let mut sink = Note { interrupt: interrupts.then(|| interrupt.clone()), ..Note::default() };
+            let found = Lines::default().run(&mut &*text, &mut sink, &interrupt).unwrap();
+            assert_eq!((sink.told.join(" ").as_str(), found), (told, end));
+        }
+    }
+
+    #[test]
+    fn sinks_are_flushed_if_the_source_fails_within_a_message() {
+        struct Fails(&'static [u8]);
+        impl Read for Fails {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                match self.0 {
+                    [] => Err(io::Error::other("gone")),
+                    _ => self.0.read(buffer),
+                }
+            }
+        }
+        impl Source for Fails {
+            fn may_wait(&self) -> bool {
+                false
+            }
+            fn wait(&self, _: &Interrupt) -> bool {
+                true
+            }
+        }
+        let (mut lines, mut sink) = (Lines::default(), Note::default());
+        let found = lines.run(&mut Fails(b"one\ntw"), &mut sink, &Interrupt::new().unwrap());
+        assert!(matches!(found, Err(Error::Read(_))), "{found:?}");
+        assert_eq!(
+            (sink.told.join(" ").as_str(), lines.messages()),
+            ("flush message flush message flush", 1)
+        );
     }
 }

@@ -309,3 +309,48 @@ impl<'a> Message<'a> {
         self.offset += bytes as u64;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    /// A message that does not end while anyone would read it. Requests the end when it is waited for the second
+    /// time.
+    struct Endless(u64, Interrupt, Cell<usize>);
+
+    impl Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if self.0 > 2 * MAX_LATE {
+                return Ok(0);
+            }
+            buffer.fill(b'x');
+            self.0 += buffer.len() as u64;
+            Ok(buffer.len())
+        }
+    }
+
+    impl Source for Endless {
+        fn may_wait(&self) -> bool {
+            true
+        }
+
+        fn wait(&self, _: &Interrupt) -> bool {
+            self.2.set(self.2.get() + 1);
+            if self.2.get() == 2 {
+                self.1.request();
+            }
+            true
+        }
+    }
+
+    #[test]
+    fn the_rest_of_a_message_is_not_read_forever_after_the_end_was_requested() {
+        let (interrupt, mut input) = (Interrupt::new().unwrap(), Input::default());
+        let mut source = Endless(0, interrupt.clone(), Cell::new(0));
+        let end = Message::new(&mut input, &mut source, &interrupt).skip_rest();
+        assert!(matches!(end, Err(Error::Interrupted)), "{end:?}");
+        assert_eq!(source.0, BUFFER as u64 + MAX_LATE);
+        assert_eq!(input.unanswered(), source.0);
+    }
+}

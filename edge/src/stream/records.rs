@@ -297,10 +297,17 @@ mod tests {
             "{\"n\":1,\"labels\":[{\"label\":\"a \\\"b\\\"\",\"score\":0.731059}],\"tokens\":2}\n\
              {\"n\":2,\"labels\":[],\"tokens\":2}\n"
         );
+        let top = Options { top: 1, ..jsonl() };
         assert_eq!(
-            records(Task::Regression, &Settings::default(), jsonl(), "abc"),
-            "{\"n\":1,\"score\":3,\"tokens\":2}\n"
+            records(Task::MultiLabel, &settings, top, "\n"),
+            "{\"n\":1,\"labels\":[],\"tokens\":2,\"top\":[{\"label\":\"a \\\"b\\\"\",\"score\":0.5}]}\n"
         );
+        for options in [jsonl(), top] {
+            assert_eq!(
+                records(Task::Regression, &Settings::default(), options, "abc"),
+                "{\"n\":1,\"score\":3,\"tokens\":2}\n"
+            );
+        }
         assert_eq!(
             records(Task::Regression, &Settings::default(), jsonl(), "abcde"),
             "{\"n\":1,\"score\":5,\"tokens\":2,\"truncated\":true}\n"
@@ -316,6 +323,9 @@ mod tests {
         assert_eq!(text(Task::SingleLabel, &abstain), "a \"b\"\t0.731059\n-\t0.5\n");
         assert_eq!(text(Task::MultiLabel, &half), "a \"b\"\t0.731059\n-\n");
         assert_eq!(text(Task::Regression, &Settings::default()), "1\n0\n");
+        let top = |task| records(task, &Settings::default(), Options { top: 1, ..Options::default() }, "a");
+        assert_eq!(top(Task::SingleLabel), "a \"b\"\t0.731059\ta \"b\"\t0.731059\n");
+        assert_eq!(top(Task::Regression), "1\n");
     }
 
     /// A buffered record is written after a while, even if more messages are available.

@@ -358,13 +358,16 @@ mod tests {
         assert!(
             matches!(Index::build(crowded.as_bytes()), Err(Error::Collisions { line }) if line > MAX_PROBES)
         );
-        // each hashes to a slot of its own, but one slot after another is taken
-        let mut taken = [false; MAX_PROBES + 60];
-        let mut is_next = |word: &u32| {
-            let home = home(&alloc::format!("{word}"));
-            taken.get_mut(home).is_some_and(|taken| !core::mem::replace(taken, true))
-        };
-        let one_after_another = text(&mut (0..).filter(|word| is_next(word)));
-        assert!(matches!(Index::build(one_after_another.as_bytes()), Err(Error::Collisions { .. })));
+        // each hashes to a slot of its own, but one slot after another is taken; also from the last to the first
+        let slots = usual.slots.len();
+        for first in [0, slots - 100] {
+            let mut taken = [false; MAX_PROBES + 60];
+            let mut is_next = |word: &u32| {
+                let place = (home(&alloc::format!("{word}")) + slots - first) % slots;
+                taken.get_mut(place).is_some_and(|taken| !core::mem::replace(taken, true))
+            };
+            let one_after_another = text(&mut (0..).filter(|word| is_next(word)));
+            assert!(matches!(Index::build(one_after_another.as_bytes()), Err(Error::Collisions { .. })));
+        }
     }
 }
