@@ -56,6 +56,19 @@ fn unusable_folders_are_refused_by_name() {
         ("config.json", "\"pad_token_id\": ", "\"pad_token_id\": 99999", "pad_token_id is 9"),
         ("config.json", "\"id2label\": {", "\"id2label\": { \"7\": \"far\",", "none for"),
         ("config.json", "{", "{ \"reads\": { \"max_tokens\": 2 },", "reads says 2 tokens"),
+        ("config.json", "\"pad_token_id\": 0", "\"pad_token_id\": 700", "pad_token_id is 700"),
+        ("config.json", "_prob\": ", "_prob\": 1.0, \"x\": ", "dropout_prob is 1;"),
+        ("config.json", "{", "{ \"classifier_dropout\": 1.0,", "classifier_dropout is 1;"),
+        ("config.json", "\"gelu\"", "\"gelu_new\"", "hidden_act is \"gelu_new\""),
+        ("config.json", "{", "{ \"add_cross_attention\": true,", "add_cross_attention is true"),
+        ("config.json", "{", "{ \"pruned_heads\": { \"0\": [1] },", "pruned_heads is not supported"),
+        ("config.json", "{", "{ \"problem_type\": \"regression\",", "a regression of 5 numbers"),
+        (
+            "config.json",
+            "_heads\": ",
+            "_heads\": 3, \"x\": ",
+            "128 is not a multiple of num_attention_heads 3",
+        ),
         ("vocab.txt", "piece6\n", "piece5\n", "repeats the piece"),
         ("vocab.txt", "[SEP]\n", "[sep]\n", "the vocabulary has no [SEP]"),
         ("tokenizer.json", "_prefix\": \"##", "_prefix\": \"@@", "continuing_subword_prefix is \"@@\""),
@@ -78,6 +91,33 @@ fn unusable_folders_are_refused_by_name() {
     ] {
         let error = edited("changed", file, from, to);
         assert!(error.contains("changed") && error.contains(expected), "{error}");
+    }
+    for windows in [r#"{"overlap": 14, "most": 2}"#, r#"{"overlap": 1, "most": 0}"#] {
+        let reads = format!("{{ \"reads\": {{ \"max_tokens\": 16, \"windows\": {windows} }},");
+        let error = edited("windows", "config.json", "{", &reads);
+        assert!(error.contains("reads says 16 tokens"), "{error}");
+    }
+    for (shape, expected) in [
+        (r#""head_size": 32, "heads": [4], "intermediate": [256, 256]"#, "need 2 entries"),
+        (r#""head_size": 32, "heads": [4, 4], "intermediate": [256]"#, "need 2 entries"),
+        (r#""head_size": 32, "heads": [4, 0], "intermediate": [256, 256]"#, "does not fit"),
+        (r#""head_size": 32, "heads": [4, 5], "intermediate": [256, 256]"#, "does not fit"),
+        (r#""head_size": 0, "heads": [4, 4], "intermediate": [256, 256]"#, "does not fit"),
+        (r#""head_size": 32, "heads": [4, 4], "intermediate": [256, 0]"#, "does not fit"),
+        (r#""head_size": 32, "heads": [4, 4], "intermediate": [256, 257]"#, "does not fit"),
+        (
+            r#""head_size": 32, "heads": [4, 4], "intermediate": [256, 256], "embedding_rank": 0"#,
+            "does not fit",
+        ),
+        (
+            r#""head_size": 32, "heads": [4, 4], "intermediate": [256, 256], "embedding_rank": 1048577"#,
+            "does not fit",
+        ),
+        (r#""head_size": 32, "heads": [4, 4], "intermediate": [256, 256], "pooler": 0"#, "does not fit"),
+        (r#""head_size": 32, "heads": [4, 4], "intermediate": [256, 256], "pooler": 129"#, "does not fit"),
+    ] {
+        let error = edited("shape", "config.json", "{", &format!("{{ \"goldcrest\": {{ {shape} }},"));
+        assert!(error.contains(expected), "{shape}: {error}");
     }
     let instead = |name: &str, bytes: &[u8]| {
         let path = saved(name, &|_| ());
@@ -117,10 +157,13 @@ fn old_names_are_read_unless_a_weight_has_both() {
     let model = checkpoint_with_pieces(&SHAPES[2], 7);
     model.save(folder.path()).unwrap();
     let expected = Checkpoint::load(folder.path()).unwrap();
-    let old = |name: &str| name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("bert.", "");
+    let old = |name: &str| {
+        let name = name.replace("LayerNorm.weight", "LayerNorm.gamma");
+        name.replace("LayerNorm.bias", "LayerNorm.beta").replace("bert.", "")
+    };
     rename(folder.path(), |name| vec![old(name)]);
     assert!(Checkpoint::load(folder.path()).unwrap() == expected);
-    for name in ["LayerNorm.gamma", "embeddings.word_embeddings"] {
+    for name in ["LayerNorm.gamma", "LayerNorm.beta", "embeddings.word_embeddings"] {
         model.save(folder.path()).unwrap();
         rename(folder.path(), |own| {
             let two = old(own).contains(name);
@@ -129,6 +172,40 @@ fn old_names_are_read_unless_a_weight_has_both() {
         let error = Checkpoint::load(folder.path()).map(|_| name).unwrap_err().to_string();
         assert!(error.contains("are the same weight") && error.contains(name), "{error}");
     }
+}
+
+#[test]
+fn weights_in_double_precision_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    checkpoint_with_pieces(&SHAPES[2], 7).save(folder.path()).unwrap();
+    let expected = Checkpoint::load(folder.path()).unwrap();
+    let wide = expected.tensors.iter().map(|(name, array)| {
+        let bytes: Vec<u8> = array.data.iter().flat_map(|x| f64::from(*x).to_le_bytes()).collect();
+        (name, array.shape.clone(), bytes)
+    });
+    let wide: Vec<_> = wide.collect();
+    let views = wide
+        .iter()
+        .map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F64, shape.clone(), bytes).unwrap()));
+    let written = safetensors::serialize(views.collect::<Vec<_>>(), None).unwrap();
+    std::fs::write(folder.path().join("model.safetensors"), written).unwrap();
+    assert!(Checkpoint::load(folder.path()).unwrap() == expected);
+}
+
+#[test]
+fn settings_that_change_nothing_are_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut model = checkpoint_with_pieces(&SHAPES[2], 7);
+    model.config.hidden_act = "gelu_python".into();
+    model.config.extra.insert("pruned_heads".into(), serde_json::json!({}));
+    model.config.extra.insert("is_decoder".into(), false.into());
+    model.save(folder.path()).unwrap();
+    let loaded = Checkpoint::load(folder.path()).unwrap().config;
+    assert_eq!((loaded.head_dropout(), loaded.hidden_act.as_str()), (0.1, "gelu_python"));
+    // the head has its own rate
+    model.config.classifier_dropout = Some(0.25);
+    model.save(folder.path()).unwrap();
+    assert_eq!(Checkpoint::load(folder.path()).unwrap().config.head_dropout(), 0.25);
 }
 
 #[test]

@@ -208,3 +208,72 @@ fn distillation_objective() {
         }
     }
 }
+
+#[test]
+fn distillation_losses_are_those_of_the_definition() {
+    let (labels, hidden) = (3, SHAPES[3].hidden);
+    let teacher = Classifier::new(checkpoint(&SHAPES[3], 8), 0).unwrap();
+    let mut r = Random(1);
+    let tokens = [3, 2, 3, 1].map(|n| {
+        let (ids, type_ids) = text(&mut r, SHAPES[3].vocabulary, n);
+        Tokens { ids, type_ids }
+    });
+    let batch = Batch::new(tokens.iter(), 0);
+    let output = Output {
+        logits: random(&mut r, 4 * labels),
+        cls: random(&mut r, 4 * hidden),
+        hidden: (0..2).map(|_| random(&mut r, 4 * 3 * hidden)).collect(),
+    };
+    let data = Dataset {
+        task: Task::SingleLabel,
+        labels: Labels::ordered(["a", "b", "c"].map(String::from).to_vec()).unwrap(),
+        examples: (0..4).map(|i| Example::new(format!("{i}"), Target::Class(i % 3))).collect(),
+        files: Vec::new(),
+    };
+    let encoded = Encoded { data: data.into(), tokens: tokens.to_vec(), windows: None, truncated: 0 };
+    let answers = Answers { logits: random(&mut r, 4 * labels), cls: random(&mut r, 4 * hidden) };
+    let rows = [3, 0, 2, 1];
+    let loss = |options: Distill| {
+        let objective = FromTeacher {
+            answers: &answers,
+            hard: Supervised::new(&encoded.data, &TrainOptions::default()).unwrap(),
+            gold: 2,
+            options: &options,
+            teacher: Some(HiddenTeacher::new(&teacher, vec![1, 2])),
+        };
+        objective.loss(&encoded, &rows, &batch, &output).unwrap()
+    };
+    let none =
+        Distill { cls_weight: Some(0.0), hidden_weight: 0.0, relation_weight: 0.0, ..Distill::default() };
+    // only rows 0 and 1, which are second and last in the batch, have a gold label; the mean is over all four
+    let (found, gradient) = loss(Distill { alpha_hard: 1.0, ..none.clone() });
+    let cross_entropy = |at: usize, class: usize| {
+        let logits: Vec<f64> = output.logits[at * labels..][..labels].iter().map(|x| f64::from(*x)).collect();
+        logits.iter().map(|x| x.exp()).sum::<f64>().ln() - logits[class]
+    };
+    let wanted = (cross_entropy(1, 0) + cross_entropy(3, 1)) / 4.0;
+    assert!((found - wanted).abs() < 1e-6, "{found} {wanted}");
+    assert!(
+        gradient
+            .logits
+            .chunks(labels)
+            .map(|row| row.iter().any(|g| *g != 0.0))
+            .eq([false, true, false, true])
+    );
+    // the output of the student's first layer learns from that of the teacher's second
+    let plain = loss(Distill { alpha_hard: 0.0, ..none.clone() });
+    let (found, gradient) = loss(Distill { alpha_hard: 0.0, hidden_weight: 5.0, ..none });
+    let mut tape = Tape::default();
+    let states = &teacher.forward(&batch, Mode::Evaluate, &mut tape).unwrap().hidden[2];
+    let real: Vec<usize> = batch.tokens().enumerate().filter(|(_, real)| *real).map(|(row, _)| row).collect();
+    assert_eq!(real.len(), 9);
+    let values: Vec<usize> = real.iter().flat_map(|row| row * hidden..(row + 1) * hidden).collect();
+    let differences = values.iter().map(|i| (*i, f64::from(output.hidden[1][*i] - states[*i])));
+    let mean = differences.clone().map(|(_, d)| d * d).sum::<f64>() / values.len() as f64;
+    assert!((found - plain.0 - 5.0 * mean).abs() < 1e-5, "{found} {} {mean}", plain.0);
+    let gradient = gradient.hidden[1].as_ref().unwrap();
+    for (i, difference) in differences {
+        let wanted = 5.0 * 2.0 * difference / values.len() as f64;
+        assert!((f64::from(gradient[i]) - wanted).abs() < 1e-6, "{i}: {} {wanted}", gradient[i]);
+    }
+}

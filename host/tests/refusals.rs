@@ -2,7 +2,8 @@
 
 mod support;
 
-use goldcrest::bert::Checkpoint;
+use goldcrest::bert::{Checkpoint, Classifier};
+use goldcrest::data::Task;
 use goldcrest::recipe::{Progress, Recipe, RunError, Until, run};
 use support::{SHAPES, checkpoint_with_pieces};
 
@@ -110,6 +111,109 @@ fn options_without_effect_are_refused_before_training() {
 }
 
 #[test]
+fn other_teachers_have_to_suit_the_task() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    base().save(&path("base")).unwrap();
+    let teacher = |name: &str, shape, labels: &[&str], task| {
+        let mut model = checkpoint_with_pieces(shape, 8);
+        model.drop_head();
+        let labels: Vec<String> = labels.iter().map(ToString::to_string).collect();
+        model.config.set_labels(&labels, task);
+        Classifier::new(model, 1).unwrap().checkpoint().save(&path(name)).unwrap();
+    };
+    teacher("same", &SHAPES[2], &["a", "b"], Task::SingleLabel);
+    teacher("renamed", &SHAPES[2], &["a", "c"], Task::SingleLabel);
+    teacher("several", &SHAPES[2], &["a", "b"], Task::MultiLabel);
+    teacher("number", &SHAPES[2], &["value"], Task::Regression);
+    teacher("short", &SHAPES[0], &["a", "b"], Task::SingleLabel);
+    // five labels, and no word about the task
+    checkpoint_with_pieces(&SHAPES[2], 8).save(&path("unnamed")).unwrap();
+    let rows = |label: fn(usize) -> String| -> String {
+        (0..20).map(|i| format!("piece{} piece{},{}\n", i + 5, i + 6, label(i))).collect()
+    };
+    std::fs::write(path("single.csv"), "text,label\n".to_owned() + &rows(|i| ["a", "b"][i % 2].into()))
+        .unwrap();
+    std::fs::write(path("number.csv"), "text,score\n".to_owned() + &rows(|i| format!("{i}.5"))).unwrap();
+    let (labels, suits) = ("has to be trained for the same task", "layers 9 of a model");
+    for (data, other, said) in [
+        ("single.csv", "same", suits),
+        ("number.csv", "number", suits),
+        ("single.csv", "renamed", labels),
+        ("single.csv", "several", labels),
+        ("single.csv", "number", labels),
+        ("number.csv", "same", labels),
+        ("number.csv", "unnamed", labels),
+        ("single.csv", "unnamed", labels),
+        ("single.csv", "short", "has positions for 40 tokens"),
+    ] {
+        let text = format!(
+            "output = \"out\"\n[data]\ntrain = \"{data}\"\n[base]\ncheckpoint = \"base\"\n[task]\nmax_tokens = 64\n\
+             [distill]\nlayers = 9\nother_teachers = [\"{other}\"]\n[pack]\nname = \"x\"\n"
+        );
+        let recipe = Recipe::parse(&text, &path("recipe.toml")).unwrap();
+        let error = run(&recipe, Until::Pack, &mut |_| ()).unwrap_err().to_string();
+        assert!(error.contains(said), "{data} {other}: {error}");
+    }
+}
+
+#[test]
+fn models_have_to_fit_what_is_asked_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let labels = ["a", "b"].map(String::from);
+    let save = |name: &str, shape, types: usize| {
+        let mut model = checkpoint_with_pieces(shape, 8);
+        model.config.type_vocab_size = types;
+        model.config.set_labels(&labels, Task::SingleLabel);
+        model.tensors.clear();
+        Classifier::new(model, 1).unwrap().checkpoint().save(&path(name)).unwrap();
+    };
+    save("base", &SHAPES[2], 2);
+    save("short", &SHAPES[0], 2);
+    save("single", &SHAPES[2], 1);
+    let rows = |middle: &str| -> String {
+        (5..25).map(|i| format!("piece{i}{middle}piece6,{}\n", ["a", "b"][i % 2])).collect()
+    };
+    std::fs::write(path("single.csv"), "text,label\n".to_owned() + &rows(" ")).unwrap();
+    std::fs::write(path("pairs.csv"), "text_a,text_b,label\n".to_owned() + &rows(",")).unwrap();
+    for (data, base, keys, said) in [
+        ("pairs.csv", "single", "", "has one token type"),
+        ("pairs.csv", "base", "[distill]\nlayers = 1\nstart = \"single\"", "has one token type"),
+        (
+            "single.csv",
+            "base",
+            "[task]\nmax_tokens = 64\n[distill]\nlayers = 1\nstart = \"short\"",
+            "for 40 tokens",
+        ),
+        (
+            "single.csv",
+            "base",
+            "[task]\nmax_tokens = 16\n[distill]\nlayers = 2\nstart = \"short\"",
+            "layers 2 of a model",
+        ),
+        ("single.csv", "base", "[distill]\nlayers = 9\nstart = \"single\"", "layers 9 of a model"),
+        // the head would read another pooler than it was trained on
+        ("single.csv", "base\"\npooler = \"pass", "[train]\nepochs = 0", "classifier"),
+    ] {
+        let text = format!(
+            "output = \"out\"\n[data]\ntrain = \"{data}\"\n[base]\ncheckpoint = \"{base}\"\n{keys}\n[pack]\nname = \"x\"\n"
+        );
+        let recipe = Recipe::parse(&text, &path("recipe.toml")).unwrap();
+        let error = run(&recipe, Until::Pack, &mut |_| ()).unwrap_err().to_string();
+        assert!(error.contains(said), "{data} {base} {keys}: {error}");
+        assert!(!path("out").exists(), "{keys}");
+    }
+    std::fs::write(path("golden.txt"), "").unwrap();
+    let text = "output = \"out\"\n[data]\ntrain = \"single.csv\"\n[base]\ncheckpoint = \"base\"\n[pack]\nname = \"x\"\n\
+                golden_messages = \"golden.txt\"\n";
+    let error =
+        run(&Recipe::parse(text, &path("recipe.toml")).unwrap(), Until::Pack, &mut |_| ()).unwrap_err();
+    assert!(matches!(error, RunError::Golden { .. }), "{error}");
+    assert!(!path("out").exists());
+}
+
+#[test]
 fn recipes_made_in_a_program_are_checked_like_files() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
@@ -163,6 +267,38 @@ fn input_models_are_not_overwritten() {
 }
 
 #[test]
+fn nothing_that_a_run_writes_may_be_its_base() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let row = |i: usize| format!("piece{} piece{},{}\n", i + 5, i + 6, ["a", "b"][i % 2]);
+    std::fs::write(path("data.csv"), "text,label\n".to_owned() + &(0..20).map(row).collect::<String>())
+        .unwrap();
+    for (number, inside) in [
+        "",
+        "/teacher/best",
+        "/teacher-2",
+        "/student",
+        "/student-2",
+        "/aware",
+        "/answers",
+        "/compares",
+        "/packed",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (output, base_path) = (format!("out{number}"), format!("out{number}{inside}"));
+        base().save(&path(&base_path)).unwrap();
+        let text = format!(
+            "output = \"{output}\"\n[data]\ntrain = \"data.csv\"\n[base]\ncheckpoint = \"{base_path}\"\n[pack]\nname = \"x\"\n"
+        );
+        let recipe = Recipe::parse(&text, &path("recipe.toml")).unwrap();
+        let error = run(&recipe, Until::Train, &mut |_| ()).unwrap_err();
+        assert!(matches!(error, RunError::Overwritten { .. }), "{inside}: {error}");
+    }
+}
+
+#[test]
 fn input_texts_are_not_overwritten() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
@@ -183,6 +319,8 @@ fn input_texts_are_not_overwritten() {
     key("train", "report.json");
     key("dev", "report.md");
     key("test", "x.bundle");
+    key("test", "x.fp32.bundle");
+    key("test", "x.candidate.bundle");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Tests of students: cutting, factorising, transfer sets and smaller bases.
 
+mod support;
+
 use goldcrest::bert::{Batch, Checkpoint, Classifier, Config, Mode, Pooling, Tape, TokenizerFiles, Tokens};
 use goldcrest::data::{Dataset, Example, Labels, Source, Target, Task, unlabelled};
 use goldcrest::distill::{
@@ -10,6 +12,7 @@ use goldcrest::quantize::{Bits, quantize};
 use goldcrest::recipe::{Progress, Recipe, Shrink, Until, run, shrink};
 use goldcrest::train::{Encoded, TrainOptions, predict_with_vectors};
 use std::sync::Arc;
+use support::{SHAPES, checkpoint};
 
 const WORDS: [&str; 10] = ["red", "green", "blue", "fast", "slow", "high", "low", "warm", "cold", "##er"];
 
@@ -76,6 +79,59 @@ fn dead_parts_are_cut_first_and_change_nothing() {
     assert!(close(&logits(&whole), &logits(&cut), 1e-6));
     let more = cut_widths(&whole, &found, Some(2), None, None);
     assert!(!close(&logits(&whole), &logits(&more), 1e-9));
+}
+
+#[test]
+fn importance_is_the_sum_over_small_batches() {
+    let whole = model();
+    let measured = |texts: usize| {
+        let texts = Encoded::new(data(&vec!["red fast warm"; texts]), &whole.tokenizer, 16).unwrap();
+        importance(&Classifier::new(whole.clone(), 0).unwrap(), &texts, 8, 0).unwrap()
+    };
+    // one batch and two
+    let (one, two) = (measured(4), measured(8));
+    let twice = |one: &[f64], two: &[f64]| {
+        one.iter().zip(two).all(|(one, two)| *one > 0.0 && (two / one - 2.0).abs() < 1e-3)
+    };
+    assert!(twice(&one.pooler, &two.pooler));
+    for (one, two) in one.layers.iter().zip(&two.layers) {
+        assert!(
+            twice(&one.heads, &two.heads) && twice(&one.intermediate, &two.intermediate),
+            "{one:?} {two:?}"
+        );
+    }
+}
+
+#[test]
+fn importance_of_a_head_is_the_slope_of_the_margin() {
+    let whole = model();
+    let text = Encoded::new(data(&["red fast warm"]), &whole.tokenizer, 16).unwrap();
+    let found = importance(&Classifier::new(whole.clone(), 0).unwrap(), &text, 1, 0).unwrap();
+    let largest = found.layers.iter().flat_map(|layer| &layer.heads).copied().fold(0.0, f64::max);
+    let margin = |layer: usize, head: usize, scale: f32| {
+        let mut scaled = whole.clone();
+        let name = format!("bert.encoder.layer.{layer}.attention.output.dense.weight");
+        let rows = scaled.tensors.get_mut(&name).unwrap().data.chunks_exact_mut(16);
+        rows.for_each(|row| row[head * 4..head * 4 + 4].iter_mut().for_each(|x| *x *= scale));
+        let answers = predict_with_vectors(&Classifier::new(scaled, 0).unwrap(), &text, &mut |_| ()).unwrap();
+        f64::from(answers.logits[0] - answers.logits[1]).abs()
+    };
+    for (layer, head) in (0..8).map(|i| (i / 4, i % 4)) {
+        let wanted = ((margin(layer, head, 1.1) - margin(layer, head, 0.9)) / 0.2).abs();
+        let here = found.layers[layer].heads[head];
+        assert!((here - wanted).abs() < 0.05 * largest, "{layer} {head}: {here} {wanted}");
+    }
+}
+
+#[test]
+fn layers_of_a_student_keep_their_own_widths() {
+    let uneven = checkpoint(SHAPES.last().unwrap(), 7);
+    let cut = cut_layers(&uneven, &[1, 3]).unwrap();
+    let shape = cut.config.goldcrest.clone().unwrap();
+    assert_eq!((shape.heads, shape.intermediate), (vec![2, 1], vec![33, 17]));
+    for (name, shape) in Checkpoint::shapes(&cut.config) {
+        assert_eq!(cut.tensors[&name].shape, shape, "{name}");
+    }
 }
 
 #[test]
@@ -155,6 +211,40 @@ fn transfer_set_has_gold_first_and_no_evaluation_texts() {
     );
     let again = TransferSet::new(&train, given, &apart, &model(), augment).unwrap();
     assert_eq!(set.data, again.data);
+}
+
+#[test]
+fn windows_of_held_out_texts_are_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let mut base = model();
+    base.drop_head();
+    base.save(&path("base")).unwrap();
+    let line = |i: usize| format!("{} {},{}\n", WORDS[i % 9], WORDS[i / 9], ["a", "b"][i % 2]);
+    std::fs::write(path("train.csv"), "text,label\n".to_string() + &(0..40).map(line).collect::<String>())
+        .unwrap();
+    let [held_out, other] = ["high low warm cold red green blue", "cold warm low high blue green red"];
+    std::fs::write(path("dev.csv"), format!("text,label\n{held_out},a\nwarm cold,b\n")).unwrap();
+    let texts = |more: &str| {
+        std::fs::write(path("more.txt"), more).unwrap();
+        let text = "output = \"out\"\n[data]\ntrain = \"train.csv\"\ndev = \"dev.csv\"\n[base]\ncheckpoint = \"base\"\n\
+                    [task]\nmax_tokens = 6\nwindows = { overlap = 1, most = 4 }\n[train]\nepochs = 0.1\n[distill]\nlayers = 1\n\
+                    epochs = 0.1\nreplaced = 0\nngrams = false\nunlabelled = [\"more.txt\"]\n[pack]\nname = \"x\"\n";
+        let recipe = Recipe::parse(text, &path("recipe.toml")).unwrap();
+        let mut found = None;
+        let mut watch = |progress: Progress| {
+            if let Progress::Note(note) = progress
+                && note.contains("texts to learn from")
+            {
+                found = Some(note.to_string());
+            }
+        };
+        run(&recipe, Until::Distill, &mut watch).unwrap();
+        found
+    };
+    // seven words, four in each window and one shared
+    assert_eq!(texts(other).unwrap(), "42 texts to learn from: 40 with labels, 2 without");
+    assert_eq!(texts(&format!("{other}\n{}\n", held_out.to_uppercase())), None, "the student is reused");
 }
 
 #[test]

@@ -2,8 +2,22 @@
 
 mod support;
 
+use goldcrest::bert::Checkpoint;
+use goldcrest::data::Task;
 use goldcrest::recipe::{Progress, Recipe, Until, run};
 use support::{SHAPES, checkpoint_with_pieces};
+
+/// Returns how many teachers were asked, and whether the student was reused.
+fn distil(recipe: &Recipe) -> (u32, Option<bool>) {
+    let (mut asked, mut reused) = (0, None);
+    let mut watch = |progress: Progress| match progress {
+        Progress::Note(note) => asked += u32::from(note.starts_with("asking")),
+        Progress::Step { name: "distill", reused: again } => reused = Some(again),
+        _ => {}
+    };
+    run(recipe, Until::Distill, &mut watch).unwrap();
+    (asked, reused)
+}
 
 #[test]
 fn adding_a_teacher_reuses_cached_answers_and_retrains_the_student() {
@@ -25,18 +39,9 @@ fn adding_a_teacher_reuses_cached_answers_and_retrains_the_student() {
     for seed in 1..3 {
         run(&recipe(&format!("other{seed}"), seed, ""), Until::Train, &mut |_| ()).unwrap();
     }
-    let distil = |recipe: &Recipe| {
-        let (mut asked, mut reused) = (0, None);
-        let mut watch = |progress: Progress| match progress {
-            Progress::Note(note) => asked += u32::from(note.starts_with("asking")),
-            Progress::Step { name: "distill", reused: again } => reused = Some(again),
-            _ => {}
-        };
-        run(recipe, Until::Distill, &mut watch).unwrap();
-        (asked, reused)
-    };
     let distilled = |others: &str| {
-        let distill = format!("[distill]\nlayers = 1\nepochs = 1\nother_teachers = [{others}]");
+        let distill =
+            format!("[distill]\nlayers = 1\nepochs = 1\ncls_weight = 0\nother_teachers = [{others}]");
         distil(&recipe("out", 0, &distill))
     };
     assert_eq!(distilled("\"other1/teacher\""), (2, Some(false)));
@@ -55,4 +60,81 @@ fn adding_a_teacher_reuses_cached_answers_and_retrains_the_student() {
     assert_eq!(seeded(0), (1, Some(false)));
     assert_eq!(seeded(0), (0, Some(true)));
     assert_eq!(seeded(1), (1, Some(false)));
+}
+
+/// Makes a classifier of the labels in the data below.
+fn classifier(seed: u64) -> Checkpoint {
+    let shape = &SHAPES[2];
+    let mut model = checkpoint_with_pieces(shape, seed);
+    let labels: Vec<String> = (0..shape.labels).map(|i| format!("label{i}")).collect();
+    model.config.set_labels(&labels, Task::SingleLabel);
+    model
+}
+
+fn rows(range: std::ops::Range<usize>) -> String {
+    let rows = range.map(|i| format!("piece{i} piece{},label{}\n", i + 1, i % 5));
+    "text,label\n".to_string() + &rows.collect::<String>()
+}
+
+#[test]
+fn a_student_is_made_anew_if_anything_it_depends_on_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for (seed, name) in (7..).zip(["base", "base2", "other", "start"]) {
+        classifier(seed).save(&path(name)).unwrap();
+    }
+    for (name, range) in [("train.csv", 5..45), ("dev.csv", 100..110), ("test.csv", 200..210)] {
+        std::fs::write(path(name), rows(range)).unwrap();
+    }
+    std::fs::write(path("more.txt"), "piece300 piece301\n").unwrap();
+    let usual = "output = \"out\"\n[data]\ntrain = \"train.csv\"\ndev = \"dev.csv\"\n[base]\ncheckpoint = \"base\"\n\
+                 [task]\nmax_tokens = 16\n[train]\nepochs = 0\n[distill]\nlayers = 1\nepochs = 1\nreplaced = 1\nspliced = 0\n\
+                 mixed = 0\nstart = \"start\"\nother_teachers = [\"other\"]\nunlabelled = [\"more.txt\"]\n[pack]\nname = \"x\"\n";
+    let made = |from: &str, to: &str| {
+        distil(&Recipe::parse(&usual.replace(from, to), &path("recipe.toml")).unwrap())
+    };
+    let again = || made("name", "name");
+    assert_eq!(again(), (2, Some(false)));
+    // the number of teachers asked again tells whether the texts are the same
+    for (from, to, asked) in [
+        ("[train]", "[train]\nbatch_size = 8", 0),
+        ("[task]", "[task]\nmetric = \"macro-f1\"", 0),
+        ("dev =", "test = \"test.csv\"\ndev =", 2),
+        ("\"base\"", "\"base2\"", 2),
+        ("[\"other\"]", "[\"other\", \"base2\"]", 1),
+    ] {
+        again();
+        assert_eq!(again(), (0, Some(true)));
+        assert_eq!(made(from, to), (asked, Some(false)), "{to}");
+    }
+    type Change<'a> = &'a dyn Fn();
+    let changes: [(&str, Change, u32); 3] = [
+        ("start", &|| classifier(1).save(&path("start")).unwrap(), 0),
+        ("other", &|| classifier(2).save(&path("other")).unwrap(), 1),
+        ("more.txt", &|| std::fs::write(path("more.txt"), "piece400 piece401\n").unwrap(), 2),
+    ];
+    for (name, change, asked) in changes {
+        again();
+        change();
+        assert_eq!(again(), (asked, Some(false)), "{name}");
+        assert_eq!(again(), (0, Some(true)));
+    }
+}
+
+#[test]
+fn the_mean_of_equal_teachers_is_the_answer_of_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    classifier(7).save(&path("base")).unwrap();
+    std::fs::write(path("train.csv"), rows(5..45)).unwrap();
+    std::fs::write(path("dev.csv"), rows(100..110)).unwrap();
+    let student = |output: &str, others: &str| {
+        let text = format!(
+            "output = \"{output}\"\n[data]\ntrain = \"train.csv\"\ndev = \"dev.csv\"\n[base]\ncheckpoint = \"base\"\n[task]\n\
+             max_tokens = 16\n[train]\nepochs = 0\n[distill]\nlayers = 1\nepochs = 1\ncls_weight = 0\nother_teachers = [{others}]\n[pack]\nname = \"x\"\n"
+        );
+        distil(&Recipe::parse(&text, &path("recipe.toml")).unwrap());
+        std::fs::read(path(output).join("student/model.safetensors")).unwrap()
+    };
+    assert!(student("one", "") == student("two", "\"base\""));
 }

@@ -87,6 +87,17 @@ fn run_watched(
     folder: &Path,
     watch: &mut dyn FnMut(Event),
 ) -> Result<(Summary, Classifier), Error> {
+    run_job(checkpoint, objective, options, "test", folder, watch)
+}
+
+fn run_job(
+    checkpoint: Checkpoint,
+    objective: Option<&dyn Objective>,
+    options: &TrainOptions,
+    fingerprint: &str,
+    folder: &Path,
+    watch: &mut dyn FnMut(Event),
+) -> Result<(Summary, Classifier), Error> {
     let mut model = Classifier::new(checkpoint, 1)?;
     let (train_data, dev) = (data(96, 0), data(40, 1000));
     let supervised = Supervised::new(&train_data, options)?;
@@ -99,7 +110,7 @@ fn run_watched(
         options,
         objective: objective.unwrap_or(&supervised),
         folder,
-        fingerprint: "test",
+        fingerprint,
     };
     let summary = train(&mut job, watch)?;
     Ok((summary, model))
@@ -226,6 +237,49 @@ fn an_interrupted_run_ends_with_the_same_weights() {
         run(None, &options, cut.path()).unwrap();
         assert_eq!(weights(whole.path()), weights(cut.path()));
     }
+}
+
+#[test]
+fn only_the_state_of_the_same_job_is_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = TrainOptions { epochs: Some(2.0), save_every: 0.0, ..options() };
+    let supervised = Supervised::new(&data(96, 0), &options).unwrap();
+    let interrupted = Interrupted(&supervised, Cell::new(15));
+    assert!(run(Some(&interrupted), &options, folder.path()).is_err());
+    let state = folder.path().join("state.safetensors");
+    let saved = std::fs::read(&state).unwrap();
+    let resumes = |checkpoint: Checkpoint, fingerprint: &str| {
+        std::fs::write(&state, &saved).unwrap();
+        let mut began = None;
+        let mut watch = |event: Event| {
+            if let Event::Started { done, .. } = event {
+                began = Some(done);
+            }
+        };
+        run_job(checkpoint, None, &options, fingerprint, folder.path(), &mut watch).unwrap();
+        began.unwrap() > 0
+    };
+    assert!(resumes(checkpoint(), "test"));
+    assert!(!resumes(checkpoint(), "another"));
+    let mut wider = checkpoint();
+    wider.config.intermediate_size = 48;
+    assert!(!resumes(wider, "test"));
+    std::fs::remove_dir_all(folder.path().join("best")).unwrap();
+    assert!(!resumes(checkpoint(), "test"), "the best checkpoint is lost");
+}
+
+#[test]
+fn first_and_last_steps_are_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = TrainOptions { epochs: Some(1.0), eval_every: Some(7), ..options() };
+    let mut measured = Vec::new();
+    let mut watch = |event: Event| {
+        if let Event::Evaluated { step, .. } = event {
+            measured.push(step);
+        }
+    };
+    run_watched(checkpoint(), None, &options, folder.path(), &mut watch).unwrap();
+    assert_eq!(measured, [0, 7, 12]);
 }
 
 /// Makes regression data whose value depends on "warm", at any magnitude.

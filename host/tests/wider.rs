@@ -4,6 +4,7 @@ mod support;
 
 use goldcrest::bert::{Checkpoint, Classifier};
 use goldcrest::data::{Dataset, Labels, Source, Task};
+use goldcrest::quantize::{Bits, quantize};
 use goldcrest::recipe::{Files, Recipe, RunError, Until, run};
 use goldcrest::train::{Encoded, predict};
 use goldcrest_edge::bundle::Bundle;
@@ -55,6 +56,22 @@ fn write_data(model: &Checkpoint, path: &Path, seed: u64, rows: usize) {
     let logits = predict(&Classifier::new(model.clone(), 0).unwrap(), &encoded, &mut |_| ()).unwrap();
     let best = |row: &[f32]| (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap();
     write(&|i| labels[best(&logits[i * labels.len()..][..labels.len()])].clone());
+}
+
+#[test]
+fn keys_and_values_are_widened_together() {
+    let model = checkpoint_with_pieces(&SHAPES[2], 7);
+    let matrix = |part: &str| format!("bert.encoder.layer.1.attention.self.{part}.weight");
+    for (asked, wide) in [("key", &["key", "value"][..]), ("value", &["key", "value"]), ("query", &["query"])]
+    {
+        let mut quantized = quantize(&model, Bits::Eight).unwrap();
+        quantized.widen(&model, [matrix(asked).as_str()]);
+        assert_eq!(
+            quantized.wide().collect::<Vec<_>>(),
+            wide.iter().map(|part| matrix(part)).collect::<Vec<_>>()
+        );
+        assert!(wide.iter().all(|part| quantized.linear().all(|name| name != matrix(part))));
+    }
 }
 
 #[test]

@@ -241,12 +241,15 @@ pub(super) fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(
 mod tests {
     use super::*;
 
-    /// Writes a folder with a tokenizer.json and a tokenizer_config.json, and loads it.
-    fn load(fast: &Value, config: &Value) -> Result<TokenizerFiles, String> {
+    /// Writes a folder with these files, and loads it.
+    fn load_files(files: &[(&str, &Value)]) -> Result<TokenizerFiles, String> {
         let folder = tempfile::tempdir().unwrap();
-        write_json(&folder.path().join("tokenizer.json"), fast).unwrap();
-        write_json(&folder.path().join("tokenizer_config.json"), config).unwrap();
+        files.iter().for_each(|(name, value)| write_json(&folder.path().join(name), value).unwrap());
         TokenizerFiles::load(folder.path()).map_err(|error| error.to_string())
+    }
+
+    fn load(fast: &Value, config: &Value) -> Result<TokenizerFiles, String> {
+        load_files(&[("tokenizer.json", fast), ("tokenizer_config.json", config)])
     }
 
     fn fast(normalizer: &Value) -> Value {
@@ -311,9 +314,32 @@ mod tests {
         refused(&|_, config| config["truncation_side"] = json!("left"), "truncation_side is \"left\"");
         refused(&|_, config| config["additional_special_tokens"] = json!(["<user>"]), "\"<user>\"");
         refused(&|_, config| config["extra_special_tokens"] = json!({"user_token": "<user>"}), "\"<user>\"");
-        let mut processed = fast(&bert);
-        processed["post_processor"] =
-            json!({"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]});
-        assert!(load(&processed, &json!({})).is_ok());
+        refused(&|fast, _| fast["model"]["unk_token"] = json!("<unk>"), "model.unk_token is \"<unk>\"");
+        refused(&|fast, _| fast["normalizer"]["clean_text"] = json!(false), "clean_text is false");
+        refused(&|fast, _| fast["truncation"] = json!({"direction": "Left"}), "direction is \"Left\"");
+        refused(&|_, config| config["subword_tokenizer_type"] = json!("character"), "is \"character\"");
+        refused(&|_, config| config["mask_token"] = json!("<mask>"), "\"<mask>\"");
+        refused(&|_, config| config["bos_token"] = json!({"content": "<s>"}), "\"<s>\"");
+        refused(&|_, config| config["eos_token"] = json!("</s>"), "\"</s>\"");
+        refused(&|_, config| config["added_tokens_decoder"] = json!({"6": {"content": "<n>"}}), "\"<n>\"");
+        let processed = |sep: &str, cls: &str| {
+            let mut fast = fast(&bert);
+            fast["post_processor"] = json!({"type": "BertProcessing", "sep": [sep, 3], "cls": [cls, 2]});
+            load(&fast, &json!({}))
+        };
+        assert!(processed("[SEP]", "[CLS]").is_ok());
+        for (sep, cls) in [("A", "[CLS]"), ("[SEP]", "A")] {
+            assert!(processed(sep, cls).unwrap_err().contains("the post_processor"), "{sep} {cls}");
+        }
+        for (file, value, said) in [
+            ("special_tokens_map.json", json!({"sep_token": "</s>"}), "sep_token is \"</s>\""),
+            ("special_tokens_map.json", json!({"additional_special_tokens": ["<user>"]}), "\"<user>\""),
+            ("added_tokens.json", json!({"<url>": 6}), "\"<url>\""),
+        ] {
+            let error = load_files(&[("tokenizer.json", &fast(&bert)), (file, &value)]).unwrap_err();
+            assert!(error.contains(said), "{file}: {error}");
+        }
+        let usual = json!({"[MASK]": 4, "[unused7]": 6});
+        assert!(load_files(&[("tokenizer.json", &fast(&bert)), ("added_tokens.json", &usual)]).is_ok());
     }
 }

@@ -108,3 +108,17 @@ fn margin_gradient(logits: &[f32], texts: usize, task: Task) -> Vec<f32> {
     }
     signs
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_margin_is_between_the_answer_and_the_next() {
+        let logits = [1.0, 3.0, -2.0, 0.5, 0.25, -1.0];
+        assert_eq!(margin_gradient(&logits, 2, Task::SingleLabel), [-1.0, 1.0, 0.0, 1.0, -1.0, 0.0]);
+        assert_eq!(margin_gradient(&logits, 2, Task::MultiLabel), [1.0, 1.0, -1.0, 1.0, 1.0, -1.0]);
+        assert_eq!(margin_gradient(&[5.0, -2.0], 2, Task::Regression), [1.0, 1.0]);
+        assert_eq!(margin_gradient(&[5.0, -2.0], 2, Task::SingleLabel), [1.0, 1.0], "one label");
+    }
+}

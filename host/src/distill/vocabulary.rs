@@ -112,6 +112,25 @@ mod tests {
     }
 
     #[test]
+    fn rows_count_by_their_weight() {
+        let whole = checkpoint("[PAD]\n[UNK]\n[CLS]\n[SEP]\na\nb\n");
+        let data = Dataset::unlabelled(["a b", "b b"].map(|text| (text.to_string(), None)));
+        let texts = Encoded::new(data, &whole.tokenizer, 64).unwrap();
+        let weight = |row: usize| [1.0, 0.25][row];
+        assert_eq!(piece_counts(&texts, 6, weight), [0.0, 0.0, 1.25, 1.25, 1.0, 1.5]);
+    }
+
+    #[test]
+    fn pieces_early_in_the_vocabulary_win_ties() {
+        let vocab = "[UNK]\n[unused0]\n[PAD]\n[CLS]\n[SEP]\na\nb\n##a\n##b\nc\nab\nba\nbb\nac\n";
+        let pruned = prune_vocabulary(&checkpoint(vocab), &[0.0; 14], 12);
+        let kept: Vec<&str> = pruned.checkpoint.tokenizer.pieces().collect();
+        // c has no continuation, so the piece that contains it stays
+        assert_eq!(kept, ["[UNK]", "[PAD]", "[CLS]", "[SEP]", "a", "b", "##a", "##b", "c", "ab", "ba", "ac"]);
+        assert_eq!((pruned.checkpoint.config.pad_token_id, pruned.coverage), (1, 0.0));
+    }
+
+    #[test]
     fn characters_and_frequent_pieces_stay() {
         let vocab = "[PAD]\n[unused0]\n[UNK]\n[CLS]\n[SEP]\na\nb\n##a\n##b\nab\n##ab\nabab\nbb\naé\n";
         let whole = checkpoint(vocab);

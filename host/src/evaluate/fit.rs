@@ -351,6 +351,60 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_fitted_that_was_not_asked_for() {
+        let nothing = DecisionOptions { temperature: false, thresholds: false, ..Default::default() };
+        let mut data = data(|i| u32::from(i.is_multiple_of(5)));
+        let logits = [6.0, -2.0].repeat(20);
+        let fitted = |data: &Dataset, options: &DecisionOptions| fit_decision(data, &logits, &[], options);
+        assert_eq!(fitted(&data, &nothing), Settings::default());
+        assert!(fitted(&data, &DecisionOptions::default()).temperature > 2.0);
+        data.task = Task::MultiLabel;
+        data.examples.iter_mut().for_each(|example| example.target = Target::Classes(vec![0]));
+        assert_eq!(fitted(&data, &nothing), Settings::default());
+        assert_eq!(fitted(&data, &DecisionOptions::default()).thresholds.len(), 2);
+    }
+
+    #[test]
+    fn the_error_is_that_of_the_answers_given() {
+        // the first ten texts are answered, one of them wrongly
+        let data = data(|i| u32::from(i == 0 || i > 12));
+        let logits = [[4.0, 0.0].repeat(10), [0.5, 0.0].repeat(10)].concat();
+        let settings = Settings { abstention: Abstention::Probability(0.9), ..Default::default() };
+        let fitted = describe_decision(&settings, &data, &logits, Some(&[0.5, 0.0, 4.0, 0.0]));
+        assert_eq!((fitted.coverage, fitted.error), (Some(0.5), Some(0.1)));
+        assert_eq!(fitted.out_of_scope_recall, Some(0.5));
+    }
+
+    #[test]
+    fn energy_is_that_of_scaled_logits_as_on_the_device() {
+        let logits = [2.0, 4.0];
+        let (class, energy) = Certainty::Energy.of_rows(&logits, 2, 2.0)[0];
+        assert!(class == 1 && (energy - (1f32.exp() + 2f32.exp()).ln()).abs() < 1e-6, "{energy}");
+        let rejected = |least| {
+            let settings =
+                Settings { temperature: 2.0, abstention: Abstention::Energy(least), ..Default::default() };
+            unanswered(&settings, &logits, 2)
+        };
+        assert_eq!((rejected(energy - 0.01), rejected(energy + 0.01)), (0, 1));
+        // no settings accept more
+        assert_eq!(Certainty::Energy.rule(Some(1e6)), Abstention::Energy(HIGHEST));
+        assert_eq!(Certainty::Energy.rule(Some(-1e6)), Abstention::Energy(-HIGHEST));
+    }
+
+    #[test]
+    fn the_least_certain_share_is_rejected() {
+        let scored: Vec<(f32, bool)> = (1..=8).map(|i| (i as f32, i > 2)).collect();
+        let rejecting = |share| {
+            let options = DecisionOptions { false_reject: Some(share), ..Default::default() };
+            least(scored.iter().rev().copied().collect(), &options)
+        };
+        assert_eq!([0.0, 0.25, 0.3, 1.0].map(rejecting), [Some(1.0), Some(2.5), Some(2.5), Some(7.5)]);
+        // a quarter of eight rows may hold two errors, so one extra is counted
+        assert_eq!(least_certain(&scored, 0.25), 2.5);
+        assert_eq!(least_certain(&scored, 0.24), 1.5);
+    }
+
+    #[test]
     fn no_answers_if_none_is_certain_enough() {
         let data = data(|i| u32::from(i.is_multiple_of(5)));
         // every probability rounds to 1 in f32

@@ -82,6 +82,14 @@ fn gate_names_the_classes_that_suffered() {
          classes that suffered (F1 fp32 -> int8):\n  \
          off: 95.24 -> 77.78 (-17.46), 3 of its 10 examples lost"
     );
+    // a class that did not suffer is not named
+    let (gold, of_int8) = ([0, 0, 1, 1, 2, 2], [0, 1, 1, 0, 2, 2]);
+    let three =
+        dataset(Task::SingleLabel, &["a", "b", "c"], gold.map(|class| Target::Class(class as u32)).to_vec());
+    let lost = compare(&three, &one_hot(&gold, 3), &one_hot(&of_int8, 3));
+    let refusal = Gate { max_drop: Some(0.5), max_drop_per_class: None }.check(&lost).unwrap_err();
+    let labels: Vec<&str> = refusal.classes.iter().map(|class| class.label.as_str()).collect();
+    assert_eq!(labels, ["a", "b"]);
     assert_eq!(
         Gate { max_drop: Some(0.0), max_drop_per_class: Some(0.0) }.check(&compare(&data, &fp32, &fp32)),
         Ok(())

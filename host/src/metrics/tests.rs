@@ -112,6 +112,43 @@ fn calibration_error_by_hand() {
     close_f32(calibration(&[z, 0.0, z, 0.0], 2, [0, 1].into_iter()).error, 0.4);
     assert_eq!(calibration(&[0.0, 0.0], 2, [0].into_iter()).error, 0.5);
     assert_eq!(calibration(&[], 2, [].into_iter()), Calibration::default());
+    // one right, one wrong: in the last bin but one and the last, both in the last, and both certain
+    let two = |first: f32, second: f32| {
+        let logit = |p: f32| (p / (1.0 - p)).ln();
+        calibration(&[logit(first), 0.0, logit(second), 0.0], 2, [0, 1].into_iter()).error
+    };
+    close_f32(two(0.9, 0.95), (0.1 + 0.95) / 2.0);
+    close_f32(two(0.94, 0.99), (0.94 + 0.99 - 1.0) / 2.0);
+    close_f32(calibration(&[90.0, 0.0, 90.0, 0.0], 2, [0, 1].into_iter()).error, 0.5);
+}
+
+#[test]
+fn temperature_has_the_least_loss() {
+    let logits = [3.0, 1.0, -1.0, 0.5, 2.0, 0.0, 1.0, 0.0, 4.0, 2.5, 2.0, 0.0];
+    let gold = [0, 1, 2, 1];
+    // each text counts by a sixth, that is one of four and two more, as one of the other classes
+    let loss = |t: f64| -> f64 {
+        let of_row = |(row, gold): (&[f64], &usize)| {
+            let all: f64 = row.iter().map(|x| (x / t).exp()).sum();
+            let lost = |class: usize| all.ln() - row[class] / t;
+            let others = (0..3).filter(|class| class != gold).map(lost).sum::<f64>();
+            lost(*gold) * 5.0 / 6.0 + others / 2.0 / 6.0
+        };
+        logits.chunks(3).zip(&gold).map(of_row).sum()
+    };
+    let single = logits.map(|x| x as f32);
+    let found = f64::from(temperature(&single, 3, &gold.map(|class| class as u32)));
+    assert!(
+        (0.1..10.0).contains(&found) && loss(found) < loss(found * 1.01) && loss(found) < loss(found / 1.01)
+    );
+}
+
+#[test]
+fn labels_that_never_occur_count_in_the_mean_of_sets() {
+    let data = dataset(Task::MultiLabel, 3, [vec![0], vec![0, 1]].map(Target::Classes));
+    let logits = [1.0, -1.0, -1.0, 1.0, 1.0, -1.0];
+    let Metrics::MultiLabel(m) = measure(&data, &logits, None).unwrap() else { panic!() };
+    assert_eq!((m.micro_f1, m.macro_f1), (1.0, 2.0 / 3.0));
 }
 
 #[test]

@@ -60,7 +60,8 @@ fn best_threshold(mut column: Vec<(f32, bool)>) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::best_threshold;
+    use super::*;
+    use crate::data::{Example, Labels, Task};
 
     #[test]
     fn threshold_by_hand() {
@@ -71,6 +72,40 @@ mod tests {
         // many rows overrule the probabilities
         let many = [vec![(0.9, true); 500], vec![(0.6, false); 500]].concat();
         assert!((best_threshold(many) - 0.63).abs() < 1e-6);
+    }
+
+    #[test]
+    fn equal_scores_stay_together() {
+        let equal = [vec![(0.01, true)], vec![(0.01, false); 9]].concat();
+        assert!(best_threshold(equal) < 0.01);
+    }
+
+    #[test]
+    fn rare_labels_share_a_threshold() {
+        let example = |row: u32| {
+            let classes = [(0, row < 10), (1, row.is_multiple_of(3) && row < 27)];
+            let classes = classes.into_iter().filter(|(_, has)| *has).map(|(class, _)| class);
+            Example::new("x", Target::Classes(classes.collect()))
+        };
+        let data = Dataset {
+            task: Task::MultiLabel,
+            labels: Labels::ordered(vec!["enough".into(), "rare".into()]).unwrap(),
+            examples: (0..40).map(example).collect(),
+            files: vec![],
+        };
+        let logits: Vec<f32> =
+            (0..40).flat_map(|row| [5.0 - row as f32 / 2.0, row as f32 / 9.0 - 2.0]).collect();
+        let column = |label: usize| -> Vec<(f32, bool)> {
+            let has = |row: usize| match &data.examples[row].target {
+                Target::Classes(classes) => classes.contains(&(label as u32)),
+                _ => panic!("sets"),
+            };
+            (0..40).map(|row| (1.0 / (1.0 + (-logits[row * 2 + label]).exp()), has(row))).collect()
+        };
+        assert_eq!(data.class_counts(), [10, 9]);
+        let (own, common) = (best_threshold(column(0)), best_threshold([column(0), column(1)].concat()));
+        assert_ne!(best_threshold(column(1)), common);
+        assert_eq!(thresholds(&data, &logits), [own, common]);
     }
 
     #[test]

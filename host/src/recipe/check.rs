@@ -201,13 +201,14 @@ mod tests {
 
     #[test]
     fn a_model_may_be_as_large_as_its_bundle() {
-        let size = |pieces: usize| {
+        let config = |pieces: usize| -> Config {
             let config = serde_json::json!({
                 "vocab_size": pieces, "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16,
                 "intermediate_size": 4096,
             });
-            check_size(&serde_json::from_value(config).unwrap())
+            serde_json::from_value(config).unwrap()
         };
+        let size = |pieces: usize| check_size(&config(pieces));
         // BERT-large, and the same with the vocabulary of LaBSE
         size(30_522).unwrap();
         let error = size(501_153).unwrap_err().to_string();
@@ -215,5 +216,11 @@ mod tests {
             error.contains("has 3268 MB in full precision, more than a bundle holds (2147 MB)"),
             "{error}"
         );
+        // the most pieces that there is room for
+        let without: usize =
+            Checkpoint::shapes(&config(0)).iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
+        let room = limits::FILE - limits::MODEL - limits::VOCABULARY;
+        let most = (room as usize / 4 - without) / 1024;
+        assert!(size(most).is_ok() && size(most + 1).is_err(), "{most}");
     }
 }

@@ -142,11 +142,13 @@ mod tests {
         let output = folder.path().join("runs/mine");
         let mut train = Source::new(&data);
         (train.text, train.label, train.delimiter) = (Some("a \"b\"".into()), Some(2.into()), Some(';'));
-        let dev = folder.path().join("dev.csv");
+        (train.pair, train.header) = (Some(3.into()), Some(true));
+        (train.quoting, train.label_separator) = (Some(false), Some("| ".into()));
+        let (dev, test) = (folder.path().join("dev.csv"), folder.path().join("test.csv"));
         let order = ForData {
             train: &train,
             dev: Some(&dev),
-            test: None,
+            test: Some(&test),
             task: Some(Task::MultiLabel),
             max_tokens: Some(64),
             base: &base,
@@ -159,6 +161,7 @@ mod tests {
         assert_eq!((recipe.data.train.paths(), &recipe.base.checkpoint), (&[data.clone()][..], &base));
         assert_eq!(recipe.data.sources(&recipe.data.train), [train.clone()]);
         assert_eq!(recipe.data.dev.as_ref().unwrap().paths(), std::slice::from_ref(&dev));
+        assert_eq!(recipe.data.test.as_ref().unwrap().paths(), std::slice::from_ref(&test));
         assert_eq!((recipe.task.kind, recipe.task.max_tokens), (Some(Task::MultiLabel), Some(64)));
         assert_eq!(recipe.output, output);
         assert!(ForData { student: Some("huge"), ..order.clone() }.draft().is_err());

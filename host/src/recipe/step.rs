@@ -110,3 +110,34 @@ pub(super) fn restore_dropout(folder: &Path, before: &Config) -> Result<(), RunE
     checkpoint.config.copy_dropout(before);
     Ok(checkpoint.save(folder)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_model_is_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let summary = Summary { best: 0.5, best_step: 3, steps: 4, runs: 1, seconds: 0.0 };
+        let run = |key: &str, ends: bool| {
+            let mut made = false;
+            let result = once("step", folder.path(), key, &mut |_| (), |_| {
+                made = true;
+                std::fs::write(path("model.safetensors"), key).unwrap();
+                if ends { Ok(summary.clone()) } else { Err(train::Error::Empty.into()) }
+            });
+            assert_eq!(result.ok(), ends.then(|| summary.clone()));
+            made
+        };
+        assert!(run("a", true) && !run("a", true));
+        std::fs::write(path("model.safetensors"), "changed").unwrap();
+        assert!(run("a", true) && !run("a", true));
+        assert!(run("b", true) && !run("b", true));
+        // a half-made model has no mark
+        assert!(run("c", false) && !path(DONE).exists());
+        assert!(run("b", true));
+        std::fs::write(path("state.safetensors"), "of a run that was killed at its end").unwrap();
+        assert!(!run("b", true) && !path("state.safetensors").exists());
+    }
+}

@@ -148,6 +148,16 @@ fn mistakes_are_named() {
             "[task]\nkind = \"regression\"\nmetric = \"accuracy\"",
             "`task.metric` is accuracy, which a regression task",
         ),
+        ("[task]\nlabels = [\"a\", \" b\"]", "`task.labels` has spaces around ` b`"),
+        ("[task]\nlabels = [\"a\", \" \"]", "`task.labels` has an empty name"),
+        (
+            "[train]\nclass_weights = { a = 1 }\n[task]\nkind = \"regression\"",
+            "`train.class_weights` are for classes; the task is regression",
+        ),
+        (
+            "[decision]\nfalse_reject = 0.1\nmax_error = 0.1",
+            "`decision.max_error` and `decision.false_reject` exclude each other",
+        ),
         ("[task]\nwindows = { overlap = 126, most = 4 }", "`task.windows` overlap by more"),
         ("[task]\nwindows = { overlap = 16, most = 0 }", "`task.windows` has to have `most`"),
         ("[distill]\nstudent = \"huge\"", "found \"huge\""),
@@ -179,7 +189,10 @@ fn mistakes_are_named() {
             "`data.dev_fraction` is 1; it has to be above 0 and below 1",
         ),
         ("\"train.csv\"", "\"t\"\ntext = 1.5", "expected the name of a column or its position"),
+        ("\"train.csv\"", "\"t\"\nlabel_separator = \"\"", "`data.label_separator` is empty"),
         ("\"voice\"", "\"../voice\"", "`pack.name` has to be letters"),
+        ("\"voice\"", "\"voice\"\nversion = \"1..0\"", "`pack.version` is `1..0`"),
+        ("\"voice\"", "\"voice\"\nversion = \"1.0.1234567890\"", "`pack.version` is `1.0.1234567890`"),
         ("\"voice\"", "\"voice\"\nversion = \"1.0\"", "`pack.version` is `1.0`"),
         ("\"voice\"", "\"voice\"\nversion = \"1.0.x\"", "`pack.version` is `1.0.x`"),
         ("\"voice\"", "\"voice\"\ndata_licence = \"\"", "`pack.data_licence` is empty"),
@@ -251,6 +264,33 @@ fn allowed_drop_includes_chance_on_few_rows() {
     assert!(limit(300, 2, false, never) > 0.67);
     let said = Quantize { max_drop: Some(0.1), ..default() };
     assert_eq!(limit(300, 2, true, said), 0.1);
+}
+
+#[test]
+fn keys_that_the_task_cannot_use_are_named() {
+    type Change = fn(&mut Recipe);
+    let cases: [(Change, Task, &str); 3] = [
+        (
+            |recipe| recipe.quantize.max_drop_per_class = Some(1.0),
+            Task::Regression,
+            "quantize.max_drop_per_class",
+        ),
+        (|recipe| recipe.train.focal = 1.0, Task::Regression, "train.focal"),
+        (
+            |recipe| recipe.data.out_of_scope = Some(Files::One("o.txt".into())),
+            Task::SingleLabel,
+            "data.out_of_scope",
+        ),
+    ];
+    for (change, task, expected) in cases {
+        let mut recipe = parse(MINIMAL).unwrap();
+        recipe.suits(task).unwrap();
+        change(&mut recipe);
+        assert_eq!(recipe.suits(task).unwrap_err().0, expected);
+        // with silence, out-of-scope texts measure something
+        recipe.decision.max_error = Some(0.1);
+        assert_eq!(recipe.suits(Task::SingleLabel), Ok(()), "{expected}");
+    }
 }
 
 /// Checks that the tables of `docs/recipes.md` name every key exactly once, and no others, and that its

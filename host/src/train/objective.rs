@@ -138,3 +138,81 @@ impl Objective for Supervised {
         self.target_scale
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bert::Tokens;
+    use crate::data::{Example, Labels};
+
+    fn data(task: Task, targets: &[Target]) -> Dataset {
+        let examples = targets.iter().map(|target| Example::new("x", target.clone())).collect();
+        let labels = Labels::ordered(["a", "b", "c"].map(String::from).to_vec()).unwrap();
+        Dataset { task, labels, examples, files: vec![] }
+    }
+
+    #[test]
+    fn class_weights_follow_the_options() {
+        let weights = |data: &Dataset, class_weights: ClassWeights| {
+            let options = TrainOptions { class_weights, ..Default::default() };
+            Supervised::new(data, &options).map(|loss| loss.weights)
+        };
+        let balanced = || ClassWeights::Rule(WeightRule::Balanced);
+        // no row has c, which counts like one
+        let classes = data(Task::SingleLabel, &[0, 0, 0, 1].map(Target::Class));
+        assert_eq!(weights(&classes, balanced()).unwrap(), Some(vec![4.0 / 9.0, 4.0 / 3.0, 4.0 / 3.0]));
+        // the square root of the ratio, and not below 1
+        let sets: Vec<Target> = (0..10).map(|i| Target::Classes(vec![u32::from(i >= 2)])).collect();
+        let sets = data(Task::MultiLabel, &sets);
+        assert_eq!(weights(&sets, balanced()).unwrap(), Some(vec![2.0, 1.0, 3.0]));
+        let named = |name: &str| ClassWeights::Named([(name.to_string(), 4.0)].into());
+        assert_eq!(weights(&classes, named("b")).unwrap(), Some(vec![1.0, 4.0, 1.0]));
+        assert!(matches!(weights(&classes, named("d")), Err(Error::ClassWeight(name)) if name == "d"));
+        assert_eq!(weights(&classes, ClassWeights::Rule(WeightRule::None)).unwrap(), None);
+    }
+
+    #[test]
+    fn sets_of_labels_have_focal_loss_too() {
+        let sets = data(Task::MultiLabel, &[Target::Classes(vec![0, 2]), Target::Classes(vec![])]);
+        let options = TrainOptions { focal: 2.0, ..Default::default() };
+        let loss = Supervised::new(&sets, &options).unwrap().of_rows(&sets, &[1, 0]);
+        let Loss::Binary { targets, weights: None, focal } = loss else { panic!("{loss:?}") };
+        assert_eq!((targets, focal), (vec![0.0, 0.0, 0.0, 1.0, 0.0, 1.0], 2.0));
+    }
+
+    #[test]
+    fn agreement_adds_half_of_the_divergence_of_two_passes() {
+        let classes = data(Task::SingleLabel, &[Target::Class(1)]);
+        let tokens = vec![Tokens { ids: vec![2, 3], type_ids: vec![0; 2] }];
+        let batch = Batch::new([&tokens[0], &tokens[0]].into_iter(), 0);
+        let encoded = Encoded { data: classes.into(), tokens, windows: None, truncated: 0 };
+        let found = |agreement: f64, logits: &[f32]| {
+            let options = TrainOptions { agreement, ..Default::default() };
+            let objective = Supervised::new(&encoded.data, &options).unwrap();
+            assert_eq!(objective.copies(), if agreement > 0.0 { 2 } else { 1 });
+            let output = Output { logits: logits.to_vec(), cls: vec![], hidden: vec![] };
+            let (loss, gradient) = objective.loss(&encoded, &[0, 0], &batch, &output).unwrap();
+            (loss, gradient.logits)
+        };
+        let logits = [0.5f32, -1.0, 0.25, 1.5, 0.0, -0.5];
+        let softmax = |row: &[f32]| {
+            let all: f64 = row.iter().map(|x| f64::from(*x).exp()).sum();
+            row.iter().map(|x| f64::from(*x).exp() / all).collect::<Vec<_>>()
+        };
+        let (p, q) = (softmax(&logits[..3]), softmax(&logits[3..]));
+        let terms = p.iter().zip(&q).map(|(p, q)| (p - q) * (p / q).ln());
+        let (together, gradient) = found(3.0, &logits);
+        let apart = 3.0 / 2.0 * terms.sum::<f64>() / 2.0;
+        let alone = found(0.0, &logits).0;
+        assert!((together - alone - apart).abs() < 1e-6, "{together} {alone} {apart}");
+        for (at, found_here) in gradient.into_iter().enumerate() {
+            let moved = |by: f32| {
+                let mut logits = logits;
+                logits[at] += by;
+                found(3.0, &logits).0
+            };
+            let wanted = (moved(1e-2) - moved(-1e-2)) / 2e-2;
+            assert!((f64::from(found_here) - wanted).abs() < 1e-3, "{at}: {found_here} {wanted}");
+        }
+    }
+}

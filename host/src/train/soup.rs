@@ -63,5 +63,11 @@ mod tests {
         other.drop_head();
         other.save(&folders[1]).unwrap();
         assert!(soup(&folders).is_err());
+        for (name, shape) in Checkpoint::shapes(&other.config) {
+            let data = vec![1.0; shape.iter().product()];
+            other.tensors.insert(name, Array { shape, data });
+        }
+        other.save(&folders[1]).unwrap();
+        assert!(matches!(soup(&folders), Err(Error::Bert(bert::Error::Shape { .. }))));
     }
 }

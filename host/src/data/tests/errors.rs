@@ -210,6 +210,15 @@ fn options_that_contradict_are_refused() {
         message(Dataset::read(&[positions], None, None)),
         "b.csv: the first row may name the columns or be data: `a`, `x`; decide it with --header (`header` under [data] in a recipe)"
     );
+    let pairs = || folder.file("d.csv", "text_a,text_b,label\na,b,x\nc,d,y\n");
+    assert_eq!(
+        message(Dataset::read(&[pairs(), csv()], None, None)),
+        "a.csv:2: one text where the other rows have two"
+    );
+    assert_eq!(
+        message(Dataset::read(&[csv(), pairs()], None, None)),
+        "d.csv:2: two texts where the other rows have one"
+    );
     let mut lines = folder.file("c.txt", "x\ta\n");
     (lines.format, lines.header) = (Format::Lines, Some(true));
     assert!(message(Dataset::read(&[lines], None, None)).contains("`header` does not go with format lines"));

@@ -30,13 +30,23 @@ fn split_is_stratified_seeded_and_keeps_texts_together() {
 
 #[test]
 fn split_does_not_depend_on_the_order_of_rows() {
-    let data = synthetic(300, 3);
-    let reversed = data.subset((0..data.len()).rev());
     let lines = |side: &Dataset| side.examples.iter().map(|example| example.line).collect::<HashSet<_>>();
-    assert_eq!(
-        lines(&split(&data, 0.3, 7).unwrap().held_out),
-        lines(&split(&reversed, 0.3, 7).unwrap().held_out)
-    );
+    // texts that occur twice, with different labels, and the same of pairs in both orders
+    let twice = |i: usize| format!("text {i},{}\ntext {i},{}\n", i % 3, i / 3 % 3);
+    let both = |i: usize| format!("a {i},b {i},{}\nb {i},a {i},{}\n", i % 3, i / 3 % 3);
+    let twice = (0..150).map(twice).collect::<String>();
+    let both = (0..150).map(both).collect::<String>();
+    for data in [
+        synthetic(300, 3),
+        read("s.csv", format!("text,label\n{twice}")).unwrap(),
+        read("s.csv", format!("text_a,text_b,label\n{both}")).unwrap(),
+    ] {
+        let reversed = data.subset((0..data.len()).rev());
+        assert_eq!(
+            lines(&split(&data, 0.3, 7).unwrap().held_out),
+            lines(&split(&reversed, 0.3, 7).unwrap().held_out)
+        );
+    }
 }
 
 #[test]

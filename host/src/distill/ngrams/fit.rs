@@ -154,6 +154,55 @@ mod tests {
         assert_eq!(matrix.transposed().times(&[1.0, 2.0, 3.0], 1), [12.0, 3.5, 0.0, 8.0]);
     }
 
+    /// The same for sets of labels: the loss and the penalty are means over the labels.
+    fn naive_of_sets(dense: &[Vec<f64>], sets: &[Vec<u32>], weights: &[f64], labels: usize) -> f64 {
+        let of_label = |label: usize| -> f64 {
+            let of_row = |(row, set): (&Vec<f64>, &Vec<u32>)| {
+                let logit: f64 = row
+                    .iter()
+                    .enumerate()
+                    .map(|(column, value)| value * weights[column * labels + label])
+                    .sum();
+                let sign = if set.contains(&(label as u32)) { -1.0 } else { 1.0 };
+                (sign * logit).exp().ln_1p()
+            };
+            dense.iter().zip(sets).map(of_row).sum()
+        };
+        let loss: f64 = (0..labels).map(of_label).sum();
+        let squares = weights.iter().map(|w| w * w).sum::<f64>() / (2.0 * INVERSE_PENALTY);
+        (loss + squares) / (dense.len() * labels) as f64
+    }
+
+    #[test]
+    fn no_weight_of_sets_of_labels_can_be_improved() {
+        let (labels, columns, count) = (3, 8, 30);
+        let mut random = SplitMix::new(3, 0);
+        let dense: Vec<Vec<f64>> =
+            (0..count).map(|_| (0..columns).map(|_| random.unit()).collect()).collect();
+        let row = |row: &Vec<f64>| (0..).zip(row.iter().map(|value| *value as f32)).collect();
+        let rows: Vec<Vec<(u32, f32)>> = dense.iter().map(row).collect();
+        let sets: Vec<Vec<u32>> =
+            (0..count).map(|_| (0..labels as u32).filter(|_| random.chance(0.3)).collect()).collect();
+        let example = |set: &Vec<u32>| Example::new(String::new(), Target::Classes(set.clone()));
+        let data = Dataset {
+            task: Task::MultiLabel,
+            labels: Labels::ordered(vec!["a".into(), "b".into(), "c".into()]).unwrap(),
+            examples: sets.iter().map(example).collect(),
+            files: vec![],
+        };
+        let objective = Supervised::new(&data, &TrainOptions::default()).unwrap();
+        let found = fit(&Sparse::of_rows(&rows, columns), &data, labels, &objective, &mut |_, _| ());
+        let found: Vec<f64> = found.into_iter().map(f64::from).collect();
+        let least = naive_of_sets(&dense, &sets, &found, labels);
+        for at in 0..found.len() {
+            for change in [-0.05, 0.05] {
+                let mut other = found.clone();
+                other[at] += change;
+                assert!(naive_of_sets(&dense, &sets, &other, labels) > least, "{at} {change}");
+            }
+        }
+    }
+
     #[test]
     fn no_weight_can_be_improved() {
         let (labels, columns, count) = (3, 12, 40);

@@ -108,6 +108,16 @@ mod tests {
     }
 
     #[test]
+    fn both_kinds_have_columns_of_their_own() {
+        let texts = ["ab c".to_string(), "c".to_string()];
+        let terms = [Kind::Words, Kind::Characters].map(|kind| Terms::of(kind, &texts, 100));
+        let all = (terms[0].len() + terms[1].len()) as u32;
+        let columns: Vec<u32> = row(&terms, "ab c").into_iter().map(|(column, _)| column).collect();
+        assert_eq!(columns, (0..=all).collect::<Vec<_>>());
+        assert_eq!(row(&terms, "?"), [(all, 1.0)]);
+    }
+
+    #[test]
     fn every_task_is_learned() {
         let classes =
             [("Rot Warm", Target::Class(1)), ("rot kalter", Target::Class(0)), ("warm", Target::Class(1))];

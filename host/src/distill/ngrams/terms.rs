@@ -141,5 +141,9 @@ mod tests {
         // only "a" is in more than one text
         let terms = Terms::of(Kind::Words, &texts, 4);
         assert_eq!((terms.len(), terms.weights("b a")), (1, vec![(0, 1.0)]));
+        // both are in one of two texts, however often
+        let terms = Terms::of(Kind::Words, &["a x a".to_string(), "b".to_string()], 9);
+        let [(_, a), (_, b)] = terms.weights("b a")[..] else { panic!() };
+        assert_eq!(a, b);
     }
 }
