@@ -207,7 +207,11 @@ fn wrong_usage_is_exit_code_2() {
     assert_fails(&["--bundle", &moods, "--threads", "0"], 2, "--threads");
     assert_fails(&["--bundle", &moods, "verify"], 2, "a command comes first: `goldcrest-edge verify");
     assert_fails(&["bench", "--bundle", &moods, "--tokens", "33"], 2, "takes 3 to 32");
-    assert_fails(&["tokenize", "--vocab", "x", "--max-tokens", "1"], 1, "x");
+    assert_fails(
+        &["tokenize", "--vocab", "no-such-vocabulary", "--max-tokens", "1"],
+        1,
+        "no-such-vocabulary",
+    );
     #[cfg(not(feature = "embedded"))]
     assert_fails(&["classify"], 2, "--bundle");
     let help = run(&["--help"], b"");

@@ -7,6 +7,7 @@ use goldcrest_edge::kernels::{
 };
 use kernels_support::{Random, available, bits};
 use proptest::prelude::*;
+use std::io::Write;
 
 /// Runs `work` on every instruction set, without and with weights fetched ahead, and compares its results with
 /// the first, which is portable.
@@ -213,8 +214,15 @@ fn rows_are_independent() {
 
 #[test]
 fn instruction_sets_are_named_and_refused() {
-    println!("available: {:?}", available().iter().map(|k| k.isa().name()).collect::<Vec<_>>());
     assert!(Isa::best().available());
+    // all tests of this file compare only what is there
+    let of_this_machine = |isa: &Isa| isa.name().starts_with("neon") == cfg!(target_arch = "aarch64");
+    let missing = Isa::ALL.into_iter().filter(of_this_machine).filter(|isa| !isa.available());
+    let missing: Vec<&str> = missing.map(Isa::name).collect();
+    if !missing.is_empty() {
+        // directly, because the test harness captures what tests print
+        std::io::stderr().write_all(format!("skipped: no {} here\n", missing.join(", ")).as_bytes()).unwrap();
+    }
     for isa in Isa::ALL {
         assert_eq!(isa.name().parse::<Isa>().unwrap(), isa);
         match Kernels::new(isa) {

@@ -148,6 +148,15 @@ fn invalid_jobs_are_refused() {
     assert!(none.contains("train.batch_size"), "{none}");
     let endless = refused(TrainOptions { epochs: Some(f64::NAN), ..options() });
     assert!(endless.contains("train.epochs"), "{endless}");
+    let of_labels = |names: [&str; 2], task| {
+        let (folder, mut model) = (tempfile::tempdir().unwrap(), checkpoint());
+        model.config.set_labels(&names.map(String::from), task);
+        run_from(model, None, &options(), folder.path()).err().map(|error| error.to_string())
+    };
+    for (names, task) in [(["yes", "no"], Task::SingleLabel), (["no", "yes"], Task::MultiLabel)] {
+        let error = of_labels(names, task).unwrap();
+        assert!(error.contains("whose task is single-label, with the labels no, yes"), "{error}");
+    }
 }
 
 /// The model is wide enough for several threads to share its products.

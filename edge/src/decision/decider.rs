@@ -199,6 +199,11 @@ mod tests {
         let mut decider = Decider::new(Task::SingleLabel, 2, &hot).unwrap();
         let decision = decider.decide(&[0.0, 4.0]).unwrap();
         assert!((decision.scores()[1] - 0.731_058_6).abs() < 1e-6);
+        // a low one does not make them infinite
+        let cold = Settings { temperature: 0.5, ..Settings::default() };
+        let mut decider = Decider::new(Task::SingleLabel, 2, &cold).unwrap();
+        let scores = decider.decide(&[3e38, 1.0]).unwrap().scores();
+        assert!(scores[0] == 1.0 && scores[1] < 1e-30, "{scores:?}");
         // at such a high temperature the scores are equal
         let hot = Settings { temperature: 100.0, ..Settings::default() };
         let mut decider = Decider::new(Task::SingleLabel, 2, &hot).unwrap();
