@@ -29,7 +29,7 @@ pub struct Job<'a> {
     pub options: &'a TrainOptions,
     /// The loss to minimise.
     pub objective: &'a dyn Objective,
-    /// Output folder: receives the best checkpoint, `metrics.jsonl` and, until [`remove_state`],
+    /// Output folder: receives the best checkpoint, `metrics.jsonl` and, until [`remove_state`](super::remove_state),
     /// `state.safetensors` and `best/`.
     pub folder: &'a Path,
     /// Fingerprint of model, data and options; a saved state is resumed only if it matches.
@@ -53,7 +53,7 @@ pub enum Event<'a> {
         step: u64,
         /// Its loss.
         loss: f32,
-        /// Set to true, it makes training save its state and end with [`Error::Interrupted`].
+        /// Set to true, it makes training save its state and end with [`Error::Interrupted`](super::Error::Interrupted).
         stop: &'a Cell<bool>,
     },
     /// The dev set is being measured.
@@ -63,7 +63,7 @@ pub enum Event<'a> {
         /// Number of texts in all.
         all: usize,
         /// Set to true, it makes training save its state (from the first update on) and end with
-        /// [`Error::Interrupted`].
+        /// [`Error::Interrupted`](super::Error::Interrupted).
         stop: &'a Cell<bool>,
     },
     /// The dev set was measured.
