@@ -23,6 +23,7 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification
 
 from places import TARGET
+
 BATCH, TOKENS = 32, 32
 
 

@@ -1,4 +1,4 @@
-"""Folders that the Python scripts share. Imported, never run."""
+"""Folders that the Python scripts share. Importing it also makes cargo, when they call it, build into the same folder."""
 
 import os
 import pathlib

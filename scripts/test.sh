@@ -4,7 +4,8 @@
 # usage: scripts/test.sh [STEP...]        default: all of them, in this order
 #   format   cargo fmt --check, shellcheck
 #   clippy   all targets and the documentation, warnings are errors
-#   cross    the device binary for aarch64 (static musl), see scripts/cross-build.sh; the kernels' tests on aarch64
+#   cross    the device binary for aarch64 (static musl), see scripts/cross-build.sh; the kernels' tests on aarch64, where
+#            rustup has that target
 #   test     cargo test --release --workspace, with ONNX Runtime from PyPI and, if it was built, the aarch64 binary under
 #            qemu-user; the emulated AMX and AVX-VNNI kernels; scripts/check-tiles
 #   python   the exported ONNX in onnx.checker and ONNX Runtime; checkpoints in Transformers where installed

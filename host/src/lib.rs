@@ -23,15 +23,16 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The rooms can be used by themselves, too. This fine-tunes `models/base` on a few texts:
+//! Each part can be used by itself, too. This fine-tunes `models/base` on a few texts:
 //!
 //! ```
 //! use goldcrest::bert::{Checkpoint, Classifier, InputFormat};
 //! use goldcrest::data::{Dataset, Example, Labels, Target, Task};
 //! use goldcrest::export;
 //! use goldcrest::train::{self, Encoded, Job, Supervised, TrainOptions};
+//! use std::path::Path;
 //!
-//! # let base = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/base"));
+//! # let base = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/base"));
 //! # let temporary = tempfile::tempdir()?;
 //! # let folder = temporary.path();
 //! # #[cfg(any())]

@@ -157,6 +157,18 @@ fn invalid_jobs_are_refused() {
         let error = of_labels(names, task).unwrap();
         assert!(error.contains("whose task is single-label, with the labels no, yes"), "{error}");
     }
+    // without dev, too
+    let mut numbers = data(8, 0);
+    (numbers.task, numbers.labels) = (Task::Regression, Labels::default());
+    numbers.examples.iter_mut().for_each(|example| example.target = Target::Value(0.5));
+    let mut model = Classifier::new(checkpoint(), 1).unwrap();
+    let encoded = Encoded::new(numbers, model.tokenizer(), 16).unwrap();
+    let (options, folder) = (&options(), tempfile::tempdir().unwrap());
+    let objective = &Supervised::new(&encoded.data, options).unwrap();
+    let (model, train_data, folder, fingerprint) = (&mut model, &encoded, folder.path(), "");
+    let mut job = Job { model, train: train_data, dev: None, options, objective, folder, fingerprint };
+    let error = train(&mut job, &mut |_| ()).unwrap_err().to_string();
+    assert_eq!(error, "the data has 1 labels, the model 2");
 }
 
 /// The model is wide enough for several threads to share its products.

@@ -151,9 +151,10 @@ fn modified(path: &Path) -> SystemTime {
     path.metadata().and_then(|file| file.modified()).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// Returns when a file below a folder was last written to.
+/// Returns when a file below a folder was last written to, without those for x86-64 only.
 fn newest(folder: &Path) -> SystemTime {
     let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let files = files.filter(|path| !path.ends_with("x86_64"));
     files
         .map(|path| if path.is_dir() { newest(&path) } else { modified(&path) })
         .max()

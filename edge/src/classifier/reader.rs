@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn classify_refuses_the_wrong_number_of_texts() {
+    fn the_wrong_number_of_texts_is_refused() {
         let mean = Windows::Mean { overlap: 0, most: 2 };
         for (pair, windows) in [(false, Windows::Truncate), (false, mean), (true, Windows::Truncate)] {
             let mut reader = reader(pair, windows);

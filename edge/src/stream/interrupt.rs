@@ -19,7 +19,7 @@ pub struct Interrupt {
     /// Whether a signal may end the process at once.
     idle: Arc<AtomicBool>,
     /// Two connected sockets; the first becomes readable once the end is requested.
-    pipe: Arc<(UnixStream, UnixStream)>,
+    sockets: Arc<(UnixStream, UnixStream)>,
 }
 
 impl Interrupt {
@@ -29,7 +29,7 @@ impl Interrupt {
     /// If the system cannot create sockets.
     pub fn new() -> io::Result<Self> {
         let (requested, signal, idle) = Default::default();
-        Ok(Interrupt { requested, signal, idle, pipe: Arc::new(UnixStream::pair()?) })
+        Ok(Interrupt { requested, signal, idle, sockets: Arc::new(UnixStream::pair()?) })
     }
 
     /// Listens to SIGTERM, SIGINT and SIGHUP, except those that the process has ignored from its start, like
@@ -43,13 +43,13 @@ impl Interrupt {
     /// counts however soon it comes.
     ///
     /// # Errors
-    /// If the system cannot create a pipe or refuses a handler.
+    /// If the system cannot create sockets or refuses a handler.
     pub fn on_signals(idle: Option<i32>) -> io::Result<Self> {
         const REPEATED: Duration = Duration::from_secs(1);
         const STACK: usize = 64 << 10;
         let interrupt = Self::new()?;
         let insisted = Arc::new(AtomicBool::new(false));
-        let (first, last) = (interrupt.pipe.clone(), insisted.clone());
+        let (first, last) = (interrupt.sockets.clone(), insisted.clone());
         let thread = std::thread::Builder::new().name("signals".into()).stack_size(STACK).spawn(move || {
             while poll(&mut [PollFd::new(&first.0, PollFlags::IN)], None) == Err(Errno::INTR) {}
             std::thread::sleep(REPEATED);
@@ -65,7 +65,7 @@ impl Interrupt {
             flag::register_conditional_default(signal, ends.clone())?;
             flag::register_usize(signal, interrupt.signal.clone(), signal as usize)?;
             flag::register(signal, interrupt.requested.clone())?;
-            low_level::pipe::register(signal, interrupt.pipe.1.try_clone()?)?;
+            low_level::pipe::register(signal, interrupt.sockets.1.try_clone()?)?;
         }
         flag::register(SIGXFSZ, Arc::default())?;
         Ok(interrupt)
@@ -74,9 +74,9 @@ impl Interrupt {
     /// Requests the end, as a signal does. A source that is waited for wakes.
     pub fn request(&self) {
         let again = self.requested.swap(true, Ordering::SeqCst);
-        // one byte is enough, and nobody reads it: more would fill the pipe
+        // one byte is enough, and nobody reads it: more would fill the buffer
         if !again {
-            let _ = (&self.pipe.1).write(&[0]);
+            let _ = (&self.sockets.1).write(&[0]);
         }
     }
 
@@ -98,7 +98,7 @@ impl Interrupt {
     /// Waits until `source` is readable (its end and errors included), a signal arrives, or the end is
     /// requested. Returns whether `source` is readable.
     pub fn wait_for(&self, source: &impl AsFd) -> bool {
-        let mut waits = [PollFd::new(source, PollFlags::IN), PollFd::new(&self.pipe.0, PollFlags::IN)];
+        let mut waits = [PollFd::new(source, PollFlags::IN), PollFd::new(&self.sockets.0, PollFlags::IN)];
         match poll(&mut waits, None) {
             Ok(_) => !waits[0].revents().is_empty(),
             // the read will report the error

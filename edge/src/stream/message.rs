@@ -58,7 +58,8 @@ pub trait Source: Read {
     fn may_wait(&self) -> bool;
 
     /// Waits until a read would not wait (because of input, the end of the source or an error), without
-    /// consuming anything. Returns `false` if a read may still have to wait: the end was requested, or some signal arrived.
+    /// consuming anything. Returns `false` if a read may still have to wait: the end was requested, or some
+    /// signal arrived.
     fn wait(&self, interrupt: &Interrupt) -> bool;
 
     /// Reads the available input. If another reader has taken it, a [`File`] on Linux fails with

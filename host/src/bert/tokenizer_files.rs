@@ -37,7 +37,8 @@ impl TokenizerFiles {
     /// `tokenizer_config.json`.
     ///
     /// # Errors
-    /// [`Error`], which names the file: there is no vocabulary, or the tokenizer reads texts in another way than BERT's.
+    /// [`Error`], which names the file: there is no vocabulary, or the tokenizer reads texts in another way than
+    /// BERT's.
     pub fn load(dir: &Path) -> Result<Self, Error> {
         let (path, json) = (dir.join("vocab.txt"), dir.join("tokenizer.json"));
         let vocab = if is_there(&path) {

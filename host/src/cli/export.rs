@@ -52,6 +52,8 @@ pub fn quantize(args: &QuantizeArgs) -> anyhow::Result<()> {
         &args.output,
         [args.checkpoint.as_path()].into_iter().chain(args.sensitivity.as_deref()),
     )?;
+    let texts = args.sensitivity.as_ref().map(|path| labelled(&checkpoint, &args.reading.source(path)));
+    let texts = texts.transpose()?;
     let folder = || args.checkpoint.display().to_string();
     let quantized = quantize::quantize(&checkpoint, quantize::Bits::Eight).with_context(folder)?;
     // before anything is printed: nobody may be reading
@@ -64,20 +66,24 @@ pub fn quantize(args: &QuantizeArgs) -> anyhow::Result<()> {
             norm(&mut exact.iter().zip(&rounded).map(|(a, b)| a - b)) / norm(&mut exact.iter().copied());
         say!("{name:<60} {:>12} {:>10.3} %", exact.len(), error * 100.0);
     }
-    if let Some(data) = &args.sensitivity {
-        sensitivity(checkpoint, &args.reading.source(data), &quantized)?;
+    if let Some(data) = texts {
+        sensitivity(checkpoint, data, &quantized)?;
     }
     say!("{written}");
     Ok(())
 }
 
+/// Reads texts with the labels of a checkpoint.
+fn labelled(checkpoint: &Checkpoint, data: &Source) -> anyhow::Result<Dataset> {
+    let labels = Some(Labels::ordered(checkpoint.config.labels())?);
+    Ok(Dataset::read_to_measure(std::slice::from_ref(data), Some(checkpoint.config.task()), labels)?)
+}
+
 /// Prints, for each matrix, the metric and the average change of the logits if only that matrix and its
 /// inputs are rounded.
-fn sensitivity(checkpoint: Checkpoint, data: &Source, quantized: &Quantized) -> anyhow::Result<()> {
-    let labels = Some(Labels::ordered(checkpoint.config.labels())?);
-    let task = checkpoint.config.task();
-    let data = Dataset::read_to_measure(std::slice::from_ref(data), Some(task), labels)?;
+fn sensitivity(checkpoint: Checkpoint, data: Dataset, quantized: &Quantized) -> anyhow::Result<()> {
     super::say_reading(&data);
+    let task = data.task;
     let metric = Metric::of(data.task);
     let input = super::input_format(&checkpoint.config, None, false, None, MAX_TOKENS)?;
     let texts = Encoded::with_format(data, &checkpoint.tokenizer, input)?;

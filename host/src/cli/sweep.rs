@@ -109,9 +109,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Ok(())
     };
     let shown = show();
+    // the table tells which students failed, but nothing else tells of the plot
+    drawn?;
     let failed = rows.iter().filter(|row| !row.errors.is_empty()).count();
     anyhow::ensure!(failed == 0, "{failed} of {} students failed", rows.len());
-    drawn.and(shown)
+    shown
 }
 
 /// Draws all points, if they are of one metric.

@@ -44,7 +44,7 @@ impl Dataset {
         Dataset { task: Task::Regression, labels: Labels::default(), examples, files: Vec::new() }
     }
 
-    /// Collects labelled texts that come from no file.
+    /// Collects labelled texts that come from no file. A regression needs no `labels`.
     ///
     /// # Errors
     /// [`DataError::Example`] if a target is not one of this task and these labels, or only some examples are pairs.
@@ -67,6 +67,7 @@ impl Dataset {
             };
             return Err(DataError::Example { row, problem });
         }
+        let labels = if task == Task::Regression { Labels::default() } else { labels };
         Ok(Dataset { task, labels, examples, files: Vec::new() })
     }
 

@@ -79,8 +79,7 @@ pub enum BundleError {
 type TextRef<'a> = (&'a str, Option<&'a str>);
 
 /// Classifies every example as the device does, on all threads; after that, measures latency with a few of
-/// them on one thread. Calls `progress` for each example,
-/// block by block.
+/// them on one thread. Calls `progress` for each example, block by block.
 ///
 /// # Errors
 /// [`BundleError`].

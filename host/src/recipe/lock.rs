@@ -34,8 +34,10 @@ const DEPTH: usize = 3;
 pub(super) fn remove_temporary(folder: &Path, depth: usize) -> Result<(), RunError> {
     let is_left = |path: &Path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // where there is no /proc, the lock alone tells that nobody is writing
-        temporary_writer(&name).is_some_and(|process| !Path::new("/proc").join(process.to_string()).exists())
+        // this process has saved nothing yet, but in a container its id may be that of the killed one; where there is no
+        // /proc, the lock alone tells that nobody is writing
+        let is_gone = |process: u32| !Path::new("/proc").join(process.to_string()).exists();
+        temporary_writer(&name).is_some_and(|process| process == std::process::id() || is_gone(process))
     };
     remove_files(folder, is_left)?;
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
@@ -68,15 +70,16 @@ mod tests {
         // above the highest id of a process
         let left = best.join(".model.safetensors.4194305.3.tmp");
         let of_this_process = best.join(format!(".model.safetensors.{}.3.tmp", std::process::id()));
+        let of_another_process = best.join(".model.safetensors.1.3.tmp");
         let kept = best.join("model.safetensors");
         let other = folder.path().join("seed-1");
         let _lock = Lock::on(&other).unwrap();
         let of_another_run = other.join(".state.safetensors.4194305.4.tmp");
-        let mut files = vec![left, kept, of_another_run];
-        files.extend(cfg!(target_os = "linux").then_some(of_this_process));
+        let mut files = vec![left.clone(), of_this_process.clone(), kept, of_another_run];
+        files.extend(cfg!(target_os = "linux").then_some(of_another_process));
         files.iter().for_each(|path| std::fs::write(path, "").unwrap());
         Lock::on(folder.path()).unwrap();
         files.retain(|path| !path.exists());
-        assert_eq!(files, [best.join(".model.safetensors.4194305.3.tmp")]);
+        assert_eq!(files, [left, of_this_process]);
     }
 }

@@ -36,7 +36,7 @@ pub struct Finished {
     /// Training summaries of the students, stage by stage. The last one is packed, unless the recipe names no
     /// student and the first teacher is better than the one that learned from n-grams.
     pub students: Vec<Summary>,
-    /// Folder of the last model made, or of the one in the bundle.
+    /// Folder of the model in the bundle, or of the last student or the first teacher if the run ended before.
     pub model: PathBuf,
     /// Comparison of fp32 and int8, if the run went that far.
     pub comparison: Option<Comparison>,
@@ -64,8 +64,8 @@ pub fn run(recipe: &Recipe, until: Until, watch: Watch) -> Result<Finished, RunE
 pub fn run_for_data(order: &ForData, until: Until, watch: Watch) -> Result<Finished, RunError> {
     let draft = order.draft()?;
     let ready = Ready::new(&draft.recipe, until, watch)?;
-    watch(Progress::Note(&format!("the recipe is {}", draft.path.display())));
     draft.save()?;
+    watch(Progress::Note(&format!("the recipe is {}", draft.path.display())));
     ready.run(until, watch)
 }
 

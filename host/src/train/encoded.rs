@@ -51,12 +51,14 @@ impl Encoded {
             let mut reader = Reader::new(files, input)?;
             examples.iter().map(|example| reader.read(&example.text, example.pair.as_deref())).collect()
         };
-        let blocks = data.examples.par_chunks(BLOCK).map(read_block).collect::<Result<Vec<_>, _>>()?;
+        let blocks: Vec<Result<Vec<_>, Error>> = data.examples.par_chunks(BLOCK).map(read_block).collect();
         let (mut tokens, mut counts, mut truncated) = (Vec::new(), Vec::with_capacity(data.len()), 0);
-        for (inputs, cut_off) in blocks.into_iter().flatten() {
-            counts.push(inputs.len() as u32);
-            truncated += usize::from(cut_off);
-            tokens.extend(inputs);
+        for block in blocks {
+            for (inputs, cut_off) in block? {
+                counts.push(inputs.len() as u32);
+                truncated += usize::from(cut_off);
+                tokens.extend(inputs);
+            }
         }
         Ok(Self { data, tokens, windows: input.windows.map(|_| counts), truncated })
     }

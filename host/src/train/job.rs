@@ -29,8 +29,8 @@ pub struct Job<'a> {
     pub options: &'a TrainOptions,
     /// The loss to minimise.
     pub objective: &'a dyn Objective,
-    /// Output folder: receives the best checkpoint, `metrics.jsonl` and, until [`remove_state`](super::remove_state),
-    /// `state.safetensors` and `best/`.
+    /// Output folder: receives the best checkpoint, `metrics.jsonl` and, until
+    /// [`remove_state`](super::remove_state), `state.safetensors` and `best/`.
     pub folder: &'a Path,
     /// Fingerprint of model, data and options; a saved state is resumed only if it matches.
     pub fingerprint: &'a str,

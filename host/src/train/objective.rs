@@ -2,6 +2,7 @@ use super::{ClassWeights, Encoded, Error, TargetScale, TrainOptions, WeightRule}
 use crate::bert::ops::{Distribution, Loss};
 use crate::bert::{Batch, Output, OutputGradient};
 use crate::data::{Dataset, Target, Task};
+use crate::metrics;
 
 /// The loss that a training step minimises.
 pub trait Objective {
@@ -111,6 +112,10 @@ impl Objective for Supervised {
         batch: &Batch,
         output: &Output,
     ) -> Result<(f64, OutputGradient), Error> {
+        let (data, model) = (metrics::width(&encoded.data), output.logits.len() / batch.texts());
+        if data != model {
+            return Err(Error::Labels { data, model });
+        }
         let loss = self.of_rows(&encoded.data, rows);
         let (mut value, mut logits) = loss.value_and_gradient(&output.logits, batch.texts());
         if self.agreement > 0.0 {

@@ -86,7 +86,7 @@ impl Groups<'_> {
         })
     }
 
-    /// Returns the temperature of the differences with the golden_section binary cross entropy, smoothed as in
+    /// Returns the temperature of the differences with the lowest binary cross entropy, smoothed as in
     /// [`temperature`](crate::metrics::temperature).
     fn left_out_temperature(&self) -> Option<f32> {
         /// Search range of temperatures, for differences that average 1.

@@ -30,13 +30,13 @@ pub(super) struct Sparse {
 
 impl Sparse {
     /// Joins rows of ascending columns and their values.
-    pub fn of_rows(rows: &[Vec<(u32, f32)>], columns: usize) -> Self {
-        let mut starts = vec![0];
-        starts.extend(rows.iter().scan(0, |end, row| {
-            *end += row.len();
-            Some(*end)
-        }));
-        Self { entries: rows.concat(), starts, columns }
+    pub fn of_rows(rows: Vec<Vec<(u32, f32)>>, columns: usize) -> Self {
+        let (mut entries, mut starts) = (Vec::with_capacity(rows.iter().map(Vec::len).sum()), vec![0]);
+        for row in rows {
+            entries.extend(row);
+            starts.push(entries.len());
+        }
+        Self { entries, starts, columns }
     }
 
     fn rows(&self) -> usize {
@@ -145,8 +145,8 @@ mod tests {
 
     #[test]
     fn products_are_those_of_the_dense_matrix() {
-        let rows = [vec![(1, 2.0), (3, -1.0)], vec![], vec![(0, 4.0), (1, 0.5), (3, 3.0)]];
-        let matrix = Sparse::of_rows(&rows, 4);
+        let rows = vec![vec![(1, 2.0), (3, -1.0)], vec![], vec![(0, 4.0), (1, 0.5), (3, 3.0)]];
+        let matrix = Sparse::of_rows(rows, 4);
         assert_eq!(
             matrix.times(&[1.0, 10.0, 2.0, 20.0, 3.0, 30.0, 4.0, 40.0], 2),
             [0.0, 0.0, 0.0, 0.0, 17.0, 170.0]
@@ -191,7 +191,7 @@ mod tests {
             files: vec![],
         };
         let objective = Supervised::new(&data, &TrainOptions::default()).unwrap();
-        let found = fit(&Sparse::of_rows(&rows, columns), &data, labels, &objective, &mut |_, _| ());
+        let found = fit(&Sparse::of_rows(rows, columns), &data, labels, &objective, &mut |_, _| ());
         let found: Vec<f64> = found.into_iter().map(f64::from).collect();
         let least = naive_of_sets(&dense, &sets, &found, labels);
         for at in 0..found.len() {
@@ -224,7 +224,7 @@ mod tests {
             files: vec![],
         };
         let objective = Supervised::new(&data, &TrainOptions::default()).unwrap();
-        let found = fit(&Sparse::of_rows(&rows, columns), &data, labels, &objective, &mut |_, _| ());
+        let found = fit(&Sparse::of_rows(rows, columns), &data, labels, &objective, &mut |_, _| ());
         let found: Vec<f64> = found.into_iter().map(f64::from).collect();
         let least = naive(&dense, &classes, &found, labels);
         assert!(least < 3f64.ln() - 0.02, "{least}");

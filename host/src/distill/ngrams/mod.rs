@@ -39,9 +39,8 @@ impl<'a> NgramModel<'a> {
         let strings = strings(texts, files);
         let labels = texts.data.labels.len().max(1);
         let terms = [Kind::Words, Kind::Characters].map(|kind| Terms::of(kind, &strings, MOST / labels));
-        let rows: Vec<_> = strings.par_iter().map(|text| row(&terms, text)).collect();
-        let features = Sparse::of_rows(&rows, terms.iter().map(Terms::len).sum::<usize>() + 1);
-        drop((rows, strings));
+        let rows = strings.into_par_iter().map(|text| row(&terms, &text)).collect();
+        let features = Sparse::of_rows(rows, terms.iter().map(Terms::len).sum::<usize>() + 1);
         let weights = fit(&features, &texts.data, labels, objective, watch);
         Self { files, terms, weights, labels, target_scale: objective.target_scale() }
     }
