@@ -27,7 +27,7 @@ pub struct Args {
     #[arg(long)]
     fp32: bool,
     /// The model reads two texts; checkpoints trained by goldcrest already say so
-    #[arg(long)]
+    #[arg(long, alias = "pair")]
     pairs: bool,
     /// Bits of the word embeddings, 8 or 4
     #[arg(long, default_value = "8", value_parser = ["4", "8"], conflicts_with = "fp32")]
