@@ -145,3 +145,34 @@ impl<'a> Reader<'a> {
 fn tokens(encoding: &Encoding) -> Tokens {
     Tokens { ids: encoding.ids().to_vec(), type_ids: encoding.type_ids().to_vec() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bert::TextWindows;
+
+    #[test]
+    fn many_texts_are_read_as_one_after_the_other() {
+        let files = TokenizerFiles {
+            vocab: "[PAD]\n[UNK]\n[CLS]\n[SEP]\na\nb\nc\n".into(),
+            lowercase: true,
+            strip_accents: None,
+            chinese_chars: true,
+            max_length: 8,
+        };
+        let text = |i: usize| (["a ", "b ", "c "][i % 3].repeat(i % 11), None);
+        let data = Arc::new(Dataset::unlabelled((0..2500).map(text)));
+        for windows in [None, Some(TextWindows { overlap: 1, most: 2 })] {
+            let input = InputFormat { max_tokens: 6, pairs: false, windows };
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+            let read = pool.install(|| Encoded::with_format(data.clone(), &files, input)).unwrap();
+            let mut reader = Reader::new(&files, input).unwrap();
+            let one_by_one = data.examples.iter().map(|example| reader.read(&example.text, None).unwrap());
+            let (inputs, cut_off): (Vec<_>, Vec<_>) = one_by_one.unzip();
+            let counts = windows.map(|_| inputs.iter().map(|inputs| inputs.len() as u32).collect());
+            assert_eq!(read.windows, counts);
+            assert_eq!(read.truncated, cut_off.into_iter().filter(|cut_off| *cut_off).count());
+            assert_eq!(read.tokens, inputs.concat());
+        }
+    }
+}

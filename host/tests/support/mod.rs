@@ -4,6 +4,10 @@
 use std::collections::BTreeMap;
 
 use goldcrest::bert::{Array, Checkpoint, Config, StudentShape, TokenizerFiles};
+use goldcrest::export::{self, Onnx};
+use goldcrest::quantize::{Bits, quantize};
+use goldcrest_edge::bundle::{Licence, Manifest, Windows};
+use goldcrest_edge::decision::Task;
 
 /// Reports a skipped test even where the harness captures output.
 #[allow(clippy::explicit_write)]
@@ -327,4 +331,27 @@ pub fn checkpoint_with_pieces(shape: &Shape, seed: u64) -> Checkpoint {
     let pieces = (special.len()..shape.vocabulary).map(|i| format!("piece{i}"));
     model.tokenizer.vocab = special.into_iter().chain(pieces).map(|piece| piece + "\n").collect();
     model
+}
+
+/// Returns the int8 graph of a checkpoint of this shape.
+pub fn int8(shape: &Shape) -> Onnx {
+    export::int8(&quantize(&checkpoint(shape, 7), Bits::Eight).unwrap())
+}
+
+/// Returns a manifest that fits a checkpoint.
+pub fn manifest(checkpoint: &Checkpoint, task: Task) -> Manifest {
+    Manifest {
+        name: "test".into(),
+        version: "0.1.0".into(),
+        task,
+        pair: false,
+        labels: checkpoint.config.labels(),
+        tokenizer: checkpoint.tokenizer.settings(),
+        max_tokens: checkpoint.config.max_position_embeddings as u32,
+        windows: Windows::Truncate,
+        decision: Default::default(),
+        measured: Vec::new(),
+        licence: Licence { base_model: "none".into(), data: "none".into() },
+        created_by: "a test".into(),
+    }
 }
