@@ -23,6 +23,7 @@
 //!         }
 //!     }
 //!     Answer::Value(number) => println!("{number}"),
+//!     Answer::Values => println!("{:?}", outcome.decision.scores()),
 //! }
 //! # assert_eq!(outcome.decision.ranked().next().map(|(class, _)| &*outcome.labels[class]), Some("PlayMusic"));
 //! # Ok::<(), goldcrest_edge::classifier::Error>(())

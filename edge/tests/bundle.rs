@@ -231,7 +231,7 @@ fn invalid_manifests_are_neither_written_nor_read() {
         (|m| m.labels[1] = "calm".into(), "label \"calm\" occurs twice"),
         (|m| m.labels[1] = "x".repeat(129), "label must have 1 to 128 bytes, it has 129"),
         (|m| m.labels = (0..513).map(|i| i.to_string()).collect(), "513 labels; single-label needs 2 to 512"),
-        (|m| m.task = Task::Regression, "2 labels; regression needs 1 to 1"),
+        (|m| (m.task, m.labels) = (Task::Regression, vec![]), "0 labels; regression needs 1 to 512"),
         (|m| m.max_tokens = 2, "max_tokens is 2; it must be 3 to 512"),
         (|m| m.max_tokens = 513, "max_tokens is 513; it must be 3 to 512"),
         (|m| m.windows = Windows::Mean { overlap: 62, most: 1 }, "windows.overlap is 62; it must be 0 to 61"),

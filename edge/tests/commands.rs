@@ -114,6 +114,15 @@ fn other_tasks_have_their_records() {
     assert_eq!(jsonl(&regression, b"good"), "{\"n\":1,\"score\":2,\"tokens\":3}\n");
     let regression = bench.bundle(&regression);
     assert_fails(&["--bundle", &regression, "--format", "jsonl", "--top", "2"], 2, "--top does not apply");
+    let several = ["grief", "joy"].map(str::to_owned).to_vec();
+    let several = Manifest { task: Task::Regression, labels: several, ..manifest() };
+    assert_eq!(
+        jsonl(&several, b"good"),
+        "{\"n\":1,\"scores\":[{\"label\":\"grief\",\"score\":-2},{\"label\":\"joy\",\"score\":2}],\"tokens\":3}\n"
+    );
+    let several = bench.bundle(&several);
+    assert_eq!(run(&["--bundle", &several], b"good\nbad").out, "grief\t-2\tjoy\t2\ngrief\t2\tjoy\t-2\n");
+    assert_fails(&["--bundle", &several, "--top", "2"], 2, "--top does not apply");
     let mut abstains = manifest();
     abstains.decision.abstention = Abstention::Probability(0.97);
     assert_eq!(

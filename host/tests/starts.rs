@@ -203,7 +203,7 @@ fn regression_head_starts_with_the_mean_and_spread_of_the_targets() {
     let mut base = base(0.02);
     base.config.set_labels(&["score".to_string()], Task::Regression);
     let numbers = [1.0, 2.5, 4.0];
-    let example = |(i, value): (usize, &f32)| Example::new(format!("piece{}", 5 + i), Target::Value(*value));
+    let example = |(i, value): (usize, &f32)| Example::new(format!("piece{}", 5 + i), Target::number(*value));
     let examples = numbers.iter().enumerate().map(example).collect();
     let data = Dataset { task: Task::Regression, labels: Labels::default(), examples, files: vec![] };
     let mut model = Classifier::new(base.clone(), 1).unwrap();

@@ -131,6 +131,69 @@ fn a_bundle_is_evaluated_by_the_device_s_answers() {
     );
 }
 
+/// A regression of several numbers: one column each.
+#[test]
+fn several_numbers_are_learned_and_told() {
+    let (folder, recipe) = tiny_recipe("several_numbers");
+    let texts = folder.join("numbers.csv");
+    let commands = voice_commands();
+    let numbers = |text: &str| [text.split_whitespace().count() as f64, text.len() as f64 / -10.0];
+    let row = |(text, _): &(String, String)| {
+        let [words, length] = numbers(text);
+        format!("{words},\"{text}\",{length}\n")
+    };
+    fs::write(&texts, "words,text,length\n".to_owned() + &commands.iter().map(row).collect::<String>())
+        .unwrap();
+    let text = fs::read_to_string(&recipe).unwrap();
+    let data = format!("train = {texts:?}\ntext = \"text\"\nlabel = [\"words\", \"length\"]\n");
+    let lines = text
+        .lines()
+        .map(|line| if line.starts_with("train = ") { data.clone() } else { line.to_owned() + "\n" });
+    fs::write(&recipe, lines.collect::<String>()).unwrap();
+    run_ok(&mut goldcrest_run(&recipe), b"", 5 * MINUTE);
+
+    let (input, out): (String, _) =
+        (commands.iter().map(|(text, _)| format!("{text}\n")).collect(), folder.join("out"));
+    let of = |command: &mut Command| run_ok(command.arg("--logits"), input.as_bytes(), MINUTE);
+    let answers = of(&mut classify(&out.join("tiny.bundle")));
+    let scores = |line: &[u8]| -> Vec<(String, f64)> {
+        let record: serde_json::Value = serde_json::from_slice(line).unwrap();
+        let scores = record["scores"].as_array().unwrap().iter();
+        scores
+            .map(|score| (score["label"].as_str().unwrap().to_owned(), score["score"].as_f64().unwrap()))
+            .collect()
+    };
+    let answered: Vec<_> =
+        answers.split(|b| *b == b'\n').filter(|line| !line.is_empty()).map(scores).collect();
+    assert_eq!(answered.len(), commands.len());
+    // closer to the texts' own numbers than their mean is
+    for (at, name) in ["words", "length"].into_iter().enumerate() {
+        assert!(answered.iter().all(|scores| scores.len() == 2 && scores[at].0 == name));
+        let gold: Vec<f64> = commands.iter().map(|(text, _)| numbers(text)[at]).collect();
+        let mean = gold.iter().sum::<f64>() / gold.len() as f64;
+        let squares =
+            |other: &dyn Fn(usize) -> f64| (0..gold.len()).map(|i| (gold[i] - other(i)).powi(2)).sum::<f64>();
+        let (of_model, of_mean) = (squares(&|i| answered[i][at].1), squares(&|_| mean));
+        report(&format!("{name}: squared error {:.2} of the mean's", of_model / of_mean));
+        assert!(of_model < 0.8 * of_mean, "{name}: {of_model} {of_mean}");
+    }
+
+    // the host says the same as the full-precision bundle
+    let device = records(&of(&mut classify(&out.join("tiny.fp32.bundle"))));
+    let mut predict = Command::new(binary("goldcrest"));
+    let host = records(&of(predict.arg("predict").arg(out.join("student-2"))));
+    let difference = compare(&device, &host).unwrap();
+    assert!(difference.logits > 0 && difference.largest < 1e-3, "{difference:?}");
+
+    // columns that are called like the numbers need not be named
+    let mut evaluate = Command::new(binary("goldcrest"));
+    evaluate.args(["evaluate", "--json"]).arg(out.join("tiny.bundle")).arg(&texts);
+    let found: serde_json::Value = serde_json::from_slice(&run_ok(&mut evaluate, b"", MINUTE)).unwrap();
+    let pearson = |number: usize| found["per_number"][number]["pearson"].as_f64().unwrap();
+    let mean = found["model"]["metrics"]["pearson"].as_f64().unwrap();
+    assert!((mean - (pearson(0) + pearson(1)) / 2.0).abs() < 1e-9 && mean > 0.4, "{found}");
+}
+
 /// Errors are reported, without silent failures or panics.
 #[test]
 fn the_host_says_what_is_wrong() {

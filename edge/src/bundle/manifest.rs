@@ -17,8 +17,7 @@ pub struct Manifest {
     pub task: Task,
     /// Whether the model compares two texts.
     pub pair: bool,
-    /// Names of the classes, in the order of the logits. For regression, only the name
-    /// of the predicted quantity.
+    /// Names of the classes or, for regression, of the predicted quantities, in the order of the logits.
     pub labels: Vec<String>,
     /// How text is split into word pieces.
     pub tokenizer: tokenizer::Settings,
@@ -187,8 +186,7 @@ impl Manifest {
     fn check_labels(&self) -> Result<(), ManifestError> {
         let (least, most) = match self.task {
             Task::SingleLabel => (2, limits::LABELS),
-            Task::MultiLabel => (1, limits::LABELS),
-            Task::Regression => (1, 1),
+            Task::MultiLabel | Task::Regression => (1, limits::LABELS),
         };
         if !(least..=most).contains(&self.labels.len()) {
             return Err(ManifestError::Labels { found: self.labels.len(), task: self.task, least, most });

@@ -80,7 +80,7 @@ pub fn run(args: &Args) -> Result<()> {
         return Err(Usage(hint.into()).into());
     }
     if manifest.task == Task::Regression && args.top > 0 {
-        return Err(Usage("this model gives a number: --top does not apply".into()).into());
+        return Err(Usage("this model gives numbers: --top does not apply".into()).into());
     }
     if let Some(stock) = classifier.model().describe().stock
         && !args.model.stock

@@ -30,8 +30,10 @@ pub enum Answer {
     Abstained,
     /// Multi-label: see [`Decision::labels`] for the classes that reach their thresholds.
     Labels,
-    /// Regression: the number.
+    /// Regression of one number: the number.
     Value(f32),
+    /// Regression of several: see [`Decision::scores`] for the numbers.
+    Values,
 }
 
 /// An answer, with the scores that it is based on.
@@ -126,7 +128,8 @@ impl Decider {
             }
             Task::SingleLabel => Answer::Class { class, score },
             Task::MultiLabel => Answer::Labels,
-            Task::Regression => Answer::Value(score),
+            Task::Regression if scores.len() == 1 => Answer::Value(score),
+            Task::Regression => Answer::Values,
         };
         Ok(Decision { answer, scores, ranking: &self.ranking, thresholds: &self.thresholds })
     }
@@ -156,12 +159,12 @@ impl<'a> Decision<'a> {
         self.answer
     }
 
-    /// Returns the probability of each class; for regression, the number.
+    /// Returns the probability of each class; for regression, the numbers.
     pub fn scores(&self) -> &'a [f32] {
         self.scores
     }
 
-    /// Returns all classes with their scores, the best first.
+    /// Returns all classes with their scores, the best first; for regression, the numbers, the largest first.
     pub fn ranked(&self) -> impl Iterator<Item = (usize, f32)> + use<'a> {
         let scores = self.scores;
         self.ranking.iter().map(move |&class| (usize::from(class), scores[usize::from(class)]))
@@ -258,6 +261,11 @@ mod tests {
             let mut decider = Decider::new(Task::Regression, 1, &settings).unwrap();
             let decision = decider.decide(&[3.2]).unwrap();
             assert_eq!(decision.answer(), Answer::Value(3.2));
+            assert_eq!(decision.labels().count(), 0);
+            let mut decider = Decider::new(Task::Regression, 3, &settings).unwrap();
+            let decision = decider.decide(&[3.2, -7.5, 0.0]).unwrap();
+            assert_eq!(decision.answer(), Answer::Values);
+            assert_eq!(decision.scores(), [3.2, -7.5, 0.0]);
             assert_eq!(decision.labels().count(), 0);
         }
     }

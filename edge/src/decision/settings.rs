@@ -12,7 +12,7 @@ pub enum Task {
     SingleLabel,
     /// Any number of classes can be correct: one sigmoid per class.
     MultiLabel,
-    /// The only logit is the predicted number.
+    /// The logits are the predicted numbers: one, or several.
     Regression,
 }
 
@@ -63,12 +63,6 @@ pub enum Error {
     /// There are no classes, or more than [`MAX_CLASSES`].
     #[error("{found} classes; 1 to {} are possible", MAX_CLASSES)]
     Classes {
-        /// The number asked for.
-        found: usize,
-    },
-    /// A regression model must have exactly one logit.
-    #[error("a regression model gives one number, not {found}")]
-    Numbers {
         /// The number asked for.
         found: usize,
     },
@@ -124,9 +118,6 @@ impl Settings {
         if classes == 0 || classes > MAX_CLASSES {
             return Err(Error::Classes { found: classes });
         }
-        if task == Task::Regression && classes != 1 {
-            return Err(Error::Numbers { found: classes });
-        }
         // a temperature so extreme that dividing by it overflows is useless
         if !(1e-6..=1e6).contains(&self.temperature) {
             return Err(Error::Temperature(self.temperature));
@@ -170,7 +161,7 @@ mod tests {
         assert!(matches!(check(Task::SingleLabel, MAX_CLASSES + 1, &as_is), Err(Error::Classes { .. })));
         assert!(matches!(check(Task::MultiLabel, 0, &as_is), Err(Error::Classes { found: 0 })));
         assert!(check(Task::Regression, 1, &as_is).is_ok());
-        assert!(matches!(check(Task::Regression, 2, &as_is), Err(Error::Numbers { found: 2 })));
+        assert!(check(Task::Regression, 2, &as_is).is_ok());
         for temperature in [0.0, -1.0, 9e-7, 1.1e6, f32::NAN, f32::INFINITY] {
             let found = check(Task::SingleLabel, 2, &|s| s.temperature = temperature);
             assert!(matches!(found, Err(Error::Temperature(_))), "{temperature}");

@@ -8,7 +8,8 @@ use std::io::{self, Write};
 /// The format of records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
-    /// `label<TAB>score` per line, for people and `cut`; `-` if there is no label.
+    /// `label<TAB>score` per line, for people and `cut`; `-` if there is no label. A regression's number, or
+    /// `name<TAB>number` for each of several.
     #[default]
     Text,
     /// One JSON object per line.
@@ -44,6 +45,12 @@ pub(super) fn write_jsonl(
             out.write_all(b",\"score\":")?;
             write_number(out, value)?;
         }
+        Answer::Values => {
+            top = 0;
+            out.write_all(b",\"scores\":")?;
+            let numbers = labels.iter().zip(decision.scores());
+            write_array(out, numbers, |out, (name, number)| write_object(out, name, *number))?;
+        }
     }
     write!(out, ",\"tokens\":{}", outcome.tokens)?;
     if outcome.truncated {
@@ -70,6 +77,12 @@ pub(super) fn write_text(out: &mut impl Write, outcome: &Outcome<'_>, options: &
     };
     match decision.answer() {
         Answer::Value(value) => write_number(out, value)?,
+        Answer::Values => {
+            for (i, (name, number)) in labels.iter().zip(decision.scores()).enumerate() {
+                write_all(out, if i > 0 { "\t" } else { "" })?;
+                pair(out, name, *number)?;
+            }
+        }
         Answer::Class { class, score } => pair(out, &labels[class], score)?,
         Answer::Abstained => pair(out, "-", decision.ranked().next().map_or(0.0, |(_, score)| score))?,
         Answer::Labels => {
@@ -82,7 +95,7 @@ pub(super) fn write_text(out: &mut impl Write, outcome: &Outcome<'_>, options: &
             }
         }
     }
-    if options.top > 0 && !matches!(decision.answer(), Answer::Value(_)) {
+    if options.top > 0 && !matches!(decision.answer(), Answer::Value(_) | Answer::Values) {
         for (class, score) in decision.ranked().take(options.top) {
             write_all(out, "\t")?;
             pair(out, &labels[class], score)?;

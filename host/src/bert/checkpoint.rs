@@ -79,8 +79,14 @@ pub const TYPE_EMBEDDINGS: &str = "bert.embeddings.token_type_embeddings.weight"
 pub const WORD_EMBEDDINGS: &str = "bert.embeddings.word_embeddings.weight";
 /// Tensor name of the classifier's matrix.
 pub const CLASSIFIER: &str = "classifier.weight";
+/// Tensor name of the classifier's bias.
+pub const CLASSIFIER_BIAS: &str = "classifier.bias";
+/// Tensor name of the pooler's matrix.
+pub const POOLER: &str = "bert.pooler.dense.weight";
+/// Tensor name of the pooler's bias.
+pub const POOLER_BIAS: &str = "bert.pooler.dense.bias";
 /// The tensors of the head: pooler and classifier.
-const HEAD: [&str; 4] = [CLASSIFIER, "classifier.bias", "bert.pooler.dense.weight", "bert.pooler.dense.bias"];
+const HEAD: [&str; 4] = [CLASSIFIER, CLASSIFIER_BIAS, POOLER, POOLER_BIAS];
 /// Tensor name of the matrix that projects factorised word embeddings to the hidden size.
 pub const PROJECTION: &str = "bert.embeddings.word_embeddings_projection.weight";
 /// Largest absolute value of a weight: far more than any BERT has, and far from overflow.
@@ -103,15 +109,10 @@ impl Checkpoint {
     /// dropped; so is `compares_pairs` if the texts are single.
     pub fn prepare_for(&mut self, data: &Dataset, input: InputFormat) {
         let labels = match data.task {
-            Task::SingleLabel | Task::MultiLabel => data.labels.names().to_vec(),
-            Task::Regression => vec!["score".to_string()],
+            Task::Regression if data.labels.is_empty() => vec!["score".to_string()],
+            _ => data.labels.names().to_vec(),
         };
-        // the name of a regression target does not matter
-        let same = match data.task {
-            Task::Regression => self.config.num_labels() == 1,
-            _ => self.config.labels() == labels,
-        };
-        if !same {
+        if !self.config.has_labels_of(data) {
             self.drop_head();
         }
         self.config.set_labels(&labels, data.task);
@@ -123,7 +124,7 @@ impl Checkpoint {
     /// Transformers initialises them with. (For all-MiniLM-L6-v2 it is 0.009.)
     pub fn pooler_has_decayed(&self) -> bool {
         const DECAYED: f64 = 0.01;
-        self.tensors.get("bert.pooler.dense.weight").is_some_and(|weight| {
+        self.tensors.get(POOLER).is_some_and(|weight| {
             let squares: f64 = weight.data.iter().map(|x| f64::from(x * x)).sum();
             squares < DECAYED * DECAYED * weight.data.len() as f64
         })
@@ -135,7 +136,7 @@ impl Checkpoint {
         if self.pooler_has_decayed() {
             return Some(Pooling::Mean);
         }
-        let weight = &self.tensors.get("bert.pooler.dense.weight")?.data;
+        let weight = &self.tensors.get(POOLER)?.data;
         let passes =
             |(i, x): (usize, &f32)| *x == f32::from(u8::from(i % (self.config.hidden_size + 1) == 0));
         weight.iter().enumerate().all(passes).then_some(Pooling::Cls)
@@ -150,8 +151,8 @@ impl Checkpoint {
         let (pooled, width) = (self.config.pooler_size(), self.config.hidden_size);
         let mut weight = Array::zeros(&[pooled, width]);
         weight.data.iter_mut().step_by(width + 1).for_each(|x| *x = 1.0);
-        self.tensors.insert("bert.pooler.dense.weight".into(), weight);
-        self.tensors.insert("bert.pooler.dense.bias".into(), Array::zeros(&[pooled]));
+        self.tensors.insert(POOLER.into(), weight);
+        self.tensors.insert(POOLER_BIAS.into(), Array::zeros(&[pooled]));
     }
 
     /// The files of a folder, not all of which are always there.
@@ -192,10 +193,10 @@ impl Checkpoint {
             }
         }
         let p = config.pooler_size();
-        add("bert.pooler.dense.weight".into(), &[p, h]);
-        add("bert.pooler.dense.bias".into(), &[p]);
+        add(POOLER.into(), &[p, h]);
+        add(POOLER_BIAS.into(), &[p]);
         add(CLASSIFIER.into(), &[config.num_labels(), p]);
-        add("classifier.bias".into(), &[config.num_labels()]);
+        add(CLASSIFIER_BIAS.into(), &[config.num_labels()]);
         out
     }
 
@@ -247,7 +248,7 @@ impl Checkpoint {
                 return Err(Error::Shape { name, found: array.shape, wanted: plain });
             }
             // a regression's bias is as large as its numbers
-            let most = if name == "classifier.bias" { f32::MAX } else { MAX_WEIGHT };
+            let most = if name == CLASSIFIER_BIAS { f32::MAX } else { MAX_WEIGHT };
             if let Some(value) = array.data.iter().find(|x| !(-most..=most).contains(*x)) {
                 return Err(Error::Unusable { name, value: *value });
             }

@@ -1,5 +1,5 @@
 use super::Error;
-use goldcrest_edge::decision::Task;
+use crate::data::{Dataset, Task};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -232,6 +232,15 @@ impl Config {
         self.extra.entry("model_type").or_insert_with(|| "bert".into());
     }
 
+    /// Returns whether the outputs are the labels of data, or the numbers of a regression. The name of a single
+    /// number does not matter.
+    pub fn has_labels_of(&self, data: &Dataset) -> bool {
+        match data.task {
+            Task::Regression if data.labels.is_empty() => self.num_labels() == 1,
+            _ => self.labels() == data.labels.names(),
+        }
+    }
+
     /// Returns the task. Without `problem_type` it follows Transformers: one output means regression, several
     /// mean classes.
     pub fn task(&self) -> Task {
@@ -295,9 +304,7 @@ impl Config {
         {
             return fail("pruned_heads is not supported: save a model with all of its heads".into());
         }
-        if self.problem_type == Some(Task::Regression) && self.num_labels() != 1 {
-            return fail(format!("a regression of {} numbers; only one is supported", self.num_labels()));
-        }
+
         let sizes = [
             ("vocab_size", self.vocab_size, MAX_SIZE),
             ("hidden_size", self.hidden_size, MAX_SIZE),

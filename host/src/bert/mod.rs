@@ -18,7 +18,8 @@ mod unusual_tokenizers;
 
 pub use batch::{Batch, Tokens};
 pub use checkpoint::{
-    Array, CLASSIFIER, Checkpoint, POSITION_EMBEDDINGS, PROJECTION, TYPE_EMBEDDINGS, WORD_EMBEDDINGS,
+    Array, CLASSIFIER, CLASSIFIER_BIAS, Checkpoint, POOLER, POOLER_BIAS, POSITION_EMBEDDINGS, PROJECTION,
+    TYPE_EMBEDDINGS, WORD_EMBEDDINGS,
 };
 pub use config::{Config, InputFormat, LayerShape, StudentShape, TextWindows};
 pub use error::Error;

@@ -12,7 +12,7 @@ pub struct Reading {
     /// Column of the second text
     #[arg(long, value_name = "COLUMN")]
     pair: Option<String>,
-    /// Column of the label; if repeated, one column of 0 and 1 per label
+    /// Column of the label; if repeated, one column of 0 and 1 per label, or one per number to predict
     #[arg(long, value_name = "COLUMN")]
     label: Vec<String>,
     /// auto, csv, tsv, jsonl, lines or fasttext
@@ -52,8 +52,9 @@ impl DataArgs {
         let mapped = map(bundle)?;
         let read = Bundle::read(mapped.bytes()).map_err(|e| anyhow::anyhow!("{}: {e}", bundle.display()))?;
         let manifest = read.manifest().clone();
-        let labels = (manifest.task != Task::Regression).then(|| manifest.labels.clone());
-        let labels = labels.map(Labels::ordered).transpose()?;
+        // the name of a single number does not matter
+        let named = manifest.task != Task::Regression || manifest.labels.len() > 1;
+        let labels = named.then(|| Labels::ordered(manifest.labels.clone())).transpose()?;
         let data = Dataset::read_to_measure(&[self.source()], Some(manifest.task), labels)?;
         super::say_reading(&data);
         Ok((manifest, data))

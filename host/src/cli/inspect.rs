@@ -1,6 +1,7 @@
 use super::data_args::Reading;
 use goldcrest::bert::Checkpoint;
-use goldcrest::data::{Dataset, Target, Task};
+use goldcrest::data::{Dataset, Task};
+use goldcrest::metrics::width;
 use goldcrest::recipe::Recipe;
 use std::path::PathBuf;
 
@@ -46,14 +47,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let data = Dataset::read_to_measure(&[args.reading.source(path)], args.task, None)?;
     say!("{}", data.files[0].reading);
     say!("{} rows, {}{}", data.len(), data.task, if data.is_paired() { ", pairs" } else { "" });
-    let numbers = data.examples.iter().filter_map(|example| match example.target {
-        Target::Value(value) => Some(value),
-        _ => None,
-    });
-    let (mut least, mut most, mut sum) = (f32::INFINITY, f32::NEG_INFINITY, 0.0);
-    numbers.for_each(|x| (least, most, sum) = (least.min(x), most.max(x), sum + f64::from(x)));
-    if data.task == Task::Regression {
-        say!("{least} to {most}, mean {:.3}", sum / data.len() as f64);
+    for number in 0..if data.task == Task::Regression { width(&data) } else { 0 } {
+        let numbers = data.examples.iter().filter_map(|example| example.target.numbers().get(number));
+        let (mut least, mut most, mut sum) = (f32::INFINITY, f32::NEG_INFINITY, 0.0);
+        numbers.for_each(|&x| (least, most, sum) = (least.min(x), most.max(x), sum + f64::from(x)));
+        let name = data.labels.name(number as u32).map_or(String::new(), |name| format!("{name}: "));
+        say!("{name}{least} to {most}, mean {:.3}", sum / data.len() as f64);
     }
     for (label, count) in data.labels.names().iter().zip(data.class_counts()) {
         say!("{count:>8}  {label}");

@@ -106,7 +106,12 @@ fn without_return(line: &[u8]) -> &[u8] {
 fn answer(logits: &[f32], labels: &[String], task: Task) -> serde_json::Value {
     let sigmoid = |x: f32| 1.0 / (1.0 + (-f64::from(x)).exp());
     match task {
-        Task::Regression => serde_json::json!({"n": 0, "score": logits[0]}),
+        Task::Regression if labels.len() == 1 => serde_json::json!({"n": 0, "score": logits[0]}),
+        Task::Regression => {
+            let number = |(label, number)| serde_json::json!({"label": label, "score": number});
+            let numbers: Vec<_> = labels.iter().zip(logits).map(number).collect();
+            serde_json::json!({"n": 0, "scores": numbers})
+        }
         Task::MultiLabel => {
             let mut given: Vec<_> = logits.iter().zip(labels).filter(|(x, _)| **x >= 0.0).collect();
             given.sort_by(|a, b| b.0.total_cmp(a.0));

@@ -25,7 +25,7 @@ pub struct File {
 pub struct Dataset {
     /// The task.
     pub task: Task,
-    /// The labels; empty for regression.
+    /// The labels. For a regression of several numbers their names, for one of a single number empty.
     pub labels: Labels,
     /// The examples, in file order.
     pub examples: Vec<Example>,
@@ -39,23 +39,27 @@ impl Dataset {
         Self::of_numbers(texts.into_iter().map(Example::unlabelled).collect())
     }
 
-    /// Wraps examples of a regression.
+    /// Wraps examples of a regression of one number.
     pub(crate) fn of_numbers(examples: Vec<Example>) -> Self {
         Dataset { task: Task::Regression, labels: Labels::default(), examples, files: Vec::new() }
     }
 
-    /// Collects labelled texts that come from no file. A regression needs no `labels`.
+    /// Collects labelled texts that come from no file. A regression of one number needs no `labels`.
     ///
     /// # Errors
     /// [`DataError::Example`] if a target is not one of this task and these labels, or only some examples are pairs.
     pub fn new(task: Task, labels: Labels, examples: Vec<Example>) -> Result<Self, DataError> {
+        // the name of a single number does not matter
+        let labels = if task == Task::Regression && labels.len() == 1 { Labels::default() } else { labels };
         let known = |id: &u32| (*id as usize) < labels.len();
         let fits = |target: &Target| match (task, target) {
             (Task::SingleLabel, Target::Class(id)) => known(id),
             (Task::MultiLabel, Target::Classes(ids)) => {
                 ids.is_sorted_by(|a, b| a < b) && ids.iter().all(known)
             }
-            (Task::Regression, Target::Value(value)) => value.is_finite(),
+            (Task::Regression, Target::Numbers(numbers)) => {
+                numbers.len() == labels.len().max(1) && numbers.iter().all(|number| number.is_finite())
+            }
             _ => false,
         };
         let paired = examples.first().is_some_and(|example| example.pair.is_some());
@@ -67,15 +71,14 @@ impl Dataset {
             };
             return Err(DataError::Example { row, problem });
         }
-        let labels = if task == Task::Regression { Labels::default() } else { labels };
         Ok(Dataset { task, labels, examples, files: Vec::new() })
     }
 
     /// Reads training data.
     ///
-    /// Without a `task` it is inferred. Lists of labels, a `label_separator` or one column per label mean
-    /// multi-label. A label column named `score` (unless `labels` are given), or many different fractional
-    /// numbers, mean regression. Anything else is single-label.
+    /// Without a `task` it is inferred. Lists of labels, a `label_separator` or several columns of 0 and 1 mean
+    /// multi-label. Several columns of other numbers, a label column named `score` (unless `labels` are given), or
+    /// many different fractional numbers, mean regression. Anything else is single-label.
     ///
     /// Without `labels` they are the distinct names that occur, sorted.
     ///
@@ -113,7 +116,7 @@ impl Dataset {
 
     /// Like [`read`](Self::read), for data that is only measured on: all rows may have the same class, and a
     /// few rows may have labels other than the given `labels`, as in [`read_like`](Self::read_like). For
-    /// several labels, columns that are called like all of them need not be named.
+    /// several labels or numbers, columns that are called like all of them need not be named.
     ///
     /// # Errors
     /// See [`read`](Self::read).
@@ -123,7 +126,9 @@ impl Dataset {
         labels: Option<Labels>,
     ) -> Result<Self, DataError> {
         let files = match (read_all(sources), &labels) {
-            (Err(first @ DataError::Ambiguous { .. }), Some(labels)) if task == Some(Task::MultiLabel) => {
+            (Err(first @ DataError::Ambiguous { .. }), Some(labels))
+                if matches!(task, Some(Task::MultiLabel | Task::Regression)) && !labels.is_empty() =>
+            {
                 let each = LabelColumns::Each(labels.names().iter().cloned().map(Column::Name).collect());
                 let of_labels = |source: &Source| Source {
                     label: Some(source.label.clone().unwrap_or_else(|| each.clone())),
@@ -140,13 +145,13 @@ impl Dataset {
     /// Checks that there is something to learn: two classes, or two different numbers.
     pub(crate) fn check_variety(&self, sources: &[Source]) -> Result<(), DataError> {
         let first = &self.examples[0].target;
-        let value = match *first {
-            Target::Class(id) => self.labels.name(id).unwrap_or_default().to_owned(),
-            Target::Value(value) => value.to_string(),
+        let value = match first {
+            Target::Class(id) => self.labels.name(*id).unwrap_or_default().to_owned(),
+            Target::Numbers(numbers) => numbers.iter().map(f32::to_string).collect::<Vec<_>>().join(", "),
             Target::Classes(_) if !self.labels.is_empty() => return Ok(()),
             Target::Classes(_) => "none".to_owned(),
         };
-        if self.examples.iter().any(|example| example.target != *first) {
+        if self.examples.iter().any(|example| &example.target != first) {
             return Ok(());
         }
         Err(DataError::SingleClass { path: sources[0].path.clone(), task: self.task, value })
@@ -189,12 +194,13 @@ impl Dataset {
     /// # Panics
     /// If an example has a label that is not there.
     pub fn class_counts(&self) -> Vec<usize> {
-        let mut counts = vec![0; self.labels.len()];
+        let classes = if self.task == Task::Regression { 0 } else { self.labels.len() };
+        let mut counts = vec![0; classes];
         for example in &self.examples {
             match &example.target {
                 Target::Class(id) => counts[*id as usize] += 1,
                 Target::Classes(ids) => ids.iter().for_each(|&id| counts[id as usize] += 1),
-                Target::Value(_) => {}
+                Target::Numbers(_) => {}
             }
         }
         counts
@@ -243,7 +249,9 @@ impl Dataset {
             }
             match &example.target {
                 Target::Class(id) => hash.update(id.to_le_bytes()),
-                Target::Value(value) => hash.update(value.to_le_bytes()),
+                Target::Numbers(numbers) => {
+                    numbers.iter().for_each(|number| hash.update(number.to_le_bytes()));
+                }
                 Target::Classes(ids) => {
                     hash.update((ids.len() as u64).to_le_bytes());
                     ids.iter().for_each(|id| hash.update(id.to_le_bytes()));

@@ -3,7 +3,7 @@
 
 use csv::{ReaderBuilder, StringRecord};
 
-use super::rows::{self, Cell, Row, Rows, at, labels_shown, labels_that_hold};
+use super::rows::{self, Cell, Row, Rows, at, labels_shown};
 use super::{Column, DataError, Format, LabelColumns, Source, column_names, column_values, detect_columns};
 
 pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Rows, DataError> {
@@ -52,8 +52,7 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
             label: match &columns.label {
                 LabelColumns::One(index) => Cell::One(fields[*index].to_owned()),
                 LabelColumns::Each(indices) => {
-                    let values = indices.iter().map(|index| &fields[*index]);
-                    labels_that_hold(source, record.line, label.columns().iter().zip(values))?
+                    Cell::Each(indices.iter().map(|index| fields[*index].to_owned()).collect())
                 }
             },
         });

@@ -15,8 +15,22 @@ pub(super) fn detect_task(source: &Source, files: &[Rows], classes: bool) -> Res
     let ambiguous = |problem: String| {
         Err(DataError::Ambiguous { path: source.path.clone(), problem, options: vec!["task"] })
     };
-    if cells.clone().any(|cell| matches!(cell, Cell::Many(_))) {
-        return Ok(Task::MultiLabel);
+    let numbers = |values: &[String]| values.iter().all(|value| is_number(value));
+    // whether the values of a cell can be labels, and whether they can be quantities
+    let several: Vec<(bool, bool)> = cells
+        .clone()
+        .filter_map(|cell| match cell {
+            Cell::One(_) => None,
+            Cell::Many(values) => Some((values.iter().all(|value| is_integer(value)), numbers(values))),
+            Cell::Each(values) => {
+                Some((values.iter().all(|value| rows::binary(value).is_some()), numbers(values)))
+            }
+        })
+        .collect();
+    if !several.is_empty() {
+        let fractions = several.iter().any(|(labels, _)| !labels);
+        let quantities = !classes && fractions && several.iter().all(|(_, numbers)| *numbers);
+        return Ok(if quantities { Task::Regression } else { Task::MultiLabel });
     }
     if classes {
         return Ok(Task::SingleLabel);
@@ -36,9 +50,8 @@ pub(super) fn detect_task(source: &Source, files: &[Rows], classes: bool) -> Res
             "`{column}` may hold several labels (then also give --label-separator) or one"
         ));
     }
-    let is_number = |name: &str| name.parse::<f32>().is_ok_and(f32::is_finite);
     let number = |cell: &Cell| names(cell).all(is_number);
-    let integer = |cell: &Cell| names(cell).all(|name| name.parse::<i64>().is_ok());
+    let integer = |cell: &Cell| names(cell).all(is_integer);
     let whole = |cell: &Cell| names(cell).all(|name| name.parse::<f64>().is_ok_and(|x| x.fract() == 0.0));
     if cells.clone().all(number) && !cells.clone().all(integer) {
         if cells.clone().all(whole) {
@@ -63,6 +76,14 @@ pub(super) fn detect_task(source: &Source, files: &[Rows], classes: bool) -> Res
         ));
     }
     Ok(Task::SingleLabel)
+}
+
+fn is_integer(name: &str) -> bool {
+    name.parse::<i64>().is_ok()
+}
+
+fn is_number(name: &str) -> bool {
+    name.parse::<f32>().is_ok_and(f32::is_finite)
 }
 
 /// Returns a character that seems to separate several labels in a cell, and such a cell. It qualifies if most

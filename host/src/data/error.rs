@@ -58,7 +58,7 @@ pub enum DataError {
     #[error("{at}: no `__label__` at the start; a line is `__label__NAME text` (or choose another `format`)")]
     NoPrefix { at: Place },
     #[error(
-        "{at}: `{found}` in column `{column}`, which says whether a label applies: 1 or 0, true or false"
+        "{at}: `{found}` in column `{column}`, which says whether a label applies: 1 or 0, true or false; where such columns hold quantities, --task regression (`kind` under [task] in a recipe) says so"
     )]
     NotBinary { at: Place, column: String, found: String },
     #[error("{at}: the text is empty{}; remove such rows or fill them in", and_more(*.more))]
@@ -72,6 +72,8 @@ pub enum DataError {
         if is_decimal_comma(found) { "write the decimal comma as a point" } else if found.parse::<f64>().is_ok_and(f64::is_finite) { "it is too large for f32" } else if found.parse::<f64>().is_ok() { "remove the row" } else { "if it is a class, --task single-label (`kind` in a recipe) says so" }
     )]
     Number { at: Place, found: String },
+    #[error("{at}: the number of numbers is {found}, and {expected} in other rows")]
+    NumberCount { at: Place, found: usize, expected: usize },
     #[error(
         "{at}: {count} labels in a row of a single-label task; --task multi-label (`kind` in a recipe) allows for that"
     )]

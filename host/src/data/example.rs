@@ -3,15 +3,30 @@
 /// A text, or a pair of texts.
 pub type Text = (String, Option<String>);
 
-/// The gold label, or labels, of an example.
+/// The gold label, labels or numbers of an example.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Target {
     /// The id of the one label.
     Class(u32),
     /// The ids of all labels, ascending, each once.
     Classes(Vec<u32>),
-    /// The target value of a regression.
-    Value(f32),
+    /// The numbers of a regression: one, or as many as the dataset has labels.
+    Numbers(Vec<f32>),
+}
+
+impl Target {
+    /// Returns the target of a regression of one number.
+    pub fn number(number: f32) -> Self {
+        Target::Numbers(vec![number])
+    }
+
+    /// Returns the numbers of a regression; none for classes.
+    pub fn numbers(&self) -> &[f32] {
+        match self {
+            Target::Numbers(numbers) => numbers,
+            Target::Class(_) | Target::Classes(_) => &[],
+        }
+    }
 }
 
 /// One labelled text, or pair of texts.
@@ -37,7 +52,7 @@ impl Example {
 
     /// Returns an example whose target means nothing and that comes from no file.
     pub(crate) fn unlabelled((text, pair): Text) -> Self {
-        Example { text, pair, target: Target::Value(0.0), file: 0, line: 0 }
+        Example { text, pair, target: Target::number(0.0), file: 0, line: 0 }
     }
 
     /// Returns a key that examples share if they are the same to a classifier: text and pair, ignoring case

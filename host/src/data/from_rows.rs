@@ -25,7 +25,7 @@ impl Dataset {
         };
         let given = labels.is_some();
         let labels = match labels {
-            Some(labels) if task != Task::Regression => labels,
+            Some(labels) if task != Task::Regression || labels.len() > 1 => labels,
             _ => labels_of(&files, task)?,
         };
         if labels.len() > Labels::MAX {
@@ -33,65 +33,27 @@ impl Dataset {
             let numbers = labels.names().iter().all(|name| name.parse::<f64>().is_ok());
             return Err(DataError::TooManyLabels { path, found: labels.len(), numbers, reading });
         }
-        // whether a label cell could hold several labels: their names are not known yet
+        // a label cell could hold several labels, whose names are not known yet
         let joined = task == Task::MultiLabel && !given;
-        let mut data = Dataset { task, labels, examples: Vec::new(), files: Vec::new() };
-        let mut paired = None;
+        let (mut examples, mut read, mut paired) = (Vec::new(), Vec::new(), None);
         for (index, (source, file)) in (0..).zip(sources.iter().zip(files)) {
-            data.files.push(File {
-                path: source.path.clone(),
-                reading: file.reading,
-                resolved: file.resolved,
-                left_out: 0,
-            });
-            data.examples.reserve(file.rows.len());
-            // a column is found whatever the case of its name
-            let as_known = |column: &str| {
-                let names = data.labels.names();
-                column_names::by_name(names, column).map(|index| &names[index])
-            };
-            // whether a label without a column applies is unknown
-            if let LabelColumns::Each(columns) = &file.label
-                && !columns.is_empty()
-                && let Some(label) = data
-                    .labels
-                    .names()
-                    .iter()
-                    .find(|label| !columns.iter().any(|column| as_known(column) == Some(*label)))
-            {
-                let (label, columns) = (label.clone(), columns.clone());
-                return Err(DataError::MissingLabel { at: rows::at(source, 1), label, columns });
-            }
-            let joined = joined && matches!(file.label, LabelColumns::One(_));
-            let by_columns =
-                given && matches!(&file.label, LabelColumns::Each(columns) if !columns.is_empty());
-            let spelling = |label: Cell| match label {
-                Cell::Many(labels) if by_columns => {
-                    let known = |label: String| as_known(&label).cloned().unwrap_or(label);
-                    Cell::Many(labels.into_iter().map(known).collect())
-                }
-                label => label,
-            };
+            let cells = Cells::new(task, &labels, &file.label, joined, &rows::at(source, 1))?;
             let (rows, mut left_out) = (file.rows.len(), LeftOut::default());
+            examples.reserve(rows);
             for row in file.rows {
                 let at = || rows::at(source, row.line);
                 let expected = *paired.get_or_insert(row.pair.is_some());
                 if row.pair.is_some() != expected {
                     return Err(DataError::PairMix { at: at(), expected });
                 }
-                if let (true, Cell::One(label)) = (joined, &row.label)
-                    && label.contains(['|', ';', ','])
-                {
-                    return Err(DataError::Joined { at: at(), label: label.clone() });
-                }
-                let target = match target(task, &data.labels, spelling(row.label), at) {
+                let target = match cells.target(row.label, at) {
                     Err(error @ DataError::UnknownLabel { .. }) if unknown_labels == UnknownLabels::Skip => {
                         left_out.add(error);
                         continue;
                     }
                     target => target?,
                 };
-                data.examples.push(Example {
+                examples.push(Example {
                     text: row.text,
                     pair: row.pair,
                     target,
@@ -99,18 +61,30 @@ impl Dataset {
                     line: row.line,
                 });
             }
-            let file = &mut data.files[index as usize];
-            file.left_out = left_out.count;
-            file.reading += &left_out.describe(rows, &data.labels)?;
+            read.push(File {
+                path: source.path.clone(),
+                left_out: left_out.count,
+                reading: file.reading + &left_out.describe(rows, &labels)?,
+                resolved: file.resolved,
+            });
         }
-        Ok(data)
+        Ok(Dataset { task, labels, examples, files: read })
     }
 }
 
-/// Returns the labels that occur; none for a regression.
+/// Returns the labels that occur, or the names of several numbers; none for a regression of one.
 fn labels_of(files: &[Rows], task: Task) -> Result<Labels, DataError> {
     Ok(match &files[0].label {
-        _ if task == Task::Regression => Labels::default(),
+        LabelColumns::Each(names) if task == Task::Regression && names.len() > 1 => {
+            Labels::ordered(names.clone())?
+        }
+        // the numbers of a list have no names
+        _ if task == Task::Regression => match files[0].rows.first().map(|row| &row.label) {
+            Some(Cell::Many(numbers)) if numbers.len() > 1 => {
+                Labels::ordered((1..=numbers.len()).map(|number| number.to_string()).collect())?
+            }
+            _ => Labels::default(),
+        },
         LabelColumns::Each(names) if !names.is_empty() => Labels::ordered(names.clone())?,
         _ => Labels::sorted(files.iter().flat_map(|file| &file.rows).flat_map(|row| names(&row.label))),
     })
@@ -170,50 +144,137 @@ impl LeftOut {
     }
 }
 
-/// Returns the label names in a cell.
+/// Returns the values of a cell that are not empty: label names, unless there is a column for each.
 pub(super) fn names(label: &Cell) -> impl Iterator<Item = &str> {
     let names = match label {
         Cell::One(name) => std::slice::from_ref(name),
-        Cell::Many(names) => names,
+        Cell::Many(names) | Cell::Each(names) => names,
     };
     names.iter().map(String::as_str).filter(|name| !name.is_empty())
 }
 
-fn target(task: Task, labels: &Labels, cell: Cell, at: impl Fn() -> Place) -> Result<Target, DataError> {
-    let id = |label: &str| {
+/// Turns the label cells of one file into targets.
+struct Cells<'a> {
+    task: Task,
+    labels: &'a Labels,
+    /// The label of each column; empty unless there are several columns.
+    columns: Vec<String>,
+    /// The column of each number; empty unless there are several columns.
+    order: Vec<usize>,
+    /// Whether several labels in one cell might be taken for one.
+    joined: bool,
+}
+
+impl<'a> Cells<'a> {
+    fn new(
+        task: Task,
+        labels: &'a Labels,
+        read: &LabelColumns<String>,
+        joined: bool,
+        at: &Place,
+    ) -> Result<Self, DataError> {
+        let LabelColumns::Each(each) = read else {
+            return Ok(Cells { task, labels, columns: vec![], order: vec![], joined });
+        };
+        let names = labels.names();
+        // a column is found whatever the case of its name
+        let as_known = |column: &String| {
+            column_names::by_name(names, column).map_or(column.clone(), |index| names[index].clone())
+        };
+        let columns: Vec<String> = each.iter().map(as_known).collect();
+        let column = |label: &String| {
+            columns.iter().position(|column| column == label).ok_or_else(|| DataError::MissingLabel {
+                at: at.clone(),
+                label: label.clone(),
+                columns: each.to_vec(),
+            })
+        };
+        let order = match names {
+            [] => vec![0],
+            // formats without columns name the labels in each row
+            _ if each.is_empty() => vec![],
+            _ => names.iter().map(column).collect::<Result<_, _>>()?,
+        };
+        Ok(Cells { task, labels, columns, order, joined: false })
+    }
+
+    fn target(&self, cell: Cell, at: impl Fn() -> Place) -> Result<Target, DataError> {
+        let cell = match cell {
+            Cell::Each(values) if self.task == Task::Regression => {
+                let numbers = self.order.iter().map(|column| number(&values[*column], &at));
+                return Ok(Target::Numbers(numbers.collect::<Result<_, _>>()?));
+            }
+            Cell::Each(values) => self.labels_that_hold(&values, &at)?,
+            Cell::One(label) if self.joined && label.contains(['|', ';', ',']) => {
+                return Err(DataError::Joined { at: at(), label });
+            }
+            cell => cell,
+        };
+        if self.task == Task::Regression && self.labels.len() > 1 {
+            let (expected, found) = (self.labels.len(), names(&cell).count());
+            if found != expected {
+                return Err(DataError::NumberCount { at: at(), found, expected });
+            }
+            let numbers = names(&cell).map(|text| number(text, &at));
+            return Ok(Target::Numbers(numbers.collect::<Result<_, _>>()?));
+        }
+        if self.task == Task::MultiLabel {
+            let mut ids = names(&cell).map(|name| self.id(name, &at)).collect::<Result<Vec<u32>, _>>()?;
+            ids.sort_unstable();
+            ids.dedup();
+            return Ok(Target::Classes(ids));
+        }
+        let label = match &cell {
+            Cell::One(label) => label.as_str(),
+            Cell::Many(labels) | Cell::Each(labels) if labels.len() > 1 => {
+                return Err(DataError::SeveralLabels { at: at(), count: labels.len() });
+            }
+            Cell::Many(labels) | Cell::Each(labels) => labels.first().map_or("", String::as_str),
+        };
+        if label.is_empty() {
+            return Err(DataError::EmptyLabel { at: at() });
+        }
+        match self.task {
+            Task::SingleLabel => Ok(Target::Class(self.id(label, &at)?)),
+            _ => Ok(Target::number(number(label, &at)?)),
+        }
+    }
+
+    /// Returns the labels whose column says that they apply.
+    fn labels_that_hold(&self, values: &[String], at: impl Fn() -> Place) -> Result<Cell, DataError> {
+        let mut labels = Vec::new();
+        for (column, found) in self.columns.iter().zip(values) {
+            match rows::binary(found) {
+                Some(true) => labels.push(column.clone()),
+                Some(false) => {}
+                None => {
+                    let (column, found) = (column.clone(), found.clone());
+                    return Err(DataError::NotBinary { at: at(), column, found });
+                }
+            }
+        }
+        Ok(Cell::Many(labels))
+    }
+
+    fn id(&self, label: &str, at: impl Fn() -> Place) -> Result<u32, DataError> {
         if label.len() > Labels::MAX_NAME_BYTES {
             return Err(DataError::LongLabel { at: at(), bytes: label.len() });
         }
         if label.contains(char::is_control) {
             return Err(DataError::ControlCharacter { at: at(), label: label.to_owned() });
         }
-        labels.id(label).ok_or_else(|| DataError::UnknownLabel {
+        self.labels.id(label).ok_or_else(|| DataError::UnknownLabel {
             at: at(),
             label: label.to_owned(),
-            labels: labels.shared_names(),
+            labels: self.labels.shared_names(),
         })
-    };
-    if task == Task::MultiLabel {
-        let mut ids = names(&cell).map(id).collect::<Result<Vec<u32>, _>>()?;
-        ids.sort_unstable();
-        ids.dedup();
-        return Ok(Target::Classes(ids));
     }
-    let label = match &cell {
-        Cell::One(label) => label.as_str(),
-        Cell::Many(labels) if labels.len() > 1 => {
-            return Err(DataError::SeveralLabels { at: at(), count: labels.len() });
-        }
-        Cell::Many(labels) => labels.first().map_or("", String::as_str),
-    };
-    if label.is_empty() {
-        return Err(DataError::EmptyLabel { at: at() });
-    }
-    if task == Task::SingleLabel {
-        return Ok(Target::Class(id(label)?));
-    }
-    match label.parse::<f32>() {
-        Ok(value) if value.is_finite() => Ok(Target::Value(value)),
-        _ => Err(DataError::Number { at: at(), found: label.to_owned() }),
-    }
+}
+
+fn number(text: &str, at: impl Fn() -> Place) -> Result<f32, DataError> {
+    let number = text.parse().ok().filter(|number: &f32| number.is_finite());
+    number.ok_or_else(|| match text.is_empty() {
+        true => DataError::EmptyLabel { at: at() },
+        false => DataError::Number { at: at(), found: text.to_owned() },
+    })
 }

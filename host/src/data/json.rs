@@ -1,6 +1,6 @@
 use serde_json::{Map, Value};
 
-use super::rows::{self, Cell, Row, Rows, at, labels_shown, labels_that_hold};
+use super::rows::{self, Cell, Row, Rows, at, labels_shown};
 use super::{Column, DataError, Format, LabelColumns, Source, detect_columns};
 
 /// Reads JSON Lines (one object per line) or one array of objects. The columns are the keys of the first
@@ -41,10 +41,9 @@ pub(super) fn read(source: &Source, content: &str) -> Result<Rows, DataError> {
             LabelColumns::Each(keys) => {
                 let value = |key: &String| {
                     let value = get(key)?;
-                    scalar(value).ok_or_else(|| wrong(source, number, key, value, "0 or 1"))
+                    scalar(value).ok_or_else(|| wrong(source, number, key, value, "0 or 1, or a number"))
                 };
-                let values = keys.iter().map(value).collect::<Result<Vec<String>, _>>()?;
-                labels_that_hold(source, number, keys.iter().zip(values.iter().map(String::as_str)))?
+                Cell::Each(keys.iter().map(value).collect::<Result<_, _>>()?)
             }
         };
         let pair = keys.pair.as_deref().map(text).transpose()?;

@@ -3,11 +3,14 @@ use super::{DataError, Format, LabelColumns, Place, Source, delimited, detect_fo
 /// Prefix of a fastText label.
 pub(super) const PREFIX: &str = "__label__";
 
-/// Contents of a label column.
+/// Contents of the label column, or columns.
 #[derive(Debug, PartialEq)]
 pub(super) enum Cell {
     One(String),
+    /// Several labels in one column.
     Many(Vec<String>),
+    /// The value in each of several columns.
+    Each(Vec<String>),
 }
 
 /// One row as read, before its label is interpreted.
@@ -67,7 +70,7 @@ pub(super) fn read(source: &Source) -> Result<Rows, DataError> {
         }
         match &mut row.label {
             Cell::One(label) => trim(label),
-            Cell::Many(labels) => labels.iter_mut().for_each(trim),
+            Cell::Many(values) | Cell::Each(values) => values.iter_mut().for_each(trim),
         }
     }
     if rows.rows.is_empty() {
@@ -83,7 +86,7 @@ fn lists(source: &Source, rows: &mut [Row]) -> Result<(), DataError> {
         .iter()
         .map(|row| match &row.label {
             Cell::One(label) => list(label),
-            Cell::Many(_) => None,
+            Cell::Many(_) | Cell::Each(_) => None,
         })
         .collect();
     // a single word in brackets may be a name
@@ -233,26 +236,6 @@ pub(super) fn prefixes(line: &str) -> (Vec<&str>, &str) {
         text = after.trim_start();
     }
     (labels, text)
-}
-
-/// Returns the labels whose indicator is true.
-pub(super) fn labels_that_hold<'a>(
-    source: &Source,
-    line: u32,
-    values: impl Iterator<Item = (&'a String, &'a str)>,
-) -> Result<Cell, DataError> {
-    let mut labels = Vec::new();
-    for (name, value) in values {
-        match binary(value) {
-            Some(true) => labels.push(name.clone()),
-            Some(false) => {}
-            None => {
-                let (column, found) = (name.clone(), value.to_owned());
-                return Err(DataError::NotBinary { at: at(source, line), column, found });
-            }
-        }
-    }
-    Ok(Cell::Many(labels))
 }
 
 /// Describes the label columns for humans.

@@ -79,12 +79,12 @@ impl fmt::Display for Column {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     untagged,
-    expecting = "expected a column, by name or position, or a list of columns of 0 and 1, one for each label"
+    expecting = "expected a column, by name or position, or a list of columns, one for each label or number"
 )]
 pub enum LabelColumns<C = Column> {
-    /// One column with the label, the list of labels or the number.
+    /// One column with the label, the number, or a list of them.
     One(C),
-    /// One indicator column of 0 and 1 (or false and true) per label, which is named after it.
+    /// One column per label, which is named after it and holds 0 and 1 (or false and true); or one per number.
     Each(Vec<C>),
 }
 

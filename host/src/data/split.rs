@@ -124,11 +124,13 @@ fn root(before: &mut [usize], mut row: usize) -> usize {
     row
 }
 
-/// Returns the stratum that each example counts towards.
+/// Returns the stratum that each example counts towards: its class, its rarest label, or the tenth in which its
+/// first number lies.
 fn strata(data: &Dataset) -> Vec<u32> {
     const BINS: usize = 10;
     let counts = data.class_counts();
-    let mut values: Vec<f32> = data.examples.iter().filter_map(|example| value(&example.target)).collect();
+    let first = |example: &Example| example.target.numbers().first().copied();
+    let mut values: Vec<f32> = data.examples.iter().filter_map(first).collect();
     values.sort_by(f32::total_cmp);
     let edges: Vec<f32> =
         (1..BINS).filter_map(|bin| values.get(bin * values.len() / BINS).copied()).collect();
@@ -139,16 +141,11 @@ fn strata(data: &Dataset) -> Vec<u32> {
             Target::Classes(ids) => {
                 ids.iter().copied().min_by_key(|&id| (counts[id as usize], id)).unwrap_or(counts.len() as u32)
             }
-            Target::Value(value) => edges.iter().filter(|edge| *edge <= value).count() as u32,
+            Target::Numbers(numbers) => {
+                edges.iter().filter(|edge| numbers.first().is_some_and(|x| **edge <= *x)).count() as u32
+            }
         })
         .collect()
-}
-
-fn value(target: &Target) -> Option<f32> {
-    match target {
-        Target::Value(value) => Some(*value),
-        Target::Class(_) | Target::Classes(_) => None,
-    }
 }
 
 /// Marks the held-out rows. With `classes`, no stratum is held out as a whole.

@@ -61,7 +61,7 @@ impl Dataset {
                 break;
             }
         }
-        if self.labels.len() * 2 > self.len() {
+        if self.task != Task::Regression && self.labels.len() * 2 > self.len() {
             warnings.push(Warning::ManyLabels { labels: self.labels.len(), rows: self.len() });
         }
         warnings

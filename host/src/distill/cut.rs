@@ -3,7 +3,8 @@
 
 use super::{Importance, Layers};
 use crate::bert::{
-    Array, CLASSIFIER, Checkpoint, Error, LayerShape, PROJECTION, StudentShape, WORD_EMBEDDINGS,
+    Array, CLASSIFIER, Checkpoint, Error, LayerShape, POOLER, POOLER_BIAS, PROJECTION, StudentShape,
+    WORD_EMBEDDINGS,
 };
 use crate::data::SplitMix;
 
@@ -79,8 +80,8 @@ pub fn cut_widths(
                 *array = f(array);
             }
         };
-        edit("bert.pooler.dense.weight", &|w| rows(w, &kept));
-        edit("bert.pooler.dense.bias", &|b| columns(b, &kept));
+        edit(POOLER, &|w| rows(w, &kept));
+        edit(POOLER_BIAS, &|b| columns(b, &kept));
         edit(CLASSIFIER, &|w| columns(w, &kept));
         shape.pooler = Some(kept.len());
     }

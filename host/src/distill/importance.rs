@@ -86,7 +86,7 @@ fn products(w: &[f32], g: &[f32], columns: usize) -> Vec<f64> {
 
 /// Returns the gradient of the margin with respect to the logits, summed over the texts. The margin is the
 /// highest logit minus the second (single label), every logit in the direction of its answer (multi-label),
-/// or the value itself (regression).
+/// or the sum of the values (regression).
 fn margin_gradient(logits: &[f32], texts: usize, task: Task) -> Vec<f32> {
     let width = logits.len() / texts;
     let mut signs = Vec::with_capacity(logits.len());

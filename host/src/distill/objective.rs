@@ -209,8 +209,7 @@ impl Objective for FromTeacher<'_> {
         let o = self.options;
         let width = output.logits.len() / rows.len();
         let mut teacher = gather(&self.answers.logits, rows, width);
-        let scale = self.target_scale();
-        teacher.iter_mut().for_each(|logit| *logit = scale.of_number(*logit));
+        self.target_scale().standardise(&mut teacher);
         let soft = soft_loss(encoded.data.task, teacher, o.temperature);
         let (loss, logits) = soft.value_and_gradient(&output.logits, rows.len());
         let mut sum = Sum { loss, gradient: OutputGradient { logits, ..Default::default() } };

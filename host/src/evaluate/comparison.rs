@@ -2,7 +2,7 @@ use serde::Serialize;
 
 use super::significance::{Interval, bootstrap, mcnemar};
 use crate::data::{Dataset, Target, Task};
-use crate::metrics::{self, ClassScores, Metric, Metrics, MetricsError};
+use crate::metrics::{self, ClassScores, Metric, Metrics, MetricsError, NumberScores};
 
 /// Bootstrap draws and their seed, fixed so that reports are reproducible.
 const ROUNDS: usize = 2000;
@@ -80,6 +80,17 @@ pub struct ClassComparison {
     pub gained: u64,
 }
 
+/// One of a regression's several numbers under both models.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NumberComparison {
+    /// Its name.
+    pub label: String,
+    /// In the fp32 model.
+    pub fp32: NumberScores,
+    /// In the int8 model.
+    pub int8: NumberScores,
+}
+
 /// fp32 and int8 side by side. Serialised, this is the JSON report.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
@@ -121,10 +132,14 @@ pub struct Comparison {
     /// Size of int8 divided by that of fp32.
     pub size_ratio: Option<f64>,
     /// Regression: mean squared difference between int8's and fp32's values, divided by the variance of the
-    /// gold values or of fp32's, whichever is greater. `None` if all gold values are equal.
+    /// gold values or of fp32's, whichever is greater; of several numbers, the largest. `None` if all gold values
+    /// are equal.
     pub unexplained_variance: Option<f64>,
     /// Classes by label id; empty for regression.
     pub per_class: Vec<ClassComparison>,
+    /// The numbers of a regression, if it has several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub per_number: Vec<NumberComparison>,
     /// Names of the matrices that the int8 model keeps in half precision.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub wide: Vec<String>,
@@ -196,9 +211,14 @@ impl Comparison {
             largest_export_difference: inputs
                 .host
                 .map(|host| largest_difference(inputs.fp32.logits, host.logits)),
-            unexplained_variance: (!classes).then(|| answers.unexplained_variance()).flatten(),
+            unexplained_variance: if classes {
+                None
+            } else {
+                answers.unexplained_variance(metrics::width(data))
+            },
             size_ratio: fp32.bytes.zip(int8.bytes).map(|(fp32, int8)| int8 as f64 / fp32 as f64),
             per_class: answers.per_class(data, &fp32.metrics, &int8.metrics),
+            per_number: per_number(data, &fp32.metrics, &int8.metrics),
             wide: Vec::new(),
             fitted: None,
             fp32,
@@ -247,13 +267,16 @@ impl Answers<'_> {
     }
 
     /// See [`Comparison::unexplained_variance`].
-    fn unexplained_variance(&self) -> Option<f64> {
-        let number =
-            |target: &Target| if let Target::Value(value) = target { f64::from(*value) } else { 0.0 };
-        let gold = metrics::spread(self.gold.iter().map(|target| number(target)));
-        let spread = gold.max(metrics::spread(self.fp32.iter().map(number)));
-        let distance: f64 = self.iter().map(|(_, fp32, int8)| (number(fp32) - number(int8)).powi(2)).sum();
-        (gold > 0.0).then(|| distance / spread).filter(|share| share.is_finite())
+    fn unexplained_variance(&self, numbers: usize) -> Option<f64> {
+        let of_number = |at: usize| {
+            let number = |target: &Target| target.numbers().get(at).map_or(0.0, |number| f64::from(*number));
+            let gold = metrics::spread(self.gold.iter().map(|target| number(target)));
+            let spread = gold.max(metrics::spread(self.fp32.iter().map(number)));
+            let distance: f64 =
+                self.iter().map(|(_, fp32, int8)| (number(fp32) - number(int8)).powi(2)).sum();
+            (gold > 0.0).then(|| distance / spread).filter(|share| share.is_finite())
+        };
+        (0..numbers).filter_map(of_number).max_by(f64::total_cmp)
     }
 
     /// Returns the confidence interval of the difference in the metric, in points.
@@ -286,10 +309,16 @@ impl Answers<'_> {
     }
 }
 
+fn per_number(data: &Dataset, fp32: &Metrics, int8: &Metrics) -> Vec<NumberComparison> {
+    let scores = fp32.per_number().iter().zip(int8.per_number());
+    let numbers = data.labels.names().iter().zip(scores);
+    numbers.map(|(label, (&fp32, &int8))| NumberComparison { label: label.clone(), fp32, int8 }).collect()
+}
+
 fn has(target: &Target, id: u32) -> bool {
     match target {
         Target::Class(class) => *class == id,
         Target::Classes(classes) => classes.contains(&id),
-        Target::Value(_) => false,
+        Target::Numbers(_) => false,
     }
 }

@@ -3,7 +3,7 @@ use serde::Serialize;
 use super::comparison::measured;
 use super::{BundleRun, CompareError, Fitted, Measured, describe_decision};
 use crate::data::{Dataset, Task};
-use crate::metrics::{ClassScores, MetricsError};
+use crate::metrics::{ClassScores, MetricsError, NumberScores};
 
 /// One class of an evaluated model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -13,6 +13,16 @@ pub struct ClassEvaluation {
     /// Its figures.
     #[serde(flatten)]
     pub scores: ClassScores,
+}
+
+/// One of a regression's several numbers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NumberEvaluation {
+    /// Its name.
+    pub label: String,
+    /// Its figures.
+    #[serde(flatten)]
+    pub scores: NumberScores,
 }
 
 /// How well a bundle does on labelled texts. Serialised, this is the JSON report.
@@ -30,6 +40,9 @@ pub struct Evaluation {
     pub model: Measured,
     /// Classes by label id; empty for regression.
     pub per_class: Vec<ClassEvaluation>,
+    /// The numbers of a regression, if it has several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub per_number: Vec<NumberEvaluation>,
     /// What the bundle's decision settings do on these texts.
     pub fitted: Fitted,
 }
@@ -46,6 +59,7 @@ impl Evaluation {
         let by = |problem: MetricsError| CompareError { model: "packed", problem };
         let model = measured(data, &run.outputs()).map_err(by)?;
         let classes = data.labels.names().iter().zip(model.metrics.per_class());
+        let numbers = data.labels.names().iter().zip(model.metrics.per_number());
         Ok(Evaluation {
             task: data.task,
             data_digest: data.digest_hex(),
@@ -53,6 +67,9 @@ impl Evaluation {
             left_out: data.left_out(),
             per_class: classes
                 .map(|(label, &scores)| ClassEvaluation { label: label.clone(), scores })
+                .collect(),
+            per_number: numbers
+                .map(|(label, &scores)| NumberEvaluation { label: label.clone(), scores })
                 .collect(),
             fitted: describe_decision(&run.decision, data, &run.logits, None),
             model,

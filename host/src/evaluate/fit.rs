@@ -173,7 +173,7 @@ fn classes(data: &Dataset) -> Vec<u32> {
         .iter()
         .map(|example| match example.target {
             Target::Class(class) => class,
-            Target::Classes(_) | Target::Value(_) => 0,
+            Target::Classes(_) | Target::Numbers(_) => 0,
         })
         .collect()
 }

@@ -30,9 +30,10 @@ mod size_plot;
 mod table;
 
 pub use comparison::{
-    ClassComparison, CompareError, Comparison, Inputs, Latency, McNemar, Measured, Outputs, Rows,
+    ClassComparison, CompareError, Comparison, Inputs, Latency, McNemar, Measured, NumberComparison, Outputs,
+    Rows,
 };
-pub use evaluation::{ClassEvaluation, Evaluation};
+pub use evaluation::{ClassEvaluation, Evaluation, NumberEvaluation};
 pub use fit::{DecisionOptions, Fitted, describe_decision, fit_decision};
 pub use gate::{ClassDrop, Gate, Refusal};
 pub use run::{BundleError, BundleRun, bundle_latency, run_bundle, run_texts};

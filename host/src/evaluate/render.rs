@@ -1,5 +1,5 @@
 use super::table::Table;
-use super::{ClassEvaluation, Comparison, Evaluation, Measured, Rows};
+use super::{ClassEvaluation, Comparison, Evaluation, Measured, NumberComparison, NumberEvaluation, Rows};
 use crate::metrics::{ClassScores, Metric, Metrics};
 
 /// What a report consists of, in this order.
@@ -84,6 +84,17 @@ impl Comparison {
     }
 
     fn classes(&self) -> Option<Table> {
+        if !self.per_number.is_empty() {
+            let mut table =
+                Table::new(["number", "pearson fp32", "int8", "spearman fp32", "int8", "mae fp32", "int8"]);
+            for NumberComparison { label, fp32, int8 } in &self.per_number {
+                let points = [fp32.pearson, int8.pearson, fp32.spearman, int8.spearman];
+                let points = points.map(|value| Show::Points.value(value));
+                let errors = [fp32.mae, int8.mae].map(|value| Show::Plain.value(value));
+                table.row([label.clone()].into_iter().chain(points).chain(errors));
+            }
+            return Some(table);
+        }
         let header = [
             "label",
             "examples",
@@ -141,6 +152,15 @@ impl Evaluation {
     }
 
     fn classes(&self) -> Option<Table> {
+        if !self.per_number.is_empty() {
+            let mut table = Table::new(["number", "pearson", "spearman", "mse", "mae"]);
+            for NumberEvaluation { label, scores } in &self.per_number {
+                let points = [scores.pearson, scores.spearman].map(|value| Show::Points.value(value));
+                let errors = [scores.mse, scores.mae].map(|value| Show::Plain.value(value));
+                table.row([label.clone()].into_iter().chain(points).chain(errors));
+            }
+            return Some(table);
+        }
         let mut table = Table::new(["label", "examples", "recall", "precision", "F1"]);
         for ClassEvaluation { label, scores } in &self.per_class {
             let points = [scores.recall, scores.precision, scores.f1].map(|value| of_class(scores, value));
@@ -236,7 +256,7 @@ fn calibration_error(side: &Measured) -> Option<f64> {
 /// Returns the mean squared and the mean absolute error.
 fn regression(side: &Measured) -> Option<(f64, f64)> {
     match &side.metrics {
-        Metrics::Regression(metrics) => Some((metrics.mse, metrics.mae)),
+        Metrics::Regression(metrics) => Some((metrics.mean.mse, metrics.mean.mae)),
         Metrics::SingleLabel(_) | Metrics::MultiLabel(_) => None,
     }
 }

@@ -89,7 +89,9 @@ pub fn run_bundle(path: &Path, data: &Dataset, progress: &mut dyn FnMut()) -> Re
     if task != data.task {
         return Err(BundleError::Task { bundle: task, data: data.task });
     }
-    if task != Task::Regression && labels != data.labels.names() {
+    // the name of a single number does not matter
+    let one_number = task == Task::Regression && labels.len() == 1 && data.labels.is_empty();
+    if !one_number && labels != data.labels.names() {
         return Err(BundleError::Labels { bundle: labels.clone(), data: data.labels.names().to_vec() });
     }
     let texts: Vec<TextRef> = data.examples.iter().map(|e| (&*e.text, e.pair.as_deref())).collect();

@@ -165,7 +165,7 @@ fn every_task_is_compared() {
     assert_eq!((comparison.metric, comparison.agreeing), (Metric::MacroF1, Some(1)));
     assert!((comparison.delta + 50.0).abs() < 1e-9);
     assert!(comparison.markdown().contains("b\\|c"));
-    let numbers = dataset(Task::Regression, &[], [1.0, 2.0, 3.0].map(Target::Value).to_vec());
+    let numbers = dataset(Task::Regression, &[], [1.0, 2.0, 3.0].map(Target::number).to_vec());
     let comparison = compare(&numbers, &[1.0, 2.0, 3.0], &[1.0, 2.0, 2.5]);
     assert_eq!((comparison.metric, comparison.agreeing, comparison.mcnemar), (Metric::Pearson, None, None));
     assert!(comparison.delta < 0.0 && comparison.per_class.is_empty());
@@ -182,7 +182,7 @@ fn every_task_is_compared() {
     assert_eq!(Gate { max_drop: Some(180.0), max_drop_per_class: None }.check(&comparison), Ok(()));
     // just within the limit, and with constant gold values
     assert_eq!(gate.check(&compare(&numbers, &[1.0, 2.0, 3.0], &[1.1, 2.1, 3.2])), Ok(()));
-    let same = dataset(Task::Regression, &[], [2.0, 2.0].map(Target::Value).to_vec());
+    let same = dataset(Task::Regression, &[], [2.0, 2.0].map(Target::number).to_vec());
     assert_eq!(compare(&same, &[1.0, 2.0], &[5.0, 2.0]).unexplained_variance, None);
 }
 

@@ -17,7 +17,7 @@ use crate::data::{Dataset, Target, Task};
 pub(crate) use calibration::golden_section;
 pub use calibration::{Calibration, calibration, temperature};
 pub use classes::{ClassScores, MultiLabel, SingleLabel};
-pub use numbers::{Regression, pearson_of, spread, unexplained_variance};
+pub use numbers::{NumberScores, Regression, pearson_of, spread, unexplained_variance};
 pub use thresholds::thresholds;
 
 /// Default probability threshold of a multi-label task.
@@ -47,9 +47,9 @@ pub enum Metric {
     WeightedF1,
     /// Matthews correlation.
     Mcc,
-    /// Linear correlation.
+    /// Linear correlation; of several numbers, the mean.
     Pearson,
-    /// Rank correlation.
+    /// Rank correlation; of several numbers, the mean.
     Spearman,
 }
 
@@ -124,14 +124,14 @@ pub enum MetricsError {
     },
 }
 
-/// Returns the number of logits per row: one per label, or 1 for regression.
+/// Returns the number of logits per row: one per label, or number of a regression.
 pub fn width(data: &Dataset) -> usize {
-    if data.task == Task::Regression { 1 } else { data.labels.len() }
+    if data.task == Task::Regression { data.labels.len().max(1) } else { data.labels.len() }
 }
 
 /// Converts logits to predictions. `logits` is `[examples, width]`, row-major, in the order of `data`.
 /// Single label: the first largest logit. Multi-label: every label whose sigmoid reaches its threshold (one
-/// per label; [`THRESHOLD`] for all if `None`). Regression: the number itself.
+/// per label; [`THRESHOLD`] for all if `None`). Regression: the numbers themselves.
 ///
 /// # Errors
 /// [`MetricsError::Shape`], [`MetricsError::NotFinite`].
@@ -165,7 +165,7 @@ pub fn predict(
                 .map(|(id, _)| id)
                 .collect(),
         ),
-        Task::Regression => Target::Value(row[0]),
+        Task::Regression => Target::Numbers(row.to_vec()),
     });
     Ok(predicted.collect())
 }
@@ -192,7 +192,7 @@ pub fn measure(data: &Dataset, logits: &[f32], thresholds: Option<&[f32]>) -> Re
     if let Metrics::SingleLabel(metrics) = &mut metrics {
         let gold = data.examples.iter().filter_map(|example| match example.target {
             Target::Class(id) => Some(id),
-            Target::Classes(_) | Target::Value(_) => None,
+            Target::Classes(_) | Target::Numbers(_) => None,
         });
         metrics.calibration_error = calibration(logits, width(data), gold).error;
     }
@@ -225,8 +225,8 @@ impl Metrics {
             (Metrics::MultiLabel(m), Metric::MacroF1) => Some(m.macro_f1),
             (Metrics::MultiLabel(m), Metric::MicroF1) => Some(m.micro_f1),
             (Metrics::MultiLabel(m), Metric::WeightedF1) => Some(m.weighted_f1),
-            (Metrics::Regression(m), Metric::Pearson) => Some(m.pearson),
-            (Metrics::Regression(m), Metric::Spearman) => Some(m.spearman),
+            (Metrics::Regression(m), Metric::Pearson) => Some(m.mean.pearson),
+            (Metrics::Regression(m), Metric::Spearman) => Some(m.mean.spearman),
             _ => None,
         }
     }
@@ -237,6 +237,14 @@ impl Metrics {
             Metrics::SingleLabel(m) => &m.per_class,
             Metrics::MultiLabel(m) => &m.per_class,
             Metrics::Regression(_) => &[],
+        }
+    }
+
+    /// Returns the scores of a regression's numbers, if it has several.
+    pub fn per_number(&self) -> &[NumberScores] {
+        match self {
+            Metrics::Regression(m) => &m.per_number,
+            Metrics::SingleLabel(_) | Metrics::MultiLabel(_) => &[],
         }
     }
 }

@@ -7,6 +7,17 @@ use crate::data::Target;
 pub struct Regression {
     /// Number of examples.
     pub rows: u64,
+    /// The scores of the number; of several, the mean of each score.
+    #[serde(flatten)]
+    pub mean: NumberScores,
+    /// The scores of each of several numbers, in the order of the labels; empty for one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub per_number: Vec<NumberScores>,
+}
+
+/// How well one number is predicted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct NumberScores {
     /// Linear correlation, -1 to 1; 0 if either side is constant.
     pub pearson: f64,
     /// Rank correlation (ties share their mean rank), -1 to 1; 0 if either side is constant.
@@ -19,39 +30,58 @@ pub struct Regression {
 
 impl Regression {
     pub(super) fn of<'a>(pairs: impl Iterator<Item = (&'a Target, &'a Target)>) -> Option<Self> {
-        let (gold, predicted) = values(pairs);
-        let rows = gold.len();
-        let mean = |error: fn(f64) -> f64| {
-            gold.iter().zip(&predicted).map(|(gold, predicted)| error(gold - predicted)).sum::<f64>()
-                / rows as f64
+        let columns = columns(pairs);
+        let rows = columns.first().map_or(0, |(gold, _)| gold.len());
+        let per_number: Vec<_> = columns.iter().map(|(gold, predicted)| scores(gold, predicted)).collect();
+        let mean = |of: fn(&NumberScores) -> f64| mean(per_number.iter().map(of));
+        let mean = NumberScores {
+            pearson: mean(|scores| scores.pearson),
+            spearman: mean(|scores| scores.spearman),
+            mse: mean(|scores| scores.mse),
+            mae: mean(|scores| scores.mae),
         };
-        (rows > 0).then(|| Regression {
-            rows: rows as u64,
-            pearson: pearson(&gold, &predicted),
-            spearman: pearson(&ranks(&gold), &ranks(&predicted)),
-            mse: mean(|error| error * error),
-            mae: mean(f64::abs),
-        })
+        let per_number = if per_number.len() > 1 { per_number } else { Vec::new() };
+        (rows > 0).then_some(Regression { rows: rows as u64, mean, per_number })
     }
 }
 
-/// Returns the linear correlation of (gold, predicted) pairs: [`Regression::pearson`] without the rest, whose
-/// ranks take longest.
+/// Returns the linear correlation of (gold, predicted) pairs, the mean of several numbers': the same as in
+/// [`Regression::of`], without the rest, whose ranks take longest.
 pub fn pearson_of<'a>(pairs: impl Iterator<Item = (&'a Target, &'a Target)>) -> f64 {
-    let (gold, predicted) = values(pairs);
-    pearson(&gold, &predicted)
+    mean(columns(pairs).iter().map(|(gold, predicted)| pearson(gold, predicted)))
 }
 
-/// Separates the numbers of pairs.
-fn values<'a>(pairs: impl Iterator<Item = (&'a Target, &'a Target)>) -> (Vec<f64>, Vec<f64>) {
-    pairs
-        .filter_map(|pair| match pair {
-            (Target::Value(gold), Target::Value(predicted)) => {
-                Some((f64::from(*gold), f64::from(*predicted)))
-            }
-            _ => None,
-        })
-        .unzip()
+fn scores(gold: &[f64], predicted: &[f64]) -> NumberScores {
+    let errors = || gold.iter().zip(predicted).map(|(gold, predicted)| gold - predicted);
+    NumberScores {
+        pearson: pearson(gold, predicted),
+        spearman: pearson(&ranks(gold), &ranks(predicted)),
+        mse: mean(errors().map(|error| error * error)),
+        mae: mean(errors().map(f64::abs)),
+    }
+}
+
+/// Returns, for each number, the gold values and the predicted ones.
+fn columns<'a>(pairs: impl Iterator<Item = (&'a Target, &'a Target)>) -> Vec<(Vec<f64>, Vec<f64>)> {
+    let mut columns: Vec<(Vec<f64>, Vec<f64>)> = Vec::new();
+    for (gold, predicted) in pairs {
+        let (gold, predicted) = (gold.numbers(), predicted.numbers());
+        columns.resize_with(columns.len().max(gold.len()), Default::default);
+        for ((golds, predictions), (gold, predicted)) in columns.iter_mut().zip(gold.iter().zip(predicted)) {
+            golds.push(f64::from(*gold));
+            predictions.push(f64::from(*predicted));
+        }
+    }
+    columns
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (mut sum, mut count) = (0.0, 0.0);
+    for value in values {
+        sum += value;
+        count += 1.0;
+    }
+    sum / count
 }
 
 /// Returns the sum of squared distances from the mean.
@@ -78,8 +108,7 @@ pub fn unexplained_variance(exact: &[f32], other: &[f32], labels: usize) -> f64 
 }
 
 fn pearson(a: &[f64], b: &[f64]) -> f64 {
-    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-    let (mean_a, mean_b) = (mean(a), mean(b));
+    let (mean_a, mean_b) = (mean(a.iter().copied()), mean(b.iter().copied()));
     let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
     for (a, b) in a.iter().zip(b) {
         let (a, b) = (a - mean_a, b - mean_b);

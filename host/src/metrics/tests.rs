@@ -79,17 +79,43 @@ fn multi_label_equals_scikit_learn() {
 
 #[test]
 fn regression_equals_scipy() {
-    let gold = (0..ROWS).map(|i| Target::Value((i * 37 % 50) as f32 / 8.0));
+    let gold = (0..ROWS).map(|i| Target::number((i * 37 % 50) as f32 / 8.0));
     let predicted: Vec<f32> =
         (0..ROWS).map(|i| ((i * 37 % 50) / 5) as f32 + (i * 11 % 13) as f32 / 4.0).collect();
     let Metrics::Regression(m) = measure(&dataset(Task::Regression, 0, gold), &predicted, None).unwrap()
     else {
         panic!()
     };
-    close(m.pearson, 0.94843235707857);
-    close(m.spearman, 0.9559246071604806);
-    close(m.mse, 11.000520833333333);
-    close(m.mae, 2.966666666666667);
+    close(m.mean.pearson, 0.94843235707857);
+    close(m.mean.spearman, 0.9559246071604806);
+    close(m.mean.mse, 11.000520833333333);
+    close(m.mean.mae, 2.966666666666667);
+    assert!(m.per_number.is_empty());
+}
+
+#[test]
+fn several_numbers_are_measured_one_by_one() {
+    let first: Vec<(f32, f32)> = (0..ROWS).map(|i| ((i * 37 % 50) as f32, (i * 11 % 13) as f32)).collect();
+    let second: Vec<(f32, f32)> = (0..ROWS).map(|i| ((i % 7) as f32 / 4.0, (i % 5) as f32)).collect();
+    let scores = |numbers: &[&[(f32, f32)]]| {
+        let row = |i: usize, of: fn(&(f32, f32)) -> f32| numbers.iter().map(move |n| of(&n[i]));
+        let gold = (0..ROWS).map(|i| Target::Numbers(row(i, |n| n.0).collect()));
+        let predicted: Vec<f32> = (0..ROWS).flat_map(|i| row(i, |n| n.1)).collect();
+        let labels = if numbers.len() > 1 { numbers.len() } else { 0 };
+        let data = dataset(Task::Regression, labels, gold);
+        let Metrics::Regression(m) = measure(&data, &predicted, None).unwrap() else { panic!() };
+        let predicted = predict(&data, &predicted, None).unwrap();
+        let pairs = data.examples.iter().map(|example| &example.target).zip(&predicted);
+        assert_eq!(pearson_of(pairs), m.mean.pearson);
+        m
+    };
+    let both = scores(&[&first, &second]);
+    let [first, second] = [scores(&[&first]).mean, scores(&[&second]).mean];
+    assert_eq!(both.per_number, [first, second]);
+    close(both.mean.pearson, (first.pearson + second.pearson) / 2.0);
+    close(both.mean.spearman, (first.spearman + second.spearman) / 2.0);
+    close(both.mean.mse, (first.mse + second.mse) / 2.0);
+    close(both.mean.mae, (first.mae + second.mae) / 2.0);
 }
 
 #[test]
@@ -100,9 +126,9 @@ fn zero_denominators_give_zero() {
     };
     assert_eq!((m.accuracy, m.mcc), (0.5, 0.0));
     close(m.macro_f1, (2.0 / 3.0 + 0.0) / 2.0);
-    let constant = dataset(Task::Regression, 0, [1.0, 1.0].map(Target::Value));
+    let constant = dataset(Task::Regression, 0, [1.0, 1.0].map(Target::number));
     let Metrics::Regression(m) = measure(&constant, &[1.0, 2.0], None).unwrap() else { panic!() };
-    assert_eq!((m.pearson, m.spearman, m.mse, m.mae), (0.0, 0.0, 0.5, 0.5));
+    assert_eq!(m.mean, NumberScores { pearson: 0.0, spearman: 0.0, mse: 0.5, mae: 0.5 });
 }
 
 #[test]
@@ -188,7 +214,7 @@ fn each_task_has_its_figures() {
         let target = match task {
             Task::SingleLabel => Target::Class(0),
             Task::MultiLabel => Target::Classes(vec![0]),
-            Task::Regression => Target::Value(1.0),
+            Task::Regression => Target::number(1.0),
         };
         let labels = if task == Task::Regression { 0 } else { 1 };
         let metrics = measure(&dataset(task, labels, [target]), &[1.0], None).unwrap();

@@ -71,7 +71,7 @@ pub fn pairs(
         let cosine = vector(first).iter().zip(vector(second)).map(|(a, b)| a * b).sum();
         let [text, pair] =
             if turned { [second, first] } else { [first, second] }.map(|row| texts[row].clone());
-        Example { target: Target::Value(cosine), ..Example::unlabelled((text, Some(pair))) }
+        Example { target: Target::number(cosine), ..Example::unlabelled((text, Some(pair))) }
     };
     let mut examples: Vec<Example> = drawn.into_iter().map(example).collect();
     normalise(&mut examples);
@@ -101,8 +101,8 @@ fn normalise(examples: &mut [Example]) {
     let mut values: Vec<&mut f32> = examples
         .iter_mut()
         .filter_map(|example| match &mut example.target {
-            Target::Value(value) => Some(value),
-            _ => None,
+            Target::Numbers(numbers) => numbers.first_mut(),
+            Target::Class(_) | Target::Classes(_) => None,
         })
         .collect();
     let count = values.len() as f64;
@@ -154,10 +154,7 @@ mod tests {
         assert!(read == all && (180..240).contains(&all), "{read} of {all}");
         let again = pairs(&model, Pooling::Mean, texts(), 400, 24, 5, &mut |_, _| ()).unwrap();
         assert_eq!(data, again);
-        let value = |example: &Example| match example.target {
-            Target::Value(value) => f64::from(value),
-            _ => unreachable!(),
-        };
+        let value = |example: &Example| f64::from(example.target.numbers()[0]);
         let mean = data.examples.iter().map(value).sum::<f64>() / 400.0;
         let variance = data.examples.iter().map(|e| value(e).powi(2)).sum::<f64>() / 400.0;
         assert!(mean.abs() < 1e-5 && (variance - 1.0).abs() < 1e-4, "{mean} {variance}");

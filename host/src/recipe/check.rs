@@ -4,7 +4,7 @@ use super::contents::manifest;
 use super::error::RunError;
 use super::{Recipe, base, prepare::Prepared};
 use crate::bert::{Checkpoint, Config, LayerShape};
-use crate::data::{Dataset, Task};
+use crate::data::Dataset;
 use crate::distill::{Distill, chosen_layers};
 use crate::train::{self, Supervised, TargetScale};
 use goldcrest_edge::bundle::limits;
@@ -78,11 +78,9 @@ fn check_other_teachers(recipe: &Recipe, prepared: &Prepared, own: &Checkpoint) 
             return Err(RunError::Headless { path: path.clone() });
         }
         let (own, other) = (&own.config, other.config);
-        let same_labels = match prepared.train.task {
-            Task::Regression => other.num_labels() == 1,
-            _ => other.labels() == own.labels(),
-        };
-        if !same_labels || other.problem_type.is_some_and(|problem| Some(problem) != own.problem_type) {
+        if !other.has_labels_of(&prepared.train)
+            || other.problem_type.is_some_and(|problem| Some(problem) != own.problem_type)
+        {
             let (path, labels) = (path.clone(), own.labels().join(", "));
             return Err(RunError::OtherLabels { path, task: prepared.train.task, labels });
         }
@@ -167,7 +165,7 @@ fn sizes_of(from: &Config) -> [(&'static str, usize); 4] {
 /// Refuses regression targets so large that the device's int8 head could not express them.
 fn check_spread(data: &Dataset) -> Result<(), RunError> {
     const MOST: f32 = 1e6;
-    let spread = TargetScale::of(data).difference(1.0);
+    let spread = TargetScale::of(data).deviations().fold(0.0, f32::max);
     if spread <= MOST {
         return Ok(());
     }

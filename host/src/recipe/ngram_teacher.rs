@@ -64,9 +64,11 @@ impl NgramAnswers {
         )));
         // numbers of a regression are weighted as deviations from the mean
         let scale = objective.target_scale();
-        for (logit, more) in logits.iter_mut().zip(&self.texts) {
-            *logit = scale.number(scale.of_number(*logit) * network + scale.of_number(*more) * ngram);
-        }
+        let mut more = self.texts.clone();
+        scale.standardise(logits);
+        scale.standardise(&mut more);
+        logits.iter_mut().zip(more).for_each(|(logit, more)| *logit = *logit * network + more * ngram);
+        scale.restore(logits);
         Ok(())
     }
 }
@@ -80,7 +82,11 @@ fn best_weights(logits: [&[f32]; 2], data: &Dataset, objective: &Supervised) -> 
     let (count, scale) = (data.len(), objective.target_scale());
     let all: Vec<u32> = (0..count as u32).collect();
     let loss = objective.of_rows(data, &all);
-    let scaled = logits.map(|of| of.iter().map(|x| scale.of_number(*x)).collect::<Vec<f32>>());
+    let scaled = logits.map(|logits| {
+        let mut scaled = logits.to_vec();
+        scale.standardise(&mut scaled);
+        scaled
+    });
     let of_weights = |[a, b]: [f32; 2]| {
         let sums: Vec<f32> = scaled[0].iter().zip(&scaled[1]).map(|(x, y)| a * x + b * y).collect();
         loss.value_and_gradient(&sums, count).0

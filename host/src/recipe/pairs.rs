@@ -5,7 +5,7 @@ use super::progress::{Progress, Watch};
 use super::step::{fingerprint, fit, json, once, remove_files, save};
 use super::{Compare, Recipe, base, prepare::Prepared};
 use crate::bert::{Checkpoint, Classifier};
-use crate::data::{self, Dataset, Example, Source, Target, Task, Text};
+use crate::data::{self, Dataset, Example, Source, Task, Text};
 use crate::metrics::Metric;
 use crate::pretrain;
 use crate::train::{Criterion, Encoded, Supervised, TrainOptions};
@@ -132,8 +132,8 @@ impl Compares {
 /// Formats pairs as JSON Lines.
 fn lines(data: &Dataset) -> String {
     let line = |example: &Example| {
-        let Example { text, pair, target: Target::Value(score), .. } = example else { return String::new() };
-        serde_json::json!({ "text_a": text, "text_b": pair, "score": score }).to_string() + "\n"
+        let Example { text, pair, target, .. } = example;
+        serde_json::json!({ "text_a": text, "text_b": pair, "score": target.numbers()[0] }).to_string() + "\n"
     };
     data.examples.iter().map(line).collect()
 }

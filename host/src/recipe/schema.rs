@@ -59,7 +59,7 @@ pub struct DataFiles {
     pub text: Option<Column>,
     /// Column of the second text.
     pub pair: Option<Column>,
-    /// The label column, or a list of columns of 0 and 1, one per label.
+    /// The label column, or a list of columns: of 0 and 1, one per label, or one per number.
     pub label: Option<LabelColumns>,
     /// Whether the first row names the columns.
     pub header: Option<bool>,

@@ -1,7 +1,7 @@
 use super::one_vs_rest::one_vs_rest;
 use super::prototypes::prototypes;
 use super::{Encoded, Error, TargetScale};
-use crate::bert::{CLASSIFIER, Classifier, Mode, Tape};
+use crate::bert::{CLASSIFIER, CLASSIFIER_BIAS, Classifier, Mode, Tape};
 use crate::data::{Dataset, Target, Task};
 
 /// Maximum number of texts used, overall and per class.
@@ -22,7 +22,7 @@ pub(super) struct Head {
 
 /// Initialises the head from the pooled vectors of the texts. For single-label tasks, logits follow the
 /// distances to the mean vectors of the classes; for multi-label tasks, to the means of the texts with and
-/// without each label. For regression, the outputs start at the mean of the targets and with their spread.
+/// without each label. For regression, the outputs start at the means of the targets and with their spread.
 ///
 /// Returns whether the head was set; it is not if there is nothing to learn it from.
 ///
@@ -46,12 +46,14 @@ pub fn set_head(model: &mut Classifier, train: &Encoded) -> Result<bool, Error> 
         }
         Task::Regression => {
             let scale = TargetScale::of(data);
-            let about = model.weights()[CLASSIFIER].data.iter().map(|w| scale.difference(*w));
-            Some(Head { weight: about.collect(), bias: vec![scale.number(0.0)] })
+            let (mut weight, mut bias) = (model.weights()[CLASSIFIER].data.clone(), vec![0.0; labels]);
+            scale.restore_weights(&mut weight);
+            scale.restore(&mut bias);
+            Some(Head { weight, bias })
         }
     };
     let Some(Head { weight, bias }) = head else { return Ok(false) };
-    for (name, values) in [(CLASSIFIER, weight), ("classifier.bias", bias)] {
+    for (name, values) in [(CLASSIFIER, weight), (CLASSIFIER_BIAS, bias)] {
         model.weights_mut().get_mut(name).expect("every classifier has a head").data = values;
     }
     Ok(true)
@@ -62,7 +64,7 @@ fn classes(target: &Target) -> &[u32] {
     match target {
         Target::Class(class) => std::slice::from_ref(class),
         Target::Classes(classes) => classes,
-        Target::Value(_) => &[],
+        Target::Numbers(_) => &[],
     }
 }
 

@@ -95,11 +95,11 @@ impl Supervised {
                 }
                 Loss::Binary { targets: values, weights: self.weights.clone(), focal: self.focal }
             }
-            Task::Regression => Loss::SquaredError {
-                targets: targets
-                    .map(|t| self.target_scale.of_number(if let Target::Value(v) = t { *v } else { 0.0 }))
-                    .collect(),
-            },
+            Task::Regression => {
+                let mut targets: Vec<f32> = targets.flat_map(Target::numbers).copied().collect();
+                self.target_scale.standardise(&mut targets);
+                Loss::SquaredError { targets }
+            }
         }
     }
 }
@@ -140,7 +140,7 @@ impl Objective for Supervised {
     }
 
     fn target_scale(&self) -> TargetScale {
-        self.target_scale
+        self.target_scale.clone()
     }
 }
 

@@ -133,8 +133,7 @@ fn check(job: &Job) -> Result<(), Error> {
         if !unlabelled && metrics::width(data) != model {
             return Err(Error::Labels { data: metrics::width(data), model });
         }
-        let named = data.task == Task::Regression || config.labels() == data.labels.names();
-        if !unlabelled && (config.task() != data.task || !named) {
+        if !unlabelled && (config.task() != data.task || !config.has_labels_of(data)) {
             let (task, labels) = (data.task, data.labels.names().to_vec());
             return Err(Error::OtherLabels { task, labels });
         }
@@ -200,8 +199,7 @@ fn measure(
     if let (0, Some(value)) = (at.step, logits.iter().find(|logit| !logit.is_finite())) {
         return Err(Error::NotFinite { value: *value });
     }
-    let scale = job.objective.target_scale();
-    logits.iter_mut().for_each(|logit| *logit = scale.number(*logit));
+    job.objective.target_scale().restore(&mut logits);
     let fitted = criterion.thresholds && dev.data.task == Task::MultiLabel;
     let thresholds = fitted.then(|| metrics::thresholds(&dev.data, &logits));
     let metrics =

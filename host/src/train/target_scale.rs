@@ -1,81 +1,99 @@
-use crate::bert::{Array, CLASSIFIER, Checkpoint, Classifier};
-use crate::data::{Dataset, Target, Task};
-use crate::metrics::spread;
+use crate::bert::{Array, CLASSIFIER, CLASSIFIER_BIAS, Checkpoint, Classifier};
+use crate::data::{Dataset, Task};
+use crate::metrics::{self, spread};
 use std::collections::BTreeMap;
 
-/// Standardises the targets of a regression: training sees (y - mean) / deviation. Each update moves a weight
-/// by about the learning rate, whatever the unit of the targets, so without this a head would take very long
-/// to reach thousands.
+/// Standardises the targets of a regression: training sees (y - mean) / deviation of each number. Each update
+/// moves a weight by about the learning rate, whatever the unit of the targets, so without this a head would
+/// take very long to reach thousands, and of several numbers the largest would count most.
 ///
 /// Checkpoints on disk output values in the original unit. Classification is not affected.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TargetScale {
-    mean: f32,
-    deviation: f32,
+    /// Of each number; none for other tasks.
+    numbers: Vec<Scale>,
 }
 
-impl Default for TargetScale {
-    fn default() -> Self {
-        Self { mean: 0.0, deviation: 1.0 }
-    }
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Scale {
+    mean: f32,
+    deviation: f32,
 }
 
 impl TargetScale {
     /// Returns the scale of a regression's targets; the identity for other tasks.
     pub fn of(data: &Dataset) -> Self {
-        let numbers = data.examples.iter().filter_map(|example| match example.target {
-            Target::Value(value) if data.task == Task::Regression => Some(f64::from(value)),
-            _ => None,
-        });
-        let count = numbers.clone().count().max(1) as f64;
-        let mean = numbers.clone().sum::<f64>() / count;
-        let deviation = (spread(numbers) / count).sqrt() as f32;
-        match deviation.is_normal() {
-            true => Self { mean: mean as f32, deviation },
-            false => Self { mean: mean as f32, ..Self::default() },
-        }
+        let scale = |number: usize| {
+            let targets = data.examples.iter().filter_map(|example| example.target.numbers().get(number));
+            let targets = targets.map(|target| f64::from(*target));
+            let count = targets.clone().count().max(1) as f64;
+            let mean = targets.clone().sum::<f64>() / count;
+            let deviation = (spread(targets) / count).sqrt() as f32;
+            Scale { mean: mean as f32, deviation: if deviation.is_normal() { deviation } else { 1.0 } }
+        };
+        let numbers = if data.task == Task::Regression { metrics::width(data) } else { 0 };
+        Self { numbers: (0..numbers).map(scale).collect() }
     }
 
-    /// Converts a target to this scale.
-    pub fn of_number(&self, number: f32) -> f32 {
-        (number - self.mean) / self.deviation
+    /// Converts targets, [texts, numbers], to this scale.
+    pub fn standardise(&self, targets: &mut [f32]) {
+        self.change(targets, 1, |x, of| (x - of.mean) / of.deviation);
     }
 
-    /// Converts a value on this scale back to a target.
-    pub fn number(&self, value: f32) -> f32 {
-        value * self.deviation + self.mean
+    /// Converts values on this scale, [texts, numbers], back to targets.
+    pub fn restore(&self, values: &mut [f32]) {
+        self.change(values, 1, |x, of| x * of.deviation + of.mean);
     }
 
-    /// Converts a difference on this scale to a difference of targets.
-    pub fn difference(&self, value: f32) -> f32 {
-        value * self.deviation
+    /// Converts a head's weights on this scale, [numbers, width], to those that output targets.
+    pub fn restore_weights(&self, weights: &mut [f32]) {
+        self.change(weights, self.width(weights), |w, of| w * of.deviation);
+    }
+
+    /// Returns the standard deviation of each number; none for other tasks.
+    pub fn deviations(&self) -> impl Iterator<Item = f32> {
+        self.numbers.iter().map(|of| of.deviation)
     }
 
     /// Converts a model that outputs targets to one on this scale.
     pub(super) fn enter(&self, model: &mut Classifier) {
-        self.scale_head(model.weights_mut(), |w| w / self.deviation, |b| self.of_number(b));
+        let weights = model.weights_mut();
+        let standardise = |w: &mut [f32]| self.change(w, self.width(w), |w, of| w / of.deviation);
+        change_head(weights, standardise, |bias| self.standardise(bias));
     }
 
     /// Converts a model on this scale to a checkpoint that outputs targets.
     pub(super) fn leave(&self, model: &Classifier) -> Checkpoint {
         let mut checkpoint = model.checkpoint();
-        self.scale_head(&mut checkpoint.tensors, |w| self.difference(w), |b| self.number(b));
+        change_head(&mut checkpoint.tensors, |w| self.restore_weights(w), |bias| self.restore(bias));
         checkpoint
     }
 
-    fn scale_head(
-        &self,
-        tensors: &mut BTreeMap<String, Array>,
-        weight: impl Fn(f32) -> f32,
-        bias: impl Fn(f32) -> f32,
-    ) {
-        if *self == Self::default() {
+    /// Returns the width of a head's weights, [numbers, width].
+    fn width(&self, weights: &[f32]) -> usize {
+        weights.len() / self.numbers.len().max(1)
+    }
+
+    /// Changes values, […, numbers, width], by the scale of their number.
+    fn change(&self, values: &mut [f32], width: usize, change: impl Fn(f32, &Scale) -> f32) {
+        if self.numbers.is_empty() {
             return;
         }
-        let mut set = |name: &str, f: &dyn Fn(f32) -> f32| {
-            tensors.get_mut(name).into_iter().flat_map(|array| &mut array.data).for_each(|x| *x = f(*x));
-        };
-        set(CLASSIFIER, &weight);
-        set("classifier.bias", &bias);
+        for (values, of) in values.chunks_exact_mut(width).zip(self.numbers.iter().cycle()) {
+            values.iter_mut().for_each(|x| *x = change(*x, of));
+        }
+    }
+}
+
+fn change_head(
+    tensors: &mut BTreeMap<String, Array>,
+    weight: impl FnOnce(&mut [f32]),
+    bias: impl FnOnce(&mut [f32]),
+) {
+    if let Some(array) = tensors.get_mut(CLASSIFIER) {
+        weight(&mut array.data);
+    }
+    if let Some(array) = tensors.get_mut(CLASSIFIER_BIAS) {
+        bias(&mut array.data);
     }
 }

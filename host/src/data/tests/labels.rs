@@ -73,8 +73,8 @@ fn a_column_for_each_label() {
     let other =
         error(Source { label: each(&["toxic", "id"]), ..folder.file("d.csv", csv.replace("2,b", "x,b")) });
     assert!(
-        other.ends_with(
-            "d.csv:3: `x` in column `id`, which says whether a label applies: 1 or 0, true or false"
+        other.contains(
+            "d.csv:3: `x` in column `id`, which says whether a label applies: 1 or 0, true or false;"
         )
     );
     assert!(
@@ -144,6 +144,57 @@ fn many_different_fractions_mean_regression() {
 }
 
 #[test]
+fn several_columns_of_quantities_mean_a_regression_of_several_numbers() {
+    let folder = Folder::new();
+    let source = |name: &str, content: &str, label: &[&str]| {
+        let mut source = folder.file(name, content);
+        source.label = Some(LabelColumns::Each(label.iter().map(|name| (*name).into()).collect()));
+        source
+    };
+    let csv = source("a.csv", "text,joy,fear\na,0.5,-1\nb,1,0\n", &["joy", "fear"]);
+    let data = Dataset::read(&[csv.clone()], None, None).unwrap();
+    assert_eq!((data.task, data.labels.names()), (Task::Regression, &["joy".to_owned(), "fear".into()][..]));
+    let numbers =
+        |data: &Dataset| data.examples.iter().map(|e| e.target.numbers().to_vec()).collect::<Vec<_>>();
+    assert_eq!(numbers(&data), [[0.5, -1.0], [1.0, 0.0]]);
+    assert_eq!((data.class_counts(), data.absent(), data.warnings()), (vec![], vec![], vec![]));
+    // other files may order their columns differently
+    let other = source("b.csv", "Fear,text,Joy\n7,c,8\n", &["fear", "joy"]);
+    assert_eq!(numbers(&data.read_like(&[other]).unwrap()), [[8.0, 7.0]]);
+    let json = source("c.jsonl", "{\"joy\": 0.25, \"fear\": 3, \"text\": \"d\"}\n", &["joy", "fear"]);
+    assert_eq!(numbers(&data.read_like(&[json]).unwrap()), [[0.25, 3.0]]);
+    // lists of numbers have no names
+    let lists = "{\"text\": \"a\", \"label\": [0.5, 2]}\n{\"text\": \"b\", \"label\": [1, 0]}\n";
+    let lists = Dataset::read(&[folder.file("d.jsonl", lists)], None, None).unwrap();
+    assert_eq!(
+        (lists.labels.names(), numbers(&lists)),
+        (&["1".to_owned(), "2".into()][..], vec![vec![0.5, 2.0], vec![1.0, 0.0]])
+    );
+    // 0 and 1 say which labels apply, unless the task says otherwise
+    let indicators = source("e.csv", "text,joy,fear\na,0,1\nb,1,0\n", &["joy", "fear"]);
+    assert_eq!(Dataset::read(&[indicators.clone()], None, None).unwrap().task, Task::MultiLabel);
+    let forced = Dataset::read(&[indicators], Some(Task::Regression), None).unwrap();
+    assert_eq!(numbers(&forced), [[0.0, 1.0], [1.0, 0.0]]);
+    // one column of several is a regression of one number
+    let one = source("f.csv", "text,joy\na,0.5\nb,1\n", &["joy"]);
+    let one = Dataset::read(&[one], None, None).unwrap();
+    assert_eq!((one.labels.len(), numbers(&one)), (0, vec![vec![0.5], vec![1.0]]));
+
+    let error = |data: Result<Dataset, DataError>| data.unwrap_err().to_string();
+    let wrong = source("g.csv", "text,joy,fear\na,0.5,-1\nb,much,0\n", &["joy", "fear"]);
+    assert!(error(Dataset::read(&[wrong.clone()], None, None)).contains("g.csv:2: `0.5` in column `joy`"));
+    assert!(error(Dataset::read(&[wrong], Some(Task::Regression), None)).contains("g.csv:3: `much` is not"));
+    let empty = source("h.csv", "text,joy,fear\na,0.5,\n", &["joy", "fear"]);
+    assert!(
+        error(Dataset::read(&[empty], Some(Task::Regression), None)).contains("h.csv:2: the label is empty")
+    );
+    let fewer = source("i.csv", "text,joy\na,0.5\n", &["joy"]);
+    assert!(error(data.read_like(&[fewer])).contains("no column is read for the label `fear`"));
+    let single = folder.file("j.csv", "text,score\na,0.5\n");
+    assert!(error(data.read_like(&[single])).contains("the number of numbers is 1, and 2 in other rows"));
+}
+
+#[test]
 fn examples_of_no_file_are_checked() {
     let labels = || Labels::ordered(vec!["no".into(), "yes".into()]).unwrap();
     let problem = |task, targets: &[Target]| {
@@ -154,7 +205,7 @@ fn examples_of_no_file_are_checked() {
     let (class, classes) = (Target::Class, |ids: &[u32]| Target::Classes(ids.to_vec()));
     assert_eq!(problem(Task::SingleLabel, &[class(0), class(1)]), None);
     assert_eq!(problem(Task::MultiLabel, &[classes(&[]), classes(&[0, 1])]), None);
-    assert_eq!(problem(Task::Regression, &[Target::Value(-2.5)]), None);
+    assert_eq!(problem(Task::Regression, &[Target::number(-2.5)]), None);
     for (task, target) in [
         (Task::SingleLabel, class(2)),
         (Task::SingleLabel, classes(&[1])),
@@ -162,7 +213,8 @@ fn examples_of_no_file_are_checked() {
         (Task::MultiLabel, classes(&[1, 0])),
         (Task::MultiLabel, classes(&[1, 1])),
         (Task::Regression, class(0)),
-        (Task::Regression, Target::Value(f32::NAN)),
+        (Task::Regression, Target::number(f32::NAN)),
+        (Task::Regression, Target::Numbers(vec![1.0, 2.0])),
     ] {
         let error = problem(task, std::slice::from_ref(&target)).unwrap_or_else(|| panic!("{target:?}"));
         assert_eq!(error, "example 1: its target is none of this task and these labels");

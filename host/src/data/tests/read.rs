@@ -63,7 +63,7 @@ fn pairs_scores_positions_and_separators() {
     let pairs = read("a.csv", "id,sentence1,sentence2,score\n1,a,b,0.5\n2,c,d,5\n").unwrap();
     assert_eq!((pairs.task, pairs.is_paired()), (Task::Regression, true));
     assert_eq!(pairs.examples[1].pair.as_deref(), Some("d"));
-    assert_eq!(pairs.examples[1].target, Target::Value(5.0));
+    assert_eq!(pairs.examples[1].target, Target::number(5.0));
 
     let folder = Folder::new();
     let mut source = folder.file("b.data", "a;x\nb;y\n");

@@ -54,7 +54,7 @@ fn split_of_numbers_and_sets_is_even() {
     let mut csv = "text,score\n".to_owned();
     (0..1000).for_each(|row| csv += &format!("text {row},{}\n", row as f32 / 100.0));
     let held_out = split(&read("s.csv", csv).unwrap(), 0.1, 3).unwrap().held_out;
-    let low = held_out.examples.iter().filter(|e| matches!(e.target, Target::Value(v) if v < 5.0)).count();
+    let low = held_out.examples.iter().filter(|e| e.target.numbers()[0] < 5.0).count();
     assert_eq!((held_out.len(), low), (100, 50));
 
     let mut json = String::new();

@@ -94,11 +94,11 @@ pub(super) fn fit(
     let (count, by_term) = (texts.rows(), texts.transposed());
     let all: Vec<u32> = (0..count as u32).collect();
     let loss = objective.of_rows(data, &all);
-    // bounds of the second derivatives; the binary loss is a mean over the labels too
+    // bounds of the second derivatives; all losses but the cross entropy are means over the labels too
     let (curvature, share) = match data.task {
         Task::SingleLabel => (0.5, 1.0),
         Task::MultiLabel => (0.25, 1.0 / labels as f64),
-        Task::Regression => (2.0, 1.0),
+        Task::Regression => (2.0, 1.0 / labels as f64),
     };
     let penalty = share / (INVERSE_PENALTY * count as f64);
     let steepest = MARGIN * share * curvature * largest_eigenvalue(texts, &by_term) / count as f64 + penalty;

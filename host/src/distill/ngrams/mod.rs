@@ -8,6 +8,7 @@ mod terms;
 
 use super::pieces::joined;
 use crate::bert::TokenizerFiles;
+use crate::metrics;
 use crate::train::{Encoded, Objective, Supervised, TargetScale};
 use fit::{Sparse, add_product, fit};
 use rayon::prelude::*;
@@ -37,7 +38,7 @@ impl<'a> NgramModel<'a> {
         watch: &mut dyn FnMut(usize, usize),
     ) -> Self {
         let strings = strings(texts, files);
-        let labels = texts.data.labels.len().max(1);
+        let labels = metrics::width(&texts.data);
         let terms = [Kind::Words, Kind::Characters].map(|kind| Terms::of(kind, &strings, MOST / labels));
         let rows = strings.into_par_iter().map(|text| row(&terms, &text)).collect();
         let features = Sparse::of_rows(rows, terms.iter().map(Terms::len).sum::<usize>() + 1);
@@ -46,14 +47,14 @@ impl<'a> NgramModel<'a> {
     }
 
     /// Returns the logits of texts, which were tokenized with the same files: [texts, labels]. For a
-    /// regression, the numbers.
+    /// regression, its numbers.
     pub fn logits(&self, texts: &Encoded) -> Vec<f32> {
         let pieces: Vec<&str> = self.files.pieces().collect();
         let mut logits = vec![0.0; texts.tokens.len() * self.labels];
         // text by text: the features of all together would take gigabytes
         logits.par_chunks_exact_mut(self.labels).zip(&texts.tokens).for_each(|(logits, tokens)| {
             add_product(&row(&self.terms, &joined(&tokens.ids, &pieces)), &self.weights, logits);
-            logits.iter_mut().for_each(|logit| *logit = self.target_scale.number(*logit));
+            self.target_scale.restore(logits);
         });
         logits
     }
@@ -130,9 +131,9 @@ mod tests {
         let [red, warm] = answers(Task::MultiLabel, &sets, "rot rot")[..] else { panic!() };
         assert!(red > 0.0 && warm < red, "{red} {warm}");
         let numbers = [
-            ("rot warm", Target::Value(3000.0)),
-            ("lau", Target::Value(1000.0)),
-            ("kalt", Target::Value(-1000.0)),
+            ("rot warm", Target::number(3000.0)),
+            ("lau", Target::number(1000.0)),
+            ("kalt", Target::number(-1000.0)),
         ];
         let [warm] = answers(Task::Regression, &numbers, "warm")[..] else { panic!() };
         let [cold] = answers(Task::Regression, &numbers, "kalt")[..] else { panic!() };
