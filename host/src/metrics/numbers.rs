@@ -46,7 +46,7 @@ impl Regression {
 }
 
 /// Returns the linear correlation of (gold, predicted) pairs, the mean of several numbers': the same as in
-/// [`Regression::of`], without the rest, whose ranks take longest.
+/// [`Regression`], without the rest, whose ranks take longest.
 pub fn pearson_of<'a>(pairs: impl Iterator<Item = (&'a Target, &'a Target)>) -> f64 {
     mean(columns(pairs).iter().map(|(gold, predicted)| pearson(gold, predicted)))
 }

@@ -152,7 +152,7 @@ fn several_columns_of_quantities_mean_a_regression_of_several_numbers() {
         source
     };
     let csv = source("a.csv", "text,joy,fear\na,0.5,-1\nb,1,0\n", &["joy", "fear"]);
-    let data = Dataset::read(&[csv.clone()], None, None).unwrap();
+    let data = Dataset::read(std::slice::from_ref(&csv), None, None).unwrap();
     assert_eq!((data.task, data.labels.names()), (Task::Regression, &["joy".to_owned(), "fear".into()][..]));
     let numbers =
         |data: &Dataset| data.examples.iter().map(|e| e.target.numbers().to_vec()).collect::<Vec<_>>();
@@ -172,7 +172,7 @@ fn several_columns_of_quantities_mean_a_regression_of_several_numbers() {
     );
     // 0 and 1 say which labels apply, unless the task says otherwise
     let indicators = source("e.csv", "text,joy,fear\na,0,1\nb,1,0\n", &["joy", "fear"]);
-    assert_eq!(Dataset::read(&[indicators.clone()], None, None).unwrap().task, Task::MultiLabel);
+    assert_eq!(Dataset::read(std::slice::from_ref(&indicators), None, None).unwrap().task, Task::MultiLabel);
     let forced = Dataset::read(&[indicators], Some(Task::Regression), None).unwrap();
     assert_eq!(numbers(&forced), [[0.0, 1.0], [1.0, 0.0]]);
     // one column of several is a regression of one number
@@ -182,7 +182,10 @@ fn several_columns_of_quantities_mean_a_regression_of_several_numbers() {
 
     let error = |data: Result<Dataset, DataError>| data.unwrap_err().to_string();
     let wrong = source("g.csv", "text,joy,fear\na,0.5,-1\nb,much,0\n", &["joy", "fear"]);
-    assert!(error(Dataset::read(&[wrong.clone()], None, None)).contains("g.csv:2: `0.5` in column `joy`"));
+    assert!(
+        error(Dataset::read(std::slice::from_ref(&wrong), None, None))
+            .contains("g.csv:2: `0.5` in column `joy`")
+    );
     assert!(error(Dataset::read(&[wrong], Some(Task::Regression), None)).contains("g.csv:3: `much` is not"));
     let empty = source("h.csv", "text,joy,fear\na,0.5,\n", &["joy", "fear"]);
     assert!(
