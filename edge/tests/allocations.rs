@@ -1,9 +1,10 @@
-//! Splitting into lines, tokenizer, model, decision and records allocate nothing once a classifier is loaded.
+//! Splitting into lines, tokenizer, model, decision and records allocate nothing once a classifier is loaded. What cannot
+//! be loaded does not fill the memory before it is refused.
 mod common;
 
 use common::{altered, shipped};
 use goldcrest_edge::Classifier;
-use goldcrest_edge::bundle::{Manifest, Windows};
+use goldcrest_edge::bundle::{Bundle, Manifest, Windows, write};
 use goldcrest_edge::decision::{Settings, Task};
 use goldcrest_edge::stream::{Format, Interrupt, Lines, Options, Records, Sink, ThreadedRecords};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
@@ -17,6 +18,12 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 fn allocations() -> usize {
     let stats = ALLOCATOR.stats();
     stats.allocations + stats.reallocations
+}
+
+/// Returns the number of bytes allocated since the program began, including those that were freed again.
+fn allocated_bytes() -> usize {
+    let stats = ALLOCATOR.stats();
+    stats.bytes_allocated + stats.bytes_reallocated.max(0) as usize
 }
 
 /// Loads the shipped model with a changed manifest.
@@ -70,4 +77,33 @@ fn main() {
         let backlog = ThreadedRecords::new(&mut threaded, out(), jsonl);
         assert_eq!(count(backlog, first.as_bytes(), &input), 0, "{windows:?}");
     }
+    crafted_graphs_are_refused_in_little_memory();
+}
+
+/// Decoded, each of the attributes of two bytes would take more than a kilobyte.
+fn crafted_graphs_are_refused_in_little_memory() {
+    // a graph with one node that has all the attributes
+    let attributes = [0x2a, 0].repeat(1_000_000);
+    let message = |tag: u8, content: &[u8]| {
+        let mut length = content.len();
+        let mut bytes = vec![tag];
+        while length > 0x7f {
+            bytes.push(length as u8 | 0x80);
+            length >>= 7;
+        }
+        bytes.push(length as u8);
+        [&bytes, content].concat()
+    };
+    let model = message(0x3a, &message(0x0a, &attributes));
+    let bytes = shipped();
+    let shipped = Bundle::read(&bytes).unwrap();
+    let crafted = write(shipped.manifest(), &model, &[], shipped.vocabulary(), &[]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("crafted.bundle");
+    std::fs::write(&path, &crafted).unwrap();
+    let before = allocated_bytes();
+    let error = Classifier::open(&path, &goldcrest_edge::Options::default()).unwrap_err().to_string();
+    let allocated = allocated_bytes() - before;
+    assert!(error.starts_with(&path.display().to_string()) && error.contains("model.onnx"), "{error}");
+    assert!(allocated < 2 * crafted.len(), "{allocated} bytes for a bundle of {}", crafted.len());
 }
