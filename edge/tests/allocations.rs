@@ -10,6 +10,7 @@ use goldcrest_edge::stream::{Format, Interrupt, Lines, Options, Records, Sink, T
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use std::alloc::System;
 use std::io;
+use std::path::Path;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -26,10 +27,19 @@ fn allocated_bytes() -> usize {
     stats.bytes_allocated + stats.bytes_reallocated.max(0) as usize
 }
 
-/// Loads the shipped model with a changed manifest.
+/// Loads the shipped model with a changed manifest from memory.
 fn classifier(alter: impl FnOnce(&mut Manifest)) -> Classifier {
     let bytes = altered(&shipped(), alter);
     let classifier = Classifier::new(bytes, &goldcrest_edge::Options::default()).unwrap();
+    assert_eq!(classifier.model().describe().stock, None, "it is fused");
+    classifier
+}
+
+/// Loads the shipped model from a file in `folder`.
+fn opened(folder: &Path, alter: impl FnOnce(&mut Manifest)) -> Classifier {
+    let path = folder.join("bundle");
+    std::fs::write(&path, altered(&shipped(), alter)).unwrap();
+    let classifier = Classifier::open(&path, &goldcrest_edge::Options::default()).unwrap();
     assert_eq!(classifier.model().describe().stock, None, "it is fused");
     classifier
 }
@@ -77,6 +87,17 @@ fn main() {
         let backlog = ThreadedRecords::new(&mut threaded, out(), jsonl);
         assert_eq!(count(backlog, first.as_bytes(), &input), 0, "{windows:?}");
     }
+    // from a file, which is checked before each answer
+    let folder = tempfile::tempdir().unwrap();
+    let records = Records::new(opened(folder.path(), |_| ()), out(), jsonl);
+    assert_eq!(count(records, b"good\n", &input), 0, "mapped");
+    let windows = Windows::Mean { overlap: 8, most: 5 };
+    let mapped = opened(folder.path(), |manifest| manifest.windows = windows);
+    let mut threaded = mapped.into_threaded(3).unwrap();
+    let backlog = ThreadedRecords::new(&mut threaded, out(), jsonl);
+    assert_eq!(count(backlog, first.as_bytes(), &input), 0, "mapped, on threads");
+    drop(threaded);
+
     crafted_graphs_are_refused_in_little_memory();
 }
 
