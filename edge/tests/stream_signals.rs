@@ -155,7 +155,7 @@ fn a_second_signal_ends_what_a_stalled_reader_holds_up() {
 fn a_signal_that_is_ignored_stays_so() {
     let (command, _folder) = command();
     let mut shell = Command::new("sh");
-    shell.args(["-c", "trap '' INT; exec \"$0\" \"$@\""]).args(command.get_args().skip(1));
+    shell.args(["-c", "trap '' INT; exec \"$0\" \"$@\""]).arg(command.get_program()).args(command.get_args());
     let mut child =
         shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();

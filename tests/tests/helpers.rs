@@ -1,8 +1,9 @@
 //! Tests that the helpers of other tests can fail.
 
 use std::fs;
+use std::panic::catch_unwind;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use goldcrest_tests::{compare, messages, records, run, scratch, voice_commands, write_tiny_checkpoint};
 
@@ -50,6 +51,17 @@ fn a_child_is_fed_and_read() {
 #[should_panic(expected = "not done after")]
 fn a_child_that_hangs_is_ended() {
     run(Command::new("sleep").arg("600"), b"", Duration::from_millis(50));
+}
+
+/// The output of a child ends only when all that holds it has ended, which here would take ten minutes.
+#[test]
+fn what_a_child_has_started_is_ended_too() {
+    for script in ["sleep 600 & wait", "sleep 600 &"] {
+        let start = Instant::now();
+        let ended =
+            catch_unwind(|| run(Command::new("sh").args(["-c", script]), b"", Duration::from_millis(200)));
+        assert!(ended.is_err() && start.elapsed() < Duration::from_secs(60), "{script}");
+    }
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub const TOKENS: u32 = crate::tokenizer::capacity::MAX_TOKENS as u32;
 /// Maximum number of windows per text.
 pub const WINDOWS: u32 = 4096;
 /// Maximum bytes of the graph with its constants below 1 KiB (12 layers take 300 KB, so 80 fit). Decoded, it may
-/// take a hundred times as much.
+/// take 16 MiB, and while it is decoded three times as much; a graph that would take more is refused before.
 pub const MODEL: u64 = 2 << 20;
 /// Maximum bytes of the vocabulary.
 pub const VOCABULARY: u64 = 8 << 20;

@@ -225,16 +225,17 @@ impl Classifier {
         release: &dyn Fn(&[u8]),
     ) -> Result<Self, Error> {
         let manifest = bundle.manifest().clone();
-        // a copy, because mapped pages may be gone by the time that the next message arrives
-        let vocabulary = match mapped {
-            Some(_) => Bytes::copy_from_slice(bundle.vocabulary()),
-            None => bytes.slice_ref(bundle.vocabulary()),
+        // copies of what is in a file, where pages may be gone by the time that the next message arrives, or change
+        // between being checked and decoded
+        let own = |section: &[u8]| match mapped {
+            Some(_) => Bytes::copy_from_slice(section),
+            None => bytes.slice_ref(section),
         };
-        let tokenizer = Tokenizer::new(vocabulary, manifest.tokenizer)?;
+        let tokenizer = Tokenizer::new(own(bundle.vocabulary()), manifest.tokenizer)?;
         let model_options =
             model::Options { fuse: options.fuse, isa: options.isa, max_tokens: manifest.max_tokens as usize };
         let external = bytes.slice_ref(bundle.external());
-        let mut model = Model::load_releasing(bundle.model(), external, &model_options, release)?;
+        let mut model = Model::load_releasing(&own(bundle.model()), external, &model_options, release)?;
         let classes = model.classes();
         if classes != manifest.labels.len() {
             return Err(Error::Labels { logits: classes, labels: manifest.labels.len() });

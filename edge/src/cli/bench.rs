@@ -1,5 +1,5 @@
 //! `goldcrest-edge bench`
-use super::source::ModelArgs;
+use super::bundle::ModelArgs;
 use super::{MAX_THREADS, Usage, print};
 use anyhow::{Result, bail};
 use bytes::Bytes;

@@ -1,5 +1,6 @@
 //! `goldcrest-edge classify`
-use super::source::{ModelArgs, check_pair, parse_separator, run_lines};
+use super::bundle::ModelArgs;
+use super::messages::{check_pair, parse_separator, run_lines};
 use super::{MAX_THREADS, Stdout, Usage, say, say_errors};
 use anyhow::Result;
 use clap::ValueEnum;

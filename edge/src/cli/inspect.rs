@@ -1,5 +1,5 @@
 //! `goldcrest-edge inspect`
-use super::source::ModelArgs;
+use super::bundle::ModelArgs;
 use super::{MAX_THREADS, print};
 use anyhow::{Context, Result};
 use goldcrest_edge::Classifier;

@@ -1,8 +1,9 @@
 //! Commands of the device binary. Results go to stdout, diagnostics go to stderr.
 mod bench;
+mod bundle;
 mod classify;
 mod inspect;
-mod source;
+mod messages;
 mod tokenize;
 mod verify;
 
@@ -88,7 +89,7 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             say(format_args!("{}", goldcrest_edge::format_error(error.as_ref())));
-            if let Some(ended) = error.downcast_ref::<source::Ended>() {
+            if let Some(ended) = error.downcast_ref::<messages::Ended>() {
                 // so that a shell script ends too, instead of running the next command
                 let _ = signal_hook::low_level::emulate_default_handler(ended.signal);
             }

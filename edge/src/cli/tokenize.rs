@@ -1,5 +1,6 @@
 //! `goldcrest-edge tokenize`
-use super::source::{BundleArgs, check_pair, parse_separator, run_lines};
+use super::bundle::BundleArgs;
+use super::messages::{check_pair, parse_separator, run_lines};
 use super::{Stdout, Usage, say_errors};
 use anyhow::{Context, Result};
 use goldcrest_edge::bundle::{self, Bundle};

@@ -1,5 +1,5 @@
 //! `goldcrest-edge verify`
-use super::source::BundleArgs;
+use super::bundle::BundleArgs;
 use super::{print, say};
 use anyhow::{Context, Result};
 use goldcrest_edge::Options;

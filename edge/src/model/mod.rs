@@ -6,6 +6,7 @@
 //! fused path. [`Model::run`] takes one text of 1 to [`Model::max_tokens`] tokens, without padding.
 
 mod bert;
+mod decoded_size;
 mod error;
 mod fused;
 mod graph;
@@ -124,8 +125,8 @@ impl Model {
     /// The model keeps it in use: the fused path reads its tables in place, for example in a memory map.
     ///
     /// # Errors
-    /// If the bytes are not an ONNX model, a tensor is damaged or points outside `external`, tract refuses
-    /// the graph, or the requested instruction set is not available.
+    /// If the bytes are not an ONNX model or were crafted to fill the memory, a tensor is damaged or points outside
+    /// `external`, tract refuses the graph, or the requested instruction set is not available.
     pub fn load(onnx: &[u8], external: Bytes, options: &Options) -> Result<Model, Error> {
         Self::load_releasing(onnx, external, options, &|_| ())
     }

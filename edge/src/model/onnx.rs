@@ -8,14 +8,15 @@ use prost::Message;
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
 
-use super::Error;
+use super::{Error, decoded_size};
 
 /// The only external location that a model may name.
 pub const EXTERNAL_LOCATION: &str = crate::bundle::section::EXTERNAL;
 
 /// Decodes `onnx`, and drops shape annotations: those of other tools contain symbols that clash with ours.
-/// Refuses axes beyond [`MAX_AXIS`].
+/// Refuses what would take too much memory, and axes beyond [`MAX_AXIS`].
 pub(super) fn decode(onnx: &[u8]) -> Result<ModelProto, Error> {
+    decoded_size::check(onnx)?;
     let mut model = ModelProto::decode(onnx)?;
     let Some(graph) = &mut model.graph else {
         return Err(Error::Unsupported("the ONNX model holds no graph".into()));

@@ -21,6 +21,8 @@ pub mod capacity;
 mod encoder;
 mod encoding;
 mod error;
+mod lowercase;
+mod lowercase_table;
 mod segment;
 mod unicode;
 mod unicode_tables;

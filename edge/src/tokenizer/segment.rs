@@ -4,6 +4,7 @@ use super::Settings;
 use super::ascii::{KINDS, Kind};
 use super::capacity::{MAX_SPECIAL_BYTES, MAX_WORD_CHARS};
 use super::encoding::Sink;
+use super::lowercase::lowercase;
 use super::unicode::{Class, combining_class, decompose_without_marks, is_chinese, is_punctuation};
 use super::vocabulary::View;
 use super::word::Word;
@@ -170,7 +171,7 @@ impl<'v> Segmenter<'v> {
 
     fn lowercase(&mut self, c: char, sink: &mut impl Sink) {
         if self.settings.lowercase {
-            c.to_lowercase().for_each(|c| self.split(c, sink));
+            lowercase(c, |c| self.split(c, sink));
         } else {
             self.split(c, sink);
         }

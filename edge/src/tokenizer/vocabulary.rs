@@ -234,10 +234,12 @@ impl<'a> View<'a> {
     /// Returns the id of the piece that equals the first `len` bytes of `word`.
     #[inline]
     pub(super) fn find(self, place: Place, word: &[u8], len: usize) -> Option<u32> {
-        if len == 0 {
-            return None;
-        }
-        let hash = hash(place, word, len);
+        if len == 0 { None } else { self.find_hashed(place, word, len, hash(place, word, len)) }
+    }
+
+    /// Like [`find`](Self::find), with the hash of these bytes.
+    #[inline]
+    fn find_hashed(self, place: Place, word: &[u8], len: usize, hash: u64) -> Option<u32> {
         let key = Slot::key(place, hash, len);
         let mut at = self.index.home(hash);
         loop {
@@ -260,10 +262,12 @@ impl<'a> View<'a> {
             let mut lengths = self.index.lengths[lengths_at(place, word)];
             // pieces consist of whole characters; behind the word lies what an earlier one left
             let ends_there = |len: &usize| *len == rest || word[*len] & 0xC0 != 0x80;
-            if lengths >> 31 != 0
-                && let Some(hit) = (31..=limit).rev().filter(ends_there).find_map(found)
-            {
-                return Some(hit);
+            if lengths >> 31 != 0 && limit > 30 {
+                let hashes = Prefixes::new(place, word, limit);
+                let found = |len| Some((self.find_hashed(place, word, len, hashes.hash(len))?, len));
+                if let Some(hit) = (31..=limit).rev().filter(ends_there).find_map(found) {
+                    return Some(hit);
+                }
             }
             lengths &= (1 << limit.min(30) << 1) - 1;
             while let Some(len) = lengths.checked_ilog2() {
@@ -288,21 +292,52 @@ fn split(piece: &str) -> (Place, &str) {
 /// Hashes the first `len` (at least 1) of `bytes`, multiplying and folding eight bytes per step.
 #[inline]
 fn hash(place: Place, bytes: &[u8], len: usize) -> u64 {
-    const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
-    let mix = |hash: u64, block: u64| {
-        let product = (hash ^ block).wrapping_mul(MULTIPLIER);
-        product ^ product >> 32
-    };
-    let mut hash = match place {
-        Place::Start => 0x2545_F491_4F6C_DD1D,
-        Place::Inside => 0xD6E8_FEB8_6659_FD93,
-    };
+    let mut hash = seed(place);
     let mut at = 0;
     while len - at > 8 {
         hash = mix(hash, block(bytes, at, 8));
         at += 8;
     }
     mix(hash, block(bytes, at, len - at))
+}
+
+fn seed(place: Place) -> u64 {
+    match place {
+        Place::Start => 0x2545_F491_4F6C_DD1D,
+        Place::Inside => 0xD6E8_FEB8_6659_FD93,
+    }
+}
+
+fn mix(hash: u64, block: u64) -> u64 {
+    let product = (hash ^ block).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    product ^ product >> 32
+}
+
+/// The hashes of all beginnings of the same bytes, each of which takes a single step: hashing every one from the
+/// start would let a crafted vocabulary of long pieces slow down look-ups.
+struct Prefixes<'a> {
+    bytes: &'a [u8],
+    /// Hash after each block of eight bytes.
+    blocks: heapless::Vec<u64, { MAX_PIECE_BYTES / 8 + 1 }>,
+}
+
+impl<'a> Prefixes<'a> {
+    /// Prepares those of up to `longest` bytes, at most [`MAX_PIECE_BYTES`].
+    fn new(place: Place, bytes: &'a [u8], longest: usize) -> Self {
+        let mut hash = seed(place);
+        let mut blocks = heapless::Vec::new();
+        for at in (0..longest).step_by(8) {
+            let _ = blocks.push(hash);
+            hash = mix(hash, block(bytes, at, 8));
+        }
+        Self { bytes, blocks }
+    }
+
+    /// Returns [`hash`] of the first `len` (at least 1) bytes.
+    fn hash(&self, len: usize) -> u64 {
+        let whole = (len - 1) / 8;
+        mix(self.blocks[whole], block(self.bytes, 8 * whole, len - 8 * whole))
+    }
 }
 
 /// Returns whether the first `len` bytes (at least 1) are equal.
@@ -344,6 +379,19 @@ fn lengths_at(place: Place, bytes: &[u8]) -> usize {
 mod tests {
     use super::*;
     use alloc::string::String;
+
+    #[test]
+    fn beginnings_have_the_same_hashes() {
+        let bytes: Vec<u8> = (0..MAX_PIECE_BYTES + 8).map(|i| (i * i / 3) as u8).collect();
+        for place in [Place::Start, Place::Inside] {
+            for longest in [1, 7, 8, 9, 31, 100, MAX_PIECE_BYTES] {
+                let prefixes = Prefixes::new(place, &bytes, longest);
+                for len in 1..=longest {
+                    assert_eq!(prefixes.hash(len), hash(place, &bytes, len), "{len} of {longest}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_vocabulary_that_crowds_its_index_is_refused() {

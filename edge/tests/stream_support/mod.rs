@@ -3,10 +3,12 @@
 
 use crate::common;
 use serde_json::Value;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Once};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -79,17 +81,26 @@ pub fn command() -> (Command, tempfile::TempDir) {
     let path: PathBuf = folder.path().join("moods.bundle");
     std::fs::write(&path, common::bundle(&common::manifest())).unwrap();
     let binary = env!("CARGO_BIN_EXE_goldcrest-edge");
-    // the tests may be run with signals ignored, which child processes inherit
-    let mut command = match cfg!(target_os = "linux") {
-        true => Command::new("env"),
-        false => Command::new(binary),
-    };
-    if cfg!(target_os = "linux") {
-        command.args(["--default-signal=HUP,INT,TERM", binary]);
-    }
+    handle_signals();
+    let mut command = Command::new(binary);
     // the tiny model is no BERT
     command.args(["--stock", "--format", "jsonl", "--bundle"]).arg(path).stderr(Stdio::piped());
     (command, folder)
+}
+
+/// Handles signals which the tests were started with ignored, like a background job of a shell. Child processes inherit
+/// ignored signals, but not handlers.
+fn handle_signals() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let ignored = ignored.map_or(0, |mask| u64::from_str_radix(mask.trim(), 16).unwrap());
+        for signal in [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 1)
+        {
+            signal_hook::flag::register(signal, Arc::default()).unwrap();
+        }
+    });
 }
 
 pub fn wait(child: &mut Child) -> ExitStatus {
