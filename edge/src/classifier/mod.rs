@@ -86,6 +86,9 @@ pub enum Error {
         /// Number of rows in the model's table.
         rows: usize,
     },
+    /// Another implementation of [`Classify`] has no answer, for this reason.
+    #[error(transparent)]
+    Other(Box<dyn std::error::Error + Send + Sync>),
     /// The message has one text but the model compares two, or the other way round.
     #[error("{}", if *pair { "the model compares two texts" } else { "the model takes one text" })]
     Texts {
@@ -117,7 +120,7 @@ pub trait Input {
     fn second_text(&mut self);
 }
 
-/// Classifies messages that come in chunks: a [`Classifier`], or a stand-in for one in tests.
+/// Classifies messages that come in chunks: a [`Classifier`], or what stands for one.
 pub trait Classify {
     /// Calls `feed` for the text of one message and classifies it.
     ///

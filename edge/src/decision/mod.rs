@@ -12,7 +12,7 @@ mod decider;
 mod settings;
 
 pub use decider::{Answer, Decider, Decision};
-pub use settings::{Abstention, Error, Settings, Task};
+pub use settings::{Abstention, Error, Settings, Task, UnknownTask};
 
 /// Maximum number of classes, and so of logits: the capacity of all buffers in this module.
 pub const MAX_CLASSES: usize = 512;

@@ -2,6 +2,7 @@
 use super::MAX_CLASSES;
 use alloc::vec::Vec;
 use core::fmt;
+use core::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// What is predicted for a text or a pair of texts, and so what the logits mean.
@@ -16,13 +17,35 @@ pub enum Task {
     Regression,
 }
 
-impl fmt::Display for Task {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Task {
+    const ALL: [Task; 3] = [Task::SingleLabel, Task::MultiLabel, Task::Regression];
+
+    /// Returns its name in recipes and manifests.
+    pub fn name(self) -> &'static str {
+        match self {
             Task::SingleLabel => "single-label",
             Task::MultiLabel => "multi-label",
             Task::Regression => "regression",
-        })
+        }
+    }
+}
+
+/// A text is no name of a [`Task`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it is single-label, multi-label or regression")]
+pub struct UnknownTask;
+
+impl FromStr for Task {
+    type Err = UnknownTask;
+
+    fn from_str(text: &str) -> Result<Self, UnknownTask> {
+        Self::ALL.into_iter().find(|task| task.name() == text).ok_or(UnknownTask)
+    }
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

@@ -1,5 +1,6 @@
 use super::Error;
 use crate::data::{Dataset, Task};
+use goldcrest_edge::tokenizer::capacity::MAX_TOKENS;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -76,6 +77,17 @@ pub struct InputFormat {
     pub pairs: bool,
     /// How longer texts are read; they are truncated if `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub windows: Option<TextWindows>,
+}
+
+/// What is asked of an input format; the model's own where nothing is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct InputOptions {
+    /// Longest input in word pieces, special tokens included.
+    pub max_tokens: Option<usize>,
+    /// Whether the input is a pair of texts even if the model does not say so.
+    pub pairs: bool,
+    /// How longer texts are read.
     pub windows: Option<TextWindows>,
 }
 
@@ -230,6 +242,25 @@ impl Config {
         self.extra.remove(NUM_LABELS);
         self.extra.insert("architectures".into(), serde_json::json!(["BertForSequenceClassification"]));
         self.extra.entry("model_type").or_insert_with(|| "bert".into());
+    }
+
+    /// Returns the input format: as asked, else as in training, else inputs of `usual` word pieces.
+    ///
+    /// # Errors
+    /// [`Error::Positions`] and [`Error::Pairs`].
+    pub fn input_format(&self, asked: InputOptions, usual: usize) -> Result<InputFormat, Error> {
+        let positions = self.max_position_embeddings;
+        if let Some(asked) = asked.max_tokens.filter(|asked| *asked > positions) {
+            return Err(Error::Positions { asked, positions });
+        }
+        let max_tokens = asked.max_tokens.or(self.input.map(|input| input.max_tokens)).unwrap_or(usual);
+        // a base that compares pairs says so even before fine-tuning
+        let pairs = asked.pairs || self.input.map_or(self.compares_pairs, |input| input.pairs);
+        if pairs && self.type_vocab_size < 2 {
+            return Err(Error::Pairs);
+        }
+        let windows = asked.windows.or(self.input.and_then(|input| input.windows)).filter(|_| !pairs);
+        Ok(InputFormat { max_tokens: max_tokens.min(positions).min(MAX_TOKENS), pairs, windows })
     }
 
     /// Returns whether the outputs are the labels of data, or the numbers of a regression. The name of a single

@@ -118,6 +118,17 @@ pub enum Error {
         /// Number of rows in the table.
         rows: usize,
     },
+    /// More tokens are asked for than there are positions.
+    #[error("{asked} tokens are asked for, and the checkpoint has {positions} positions")]
+    Positions {
+        /// The number asked for.
+        asked: usize,
+        /// Number of rows in the table of positions.
+        positions: usize,
+    },
+    /// Pairs are asked for, and there is one token type.
+    #[error("the checkpoint has one token type, so it cannot read pairs of texts")]
+    Pairs,
     /// The tokenizer is not BERT's.
     #[error("{0}")]
     Tokenizer(String),

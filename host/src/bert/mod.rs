@@ -21,7 +21,7 @@ pub use checkpoint::{
     Array, CLASSIFIER, CLASSIFIER_BIAS, Checkpoint, POOLER, POOLER_BIAS, POSITION_EMBEDDINGS, PROJECTION,
     TYPE_EMBEDDINGS, WORD_EMBEDDINGS,
 };
-pub use config::{Config, InputFormat, LayerShape, StudentShape, TextWindows};
+pub use config::{Config, InputFormat, InputOptions, LayerShape, StudentShape, TextWindows};
 pub use error::Error;
 pub use gradients::Gradients;
 pub(crate) use model::bits_of;

@@ -21,7 +21,7 @@ pub struct Args {
     #[arg(long, value_parser = super::points)]
     max_drop_per_class: Option<f64>,
     /// The metric, such as macro-f1 [default: the one that the int8 bundle was measured by]
-    #[arg(long, value_parser = metric)]
+    #[arg(long)]
     metric: Option<Metric>,
     #[command(flatten)]
     report: ReportArgs,
@@ -39,7 +39,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let (fp32, int8) = (measure(&args.fp32)?, measure(&args.int8)?);
     let mut comparison = Comparison::new(&Inputs {
         data: &data,
-        metric: args.metric.or_else(|| metric(&manifest.measured.first()?.metric).ok()),
+        metric: args.metric.or_else(|| manifest.measured.first()?.metric.parse().ok()),
         fp32: fp32.outputs(),
         int8: int8.outputs(),
         host: None,
@@ -51,9 +51,4 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let shown = args.report.print(&comparison, &comparison.text(), &comparison.markdown());
     verdict?;
     shown
-}
-
-/// Value parser for clap.
-fn metric(text: &str) -> Result<Metric, String> {
-    serde_json::from_value(text.into()).map_err(|_| "it is not a metric such as accuracy or macro-f1".into())
 }

@@ -16,7 +16,7 @@ pub struct Reading {
     #[arg(long, value_name = "COLUMN")]
     label: Vec<String>,
     /// auto, csv, tsv, jsonl, lines or fasttext
-    #[arg(long, value_parser = format)]
+    #[arg(long)]
     format: Option<Format>,
     /// Whether the first row names the columns
     #[arg(long, value_name = "true|false")]
@@ -96,9 +96,4 @@ fn delimiter(text: &str) -> Result<char, String> {
         (_, Some(character), None) => Ok(character),
         _ => Err("it is one character, or the word TAB".into()),
     }
-}
-
-/// Value parser for clap.
-fn format(text: &str) -> Result<Format, String> {
-    serde_json::from_value(text.into()).map_err(|_| "it is auto, csv, tsv, jsonl, lines or fasttext".into())
 }

@@ -1,6 +1,6 @@
 use super::data_args::Reading;
 use anyhow::Context;
-use goldcrest::bert::{Checkpoint, Classifier};
+use goldcrest::bert::{Checkpoint, Classifier, InputOptions};
 use goldcrest::data::{Dataset, Labels, Source, Task};
 use goldcrest::metrics::{Metric, measure, thresholds};
 use goldcrest::quantize::{Bits, Quantized};
@@ -85,7 +85,7 @@ fn sensitivity(checkpoint: Checkpoint, data: Dataset, quantized: &Quantized) -> 
     super::say_reading(&data);
     let task = data.task;
     let metric = Metric::of(data.task);
-    let input = super::input_format(&checkpoint.config, None, false, None, MAX_TOKENS)?;
+    let input = checkpoint.config.input_format(InputOptions::default(), MAX_TOKENS)?;
     let texts = Encoded::with_format(data, &checkpoint.tokenizer, input)?;
     let mut model = Classifier::trained(checkpoint)?;
     let exact = texts.of_examples(predict(&model, &texts, &mut |_| ())?);

@@ -14,7 +14,7 @@ Examples:
 For bundles: goldcrest-edge inspect --bundle FILE")]
 pub struct Args {
     /// For a data file: single-label, multi-label or regression
-    #[arg(long, value_parser = super::run::task)]
+    #[arg(long)]
     task: Option<Task>,
     /// Labelled texts, a checkpoint folder, or a recipe
     what: PathBuf,

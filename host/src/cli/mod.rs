@@ -32,12 +32,12 @@ mod shrink;
 mod sweep;
 
 use clap::{Parser, Subcommand};
-use goldcrest::bert::{Checkpoint, Config, InputFormat, TextWindows};
+use goldcrest::bert::{Checkpoint, Config, InputFormat, InputOptions};
 use goldcrest::data::Dataset;
 use goldcrest::recipe::{RunError, Until};
 use goldcrest::train;
 use goldcrest_edge::format_error;
-use goldcrest_edge::tokenizer::capacity::MAX_TOKENS;
+
 use serde::Serialize;
 use std::io::Read;
 use std::path::Path;
@@ -216,33 +216,9 @@ fn check_output<'a>(output: &Path, read: impl IntoIterator<Item = &'a Path>) -> 
     Ok(())
 }
 
-/// Returns the input format of a checkpoint: from the arguments, else from its training, else inputs of
-/// `usual` word pieces.
-///
-/// # Errors
-/// [`Usage`] if more tokens are requested than it has position embeddings.
-fn input_format(
-    config: &Config,
-    max_tokens: Option<u32>,
-    pairs: bool,
-    windows: Option<TextWindows>,
-    usual: usize,
-) -> Result<InputFormat, Usage> {
-    let (trained, positions) = (config.input, config.max_position_embeddings);
-    if let Some(asked) = max_tokens.filter(|asked| *asked as usize > positions) {
-        return Err(Usage(format!("--max-tokens {asked}, and the checkpoint has {positions} positions")));
-    }
-    let max_tokens = max_tokens.map(|tokens| tokens as usize).or(trained.map(|input| input.max_tokens));
-    // a base that compares pairs says so even before fine-tuning
-    let pairs = pairs || trained.map_or(config.compares_pairs, |input| input.pairs);
-    if pairs && config.type_vocab_size < 2 {
-        return Err(Usage("the checkpoint has one token type, so it cannot read pairs of texts".into()));
-    }
-    Ok(InputFormat {
-        max_tokens: max_tokens.unwrap_or(usual).min(positions).min(MAX_TOKENS),
-        pairs,
-        windows: windows.or(trained.and_then(|input| input.windows)).filter(|_| !pairs),
-    })
+/// Returns the input format of a checkpoint; what it cannot read is wrong usage.
+fn input_format(config: &Config, asked: InputOptions, usual: usize) -> Result<InputFormat, Usage> {
+    config.input_format(asked, usual).map_err(|error| Usage(error.to_string()))
 }
 
 /// Value parser for clap: points that may be lost.

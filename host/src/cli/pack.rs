@@ -1,6 +1,6 @@
 use anyhow::{Context, bail};
 use clap::builder::NonEmptyStringValueParser;
-use goldcrest::bert::TextWindows;
+use goldcrest::bert::{InputOptions, TextWindows};
 use goldcrest::recipe::{BUNDLE_NAME, is_bundle_name};
 use goldcrest::{export, quantize};
 use goldcrest_edge::bundle::{Licence, Manifest};
@@ -70,7 +70,9 @@ fn windows(text: &str) -> Result<TextWindows, String> {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut checkpoint = super::load_checkpoint(&args.checkpoint)?;
     super::check_output(&args.output, [args.checkpoint.as_path()].into_iter().chain(args.golden.as_deref()))?;
-    let input = super::input_format(&checkpoint.config, args.max_tokens, args.pairs, args.windows, 128)?;
+    let max_tokens = args.max_tokens.map(|tokens| tokens as usize);
+    let asked = InputOptions { max_tokens, pairs: args.pairs, windows: args.windows };
+    let input = super::input_format(&checkpoint.config, asked, 128)?;
     if args.windows.is_some() && input.pairs {
         return Err(super::Usage("this checkpoint reads pairs: --windows does not apply".into()).into());
     }

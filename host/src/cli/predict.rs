@@ -1,9 +1,11 @@
 use anyhow::Context;
-use goldcrest::bert::{Batch, Classifier, Mode, Tape};
-use goldcrest::data::Task;
-use goldcrest::train::{Reader, mean_of_windows};
-use std::io::{BufRead, Write};
-use std::path::PathBuf;
+use goldcrest::bert::InputOptions;
+use goldcrest::train::Predictor;
+use goldcrest_edge::stream::{self, Format, Interrupt, Lines, Records};
+use std::fs::File;
+use std::io::BufWriter;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -20,6 +22,9 @@ pub struct Args {
     /// Two texts per line, separated by a tab; implied if the checkpoint reads pairs
     #[arg(long)]
     pairs: bool,
+    /// Also list the K best labels
+    #[arg(long, value_name = "K", default_value_t = 0, hide_default_value = true)]
+    top: usize,
     /// Add the logits, each as the 8 hex digits of its f32
     #[arg(long)]
     logits: bool,
@@ -33,98 +38,34 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         "{} has no whole classifier, with a pooler and a row for each label of its config.json: train one first (goldcrest run)",
         args.checkpoint.display()
     );
-    let model = Classifier::trained(checkpoint)?;
-    let input = super::input_format(model.config(), args.max_tokens, args.pairs, None, 512)?;
-    let pairs = input.pairs;
-    let (labels, task) = (model.config().labels(), model.config().task());
-    let mut reader = Reader::new(model.tokenizer(), input)?;
-    let mut tape = Tape::default();
-    let mut out = std::io::stdout().lock();
-    let mut n = 0u64;
-    let mut classify = |line: &[u8]| -> anyhow::Result<()> {
-        n += 1;
-        let line = match std::str::from_utf8(line) {
-            Ok(line) => line,
-            Err(error) => {
-                let error = format!("byte {} is not valid UTF-8", error.valid_up_to());
-                return Ok(writeln!(out, "{}", serde_json::json!({"n": n, "error": error}))?);
-            }
-        };
-        let (text, pair) = match line.split_once('\t') {
-            Some((text, pair)) if pairs => (text, Some(pair)),
-            None if pairs => {
-                let error = "no tab between two texts";
-                return Ok(writeln!(out, "{}", serde_json::json!({"n": n, "error": error}))?);
-            }
-            _ => (line, None),
-        };
-        let (inputs, truncated) = reader.read(text, pair)?;
-        let mut said = Vec::with_capacity(inputs.len());
-        for input in &inputs {
-            let batch = Batch::new([input].into_iter(), model.config().pad_token_id as u32);
-            said.push(model.forward(&batch, Mode::Evaluate, &mut tape)?.logits.clone());
-        }
-        let logits = mean_of_windows(said.iter().map(Vec::as_slice));
-        anyhow::ensure!(
-            logits.iter().all(|logit| logit.is_finite()),
-            "text {n}: the answer of {} is not a number: its weights are damaged or far too large",
-            args.checkpoint.display()
-        );
-        let mut record = answer(&logits, &labels, task);
-        record["n"] = n.into();
-        // as the device counts them: tokens shared by two windows count once
-        let shared = 2 + input.windows.map_or(0, |windows| windows.overlap as usize);
-        let all: usize = inputs.iter().map(|input| input.ids.len()).sum();
-        record["tokens"] = (all - shared * (inputs.len() - 1)).into();
-        if truncated {
-            record["truncated"] = true.into();
-        }
-        if args.logits {
-            record["logits"] = logits.iter().map(|x| format!("{:08x}", x.to_bits())).collect();
-        }
-        Ok(writeln!(out, "{record}")?)
-    };
+    let max_tokens = args.max_tokens.map(|tokens| tokens as usize);
+    let asked = InputOptions { max_tokens, pairs: args.pairs, windows: None };
+    let input = super::input_format(&checkpoint.config, asked, 512)?;
+    let separator = input.pairs.then_some('\t');
+    let options = stream::Options { format: Format::Jsonl, top: args.top, logits: args.logits, separator };
+    let out = BufWriter::new(std::io::stdout());
+    let mut records = Records::new(Predictor::new(checkpoint, input)?, out, options);
+    // signals end the program as usual: nothing is lost
+    let (mut lines, interrupt) = (Lines::default(), Interrupt::new()?);
     let stdin = [PathBuf::from("-")];
     for path in if args.files.is_empty() { &stdin[..] } else { &args.files } {
-        let name = || if path.as_os_str() == "-" { "stdin".into() } else { path.display().to_string() };
-        let lines: Box<dyn BufRead> = match path.as_os_str() == "-" {
-            true => Box::new(std::io::stdin().lock()),
-            false => Box::new(std::io::BufReader::new(std::fs::File::open(path).with_context(name)?)),
-        };
-        for line in lines.split(b'\n') {
-            classify(without_return(&line.with_context(name)?))?;
-        }
+        let name = || if path == Path::new("-") { "stdin".into() } else { path.display().to_string() };
+        let mut source = open(path).with_context(name)?;
+        lines.run(&mut source, &mut records, &interrupt).map_err(|error| match error {
+            stream::Error::Read(_) => anyhow::Error::from(error).context(name()),
+            error => error.into(),
+        })?;
+    }
+    if records.errors() > 0 {
+        tell!("goldcrest: messages that could not be read or classified: {}", records.errors());
     }
     Ok(())
 }
 
-/// Strips the carriage return of a Windows line end.
-fn without_return(line: &[u8]) -> &[u8] {
-    line.strip_suffix(b"\r").unwrap_or(line)
-}
-
-fn answer(logits: &[f32], labels: &[String], task: Task) -> serde_json::Value {
-    let sigmoid = |x: f32| 1.0 / (1.0 + (-f64::from(x)).exp());
-    match task {
-        Task::Regression if labels.len() == 1 => serde_json::json!({"n": 0, "score": logits[0]}),
-        Task::Regression => {
-            let number = |(label, number)| serde_json::json!({"label": label, "score": number});
-            let numbers: Vec<_> = labels.iter().zip(logits).map(number).collect();
-            serde_json::json!({"n": 0, "scores": numbers})
-        }
-        Task::MultiLabel => {
-            let mut given: Vec<_> = logits.iter().zip(labels).filter(|(x, _)| **x >= 0.0).collect();
-            given.sort_by(|a, b| b.0.total_cmp(a.0));
-            let given: Vec<_> = given
-                .into_iter()
-                .map(|(x, label)| serde_json::json!({"label": label, "score": sigmoid(*x)}))
-                .collect();
-            serde_json::json!({"n": 0, "labels": given})
-        }
-        Task::SingleLabel => {
-            let best = (0..logits.len()).rev().max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap_or(0);
-            let sum: f64 = logits.iter().map(|x| f64::from(x - logits[best]).exp()).sum();
-            serde_json::json!({"n": 0, "label": labels[best], "score": 1.0 / sum})
-        }
+/// Opens a file; `-` is stdin, without the buffer of the standard library, which would hide available input.
+fn open(path: &Path) -> std::io::Result<File> {
+    match path == Path::new("-") {
+        true => std::io::stdin().as_fd().try_clone_to_owned().map(File::from),
+        false => File::open(path),
     }
 }

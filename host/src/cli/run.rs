@@ -60,7 +60,7 @@ struct Texts {
     #[arg(long, value_name = "FILE")]
     test: Option<PathBuf>,
     /// single-label, multi-label or regression [default: detected]
-    #[arg(long, value_parser = task)]
+    #[arg(long)]
     task: Option<Task>,
     /// Longest input in word pieces, 3 to 512 [default: 128; 256 if many texts are longer; windows of that if
     /// very many are longer still]
@@ -153,9 +153,4 @@ fn show_json(finished: &Finished) -> anyhow::Result<()> {
 /// Value parser for clap.
 fn size(text: &str) -> Result<String, String> {
     Size::try_from(text.to_owned()).map(String::from)
-}
-
-/// Value parser for clap.
-pub fn task(text: &str) -> Result<Task, String> {
-    serde_json::from_value(text.into()).map_err(|_| "it is single-label, multi-label or regression".into())
 }

@@ -34,7 +34,7 @@ pub use goldcrest_edge::decision::Task;
 pub use labels::Labels;
 pub use random::SplitMix;
 pub(crate) use rows::is_invisible;
-pub use source::{Column, Format, LabelColumns, Source};
+pub use source::{Column, Format, LabelColumns, Source, UnknownFormat};
 pub use split::{Split, remove_overlap, split};
 pub use unlabelled::unlabelled;
 

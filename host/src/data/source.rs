@@ -1,5 +1,6 @@
 use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,16 +24,39 @@ pub enum Format {
     FastText,
 }
 
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Format {
+    const ALL: [Format; 6] =
+        [Format::Auto, Format::Csv, Format::Tsv, Format::Jsonl, Format::Lines, Format::FastText];
+
+    /// Returns its name in recipes.
+    pub fn name(self) -> &'static str {
+        match self {
             Format::Auto => "auto",
             Format::Csv => "csv",
             Format::Tsv => "tsv",
             Format::Jsonl => "jsonl",
             Format::Lines => "lines",
             Format::FastText => "fasttext",
-        })
+        }
+    }
+}
+
+/// A text is no name of a [`Format`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it is auto, csv, tsv, jsonl, lines or fasttext")]
+pub struct UnknownFormat;
+
+impl FromStr for Format {
+    type Err = UnknownFormat;
+
+    fn from_str(text: &str) -> Result<Self, UnknownFormat> {
+        Self::ALL.into_iter().find(|format| format.name() == text).ok_or(UnknownFormat)
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -149,5 +173,19 @@ impl Source {
     /// Creates a source for a file, with everything else detected.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Source { path: path.into(), ..Source::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_format_has_one_name_everywhere() {
+        for format in Format::ALL {
+            assert_eq!(format.name().parse(), Ok(format));
+            assert_eq!(serde_json::to_value(format).unwrap(), format.name());
+        }
+        assert_eq!("CSV".parse::<Format>(), Err(UnknownFormat));
     }
 }

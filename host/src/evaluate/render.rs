@@ -185,15 +185,7 @@ fn figures(rows: usize, sides: &[(&str, &Measured)], changes: Option<&str>) -> T
         let cells = shown.chain(change).map(Option::unwrap_or_default);
         table.row([name.to_owned()].into_iter().chain(cells));
     };
-    for metric in [
-        Metric::Accuracy,
-        Metric::MacroF1,
-        Metric::MicroF1,
-        Metric::WeightedF1,
-        Metric::Mcc,
-        Metric::Pearson,
-        Metric::Spearman,
-    ] {
+    for metric in Metric::ALL {
         // with one label per example, micro-F1 equals accuracy
         let again =
             |side: &Measured| metric == Metric::MicroF1 && matches!(side.metrics, Metrics::SingleLabel(_));

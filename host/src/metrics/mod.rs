@@ -9,6 +9,7 @@ mod numbers;
 mod thresholds;
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +55,30 @@ pub enum Metric {
 }
 
 impl Metric {
+    /// All metrics, in the order of reports.
+    pub const ALL: [Metric; 7] = [
+        Metric::Accuracy,
+        Metric::MacroF1,
+        Metric::MicroF1,
+        Metric::WeightedF1,
+        Metric::Mcc,
+        Metric::Pearson,
+        Metric::Spearman,
+    ];
+
+    /// Returns its name in recipes and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Metric::Accuracy => "accuracy",
+            Metric::MacroF1 => "macro-f1",
+            Metric::MicroF1 => "micro-f1",
+            Metric::WeightedF1 => "weighted-f1",
+            Metric::Mcc => "mcc",
+            Metric::Pearson => "pearson",
+            Metric::Spearman => "spearman",
+        }
+    }
+
     /// Returns the default metric of a task.
     pub fn of(task: Task) -> Self {
         match task {
@@ -75,15 +100,20 @@ impl Metric {
 
 impl fmt::Display for Metric {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Metric::Accuracy => "accuracy",
-            Metric::MacroF1 => "macro-f1",
-            Metric::MicroF1 => "micro-f1",
-            Metric::WeightedF1 => "weighted-f1",
-            Metric::Mcc => "mcc",
-            Metric::Pearson => "pearson",
-            Metric::Spearman => "spearman",
-        })
+        f.write_str(self.name())
+    }
+}
+
+/// A text is no name of a [`Metric`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it is accuracy, macro-f1, micro-f1, weighted-f1, mcc, pearson or spearman")]
+pub struct UnknownMetric;
+
+impl FromStr for Metric {
+    type Err = UnknownMetric;
+
+    fn from_str(text: &str) -> Result<Self, UnknownMetric> {
+        Self::ALL.into_iter().find(|metric| metric.name() == text).ok_or(UnknownMetric)
     }
 }
 

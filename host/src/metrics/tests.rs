@@ -209,7 +209,6 @@ fn shapes_are_checked() {
 
 #[test]
 fn each_task_has_its_figures() {
-    use Metric::*;
     for task in [Task::SingleLabel, Task::MultiLabel, Task::Regression] {
         let target = match task {
             Task::SingleLabel => Target::Class(0),
@@ -218,9 +217,15 @@ fn each_task_has_its_figures() {
         };
         let labels = if task == Task::Regression { 0 } else { 1 };
         let metrics = measure(&dataset(task, labels, [target]), &[1.0], None).unwrap();
-        for metric in [Accuracy, MacroF1, MicroF1, WeightedF1, Mcc, Pearson, Spearman] {
+        for metric in Metric::ALL {
             assert_eq!(metrics.get(metric).is_some(), metric.suits(task), "{task} {metric}");
+            // the same name everywhere
+            assert_eq!(metric.name().parse(), Ok(metric));
+            assert_eq!(serde_json::to_value(metric).unwrap(), metric.name());
         }
+        assert_eq!(task.name().parse(), Ok(task));
+        assert_eq!(serde_json::to_value(task).unwrap(), task.name());
+        assert_eq!("Mcc".parse::<Metric>(), Err(UnknownMetric));
         assert!(Metric::of(task).suits(task));
     }
 }

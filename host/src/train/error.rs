@@ -24,6 +24,9 @@ pub enum Error {
     /// The vocabulary does not make a tokenizer.
     #[error("tokenizer: {0}")]
     Tokenizer(#[from] goldcrest_edge::tokenizer::Error),
+    /// The model cannot decide: it has too many labels.
+    #[error(transparent)]
+    Decision(#[from] goldcrest_edge::decision::Error),
     /// The loss became NaN or infinite.
     #[error("the loss is {loss} at step {step}: lower the learning rate")]
     Diverged {
