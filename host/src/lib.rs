@@ -71,6 +71,7 @@ pub mod distill;
 pub mod evaluate;
 pub mod export;
 mod hex;
+mod listed;
 pub mod metrics;
 pub mod pretrain;
 pub mod quantize;
@@ -82,3 +83,4 @@ pub mod train;
 pub use goldcrest_edge;
 
 use hex::hex;
+use listed::listed;

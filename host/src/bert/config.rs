@@ -160,12 +160,8 @@ impl LayerShape {
     }
 }
 
-/// Largest number in a shape: far more than any BERT has, and products of three still fit a `usize`.
-const MAX_SIZE: usize = 1 << 20;
 /// The number of labels of a configuration that does not name them.
-const NUM_LABELS: &str = "num_labels";
-/// Largest number of layers: about ten times as many as any BERT has.
-const MAX_LAYERS: usize = 1000;
+pub(super) const NUM_LABELS: &str = "num_labels";
 
 /// Reads `null` like an absent key.
 fn or_default<'de, T, D>(from: D) -> Result<T, D::Error>
@@ -297,120 +293,5 @@ impl Config {
     /// Returns the dropout rate before the classifier.
     pub fn head_dropout(&self) -> f64 {
         self.classifier_dropout.unwrap_or(self.hidden_dropout_prob)
-    }
-
-    /// Rejects configurations that this crate cannot run.
-    ///
-    /// # Errors
-    /// [`Error`], which names the key.
-    pub fn check(&self) -> Result<(), Error> {
-        let fail = |m: String| Err(Error::Config(m));
-        if let Some(kind) = self.extra.get("model_type").and_then(|v| v.as_str())
-            && kind != "bert"
-        {
-            return fail(format!("model_type is {kind:?}; only \"bert\" checkpoints can be trained"));
-        }
-        // the same function in another language
-        if !["gelu", "gelu_python"].contains(&self.hidden_act.as_str()) {
-            return fail(format!("hidden_act is {:?}; only \"gelu\" is supported", self.hidden_act));
-        }
-        match self.extra.get("position_embedding_type").and_then(|v| v.as_str()) {
-            None | Some("absolute") => {}
-            Some(other) => {
-                return fail(format!(
-                    "position_embedding_type {other:?} is not supported, only \"absolute\""
-                ));
-            }
-        }
-        for key in ["is_decoder", "add_cross_attention"] {
-            if self.extra.get(key).is_some_and(|value| *value == true) {
-                return fail(format!("{key} is true; only encoders are supported"));
-            }
-        }
-        if self
-            .extra
-            .get("pruned_heads")
-            .and_then(|heads| heads.as_object())
-            .is_some_and(|heads| !heads.is_empty())
-        {
-            return fail("pruned_heads is not supported: save a model with all of its heads".into());
-        }
-
-        let sizes = [
-            ("vocab_size", self.vocab_size, MAX_SIZE),
-            ("hidden_size", self.hidden_size, MAX_SIZE),
-            ("num_hidden_layers", self.num_hidden_layers, MAX_LAYERS),
-            ("num_attention_heads", self.num_attention_heads, MAX_SIZE),
-            ("intermediate_size", self.intermediate_size, MAX_SIZE),
-            ("max_position_embeddings", self.max_position_embeddings, MAX_SIZE),
-            ("type_vocab_size", self.type_vocab_size, MAX_SIZE),
-            (NUM_LABELS, self.num_labels(), MAX_SIZE),
-        ];
-        for (name, size, most) in sizes {
-            if !(1..=most).contains(&size) {
-                return fail(format!("{name} is {size}; it must be 1 to {most}"));
-            }
-        }
-        if self.pad_token_id >= self.vocab_size {
-            let pieces = self.vocab_size;
-            return fail(format!(
-                "pad_token_id is {}, and the vocabulary has {pieces} pieces",
-                self.pad_token_id
-            ));
-        }
-        if let Some(missing) = (0..self.id2label.len()).find(|id| !self.id2label.contains_key(id)) {
-            let all = self.id2label.len();
-            return fail(format!(
-                "id2label has {all} names and none for {missing}: they must be 0 to {}",
-                all - 1
-            ));
-        }
-        if let Some(InputFormat { max_tokens, windows, .. }) = self.input {
-            let room = max_tokens.saturating_sub(2);
-            let fits = |windows: TextWindows| windows.most > 0 && (windows.overlap as usize) < room;
-            if room == 0 || !windows.is_none_or(fits) {
-                return fail(format!("reads says {max_tokens} tokens, windows {windows:?}, which cannot be"));
-            }
-        }
-        let rates = [
-            ("hidden_dropout_prob", Some(self.hidden_dropout_prob)),
-            ("attention_probs_dropout_prob", Some(self.attention_probs_dropout_prob)),
-            ("classifier_dropout", self.classifier_dropout),
-        ];
-        for (name, rate) in rates {
-            if !rate.is_none_or(|rate| (0.0..1.0).contains(&rate)) {
-                return fail(format!("{name} is {}; it must be at least 0 and below 1", rate.unwrap_or(0.0)));
-            }
-        }
-        if !(f64::MIN_POSITIVE..=1.0).contains(&self.layer_norm_eps) {
-            return fail(format!(
-                "layer_norm_eps is {}; it must be above 0 and at most 1",
-                self.layer_norm_eps
-            ));
-        }
-        if self.goldcrest.is_none() && !self.hidden_size.is_multiple_of(self.num_attention_heads) {
-            return fail(format!(
-                "hidden_size {} is not a multiple of num_attention_heads {}",
-                self.hidden_size, self.num_attention_heads
-            ));
-        }
-        if let Some(s) = &self.goldcrest {
-            let n = self.num_hidden_layers;
-            if s.heads.len() != n || s.intermediate.len() != n {
-                return fail(format!(
-                    "goldcrest.heads and goldcrest.intermediate need {n} entries, one a layer"
-                ));
-            }
-            if s.heads.iter().any(|h| *h == 0 || h.saturating_mul(s.head_size) > self.hidden_size)
-                || s.head_size == 0
-                || s.embedding_rank.is_some_and(|rank| rank > MAX_SIZE)
-                || s.intermediate.iter().any(|f| *f == 0 || *f > self.intermediate_size)
-                || s.embedding_rank == Some(0)
-                || s.pooler.is_some_and(|p| p == 0 || p > self.hidden_size)
-            {
-                return fail("the goldcrest shape does not fit into the plain form around it".into());
-            }
-        }
-        Ok(())
     }
 }

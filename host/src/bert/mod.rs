@@ -3,6 +3,7 @@
 mod batch;
 mod checkpoint;
 mod config;
+mod config_check;
 mod embedding;
 mod error;
 mod gradients;

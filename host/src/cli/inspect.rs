@@ -1,6 +1,6 @@
 use super::data_args::Reading;
 use goldcrest::bert::Checkpoint;
-use goldcrest::data::{Dataset, Task};
+use goldcrest::data::{Dataset, Task, Warning};
 use goldcrest::metrics::width;
 use goldcrest::recipe::Recipe;
 use std::path::PathBuf;
@@ -58,16 +58,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         say!("{count:>8}  {label}");
     }
     let quantities = data.quantities().filter(|_| args.task.is_none());
-    for warning in data.warnings().into_iter().chain(quantities) {
+    let absent =
+        Some(data.absent()).filter(|labels| !labels.is_empty()).map(|labels| Warning::Absent { labels });
+    for warning in data.warnings().into_iter().chain(quantities).chain(absent) {
         say!("warning: {warning}");
-    }
-    let absent = data.absent();
-    if !absent.is_empty() {
-        const SHOWN: usize = 12;
-        let shown: Vec<String> = absent.iter().take(SHOWN).map(|label| format!("`{label}`")).collect();
-        let more = absent.len().saturating_sub(SHOWN);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        say!("warning: no row of {}{more}", shown.join(", "));
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use super::column_names::{self, by_name, first_of_pair, is_id, labels, pairs, the_other, titles};
 use super::{Column, DataError, LabelColumns, Source};
+use crate::listed;
 
 /// The columns of a table, as indices.
 #[derive(Debug, PartialEq)]
@@ -140,14 +141,6 @@ fn one(
 
 /// Describes the columns that are not used; empty if there are none.
 pub(super) fn unused(names: impl Iterator<Item = String>) -> String {
-    const SHOWN: usize = 6;
     let names: Vec<String> = names.collect();
-    let more = names.len().saturating_sub(SHOWN);
-    match &names[..names.len() - more] {
-        [] => String::new(),
-        shown => {
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            format!("; not used: {}{more}", shown.join(", "))
-        }
-    }
+    if names.is_empty() { String::new() } else { format!("; not used: {}", listed(&names, 6)) }
 }

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Labels, Task};
+use crate::listed;
 
 /// A line of a file; for a row that spans several lines, the first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,12 +139,8 @@ pub(super) fn is_decimal_comma(text: &str) -> bool {
 
 /// Quotes at most a dozen names.
 fn quoted(names: &[String]) -> String {
-    const SHOWN: usize = 12;
-    let mut list: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
-    if names.len() > SHOWN {
-        list.push(format!("and {} more", names.len() - SHOWN));
-    }
-    if list.is_empty() { "none".to_owned() } else { list.join(", ") }
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    listed(&names, 12)
 }
 
 /// Something suspicious in usable data. Where it is about single rows, it names the first.
@@ -161,6 +158,8 @@ pub enum Warning {
     ManyLabels { labels: usize, rows: usize },
     /// Two labels that differ only in case, and the number of further such pairs.
     SameButForCase { labels: [String; 2], more: usize },
+    /// Labels without a row.
+    Absent { labels: Vec<String> },
     /// Labels that may mean "missing".
     Missing { labels: Vec<String> },
     /// Many labels that are all whole numbers, and so may be quantities.
@@ -195,6 +194,7 @@ impl fmt::Display for Warning {
                 let more = if *more > 0 { format!(", and {more} more are such") } else { String::new() };
                 write!(f, "`{one}` and `{other}` are two labels{more}: is one of them a mistake?")
             }
+            Warning::Absent { labels } => write!(f, "no row of {}", quoted(labels)),
             Warning::Missing { labels } => {
                 write!(f, "{} are taken as labels: do these rows have none?", quoted(labels))
             }

@@ -6,6 +6,7 @@ use super::column_names;
 use super::detect_task::detect_task;
 use super::rows::{self, Cell, Rows};
 use super::{DataError, Dataset, Example, File, LabelColumns, Labels, Place, Source, Target, Task};
+use crate::listed;
 
 impl Dataset {
     /// Makes a dataset of the rows of all files.
@@ -124,7 +125,6 @@ impl LeftOut {
     /// Describes the skipped rows of a file of `rows` rows. Too many of them are an error, and so is another
     /// spelling of a known label.
     fn describe(self, rows: usize, known: &Labels) -> Result<String, DataError> {
-        const SHOWN: usize = 6;
         let Some(first) = self.first else { return Ok(String::new()) };
         let letters = |label: &str| -> String {
             label.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
@@ -134,12 +134,12 @@ impl LeftOut {
         if misspelt || self.count * Self::ONE_IN > rows {
             return Err(first);
         }
-        let shown = self.labels.iter().take(SHOWN).map(|(label, count)| format!("`{label}` {count}"));
-        let more = if self.labels.len() > SHOWN { ", …" } else { "" };
+        let labels: Vec<String> =
+            self.labels.iter().map(|(label, count)| format!("`{label}` {count}")).collect();
         Ok(format!(
-            "; {} of {rows} rows are left out: their labels are unknown ({}{more})",
+            "; {} of {rows} rows are left out: their labels are unknown ({})",
             self.count,
-            shown.collect::<Vec<_>>().join(", ")
+            listed(&labels, 6)
         ))
     }
 }

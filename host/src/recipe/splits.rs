@@ -4,6 +4,7 @@ use super::error::RunError;
 use super::progress::{Progress, Watch};
 use super::{Files, Recipe};
 use crate::data::{self, DataError, Dataset, Labels, Task};
+use crate::listed;
 
 /// The splits of the data.
 pub(super) struct Splits {
@@ -70,7 +71,7 @@ impl Splits {
         train.check_variety(&sources(&recipe.data.train))?;
         let labels = train.absent();
         if !labels.is_empty() {
-            note(format!("{} labels have no row to learn from: {}", labels.len(), some(&labels)));
+            note(format!("{} labels have no row to learn from: {}", labels.len(), listed(&labels, 6)));
         }
         let unmeasured = dev.absent();
         if !unmeasured.is_empty() {
@@ -82,7 +83,7 @@ impl Splits {
             note(format!(
                 "{} of {all} labels have no row to choose on, and {so}: {}",
                 unmeasured.len(),
-                some(&unmeasured)
+                listed(&unmeasured, 6)
             ));
         }
         if let Some(most) = recipe.decision.max_error.filter(|most| most * (dev.len() as f64) < 2.0) {
@@ -100,11 +101,4 @@ impl Splits {
         }
         Ok(Self { train, dev, test })
     }
-}
-
-/// Lists a few names.
-fn some(names: &[String]) -> String {
-    const SHOWN: usize = 6;
-    let more = if names.len() > SHOWN { ", …" } else { "" };
-    names[..names.len().min(SHOWN)].join(", ") + more
 }
