@@ -57,29 +57,7 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
             },
         });
     }
-    let column = |index: usize| match header {
-        true => format!("`{}`", names[index].trim()),
-        false => format!("{}", index + 1),
-    };
-    let reading = format!(
-        "{format}, {}, {}, text {}{}, {}",
-        if header { "header" } else { "no header" },
-        if quoting { "quoted" } else { "not quoted" },
-        column(columns.text),
-        columns.pair.map(|pair| format!(", pair {}", column(pair))).unwrap_or_default(),
-        labels_shown(&columns.label.map(|index| column(*index))),
-    ) + &detect_columns::unused(
-        (0..names.len())
-            .filter(|i| {
-                *i != columns.text && Some(*i) != columns.pair && !columns.label.columns().contains(i)
-            })
-            .map(column),
-    );
-    let reading = match again {
-        0 => reading,
-        1 => format!("{reading}; the header again in a row, which is left out"),
-        again => format!("{reading}; the header again in {again} rows, which are left out"),
-    };
+    let reading = Reading { format, header, quoting, names: &names, columns: &columns, again }.describe();
     // by name where possible: similar files may order their columns differently
     let position = |index: usize| match names[index].trim() {
         name if !name.is_empty() && names.iter().filter(|other| other.trim() == name).count() == 1 => {
@@ -98,6 +76,46 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
         ..source.clone()
     };
     Ok(Rows { rows, label, reading, resolved })
+}
+
+/// How a file was read.
+struct Reading<'a> {
+    format: Format,
+    header: bool,
+    quoting: bool,
+    names: &'a [&'a str],
+    columns: &'a detect_columns::Columns,
+    /// How often the header was found again.
+    again: usize,
+}
+
+impl Reading<'_> {
+    /// Describes it for humans.
+    fn describe(&self) -> String {
+        let Reading { format, header, quoting, names, columns, again } = self;
+        let column = |index: usize| match header {
+            true => format!("`{}`", names[index].trim()),
+            false => format!("{}", index + 1),
+        };
+        let used = |index: &usize| {
+            *index == columns.text || Some(*index) == columns.pair || columns.label.columns().contains(index)
+        };
+        let unused = (0..names.len()).filter(|index| !used(index)).map(column);
+        let again = match again {
+            0 => String::new(),
+            1 => "; the header again in a row, which is left out".to_owned(),
+            again => format!("; the header again in {again} rows, which are left out"),
+        };
+        format!(
+            "{format}, {}, {}, text {}{}, {}{}{again}",
+            if *header { "header" } else { "no header" },
+            if *quoting { "quoted" } else { "not quoted" },
+            column(columns.text),
+            columns.pair.map(|pair| format!(", pair {}", column(pair))).unwrap_or_default(),
+            labels_shown(&columns.label.map(|index| column(*index))),
+            detect_columns::unused(unused),
+        )
+    }
 }
 
 /// Finds the columns, and whether the first row names them, from the options and the first row.

@@ -17,30 +17,21 @@ impl Splits {
     /// Reads the splits. Unless the recipe keeps them, texts of `test` are removed from the other two, and
     /// those of `dev` from `train`.
     pub fn read(recipe: &Recipe, watch: Watch) -> Result<Self, RunError> {
-        let labels = recipe.task.labels.clone().map(Labels::ordered).transpose()?;
-        let sources = |files: &Files| recipe.data.sources(files);
-        let mut train = Dataset::read(&sources(&recipe.data.train), recipe.task.kind, labels)?;
-        let unsuitable = |(key, problem)| RunError::Unsuitable { key, problem };
-        recipe.suits(train.task).map_err(unsuitable)?;
-        if recipe.data.symmetric && !train.is_paired() {
-            let (path, problem) =
-                (train.files[0].path.clone(), "is true, but no row has two texts".to_owned());
-            return Err(DataError::Option { path, option: "symmetric", problem }.into());
-        }
-        let read = |files: &Option<Files>, train: &Dataset| {
-            files.as_ref().map(|files| train.read_like(&sources(files))).transpose()
-        };
-        let test = read(&recipe.data.test, &train)?;
         let mut note = |text: String| watch(Progress::Note(&text));
-        let given = read(&recipe.data.dev, &train)?;
-        for file in [Some(&train), given.as_ref(), test.as_ref()].into_iter().flatten().flat_map(|d| &d.files)
-        {
+        let mut train = read_train(recipe)?;
+        let read = |files: &Option<Files>| {
+            files.as_ref().map(|files| train.read_like(&recipe.data.sources(files))).transpose()
+        };
+        let (test, given) = (read(&recipe.data.test)?, read(&recipe.data.dev)?);
+        let all = [Some(&train), given.as_ref(), test.as_ref()];
+        for file in all.into_iter().flatten().flat_map(|data| &data.files) {
             note(format!("{}: {}", file.path.display(), file.reading));
         }
         let undecided = recipe.task.kind.is_none() && recipe.task.labels.is_none();
         let quantities = train.quantities().filter(|_| undecided);
-        train.warnings().iter().chain(&quantities).for_each(|w| note(w.to_string()));
-        let mut remove = |data: &mut Dataset, held_out: &Dataset, what: &'static str| {
+        train.warnings().iter().chain(&quantities).for_each(|warning| note(warning.to_string()));
+        let mut remove = |data: &mut Dataset, held_out: Option<&Dataset>, what: &'static str| {
+            let Some(held_out) = held_out else { return Ok(()) };
             let found = data::remove_overlap(data, held_out, recipe.data.remove_overlap);
             found.iter().for_each(|warning| note(warning.to_string()));
             match data.is_empty() {
@@ -48,17 +39,12 @@ impl Splits {
                 false => Ok(()),
             }
         };
-        let (learn, choose) = ("learn from", "choose on");
         // before dev is split off, so that it has no texts of `test` either
-        if let Some(test) = &test {
-            remove(&mut train, test, learn)?;
-        }
+        remove(&mut train, test.as_ref(), "learn from")?;
         let dev = match given {
             Some(mut dev) => {
-                remove(&mut train, &dev, learn)?;
-                if let Some(test) = &test {
-                    remove(&mut dev, test, choose)?;
-                }
+                remove(&mut train, Some(&dev), "learn from")?;
+                remove(&mut dev, test.as_ref(), "choose on")?;
                 dev
             }
             None => {
@@ -68,21 +54,28 @@ impl Splits {
                 split.held_out
             }
         };
-        train.check_variety(&sources(&recipe.data.train))?;
-        let labels = train.absent();
+        train.check_variety(&recipe.data.sources(&recipe.data.train))?;
+        let splits = Self { train, dev, test };
+        splits.note_gaps(recipe, &mut note);
+        Ok(splits)
+    }
+
+    /// Notes what cannot be learned, chosen or fitted for lack of rows.
+    fn note_gaps(&self, recipe: &Recipe, note: &mut dyn FnMut(String)) {
+        let dev = &self.dev;
+        let labels = self.train.absent();
         if !labels.is_empty() {
             note(format!("{} labels have no row to learn from: {}", labels.len(), listed(&labels, 6)));
         }
         let unmeasured = dev.absent();
         if !unmeasured.is_empty() {
-            let all = dev.labels.len();
             let so = match dev.task {
                 Task::MultiLabel => "count as an F1 of 0",
                 _ => "no figure tells how well they do",
             };
+            let (count, all) = (unmeasured.len(), dev.labels.len());
             note(format!(
-                "{} of {all} labels have no row to choose on, and {so}: {}",
-                unmeasured.len(),
+                "{count} of {all} labels have no row to choose on, and {so}: {}",
                 listed(&unmeasured, 6)
             ));
         }
@@ -92,13 +85,25 @@ impl Splits {
                 dev.len()
             ));
         }
-        let numbers = || dev.examples.iter().map(|example| &example.target);
-        if dev.task == Task::Regression && numbers().all(|number| Some(number) == numbers().next()) {
+        let mut targets = dev.examples.iter().map(|example| &example.target);
+        let first = targets.next();
+        if dev.task == Task::Regression && targets.all(|target| Some(target) == first) {
             note(
                 "all rows to choose on have the same number: no checkpoint is better than another there"
                     .into(),
             );
         }
-        Ok(Self { train, dev, test })
     }
+}
+
+/// Reads the training texts, and checks the recipe against their task.
+fn read_train(recipe: &Recipe) -> Result<Dataset, RunError> {
+    let labels = recipe.task.labels.clone().map(Labels::ordered).transpose()?;
+    let train = Dataset::read(&recipe.data.sources(&recipe.data.train), recipe.task.kind, labels)?;
+    recipe.suits(train.task).map_err(|(key, problem)| RunError::Unsuitable { key, problem })?;
+    if recipe.data.symmetric && !train.is_paired() {
+        let (path, problem) = (train.files[0].path.clone(), "is true, but no row has two texts".to_owned());
+        return Err(DataError::Option { path, option: "symmetric", problem }.into());
+    }
+    Ok(train)
 }
