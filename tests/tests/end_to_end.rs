@@ -118,9 +118,10 @@ fn a_bundle_is_evaluated_by_the_device_s_answers() {
     let answers = answers.iter().map(|record| &record.answer.as_ref().unwrap().rest["label"]);
     let right = answers.zip(&commands).filter(|(answer, (_, label))| *answer == label).count();
     let mut evaluate = Command::new(binary("goldcrest"));
+    let rows = tiny().folder.join("answers.csv");
     evaluate
-        .args(["evaluate", "--json"])
-        .arg(bundle)
+        .args(["evaluate", "--json", "--answers"])
+        .args([&rows, bundle])
         .arg(root().join("host/recipes/data/voice_commands.csv"));
     let found: serde_json::Value = serde_json::from_slice(&run_ok(&mut evaluate, b"", MINUTE)).unwrap();
     assert_eq!(found["rows"], commands.len());
@@ -129,6 +130,14 @@ fn a_bundle_is_evaluated_by_the_device_s_answers() {
         (accuracy - right as f64 / commands.len() as f64).abs() < 1e-9 && right > 300,
         "{right} {accuracy}"
     );
+    // wrong answers are more surprising than right ones with the same score; neither text nor label has a comma
+    let rows = fs::read_to_string(rows).unwrap();
+    let rows: Vec<Vec<&str>> = rows.lines().skip(1).map(|row| row.split(',').collect()).collect();
+    assert_eq!(rows.len(), commands.len());
+    assert_eq!(rows.iter().filter(|row| row[2] == row[3]).count(), right);
+    let first: f64 = rows[0][5].parse().unwrap();
+    let last: f64 = rows[rows.len() - 1][5].parse().unwrap();
+    assert!(rows[0][2] != rows[0][3] && first > last, "{rows:?}");
 }
 
 /// A regression of several numbers: one column each.

@@ -19,6 +19,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod answered;
 mod comparison;
 mod evaluation;
 mod fit;
@@ -29,6 +30,7 @@ mod significance;
 mod size_plot;
 mod table;
 
+pub use answered::{AnsweredRow, answered_rows, write_answered_rows};
 pub use comparison::{
     ClassComparison, CompareError, Comparison, Inputs, Latency, McNemar, Measured, NumberComparison, Outputs,
     Rows,

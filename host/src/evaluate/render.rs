@@ -60,6 +60,8 @@ impl Comparison {
         ));
         let classes = self.per_class.iter().map(|class| (&*class.label, class.int8.support));
         notes.extend(accuracy_by_chance("int8 on", &self.int8.metrics, self.rows, classes));
+        let labels: Vec<&str> = self.per_class.iter().map(|class| &*class.label).collect();
+        notes.extend(confusions("int8 ", &self.int8.metrics, &labels));
         notes.extend(left_out(self.left_out));
         if let Some(agreeing) = self.agreeing {
             let share = 100.0 * agreeing as f64 / self.rows as f64;
@@ -145,7 +147,10 @@ impl Evaluation {
     fn notes(&self) -> Vec<String> {
         let classes = self.per_class.iter().map(|class| (&*class.label, class.scores.support));
         let chance = accuracy_by_chance("on", &self.model.metrics, self.rows, classes);
-        let mut notes: Vec<String> = chance.into_iter().chain(left_out(self.left_out)).collect();
+        let labels: Vec<&str> = self.per_class.iter().map(|class| &*class.label).collect();
+        let confusions = confusions("", &self.model.metrics, &labels);
+        let mut notes: Vec<String> =
+            chance.into_iter().chain(confusions).chain(left_out(self.left_out)).collect();
         notes.extend(self.fitted.notes());
         notes.push(format!("data sha256 {}", self.data_digest));
         notes
@@ -223,6 +228,24 @@ fn accuracy_by_chance<'a>(
     Some(format!(
         "{on} other rows: accuracy {low:.2} to {high:.2} (95 % interval, Wilson); always `{most}` is right for {always:.2} %{nothing}"
     ))
+}
+
+/// Lists the pairs of classes that are confused most often, at least twice; of two classes, the figures of each tell.
+fn confusions(who: &str, metrics: &Metrics, labels: &[&str]) -> Option<String> {
+    const SHOWN: usize = 5;
+    let Metrics::SingleLabel(metrics) = metrics else { return None };
+    let mut pairs: Vec<(u64, &str, &str)> = Vec::new();
+    for (counts, gold) in metrics.confusion.iter().zip(labels) {
+        let others = counts.iter().zip(labels).filter(|(count, answer)| **count > 1 && *answer != gold);
+        pairs.extend(others.map(|(count, answer)| (*count, *gold, *answer)));
+    }
+    pairs.sort_by_key(|(count, ..)| std::cmp::Reverse(*count));
+    let pairs = pairs
+        .iter()
+        .take(SHOWN)
+        .map(|(count, gold, answer)| format!("`{gold}` for `{answer}` {count} times"));
+    let pairs: Vec<String> = pairs.collect();
+    (labels.len() > 2 && !pairs.is_empty()).then(|| format!("{who}mistakes most often {}", pairs.join(", ")))
 }
 
 /// Formats a figure of a class, which has none without examples.

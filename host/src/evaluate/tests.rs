@@ -46,6 +46,19 @@ fn on_off() -> (Dataset, Vec<f32>, Vec<f32>) {
 }
 
 #[test]
+fn the_most_frequent_mistakes_are_named() {
+    let (gold, said) = ([0, 0, 0, 1, 1, 1, 2, 2], [1, 1, 0, 2, 2, 2, 2, 0]);
+    let targets = gold.map(Target::Class).to_vec();
+    let data = dataset(Task::SingleLabel, &["a", "b", "c"], targets);
+    let logits = one_hot(&said, 3);
+    let note = "int8 mistakes most often `b` for `c` 3 times, `a` for `b` 2 times\n";
+    assert!(compare(&data, &logits, &logits).text().contains(note));
+    // of two classes, recall and precision tell
+    let (data, fp32, int8) = on_off();
+    assert!(!compare(&data, &fp32, &int8).text().contains("mistakes"));
+}
+
+#[test]
 fn comparison_by_hand() {
     let (data, fp32, int8) = on_off();
     let comparison = compare(&data, &fp32, &int8);

@@ -1,0 +1,159 @@
+use super::BundleRun;
+use crate::data::{Dataset, Labels, Target, Task};
+use crate::metrics;
+use crate::train::TargetScale;
+use goldcrest_edge::decision::{Decider, Decision};
+use std::io::{self, Write};
+
+/// A text with its label and the bundle's answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AnsweredRow {
+    /// Index of the example in the data.
+    pub row: usize,
+    /// Its label, labels (joined by `|`) or number.
+    pub label: String,
+    /// The answer in the same form: the best label of a single-label task, even if the bundle would abstain.
+    pub answer: String,
+    /// Single label: the answer's probability.
+    pub score: Option<f32>,
+    /// How little the answer fits the label. For single and several labels the probability, 0 to 1, that the bundle
+    /// gives to what the label contradicts (of several labels the one that fits least); for numbers the distance in
+    /// standard deviations of the labels (the largest of several).
+    pub surprise: f32,
+}
+
+/// Returns all rows with their answers, the most surprising first: mistakes, or wrong labels.
+///
+/// # Panics
+/// If the decision settings or the logits were changed to some that suit no model of these labels.
+pub fn answered_rows(data: &Dataset, run: &BundleRun) -> Vec<AnsweredRow> {
+    let width = metrics::width(data);
+    let mut decider = Decider::new(data.task, width, &run.decision).expect("settings of a bundle");
+    let deviations: Vec<f32> = TargetScale::of(data).deviations().collect();
+    let answered = |(row, logits): (usize, &[f32])| {
+        let gold = &data.examples[row].target;
+        let decision = decider.decide(logits).expect("logits of a bundle");
+        let (answer, score) = answer(data.task, &decision);
+        let (label, answer) = (shown(gold, &data.labels), shown(&answer, &data.labels));
+        AnsweredRow { row, label, answer, score, surprise: surprise(gold, decision.scores(), &deviations) }
+    };
+    let mut rows: Vec<_> = run.logits.chunks_exact(width.max(1)).enumerate().map(answered).collect();
+    rows.sort_by(|a, b| b.surprise.total_cmp(&a.surprise));
+    rows
+}
+
+fn answer(task: Task, decision: &Decision) -> (Target, Option<f32>) {
+    match task {
+        Task::SingleLabel => {
+            let (class, score) = decision.ranked().next().expect("a model has classes");
+            (Target::Class(class as u32), Some(score))
+        }
+        Task::MultiLabel => {
+            let mut classes: Vec<u32> = decision.labels().map(|(class, _)| class as u32).collect();
+            classes.sort_unstable();
+            (Target::Classes(classes), None)
+        }
+        Task::Regression => (Target::Numbers(decision.scores().to_vec()), None),
+    }
+}
+
+fn surprise(gold: &Target, scores: &[f32], deviations: &[f32]) -> f32 {
+    match gold {
+        Target::Class(class) => 1.0 - scores[*class as usize],
+        Target::Classes(classes) => {
+            let against =
+                |(label, score): (u32, &f32)| if classes.contains(&label) { 1.0 - score } else { *score };
+            (0..).zip(scores).map(against).fold(0.0, f32::max)
+        }
+        Target::Numbers(numbers) => {
+            let apart = numbers.iter().zip(scores).zip(deviations);
+            apart.map(|((gold, said), deviation)| ((gold - said) / deviation).abs()).fold(0.0, f32::max)
+        }
+    }
+}
+
+fn shown(target: &Target, labels: &Labels) -> String {
+    let name = |id: &u32| labels.name(*id).unwrap_or_default().to_owned();
+    match target {
+        Target::Class(id) => name(id),
+        Target::Classes(ids) => ids.iter().map(name).collect::<Vec<_>>().join("|"),
+        Target::Numbers(numbers) => numbers.iter().map(f32::to_string).collect::<Vec<_>>().join("|"),
+    }
+}
+
+/// Writes rows as CSV with a header.
+///
+/// # Errors
+/// That of `out`.
+pub fn write_answered_rows(data: &Dataset, rows: &[AnsweredRow], out: impl Write) -> io::Result<()> {
+    let mut csv = csv::Writer::from_writer(out);
+    let pair = data.is_paired().then_some("pair");
+    csv.write_record(
+        ["line", "text"].into_iter().chain(pair).chain(["label", "answer", "score", "surprise"]),
+    )?;
+    for AnsweredRow { row, label, answer, score, surprise } in rows {
+        let example = &data.examples[*row];
+        let score = score.map_or(String::new(), |score| format!("{score:.4}"));
+        let (line, surprise) = (example.line.to_string(), format!("{surprise:.4}"));
+        let texts = [&line, &example.text].into_iter().chain(&example.pair);
+        csv.write_record(texts.chain([label, answer, &score, &surprise]))?;
+    }
+    csv.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Example;
+    use crate::evaluate::Latency;
+    use goldcrest_edge::decision::{Abstention, Settings};
+
+    fn csv(task: Task, examples: Vec<Example>, logits: &[f32], decision: Settings) -> String {
+        let labels = Labels::ordered(vec!["no".into(), "yes, really".into()]).unwrap();
+        let data = Dataset::new(task, labels, examples).unwrap();
+        let latency = Latency { p50: 0.0, p90: 0.0, p99: 0.0 };
+        let run = BundleRun { logits: logits.to_vec(), latency, bytes: 0, decision };
+        let mut out = Vec::new();
+        write_answered_rows(&data, &answered_rows(&data, &run), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_most_surprising_row_comes_first() {
+        let sure = Settings { abstention: Abstention::Probability(0.9), ..Settings::default() };
+        let examples =
+            [("fine", 1), ("a \"b\"", 0), ("odd", 1)].map(|(text, id)| Example::new(text, Target::Class(id)));
+        let logits = [0.0, 2.0, 0.0, 0.0, 3.0, 0.0];
+        assert_eq!(
+            csv(Task::SingleLabel, examples.to_vec(), &logits, sure),
+            "line,text,label,answer,score,surprise\n\
+             0,odd,\"yes, really\",no,0.9526,0.9526\n\
+             0,\"a \"\"b\"\"\",no,no,0.5000,0.5000\n\
+             0,fine,\"yes, really\",\"yes, really\",0.8808,0.1192\n"
+        );
+    }
+
+    #[test]
+    fn sets_and_numbers_are_surprising_where_they_differ_most() {
+        let sets = [vec![0, 1], vec![]].map(Target::Classes);
+        let logits = [2.0, 0.0, -2.0, 3.0];
+        let examples = |targets: [Target; 2]| targets.map(|target| Example::new("x", target)).to_vec();
+        assert_eq!(
+            csv(Task::MultiLabel, examples(sets), &logits, Settings::default()),
+            "line,text,label,answer,score,surprise\n\
+             0,x,,\"yes, really\",,0.9526\n\
+             0,x,\"no|yes, really\",\"no|yes, really\",,0.5000\n"
+        );
+        // deviations 1 and 20
+        let numbers = [vec![1.0, 20.0], vec![3.0, -20.0]].map(Target::Numbers);
+        let logits = [1.5, 20.0, 3.0, -35.0];
+        let pair = |example: Example| Example { pair: Some("y".into()), line: 7, ..example };
+        let examples = examples(numbers).into_iter().map(pair).collect();
+        assert_eq!(
+            csv(Task::Regression, examples, &logits, Settings::default()),
+            "line,text,pair,label,answer,score,surprise\n\
+             7,x,y,3|-20,3|-35,,0.7500\n\
+             7,x,y,1|20,1.5|20,,0.5000\n"
+        );
+    }
+}
