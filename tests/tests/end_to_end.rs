@@ -130,14 +130,13 @@ fn a_bundle_is_evaluated_by_the_device_s_answers() {
         (accuracy - right as f64 / commands.len() as f64).abs() < 1e-9 && right > 300,
         "{right} {accuracy}"
     );
-    // wrong answers are more surprising than right ones with the same score; neither text nor label has a comma
+    // the columns after the text, which may hold commas: label, answer, score, surprise
     let rows = fs::read_to_string(rows).unwrap();
-    let rows: Vec<Vec<&str>> = rows.lines().skip(1).map(|row| row.split(',').collect()).collect();
+    let rows: Vec<Vec<&str>> = rows.lines().skip(1).map(|row| row.rsplitn(5, ',').collect()).collect();
     assert_eq!(rows.len(), commands.len());
-    assert_eq!(rows.iter().filter(|row| row[2] == row[3]).count(), right);
-    let first: f64 = rows[0][5].parse().unwrap();
-    let last: f64 = rows[rows.len() - 1][5].parse().unwrap();
-    assert!(rows[0][2] != rows[0][3] && first > last, "{rows:?}");
+    assert_eq!(rows.iter().filter(|row| row[3] == row[2]).count(), right);
+    let surprise: Vec<f64> = rows.iter().map(|row| row[0].parse().unwrap()).collect();
+    assert!(surprise.is_sorted_by(|a, b| a >= b) && rows[0][3] != rows[0][2], "{rows:?}");
 }
 
 /// A regression of several numbers: one column each.
@@ -146,7 +145,8 @@ fn several_numbers_are_learned_and_told() {
     let (folder, recipe) = tiny_recipe("several_numbers");
     let texts = folder.join("numbers.csv");
     let commands = voice_commands();
-    let numbers = |text: &str| [text.split_whitespace().count() as f64, text.len() as f64 / -10.0];
+    // of magnitudes so unlike that one could drown the other
+    let numbers = |text: &str| [text.split_whitespace().count() as f64 / 1000.0, text.len() as f64 * -10.0];
     let row = |(text, _): &(String, String)| {
         let [words, length] = numbers(text);
         format!("{words},\"{text}\",{length}\n")
@@ -192,7 +192,7 @@ fn several_numbers_are_learned_and_told() {
     let mut predict = Command::new(binary("goldcrest"));
     let host = records(&of(predict.arg("predict").arg(out.join("student-2"))));
     let difference = compare(&device, &host).unwrap();
-    assert!(difference.logits > 0 && difference.largest < 1e-3, "{difference:?}");
+    assert!(difference.logits > 0 && difference.largest < 0.02, "{difference:?}");
 
     // columns that are called like the numbers need not be named
     let mut evaluate = Command::new(binary("goldcrest"));

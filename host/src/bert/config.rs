@@ -80,6 +80,15 @@ pub struct InputFormat {
     pub windows: Option<TextWindows>,
 }
 
+impl InputFormat {
+    /// Returns whether an input has room for a text beside the special tokens, and a window for new tokens.
+    pub(super) fn has_room(&self) -> bool {
+        let room = self.max_tokens.saturating_sub(2);
+        let fits = |windows: TextWindows| windows.most > 0 && (windows.overlap as usize) < room;
+        room > 0 && self.windows.is_none_or(fits)
+    }
+}
+
 /// What is asked of an input format; the model's own where nothing is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct InputOptions {
@@ -243,7 +252,7 @@ impl Config {
     /// Returns the input format: as asked, else as in training, else inputs of `usual` word pieces.
     ///
     /// # Errors
-    /// [`Error::Positions`] and [`Error::Pairs`].
+    /// [`Error::Positions`], [`Error::Pairs`] and [`Error::NoRoom`].
     pub fn input_format(&self, asked: InputOptions, usual: usize) -> Result<InputFormat, Error> {
         let positions = self.max_position_embeddings;
         if let Some(asked) = asked.max_tokens.filter(|asked| *asked > positions) {
@@ -256,7 +265,12 @@ impl Config {
             return Err(Error::Pairs);
         }
         let windows = asked.windows.or(self.input.and_then(|input| input.windows)).filter(|_| !pairs);
-        Ok(InputFormat { max_tokens: max_tokens.min(positions).min(MAX_TOKENS), pairs, windows })
+        let input = InputFormat { max_tokens: max_tokens.min(positions).min(MAX_TOKENS), pairs, windows };
+        if input.has_room() {
+            Ok(input)
+        } else {
+            Err(Error::NoRoom { max_tokens: input.max_tokens, windows })
+        }
     }
 
     /// Returns whether the outputs are the labels of data, or the numbers of a regression. The name of a single

@@ -1,7 +1,7 @@
 //! Which configurations this crate can run.
 
 use super::config::NUM_LABELS;
-use super::{Config, Error, InputFormat, StudentShape, TextWindows};
+use super::{Config, Error, InputFormat, StudentShape};
 
 /// Largest number in a shape: far more than any BERT has, and products of three still fit a `usize`.
 const MAX_SIZE: usize = 1 << 20;
@@ -91,12 +91,11 @@ impl Config {
 
     /// Rejects input formats that leave no room for a text.
     fn check_input(&self) -> Result<(), String> {
-        let Some(InputFormat { max_tokens, windows, .. }) = self.input else { return Ok(()) };
-        let room = max_tokens.saturating_sub(2);
-        let fits = |windows: TextWindows| windows.most > 0 && (windows.overlap as usize) < room;
-        match room > 0 && windows.is_none_or(fits) {
-            true => Ok(()),
-            false => Err(format!("reads says {max_tokens} tokens, windows {windows:?}, which cannot be")),
+        match self.input.filter(|input| !input.has_room()) {
+            None => Ok(()),
+            Some(InputFormat { max_tokens, windows, .. }) => {
+                Err(format!("reads says {max_tokens} tokens, windows {windows:?}, which cannot be"))
+            }
         }
     }
 

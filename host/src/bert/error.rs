@@ -1,3 +1,4 @@
+use super::TextWindows;
 use std::path::PathBuf;
 
 /// What can go wrong with a checkpoint or a model built from it.
@@ -125,6 +126,17 @@ pub enum Error {
         asked: usize,
         /// Number of rows in the table of positions.
         positions: usize,
+    },
+    /// Inputs are so short that no text fits, or windows overlap by as much as they hold.
+    #[error(
+        "inputs of {max_tokens} tokens{} have no room for a text",
+        windows.map_or(String::new(), |windows| format!(", in windows that overlap by {},", windows.overlap))
+    )]
+    NoRoom {
+        /// Longest input.
+        max_tokens: usize,
+        /// How longer texts are read.
+        windows: Option<TextWindows>,
     },
     /// Pairs are asked for, and there is one token type.
     #[error("the checkpoint has one token type, so it cannot read pairs of texts")]

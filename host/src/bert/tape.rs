@@ -3,7 +3,7 @@ use super::ops::{Dropout, Slot, mix};
 use super::{Batch, Classifier, Error, Gradients, Mode, Output, OutputGradient, Pooling};
 
 pub(super) const EMBEDDINGS_NORM: &str = "bert.embeddings.LayerNorm";
-const POOLER: &str = "bert.pooler.dense";
+const POOLER_LAYER: &str = "bert.pooler.dense";
 const HEAD: &str = "classifier";
 
 /// A forward pass with everything that backward needs, and scratch memory for both; reused from step to step.
@@ -153,7 +153,7 @@ impl Classifier {
             first_rows(top, batch, h, sized(&mut tape.output.cls, batch.texts * h));
         }
         let pooled = sized(&mut tape.pooled, batch.texts * c.pooler_size());
-        self.linear(POOLER, &tape.output.cls, pooled);
+        self.linear(POOLER_LAYER, &tape.output.cls, pooled);
         pooled.iter_mut().for_each(|x| *x = x.tanh());
         let dropped = sized(&mut tape.dropped, pooled.len());
         self.head_dropout(mode).copy(pooled, dropped);
@@ -178,7 +178,7 @@ impl Classifier {
         g.iter_mut().zip(&*pooled).for_each(|(g, y)| *g *= 1.0 - y * y);
         let mut cls = std::mem::take(&mut scratch.cls);
         let of_cls = Slot::new(sized(&mut cls, output.cls.len()));
-        self.linear_backward(POOLER, &output.cls, g, of_cls, gradients);
+        self.linear_backward(POOLER_LAYER, &output.cls, g, of_cls, gradients);
         scratch.pooled = down;
         if let Some(own) = &above.cls {
             add(&mut cls, own);

@@ -32,7 +32,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let (manifest, data) = args.data.read_like(&args.int8)?;
     if args.max_drop_per_class.is_some() && manifest.task == Task::Regression {
-        let problem = "this bundle answers with a number: --max-drop-per-class does not apply";
+        let problem = "this bundle answers with numbers: --max-drop-per-class does not apply";
         return Err(super::Usage(problem.into()).into());
     }
     let measure = |path: &Path| run_bundle(path, &data, &mut || ());

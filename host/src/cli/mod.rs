@@ -37,7 +37,6 @@ use goldcrest::data::Dataset;
 use goldcrest::recipe::{RunError, Until};
 use goldcrest::train;
 use goldcrest_edge::format_error;
-
 use serde::Serialize;
 use std::io::Read;
 use std::path::Path;

@@ -1,5 +1,6 @@
 use anyhow::Context;
 use goldcrest::bert::InputOptions;
+use goldcrest::data::Task;
 use goldcrest::train::Predictor;
 use goldcrest_edge::stream::{self, Format, Interrupt, Lines, Records};
 use std::fs::File;
@@ -41,6 +42,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let max_tokens = args.max_tokens.map(|tokens| tokens as usize);
     let asked = InputOptions { max_tokens, pairs: args.pairs, windows: None };
     let input = super::input_format(&checkpoint.config, asked, 512)?;
+    if args.top > 0 && checkpoint.config.task() == Task::Regression {
+        return Err(super::Usage("this model gives numbers: --top does not apply".into()).into());
+    }
     let separator = input.pairs.then_some('\t');
     let options = stream::Options { format: Format::Jsonl, top: args.top, logits: args.logits, separator };
     let out = BufWriter::new(std::io::stdout());

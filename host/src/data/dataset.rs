@@ -77,8 +77,8 @@ impl Dataset {
     /// Reads training data.
     ///
     /// Without a `task` it is inferred. Lists of labels, a `label_separator` or several columns of 0 and 1 mean
-    /// multi-label. Several columns of other numbers, a label column named `score` (unless `labels` are given), or
-    /// many different fractional numbers, mean regression. Anything else is single-label.
+    /// multi-label. Several columns of mostly other numbers, a label column named `score`, or many different
+    /// fractional numbers, mean regression, unless `labels` are given. Anything else is single-label.
     ///
     /// Without `labels` they are the distinct names that occur, sorted.
     ///
@@ -125,19 +125,25 @@ impl Dataset {
         task: Option<Task>,
         labels: Option<Labels>,
     ) -> Result<Self, DataError> {
-        let files = match (read_all(sources), &labels) {
-            (Err(first @ DataError::Ambiguous { .. }), Some(labels))
-                if matches!(task, Some(Task::MultiLabel | Task::Regression)) && !labels.is_empty() =>
-            {
-                let each = LabelColumns::Each(labels.names().iter().cloned().map(Column::Name).collect());
-                let of_labels = |source: &Source| Source {
-                    label: Some(source.label.clone().unwrap_or_else(|| each.clone())),
-                    ..source.clone()
-                };
-                // where they are not all there, the first error says more
-                read_all(&sources.iter().map(of_labels).collect::<Vec<_>>()).map_err(|_| first)
+        let by_columns = |labels: &Labels| {
+            let each = LabelColumns::Each(labels.names().iter().cloned().map(Column::Name).collect());
+            let of_labels = |source: &Source| Source {
+                label: Some(source.label.clone().unwrap_or_else(|| each.clone())),
+                ..source.clone()
+            };
+            read_all(&sources.iter().map(of_labels).collect::<Vec<_>>())
+        };
+        let files = match (task, &labels) {
+            // where the columns are not all there, the first error says more
+            (Some(Task::MultiLabel), Some(labels)) => match read_all(sources) {
+                Err(first @ DataError::Ambiguous { .. }) => by_columns(labels).map_err(|_| first),
+                files => files,
+            },
+            // another column may be called like a number
+            (Some(Task::Regression), Some(labels)) if labels.len() > 1 => {
+                by_columns(labels).or_else(|_| read_all(sources))
             }
-            (files, _) => files,
+            _ => read_all(sources),
         }?;
         Self::of_rows(sources, files, task, labels, UnknownLabels::Skip)
     }
@@ -169,6 +175,11 @@ impl Dataset {
         self.examples.extend(swapped);
     }
 
+    /// Returns the number of classes; 0 for regression.
+    pub fn classes(&self) -> usize {
+        if self.task == Task::Regression { 0 } else { self.labels.len() }
+    }
+
     /// Returns the number of examples.
     pub fn len(&self) -> usize {
         self.examples.len()
@@ -194,8 +205,7 @@ impl Dataset {
     /// # Panics
     /// If an example has a label that is not there.
     pub fn class_counts(&self) -> Vec<usize> {
-        let classes = if self.task == Task::Regression { 0 } else { self.labels.len() };
-        let mut counts = vec![0; classes];
+        let mut counts = vec![0; self.classes()];
         for example in &self.examples {
             match &example.target {
                 Target::Class(id) => counts[*id as usize] += 1,

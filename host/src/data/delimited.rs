@@ -75,7 +75,7 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
         delimiter: Some(char::from(delimiter)),
         ..source.clone()
     };
-    Ok(Rows { rows, label, reading, resolved })
+    Ok(Rows { rows, label, lists: false, reading, resolved })
 }
 
 /// How a file was read.

@@ -3,7 +3,7 @@
 use super::error::is_decimal_comma;
 use super::from_rows::names;
 use super::rows::{self, Cell, Rows};
-use super::{DataError, Source, Task, column_names};
+use super::{DataError, LabelColumns, Source, Task, column_names};
 use std::collections::{HashMap, HashSet};
 
 /// More distinct fractional numbers than this cannot be class names.
@@ -15,22 +15,23 @@ pub(super) fn detect_task(source: &Source, files: &[Rows], classes: bool) -> Res
     let ambiguous = |problem: String| {
         Err(DataError::Ambiguous { path: source.path.clone(), problem, options: vec!["task"] })
     };
-    let numbers = |values: &[String]| values.iter().all(|value| is_number(value));
-    // whether the values of a cell can be labels, and whether they can be quantities
-    let several: Vec<(bool, bool)> = cells
+    let several: Vec<&[String]> = cells
         .clone()
         .filter_map(|cell| match cell {
             Cell::One(_) => None,
-            Cell::Many(values) => Some((values.iter().all(|value| is_integer(value)), numbers(values))),
-            Cell::Each(values) => {
-                Some((values.iter().all(|value| rows::binary(value).is_some()), numbers(values)))
-            }
+            Cell::Many(values) | Cell::Each(values) => Some(&**values),
         })
         .collect();
     if !several.is_empty() {
-        let fractions = several.iter().any(|(labels, _)| !labels);
-        let quantities = !classes && fractions && several.iter().all(|(_, numbers)| *numbers);
-        return Ok(if quantities { Task::Regression } else { Task::MultiLabel });
+        let numbers = !classes && several.iter().all(|values| values.iter().all(|value| is_number(value)));
+        let columns = matches!(&files[0].label, LabelColumns::Each(columns) if !columns.is_empty());
+        if numbers && columns && hold_quantities(&several) {
+            return Ok(Task::Regression);
+        }
+        if numbers && files.iter().all(|file| file.lists) && are_vectors(&several) {
+            return ambiguous("the lists hold as many numbers each: regression or multi-label".to_owned());
+        }
+        return Ok(Task::MultiLabel);
     }
     if classes {
         return Ok(Task::SingleLabel);
@@ -76,6 +77,24 @@ pub(super) fn detect_task(source: &Source, files: &[Rows], classes: bool) -> Res
         ));
     }
     Ok(Task::SingleLabel)
+}
+
+/// Returns whether each column holds mostly other numbers than 0 and 1. A few of them are mistakes.
+fn hold_quantities(rows: &[&[String]]) -> bool {
+    let columns = rows.first().map_or(0, |values| values.len());
+    (0..columns).all(|column| {
+        let binary = rows.iter().filter(|values| rows::binary(&values[column]).is_some()).count();
+        2 * binary < rows.len()
+    })
+}
+
+/// Returns whether all rows have equally many values, at least two, some of which are fractions.
+fn are_vectors(rows: &[&[String]]) -> bool {
+    let length = rows.first().map_or(0, |values| values.len());
+    let fraction = |value: &String| value.parse::<f64>().is_ok_and(|number| number.fract() != 0.0);
+    length > 1
+        && rows.iter().all(|values| values.len() == length)
+        && rows.iter().any(|values| values.iter().any(fraction))
 }
 
 fn is_integer(name: &str) -> bool {

@@ -73,7 +73,9 @@ pub enum DataError {
         if is_decimal_comma(found) { "write the decimal comma as a point" } else if found.parse::<f64>().is_ok_and(f64::is_finite) { "it is too large for f32" } else if found.parse::<f64>().is_ok() { "remove the row" } else { "if it is a class, --task single-label (`kind` in a recipe) says so" }
     )]
     Number { at: Place, found: String },
-    #[error("{at}: the number of numbers is {found}, and {expected} in other rows")]
+    #[error(
+        "{at}: {found} numbers where {expected} are expected, one for each that is predicted; --label (`label` in a recipe) names their columns, and if these are labels, --task multi-label (`kind` in a recipe) says so"
+    )]
     NumberCount { at: Place, found: usize, expected: usize },
     #[error(
         "{at}: {count} labels in a row of a single-label task; --task multi-label (`kind` in a recipe) allows for that"

@@ -26,8 +26,10 @@ impl Dataset {
         };
         let given = labels.is_some();
         let labels = match labels {
-            Some(labels) if task != Task::Regression || labels.len() > 1 => labels,
-            _ => labels_of(&files, task)?,
+            // the name of a single number does not matter
+            Some(labels) if task == Task::Regression && labels.len() == 1 => Labels::default(),
+            Some(labels) => labels,
+            None => labels_of(&files, task)?,
         };
         if labels.len() > Labels::MAX {
             let (path, reading) = (sources[0].path.clone(), files[0].reading.clone());
@@ -38,6 +40,9 @@ impl Dataset {
         let joined = task == Task::MultiLabel && !given;
         let (mut examples, mut read, mut paired) = (Vec::new(), Vec::new(), None);
         for (index, (source, file)) in (0..).zip(sources.iter().zip(files)) {
+            if task != Task::Regression {
+                rows::refuse_indicator_vectors(source, &file.rows)?;
+            }
             let cells = Cells::new(task, &labels, &file.label, joined, &rows::at(source, 1))?;
             let (rows, mut left_out) = (file.rows.len(), LeftOut::default());
             examples.reserve(rows);
@@ -146,11 +151,14 @@ impl LeftOut {
 
 /// Returns the values of a cell that are not empty: label names, unless there is a column for each.
 pub(super) fn names(label: &Cell) -> impl Iterator<Item = &str> {
-    let names = match label {
-        Cell::One(name) => std::slice::from_ref(name),
-        Cell::Many(names) | Cell::Each(names) => names,
-    };
-    names.iter().map(String::as_str).filter(|name| !name.is_empty())
+    values(label).iter().map(String::as_str).filter(|name| !name.is_empty())
+}
+
+fn values(label: &Cell) -> &[String] {
+    match label {
+        Cell::One(value) => std::slice::from_ref(value),
+        Cell::Many(values) | Cell::Each(values) => values,
+    }
 }
 
 /// Turns the label cells of one file into targets.
@@ -190,7 +198,8 @@ impl<'a> Cells<'a> {
             })
         };
         let order = match names {
-            [] => vec![0],
+            // a regression of one number
+            [] => (0..each.len()).collect(),
             // formats without columns name the labels in each row
             _ if each.is_empty() => vec![],
             _ => names.iter().map(column).collect::<Result<_, _>>()?,
@@ -201,8 +210,7 @@ impl<'a> Cells<'a> {
     fn target(&self, cell: Cell, at: impl Fn() -> Place) -> Result<Target, DataError> {
         let cell = match cell {
             Cell::Each(values) if self.task == Task::Regression => {
-                let numbers = self.order.iter().map(|column| number(&values[*column], &at));
-                return Ok(Target::Numbers(numbers.collect::<Result<_, _>>()?));
+                Cell::Each(self.order.iter().map(|column| values[*column].clone()).collect())
             }
             Cell::Each(values) => self.labels_that_hold(&values, &at)?,
             Cell::One(label) if self.joined && label.contains(['|', ';', ',']) => {
@@ -210,12 +218,13 @@ impl<'a> Cells<'a> {
             }
             cell => cell,
         };
-        if self.task == Task::Regression && self.labels.len() > 1 {
-            let (expected, found) = (self.labels.len(), names(&cell).count());
+        if self.task == Task::Regression {
+            let texts = values(&cell);
+            let (expected, found) = (self.labels.len().max(1), texts.len());
             if found != expected {
                 return Err(DataError::NumberCount { at: at(), found, expected });
             }
-            let numbers = names(&cell).map(|text| number(text, &at));
+            let numbers = texts.iter().map(|text| number(text, &at));
             return Ok(Target::Numbers(numbers.collect::<Result<_, _>>()?));
         }
         if self.task == Task::MultiLabel {
@@ -234,10 +243,7 @@ impl<'a> Cells<'a> {
         if label.is_empty() {
             return Err(DataError::EmptyLabel { at: at() });
         }
-        match self.task {
-            Task::SingleLabel => Ok(Target::Class(self.id(label, &at)?)),
-            _ => Ok(Target::number(number(label, &at)?)),
-        }
+        Ok(Target::Class(self.id(label, &at)?))
     }
 
     /// Returns the labels whose column says that they apply.

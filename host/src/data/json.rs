@@ -58,7 +58,7 @@ pub(super) fn read(source: &Source, content: &str) -> Result<Rows, DataError> {
         label: Some(keys.label.map(column)),
         ..source.clone()
     };
-    Ok(Rows { rows, reading: keys.reading(), label: keys.label, resolved })
+    Ok(Rows { rows, lists: true, reading: keys.reading(), label: keys.label, resolved })
 }
 
 /// Reads the label or labels under one key.

@@ -28,6 +28,8 @@ pub(super) struct Rows {
     pub rows: Vec<Row>,
     /// Name of the label column, or the labels that have a column each; empty if there are no columns.
     pub label: LabelColumns<String>,
+    /// Whether several values of a cell are a list, rather than text around a separator.
+    pub lists: bool,
     /// Human-readable description of how the file was read.
     pub reading: String,
     /// The source with everything that was detected filled in.
@@ -62,7 +64,7 @@ pub(super) fn read(source: &Source) -> Result<Rows, DataError> {
     if let Some(line) = empty.next() {
         return Err(DataError::EmptyText { at: at(source, line), more: empty.count() });
     }
-    lists(source, &mut rows.rows)?;
+    rows.lists |= lists(source, &mut rows.rows)?;
     for row in &mut rows.rows {
         if let (Cell::One(label), Some(separator)) = (&row.label, &source.label_separator) {
             let names = label.split(separator.as_str()).filter(|name| !is_blank(name)).map(str::to_owned);
@@ -76,12 +78,12 @@ pub(super) fn read(source: &Source) -> Result<Rows, DataError> {
     if rows.rows.is_empty() {
         return Err(DataError::NoRows { path: source.path.clone() });
     }
-    refuse_indicator_vectors(source, &rows.rows)?;
     Ok(rows)
 }
 
 /// Splits labels that are all written as lists, such as `['a', 'b']` or `[0 2]` (Python, JSON, NumPy).
-fn lists(source: &Source, rows: &mut [Row]) -> Result<(), DataError> {
+/// Returns whether they are.
+fn lists(source: &Source, rows: &mut [Row]) -> Result<bool, DataError> {
     let lists: Option<Vec<List>> = rows
         .iter()
         .map(|row| match &row.label {
@@ -90,13 +92,13 @@ fn lists(source: &Source, rows: &mut [Row]) -> Result<(), DataError> {
         })
         .collect();
     // a single word in brackets may be a name
-    let Some(lists) = lists.filter(|lists| lists.iter().any(|list| list.plain)) else { return Ok(()) };
+    let Some(lists) = lists.filter(|lists| lists.iter().any(|list| list.plain)) else { return Ok(false) };
     if source.label_separator.is_some() {
         let problem = "does not go with labels that are lists, `[...]`: leave it out".to_owned();
         return Err(DataError::Option { path: source.path.clone(), option: "label_separator", problem });
     }
     rows.iter_mut().zip(lists).for_each(|(row, list)| row.label = Cell::Many(list.items));
-    Ok(())
+    Ok(true)
 }
 
 struct List {
@@ -144,7 +146,7 @@ fn list(cell: &str) -> Option<List> {
 }
 
 /// Refuses indicator vectors such as `[1, 0, 1]`, whose numbers would become label names.
-fn refuse_indicator_vectors(source: &Source, rows: &[Row]) -> Result<(), DataError> {
+pub(super) fn refuse_indicator_vectors(source: &Source, rows: &[Row]) -> Result<(), DataError> {
     let mut first = None;
     let mut length = None;
     for row in rows {
@@ -195,6 +197,7 @@ fn lines(source: &Source, content: &str) -> Result<Rows, DataError> {
     Ok(Rows {
         rows: rows.collect::<Result<_, _>>()?,
         label: LabelColumns::Each(Vec::new()),
+        lists: false,
         reading: "lines, label<TAB>text".to_owned(),
         resolved: Source { format: Format::Lines, ..source.clone() },
     })
@@ -222,6 +225,7 @@ fn fasttext(source: &Source, content: &str) -> Result<Rows, DataError> {
     Ok(Rows {
         rows: rows.into_iter().map(row).collect(),
         label: LabelColumns::Each(Vec::new()),
+        lists: false,
         reading: "fasttext, __label__NAME text".to_owned(),
         resolved: Source { format: Format::FastText, ..source.clone() },
     })

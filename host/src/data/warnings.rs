@@ -37,6 +37,27 @@ impl Dataset {
         if let Some((count, first, again)) = other {
             warnings.push(Warning::Conflicts { count, first: self.place(first), again: self.place(again) });
         }
+        for file in &self.files {
+            let separator = file.resolved.label_separator.clone();
+            let several = |example: &Example| match &example.target {
+                Target::Classes(labels) => labels.len() > 1,
+                Target::Numbers(numbers) => numbers.len() > 1,
+                Target::Class(_) => false,
+            };
+            if let Some(separator) = separator.filter(|_| !self.examples.iter().any(several)) {
+                warnings.push(Warning::NoSeparator { separator, path: file.path.clone() });
+                break;
+            }
+        }
+        if self.task != Task::Regression {
+            warnings.extend(self.suspicious_labels());
+        }
+        warnings
+    }
+
+    /// Warns of labels that may be mistakes.
+    fn suspicious_labels(&self) -> Vec<Warning> {
+        let mut warnings = Vec::new();
         let mut small = HashMap::<String, &String>::new();
         let same_but_for_case = self.labels.names().iter().filter_map(|name| {
             let other = *small.entry(name.to_lowercase()).or_insert(name);
@@ -52,16 +73,7 @@ impl Dataset {
             warnings.push(Warning::Missing { labels: missing });
         }
         warnings.extend(self.made_of_others());
-        for file in &self.files {
-            let separator = file.resolved.label_separator.clone();
-            let several =
-                |example: &Example| matches!(&example.target, Target::Classes(labels) if labels.len() > 1);
-            if let Some(separator) = separator.filter(|_| !self.examples.iter().any(several)) {
-                warnings.push(Warning::NoSeparator { separator, path: file.path.clone() });
-                break;
-            }
-        }
-        if self.task != Task::Regression && self.labels.len() * 2 > self.len() {
+        if self.labels.len() * 2 > self.len() {
             warnings.push(Warning::ManyLabels { labels: self.labels.len(), rows: self.len() });
         }
         warnings

@@ -1,6 +1,6 @@
 use crate::bert::{CLASSIFIER, Classifier, Error, Gradients, Mode, OutputGradient, Tape};
 use crate::data::{SplitMix, Task};
-use crate::train::Encoded;
+use crate::train::{Encoded, TargetScale};
 
 /// How much the answers depend on each head, feed-forward column and pooler column.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,11 +45,14 @@ pub fn importance(model: &Classifier, texts: &Encoded, rows: usize, seed: u64) -
     order.truncate(rows);
     order.sort_by_key(|row| texts.tokens[*row as usize].ids.len());
     let (mut tape, mut gradients) = (Tape::default(), Gradients::new(model.weights()));
+    // the deviations of several numbers, so that none outweighs the others
+    let units: Vec<f32> = TargetScale::of(&texts.data).deviations().collect();
+    let units = if units.len() > 1 { units } else { vec![1.0] };
     let head = CLASSIFIER;
     for rows in order.chunks(BATCH) {
         let batch = texts.batch(rows, model.config().pad_token_id as u32);
         let output = model.forward(&batch, Mode::Differentiate, &mut tape)?;
-        let logits = margin_gradient(&output.logits, rows.len(), texts.data.task);
+        let logits = margin_gradient(&output.logits, rows.len(), texts.data.task, &units);
         gradients.clear();
         model.backward(&mut tape, &OutputGradient { logits, ..Default::default() }, &mut gradients);
         if let Some(gradient) = gradients.get(head) {
@@ -86,15 +89,15 @@ fn products(w: &[f32], g: &[f32], columns: usize) -> Vec<f64> {
 
 /// Returns the gradient of the margin with respect to the logits, summed over the texts. The margin is the
 /// highest logit minus the second (single label), every logit in the direction of its answer (multi-label),
-/// or the sum of the values (regression).
-fn margin_gradient(logits: &[f32], texts: usize, task: Task) -> Vec<f32> {
+/// or the sum of the numbers in their `units` (regression).
+fn margin_gradient(logits: &[f32], texts: usize, task: Task, units: &[f32]) -> Vec<f32> {
     let width = logits.len() / texts;
     let mut signs = Vec::with_capacity(logits.len());
     for row in logits.chunks_exact(width) {
         let at = signs.len();
         match task {
             Task::MultiLabel => signs.extend(row.iter().map(|x| x.signum())),
-            Task::Regression => signs.extend(row.iter().map(|_| 1.0)),
+            Task::Regression => signs.extend(units.iter().map(|unit| 1.0 / unit)),
             Task::SingleLabel => {
                 let mut order: Vec<usize> = (0..width).collect();
                 order.sort_by(|a, b| row[*b].total_cmp(&row[*a]));
@@ -116,9 +119,10 @@ mod tests {
     #[test]
     fn the_margin_is_between_the_answer_and_the_next() {
         let logits = [1.0, 3.0, -2.0, 0.5, 0.25, -1.0];
-        assert_eq!(margin_gradient(&logits, 2, Task::SingleLabel), [-1.0, 1.0, 0.0, 1.0, -1.0, 0.0]);
-        assert_eq!(margin_gradient(&logits, 2, Task::MultiLabel), [1.0, 1.0, -1.0, 1.0, 1.0, -1.0]);
-        assert_eq!(margin_gradient(&[5.0, -2.0], 2, Task::Regression), [1.0, 1.0]);
-        assert_eq!(margin_gradient(&[5.0, -2.0], 2, Task::SingleLabel), [1.0, 1.0], "one label");
+        assert_eq!(margin_gradient(&logits, 2, Task::SingleLabel, &[]), [-1.0, 1.0, 0.0, 1.0, -1.0, 0.0]);
+        assert_eq!(margin_gradient(&logits, 2, Task::MultiLabel, &[]), [1.0, 1.0, -1.0, 1.0, 1.0, -1.0]);
+        assert_eq!(margin_gradient(&[5.0, -2.0], 2, Task::Regression, &[1.0]), [1.0, 1.0]);
+        assert_eq!(margin_gradient(&[5.0, -2.0], 1, Task::Regression, &[4.0, 0.5]), [0.25, 2.0]);
+        assert_eq!(margin_gradient(&[5.0, -2.0], 2, Task::SingleLabel, &[]), [1.0, 1.0], "one label");
     }
 }

@@ -2,6 +2,7 @@ use super::objective::soft_loss;
 use super::{Layers, cut_layers};
 use crate::bert::{self, Checkpoint, Classifier};
 use crate::data::SplitMix;
+use crate::metrics::balanced;
 use crate::train::{Encoded, Error, predict};
 
 /// Number of texts that choices of layers are compared on, and the limits of an exhaustive search.
@@ -54,13 +55,13 @@ pub fn best_layers(
     rows.truncate(TEXTS);
     let width = model.config.num_labels();
     let wanted: Vec<f32> = rows.iter().flat_map(|r| &logits[r * width..][..width]).copied().collect();
-    let loss = soft_loss(texts.data.task, wanted, 1.0);
+    let loss = soft_loss(texts.data.task, balanced(&texts.data, &wanted, &wanted).into_owned(), 1.0);
     let drawn = texts.subset(&rows);
     let mut best = (f64::INFINITY, spread);
     for layers in choices.into_iter().map(chosen) {
         let student = Classifier::new(cut_layers(model, &layers)?, 0)?;
         let found = predict(&student, &drawn, &mut |_| ())?;
-        let (value, _) = loss.value_and_gradient(&found, rows.len());
+        let (value, _) = loss.value_and_gradient(&balanced(&texts.data, &wanted, &found), rows.len());
         if value < best.0 {
             best = (value, layers);
         }

@@ -1,6 +1,6 @@
 use super::table::Table;
 use super::{ClassEvaluation, Comparison, Evaluation, Measured, NumberComparison, NumberEvaluation, Rows};
-use crate::metrics::{ClassScores, Metric, Metrics};
+use crate::metrics::{ClassScores, Metric, Metrics, NumberScores};
 
 /// What a report consists of, in this order.
 struct Report {
@@ -197,8 +197,8 @@ fn figures(rows: usize, sides: &[(&str, &Measured)], changes: Option<&str>) -> T
         row(&metric.to_string(), &|side| side.metrics.get(metric).filter(|_| !again(side)), Show::Points);
     }
     row("calibration error, no temperature", &calibration_error, Show::Points);
-    row("mse", &|side| regression(side).map(|(mse, _)| mse), Show::Plain);
-    row("mae", &|side| regression(side).map(|(_, mae)| mae), Show::Plain);
+    row("mse", &|side| regression(side).map(|number| number.mse), Show::Plain);
+    row("mae", &|side| regression(side).map(|number| number.mae), Show::Plain);
     row("size, MB", &|side| side.bytes.map(|bytes| bytes as f64 / 1e6), Show::Ratio(2));
     row("p50, µs", &|side| side.latency.map(|latency| latency.p50), Show::Ratio(0));
     row("p90, µs", &|side| side.latency.map(|latency| latency.p90), Show::Ratio(0));
@@ -268,11 +268,11 @@ fn calibration_error(side: &Measured) -> Option<f64> {
     }
 }
 
-/// Returns the mean squared and the mean absolute error.
-fn regression(side: &Measured) -> Option<(f64, f64)> {
+/// Returns the scores of a regression of one number. Errors of several, in units of their own, have no mean.
+fn regression(side: &Measured) -> Option<NumberScores> {
     match &side.metrics {
-        Metrics::Regression(metrics) => Some((metrics.mean.mse, metrics.mean.mae)),
-        Metrics::SingleLabel(_) | Metrics::MultiLabel(_) => None,
+        Metrics::Regression(metrics) if metrics.per_number.is_empty() => Some(metrics.mean),
+        _ => None,
     }
 }
 

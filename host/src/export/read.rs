@@ -3,7 +3,7 @@
 
 use super::proto::{DataType, EXTERNAL, GraphProto, ModelProto, TensorProto};
 use crate::bert::{
-    self, Array, Checkpoint, Config, POSITION_EMBEDDINGS, PROJECTION, StudentShape, TYPE_EMBEDDINGS,
+    self, Array, Checkpoint, Config, POOLER, POSITION_EMBEDDINGS, PROJECTION, StudentShape, TYPE_EMBEDDINGS,
     TokenizerFiles, WORD_EMBEDDINGS, tensor_file,
 };
 use goldcrest_edge::bundle::{self, Bundle, Manifest};
@@ -168,7 +168,7 @@ fn config(
         let array = tensors.get(name).ok_or_else(|| format!("{name} is missing"))?;
         array.shape.get(dimension).copied().ok_or_else(|| format!("{name} is not a matrix"))
     };
-    let hidden = size("bert.pooler.dense.weight", 1)?;
+    let hidden = size(POOLER, 1)?;
     let (mut heads, mut intermediate, mut head_size) = (Vec::new(), Vec::new(), 1);
     while let Ok(width) = size(&format!("bert.encoder.layer.{}.intermediate.dense.weight", heads.len()), 0) {
         intermediate.push(width);
@@ -196,7 +196,7 @@ fn config(
     }))
     .map_err(|error| error.to_string())?;
     let embedding_rank = tensors.contains_key(PROJECTION).then_some(rank);
-    let pooler = Some(size("bert.pooler.dense.weight", 0)?).filter(|width| *width < hidden);
+    let pooler = Some(size(POOLER, 0)?).filter(|width| *width < hidden);
     config.goldcrest = Some(StudentShape { head_size, heads, intermediate, embedding_rank, pooler });
     config.set_labels(&manifest.labels, manifest.task);
     config.input = Some(super::manifest::input_format(manifest));

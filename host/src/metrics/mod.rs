@@ -18,7 +18,7 @@ use crate::data::{Dataset, Target, Task};
 pub(crate) use calibration::golden_section;
 pub use calibration::{Calibration, calibration, temperature};
 pub use classes::{ClassScores, MultiLabel, SingleLabel};
-pub use numbers::{NumberScores, Regression, pearson_of, spread, unexplained_variance};
+pub use numbers::{NumberScores, Regression, balanced, pearson_of, spread, unexplained_variance};
 pub use thresholds::thresholds;
 
 /// Default probability threshold of a multi-label task.

@@ -1,13 +1,16 @@
+use std::borrow::Cow;
+
 use serde::Serialize;
 
-use crate::data::Target;
+use super::width;
+use crate::data::{Dataset, Target, Task};
 
 /// Metrics of a regression.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Regression {
     /// Number of examples.
     pub rows: u64,
-    /// The scores of the number; of several, the mean of each score.
+    /// The scores of the number; of several, the mean of each score, without numbers whose gold values are all equal.
     #[serde(flatten)]
     pub mean: NumberScores,
     /// The scores of each of several numbers, in the order of the labels; empty for one.
@@ -33,7 +36,8 @@ impl Regression {
         let columns = columns(pairs);
         let rows = columns.first().map_or(0, |(gold, _)| gold.len());
         let per_number: Vec<_> = columns.iter().map(|(gold, predicted)| scores(gold, predicted)).collect();
-        let mean = |of: fn(&NumberScores) -> f64| mean(per_number.iter().map(of));
+        let varies: Vec<bool> = columns.iter().map(|(gold, _)| varies(gold)).collect();
+        let mean = |of: fn(&NumberScores) -> f64| mean_of_varying(per_number.iter().map(of), &varies);
         let mean = NumberScores {
             pearson: mean(|scores| scores.pearson),
             spearman: mean(|scores| scores.spearman),
@@ -48,7 +52,20 @@ impl Regression {
 /// Returns the linear correlation of (gold, predicted) pairs, the mean of several numbers': the same as in
 /// [`Regression`], without the rest, whose ranks take longest.
 pub fn pearson_of<'a>(pairs: impl Iterator<Item = (&'a Target, &'a Target)>) -> f64 {
-    mean(columns(pairs).iter().map(|(gold, predicted)| pearson(gold, predicted)))
+    let columns = columns(pairs);
+    let varies: Vec<bool> = columns.iter().map(|(gold, _)| varies(gold)).collect();
+    mean_of_varying(columns.iter().map(|(gold, predicted)| pearson(gold, predicted)), &varies)
+}
+
+fn varies(gold: &[f64]) -> bool {
+    gold.iter().any(|number| *number != gold[0])
+}
+
+/// Returns the mean over the numbers that vary among the gold values, as the others correlate with nothing; over all
+/// if none does.
+fn mean_of_varying(scores: impl Iterator<Item = f64>, varies: &[bool]) -> f64 {
+    let none = !varies.contains(&true);
+    mean(scores.zip(varies).filter(|(_, varies)| none || **varies).map(|(score, _)| score))
 }
 
 fn scores(gold: &[f64], predicted: &[f64]) -> NumberScores {
@@ -81,13 +98,29 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
         sum += value;
         count += 1.0;
     }
-    sum / count
+    if count == 0.0 { 0.0 } else { sum / count }
 }
 
 /// Returns the sum of squared distances from the mean.
 pub fn spread(numbers: impl Iterator<Item = f64> + Clone) -> f64 {
     let mean = numbers.clone().sum::<f64>() / numbers.clone().count().max(1) as f64;
     numbers.map(|x| (x - mean).powi(2)).sum()
+}
+
+/// Returns logits, [texts, width], in which no number of a regression outweighs the others: several numbers are
+/// divided by their standard deviations in `exact`, anything else stays as it is.
+pub fn balanced<'a>(data: &Dataset, exact: &[f32], logits: &'a [f32]) -> Cow<'a, [f32]> {
+    let width = width(data);
+    if data.task != Task::Regression || width == 1 {
+        return logits.into();
+    }
+    let deviation = |number: usize| {
+        let numbers = exact.iter().skip(number).step_by(width).map(|x| f64::from(*x));
+        let deviation = (spread(numbers) * width as f64 / exact.len() as f64).sqrt() as f32;
+        if deviation.is_normal() { deviation } else { 1.0 }
+    };
+    let deviations: Vec<f32> = (0..width).map(deviation).collect();
+    logits.iter().zip(deviations.iter().cycle()).map(|(x, deviation)| x / deviation).collect()
 }
 
 /// Returns the share of the variance of `exact` over the texts, [texts, labels], that `other` does not

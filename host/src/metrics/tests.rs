@@ -110,12 +110,28 @@ fn several_numbers_are_measured_one_by_one() {
         m
     };
     let both = scores(&[&first, &second]);
-    let [first, second] = [scores(&[&first]).mean, scores(&[&second]).mean];
+    let first_numbers = first;
+    let [first, second] = [scores(&[&first_numbers]).mean, scores(&[&second]).mean];
     assert_eq!(both.per_number, [first, second]);
     close(both.mean.pearson, (first.pearson + second.pearson) / 2.0);
     close(both.mean.spearman, (first.spearman + second.spearman) / 2.0);
     close(both.mean.mse, (first.mse + second.mse) / 2.0);
     close(both.mean.mae, (first.mae + second.mae) / 2.0);
+    // what is the same everywhere correlates with nothing
+    let constant: Vec<(f32, f32)> = (0..ROWS).map(|i| (2.5, i as f32)).collect();
+    let with_constant = scores(&[&constant, &first_numbers]);
+    assert_eq!((with_constant.per_number[0].pearson, with_constant.mean), (0.0, first));
+}
+
+#[test]
+fn no_number_outweighs_the_others() {
+    let data = dataset(Task::Regression, 2, [[0.0, 0.0]; 2].map(|numbers| Target::Numbers(numbers.to_vec())));
+    // deviations 100 and 0.5
+    let exact = [100.0, 1.0, 300.0, 2.0];
+    assert_eq!(*balanced(&data, &exact, &exact), [1.0, 2.0, 3.0, 4.0]);
+    assert_eq!(*balanced(&data, &exact, &[0.0, 0.5, 50.0, 0.25]), [0.0, 1.0, 0.5, 0.5]);
+    let classes = dataset(Task::SingleLabel, 2, [0, 1].map(Target::Class));
+    assert_eq!(*balanced(&classes, &exact, &exact), exact);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 use super::Bits;
 use crate::bert::{Classifier, Rounding};
+use crate::metrics::balanced;
 use crate::train::{self, Encoded, predict};
 
 /// The effect of rounding one matrix, and the activations that it multiplies, on the logits.
@@ -7,7 +8,7 @@ use crate::train::{self, Encoded, predict};
 pub struct Sensitivity {
     /// Logits with only that matrix rounded, `[texts, labels]`.
     pub logits: Vec<f32>,
-    /// Average change of the logits.
+    /// Average change of the logits; of a regression's several numbers, in standard deviations.
     pub moved: f64,
 }
 
@@ -26,6 +27,7 @@ pub fn sensitivity(
     let logits = predict(model, texts, &mut |_| ());
     model.round(None);
     let logits = texts.of_examples(logits?);
-    let moved = exact.iter().zip(&logits).map(|(a, b)| f64::from((a - b).abs())).sum::<f64>();
+    let [before, after] = [exact, &logits].map(|logits| balanced(&texts.data, exact, logits));
+    let moved = before.iter().zip(after.iter()).map(|(a, b)| f64::from((a - b).abs())).sum::<f64>();
     Ok(Sensitivity { logits, moved: moved / exact.len().max(1) as f64 })
 }

@@ -85,15 +85,25 @@ impl Splits {
                 dev.len()
             ));
         }
-        let mut targets = dev.examples.iter().map(|example| &example.target);
-        let first = targets.next();
-        if dev.task == Task::Regression && targets.all(|target| Some(target) == first) {
-            note(
-                "all rows to choose on have the same number: no checkpoint is better than another there"
-                    .into(),
-            );
+        for (data, rows, so) in [
+            (&self.train, "learn from", "nothing is to be learned of it"),
+            (dev, "choose on", "no checkpoint is better than another there"),
+        ] {
+            let constant = constant_numbers(data);
+            if !constant.is_empty() {
+                note(format!("all rows to {rows} have the same {}: {so}", listed(&constant, 6)));
+            }
         }
     }
+}
+
+/// Returns the names of a regression's numbers that are the same in all rows; `number` if it predicts one.
+fn constant_numbers(data: &Dataset) -> Vec<String> {
+    let first = data.examples.first().map_or(&[][..], |example| example.target.numbers());
+    let constant =
+        |at: &usize| data.examples.iter().all(|example| example.target.numbers()[*at] == first[*at]);
+    let name = |at: usize| data.labels.name(at as u32).map_or("number".into(), |name| format!("`{name}`"));
+    (0..first.len()).filter(constant).map(name).collect()
 }
 
 /// Reads the training texts, and checks the recipe against their task.

@@ -3,7 +3,7 @@
 use super::error::RunError;
 use super::progress::{Progress, Watch};
 use crate::bert::{Checkpoint, Classifier, Tokens};
-use crate::metrics::unexplained_variance;
+use crate::metrics::{balanced, unexplained_variance};
 use crate::train::{self, Answers, Encoded};
 use crate::{export, quantize};
 use goldcrest_edge::model::{self, Bytes, Model};
@@ -32,7 +32,8 @@ pub(super) fn ask(
         let labels = checkpoint.config.num_labels();
         let rounded: Vec<f32> =
             rows.iter().flat_map(|row| &answers.logits[row * labels..][..labels]).copied().collect();
-        if unexplained_variance(&exact, &rounded, labels) <= MAX_UNEXPLAINED {
+        let [some_exact, rounded] = [&exact, &rounded].map(|logits| balanced(&texts.data, &exact, logits));
+        if unexplained_variance(&some_exact, &rounded, labels) <= MAX_UNEXPLAINED {
             return Ok(answers);
         }
         watch(Progress::Note("int8 differs too much from f32, which is used instead"));

@@ -74,7 +74,7 @@ fn train_teacher(
     watch: Watch,
 ) -> Result<Summary, RunError> {
     let (config, train) = (&start.checkpoint.config, &recipe.train);
-    let (examples, classes, long) = (prepared.train.len(), prepared.train.labels.len(), prepared.long);
+    let (examples, classes, long) = (prepared.train.len(), prepared.train.classes(), prepared.long);
     let runs = train.soup(examples, classes, long);
     let options = TrainOptions {
         seed,

@@ -38,7 +38,7 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
     job.objective.target_scale().enter(job.model);
     let per_epoch = options.steps_per_epoch(lengths.len());
     let highest = options.learning_rate(job.model.config());
-    let steps = match options.epochs(lengths.len(), job.train.data.labels.len(), false) {
+    let steps = match options.epochs(lengths.len(), job.train.data.classes(), false) {
         0.0 => 0,
         epochs => ((epochs * per_epoch as f64).round() as u64).max(1),
     };

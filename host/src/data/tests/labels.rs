@@ -151,21 +151,24 @@ fn several_columns_of_quantities_mean_a_regression_of_several_numbers() {
         source.label = Some(LabelColumns::Each(label.iter().map(|name| (*name).into()).collect()));
         source
     };
-    let csv = source("a.csv", "text,joy,fear\na,0.5,-1\nb,1,0\n", &["joy", "fear"]);
+    let csv = source("a.csv", "text,joy,fear\na,0.5,-1\nb,1.5,7\n", &["joy", "fear"]);
     let data = Dataset::read(std::slice::from_ref(&csv), None, None).unwrap();
     assert_eq!((data.task, data.labels.names()), (Task::Regression, &["joy".to_owned(), "fear".into()][..]));
     let numbers =
         |data: &Dataset| data.examples.iter().map(|e| e.target.numbers().to_vec()).collect::<Vec<_>>();
-    assert_eq!(numbers(&data), [[0.5, -1.0], [1.0, 0.0]]);
+    assert_eq!(numbers(&data), [[0.5, -1.0], [1.5, 7.0]]);
     assert_eq!((data.class_counts(), data.absent(), data.warnings()), (vec![], vec![], vec![]));
     // other files may order their columns differently
     let other = source("b.csv", "Fear,text,Joy\n7,c,8\n", &["fear", "joy"]);
     assert_eq!(numbers(&data.read_like(&[other]).unwrap()), [[8.0, 7.0]]);
     let json = source("c.jsonl", "{\"joy\": 0.25, \"fear\": 3, \"text\": \"d\"}\n", &["joy", "fear"]);
     assert_eq!(numbers(&data.read_like(&[json]).unwrap()), [[0.25, 3.0]]);
-    // lists of numbers have no names
-    let lists = "{\"text\": \"a\", \"label\": [0.5, 2]}\n{\"text\": \"b\", \"label\": [1, 0]}\n";
-    let lists = Dataset::read(&[folder.file("d.jsonl", lists)], None, None).unwrap();
+    // lists of numbers have no names, and could be labels
+    let lists = folder
+        .file("d.jsonl", "{\"text\": \"a\", \"label\": [0.5, 2]}\n{\"text\": \"b\", \"label\": [1, 0]}\n");
+    let ambiguous = Dataset::read(std::slice::from_ref(&lists), None, None).unwrap_err().to_string();
+    assert!(ambiguous.contains("regression or multi-label") && ambiguous.contains("--task"), "{ambiguous}");
+    let lists = Dataset::read(&[lists], Some(Task::Regression), None).unwrap();
     assert_eq!(
         (lists.labels.names(), numbers(&lists)),
         (&["1".to_owned(), "2".into()][..], vec![vec![0.5, 2.0], vec![1.0, 0.0]])
@@ -175,10 +178,25 @@ fn several_columns_of_quantities_mean_a_regression_of_several_numbers() {
     assert_eq!(Dataset::read(std::slice::from_ref(&indicators), None, None).unwrap().task, Task::MultiLabel);
     let forced = Dataset::read(&[indicators], Some(Task::Regression), None).unwrap();
     assert_eq!(numbers(&forced), [[0.0, 1.0], [1.0, 0.0]]);
+    let vectors = folder
+        .file("k.jsonl", "{\"text\": \"a\", \"label\": [1, 0]}\n{\"text\": \"b\", \"label\": [0, 1]}\n");
+    let vectors = |task| Dataset::read(std::slice::from_ref(&vectors), task, None);
+    assert_eq!(numbers(&vectors(Some(Task::Regression)).unwrap()), [[1.0, 0.0], [0.0, 1.0]]);
+    assert!(vectors(None).unwrap_err().to_string().contains("a list of 2 zeros and ones"));
+    // a wrong cell among 0 and 1 makes no quantities, and codes that look like numbers are labels
+    let typo = source("l.csv", "text,joy,fear\na,0,1\nb,1,0\nc,11,0\nd,1,1\n", &["joy", "fear"]);
+    assert!(
+        Dataset::read(&[typo], None, None).unwrap_err().to_string().contains("l.csv:4: `11` in column `joy`")
+    );
+    let mut codes = folder.file("m.csv", "text,codes\na,401.9|250.0\nb,250.0|401.9\n");
+    codes.label_separator = Some("|".into());
+    assert_eq!(Dataset::read(&[codes], None, None).unwrap().task, Task::MultiLabel);
+    let fasttext = folder.file("n.txt", "__label__1.5 __label__2.5 a\n__label__2.5 __label__1.5 b\n");
+    assert_eq!(Dataset::read(&[fasttext], None, None).unwrap().task, Task::MultiLabel);
     // one column of several is a regression of one number
-    let one = source("f.csv", "text,joy\na,0.5\nb,1\n", &["joy"]);
+    let one = source("f.csv", "text,joy\na,0.5\nb,7\n", &["joy"]);
     let one = Dataset::read(&[one], None, None).unwrap();
-    assert_eq!((one.labels.len(), numbers(&one)), (0, vec![vec![0.5], vec![1.0]]));
+    assert_eq!((one.labels.len(), numbers(&one)), (0, vec![vec![0.5], vec![7.0]]));
 
     let error = |data: Result<Dataset, DataError>| data.unwrap_err().to_string();
     let wrong = source("g.csv", "text,joy,fear\na,0.5,-1\nb,much,0\n", &["joy", "fear"]);
@@ -193,8 +211,23 @@ fn several_columns_of_quantities_mean_a_regression_of_several_numbers() {
     );
     let fewer = source("i.csv", "text,joy\na,0.5\n", &["joy"]);
     assert!(error(data.read_like(&[fewer])).contains("no column is read for the label `fear`"));
-    let single = folder.file("j.csv", "text,score\na,0.5\n");
-    assert!(error(data.read_like(&[single])).contains("the number of numbers is 1, and 2 in other rows"));
+    let single = folder.file("j.csv", "text,score\na,0.5\nb,7\n");
+    let single = Dataset::read(&[single], None, None).unwrap();
+    let of_score = || folder.file("j.csv", "text,score\na,0.5\nb,7\n");
+    assert!(error(data.read_like(&[of_score()])).contains("j.csv:2: 1 numbers where 2 are expected"));
+    // and the other way round
+    let both = || source("o.csv", "text,joy,fear\na,0.5,3\n", &["joy", "fear"]);
+    assert!(error(single.read_like(&[both()])).contains("o.csv:2: 2 numbers where 1 are expected"));
+    let two = folder.file("p.jsonl", "{\"text\": \"a\", \"label\": [0.5, 3]}\n");
+    assert!(error(single.read_like(&[two])).contains("p.jsonl:1: 2 numbers where 1 are expected"));
+    // another column may be called like a number
+    let score = folder.file("q.csv", "text,score,joy,fear\na,9,0.5,3\n");
+    let labels = Some(data.labels.clone());
+    let measured = Dataset::read_to_measure(&[score], Some(Task::Regression), labels).unwrap();
+    assert_eq!(numbers(&measured), [[0.5, 3.0]]);
+    // of labels, not of numbers
+    let none = source("r.csv", "text,none,None\na,0.5,3\nb,2.5,3\n", &["none", "None"]);
+    assert_eq!(Dataset::read(&[none], None, None).unwrap().warnings(), vec![]);
 }
 
 #[test]
