@@ -1,7 +1,7 @@
 //! Detection of the task from the label column.
 
+use super::cells::names;
 use super::error::is_decimal_comma;
-use super::from_rows::names;
 use super::rows::{self, Cell, Rows};
 use super::{DataError, LabelColumns, Source, Task, column_names};
 use std::collections::{HashMap, HashSet};

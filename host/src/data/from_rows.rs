@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::column_names;
+use super::cells::{Cells, names};
 use super::detect_task::detect_task;
 use super::rows::{self, Cell, Rows};
-use super::{DataError, Dataset, Example, File, LabelColumns, Labels, Place, Source, Target, Task};
+use super::{DataError, Dataset, Example, File, LabelColumns, Labels, Source, Task};
 use crate::listed;
 
 impl Dataset {
@@ -147,140 +147,4 @@ impl LeftOut {
             listed(&labels, 6)
         ))
     }
-}
-
-/// Returns the values of a cell that are not empty: label names, unless there is a column for each.
-pub(super) fn names(label: &Cell) -> impl Iterator<Item = &str> {
-    values(label).iter().map(String::as_str).filter(|name| !name.is_empty())
-}
-
-fn values(label: &Cell) -> &[String] {
-    match label {
-        Cell::One(value) => std::slice::from_ref(value),
-        Cell::Many(values) | Cell::Each(values) => values,
-    }
-}
-
-/// Turns the label cells of one file into targets.
-struct Cells<'a> {
-    task: Task,
-    labels: &'a Labels,
-    /// The label of each column; empty unless there are several columns.
-    columns: Vec<String>,
-    /// The column of each number; empty unless there are several columns.
-    order: Vec<usize>,
-    /// Whether several labels in one cell might be taken for one.
-    joined: bool,
-}
-
-impl<'a> Cells<'a> {
-    fn new(
-        task: Task,
-        labels: &'a Labels,
-        read: &LabelColumns<String>,
-        joined: bool,
-        at: &Place,
-    ) -> Result<Self, DataError> {
-        let LabelColumns::Each(each) = read else {
-            return Ok(Cells { task, labels, columns: vec![], order: vec![], joined });
-        };
-        let names = labels.names();
-        // a column is found whatever the case of its name
-        let as_known = |column: &String| {
-            column_names::by_name(names, column).map_or(column.clone(), |index| names[index].clone())
-        };
-        let columns: Vec<String> = each.iter().map(as_known).collect();
-        let column = |label: &String| {
-            columns.iter().position(|column| column == label).ok_or_else(|| DataError::MissingLabel {
-                at: at.clone(),
-                label: label.clone(),
-                columns: each.to_vec(),
-            })
-        };
-        let order = match names {
-            // a regression of one number
-            [] => (0..each.len()).collect(),
-            // formats without columns name the labels in each row
-            _ if each.is_empty() => vec![],
-            _ => names.iter().map(column).collect::<Result<_, _>>()?,
-        };
-        Ok(Cells { task, labels, columns, order, joined: false })
-    }
-
-    fn target(&self, cell: Cell, at: impl Fn() -> Place) -> Result<Target, DataError> {
-        let cell = match cell {
-            Cell::Each(values) if self.task == Task::Regression => {
-                Cell::Each(self.order.iter().map(|column| values[*column].clone()).collect())
-            }
-            Cell::Each(values) => self.labels_that_hold(&values, &at)?,
-            Cell::One(label) if self.joined && label.contains(['|', ';', ',']) => {
-                return Err(DataError::Joined { at: at(), label });
-            }
-            cell => cell,
-        };
-        if self.task == Task::Regression {
-            let texts = values(&cell);
-            let (expected, found) = (self.labels.len().max(1), texts.len());
-            if found != expected {
-                return Err(DataError::NumberCount { at: at(), found, expected });
-            }
-            let numbers = texts.iter().map(|text| number(text, &at));
-            return Ok(Target::Numbers(numbers.collect::<Result<_, _>>()?));
-        }
-        if self.task == Task::MultiLabel {
-            let mut ids = names(&cell).map(|name| self.id(name, &at)).collect::<Result<Vec<u32>, _>>()?;
-            ids.sort_unstable();
-            ids.dedup();
-            return Ok(Target::Classes(ids));
-        }
-        let label = match &cell {
-            Cell::One(label) => label.as_str(),
-            Cell::Many(labels) | Cell::Each(labels) if labels.len() > 1 => {
-                return Err(DataError::SeveralLabels { at: at(), count: labels.len() });
-            }
-            Cell::Many(labels) | Cell::Each(labels) => labels.first().map_or("", String::as_str),
-        };
-        if label.is_empty() {
-            return Err(DataError::EmptyLabel { at: at() });
-        }
-        Ok(Target::Class(self.id(label, &at)?))
-    }
-
-    /// Returns the labels whose column says that they apply.
-    fn labels_that_hold(&self, values: &[String], at: impl Fn() -> Place) -> Result<Cell, DataError> {
-        let mut labels = Vec::new();
-        for (column, found) in self.columns.iter().zip(values) {
-            match rows::binary(found) {
-                Some(true) => labels.push(column.clone()),
-                Some(false) => {}
-                None => {
-                    let (column, found) = (column.clone(), found.clone());
-                    return Err(DataError::NotBinary { at: at(), column, found });
-                }
-            }
-        }
-        Ok(Cell::Many(labels))
-    }
-
-    fn id(&self, label: &str, at: impl Fn() -> Place) -> Result<u32, DataError> {
-        if label.len() > Labels::MAX_NAME_BYTES {
-            return Err(DataError::LongLabel { at: at(), bytes: label.len() });
-        }
-        if label.contains(char::is_control) {
-            return Err(DataError::ControlCharacter { at: at(), label: label.to_owned() });
-        }
-        self.labels.id(label).ok_or_else(|| DataError::UnknownLabel {
-            at: at(),
-            label: label.to_owned(),
-            labels: self.labels.shared_names(),
-        })
-    }
-}
-
-fn number(text: &str, at: impl Fn() -> Place) -> Result<f32, DataError> {
-    let number = text.parse().ok().filter(|number: &f32| number.is_finite());
-    number.ok_or_else(|| match text.is_empty() {
-        true => DataError::EmptyLabel { at: at() },
-        false => DataError::Number { at: at(), found: text.to_owned() },
-    })
 }

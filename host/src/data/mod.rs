@@ -5,6 +5,7 @@
 //! orders a training epoch.
 
 mod batch;
+mod cells;
 mod column_names;
 mod column_values;
 mod dataset;
