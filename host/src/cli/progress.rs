@@ -62,8 +62,12 @@ impl Display {
             }
             Progress::Training(Event::Evaluated { step, value, kept, .. }) => {
                 let mark = if kept { "  kept" } else { "" };
-                let steps = self.steps;
-                self.line(&format!("  step {step} of {steps}: dev {:.2}{mark}", value * 100.0));
+                let value = value * 100.0;
+                match self.steps {
+                    // of averaged weights
+                    0 => self.line(&format!("  dev {value:.2}")),
+                    steps => self.line(&format!("  step {step} of {steps}: dev {value:.2}{mark}")),
+                }
             }
             _ => {}
         }

@@ -128,7 +128,7 @@ fn show_text(finished: &Finished) -> anyhow::Result<()> {
             let best = best * 100.0;
             match runs {
                 1 => say!("{name}  {best:.2} on dev, step {best_step} of {steps}"),
-                _ => say!("{name}  {best:.2} on dev, the average of {runs} runs of {steps} steps"),
+                _ => say!("{name}  {best:.2} on dev, the averaged weights of {runs} runs of {steps} steps"),
             }
         }
     }

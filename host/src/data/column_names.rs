@@ -36,7 +36,7 @@ const TEXT_FALLBACK: [&str; 16] = [
     "texte",
     "mensaje",
 ];
-const LABEL_FALLBACK: [&str; 16] = [
+const LABEL_FALLBACK: [&str; 25] = [
     "target",
     "emotion",
     "polarity",
@@ -47,6 +47,15 @@ const LABEL_FALLBACK: [&str; 16] = [
     "tags",
     "rating",
     "stars",
+    "verdict",
+    "gold",
+    "genre",
+    "language",
+    "lang",
+    "categories",
+    "topics",
+    "priority",
+    "department",
     "kategorie",
     "klasse",
     "thema",
@@ -122,7 +131,7 @@ fn text_by_words(name: &str) -> bool {
 /// Returns whether a name of several words means a label.
 fn label_by_words(name: &str) -> bool {
     match &few_words(name)[..] {
-        [first, .., last] => first == "is" || LABEL.contains(&&**last),
+        [first, .., last] => first == "is" || LABEL.iter().chain(&LABEL_FALLBACK).any(|known| known == last),
         _ => false,
     }
 }
@@ -196,6 +205,11 @@ pub(super) fn labels(names: &[&str]) -> Vec<usize> {
     match (known(names, &TEXT).as_slice(), pairs(names).as_slice()) {
         _ if !labels.is_empty() => labels,
         (&[text], _) if names.len() == 2 => the_other(names, text).into_iter().collect(),
+        // all that is left beside the text and ids
+        (&[text], []) => {
+            let rest: Vec<usize> = (0..names.len()).filter(|i| *i != text && !is_id(names[*i])).collect();
+            if rest.len() == 1 { rest } else { labels }
+        }
         (_, &[(a, b)]) => {
             let mut rest: Vec<usize> = (0..names.len()).filter(|i| *i != a && *i != b).collect();
             if rest.len() > 1 {

@@ -52,6 +52,18 @@ fn names_columns(text: &str, label: &str, texts: &Counts, labels: &Counts) -> Op
     }
 }
 
+/// Returns whether a first row that is taken for data reads like names of columns: its text has one or two words,
+/// fewer than nearly all others.
+pub(super) fn looks_like_names<'a>(first: &str, texts: impl Iterator<Item = &'a str>) -> bool {
+    let words = |text: &str| text.split_whitespace().count();
+    let (most, mut all, mut short) = (words(first), 0, 0);
+    for text in texts {
+        all += 1;
+        short += usize::from(words(text) <= most);
+    }
+    most <= 2 && all > MAX_INCONCLUSIVE && short * 20 <= all
+}
+
 /// Number of occurrences of each value.
 type Counts<'a> = HashMap<&'a str, usize>;
 
@@ -61,6 +73,6 @@ fn counts<'a>(values: impl Iterator<Item = &'a str>) -> Counts<'a> {
     counts
 }
 
-fn is_number(field: &str) -> bool {
+pub(super) fn is_number(field: &str) -> bool {
     field.trim().parse::<f64>().is_ok()
 }

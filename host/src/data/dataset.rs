@@ -134,13 +134,8 @@ impl Dataset {
             read_all(&sources.iter().map(of_labels).collect::<Vec<_>>())
         };
         let files = match (task, &labels) {
-            // where the columns are not all there, the first error says more
-            (Some(Task::MultiLabel), Some(labels)) => match read_all(sources) {
-                Err(first @ DataError::Ambiguous { .. }) => by_columns(labels).map_err(|_| first),
-                files => files,
-            },
-            // another column may be called like a number
-            (Some(Task::Regression), Some(labels)) if labels.len() > 1 => {
+            // where the columns are not all there, the other error says more
+            (Some(Task::MultiLabel | Task::Regression), Some(labels)) if labels.len() > 1 => {
                 by_columns(labels).or_else(|_| read_all(sources))
             }
             _ => read_all(sources),

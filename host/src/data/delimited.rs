@@ -57,7 +57,15 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
             },
         });
     }
-    let reading = Reading { format, header, quoting, names: &names, columns: &columns, again }.describe();
+    let texts = records.iter().skip(1).map(|record| record.fields.get(columns.text).unwrap_or_default());
+    let first = |column: usize| first.fields.get(column).unwrap_or_default();
+    let word = columns.label.columns().iter().all(|column| !column_values::is_number(first(*column)));
+    let doubtful = source.header.is_none()
+        && !header
+        && word
+        && column_values::looks_like_names(first(columns.text), texts);
+    let reading =
+        Reading { format, header, doubtful, quoting, names: &names, columns: &columns, again }.describe();
     // by name where possible: similar files may order their columns differently
     let position = |index: usize| match names[index].trim() {
         name if !name.is_empty() && names.iter().filter(|other| other.trim() == name).count() == 1 => {
@@ -82,6 +90,8 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
 struct Reading<'a> {
     format: Format,
     header: bool,
+    /// Whether the first row may be a header all the same.
+    doubtful: bool,
     quoting: bool,
     names: &'a [&'a str],
     columns: &'a detect_columns::Columns,
@@ -92,7 +102,7 @@ struct Reading<'a> {
 impl Reading<'_> {
     /// Describes it for humans.
     fn describe(&self) -> String {
-        let Reading { format, header, quoting, names, columns, again } = self;
+        let Reading { format, header, doubtful, quoting, names, columns, again } = self;
         let column = |index: usize| match header {
             true => format!("`{}`", names[index].trim()),
             false => format!("{}", index + 1),
@@ -108,7 +118,11 @@ impl Reading<'_> {
         };
         format!(
             "{format}, {}, {}, text {}{}, {}{}{again}",
-            if *header { "header" } else { "no header" },
+            match (*header, *doubtful) {
+                (true, _) => "header",
+                (false, true) => "no header (the first row may be one all the same: then --header true)",
+                (false, false) => "no header",
+            },
             if *quoting { "quoted" } else { "not quoted" },
             column(columns.text),
             columns.pair.map(|pair| format!(", pair {}", column(pair))).unwrap_or_default(),

@@ -124,7 +124,7 @@ fn one(
     candidates: &[usize],
 ) -> Result<usize, DataError> {
     let list = |indices: &mut dyn Iterator<Item = usize>| {
-        indices.map(|index| format!("`{}`", names[index].trim())).collect::<Vec<_>>().join(", ")
+        listed(&indices.map(|index| format!("`{}`", names[index].trim())).collect::<Vec<_>>(), 12)
     };
     let problem = match candidates {
         [index] => return Ok(*index),

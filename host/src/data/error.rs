@@ -62,8 +62,13 @@ pub enum DataError {
         "{at}: `{found}` in column `{column}`, which says whether a label applies: 1 or 0, true or false; where such columns hold quantities, --task regression (`kind` under [task] in a recipe) says so"
     )]
     NotBinary { at: Place, column: String, found: String },
-    #[error("{at}: the text is empty{}; remove such rows or fill them in", and_more(*.more))]
-    EmptyText { at: Place, more: usize },
+    #[error(
+        "{at}: the {} is empty{}; remove such rows or fill them in{}",
+        if *.second { "second text" } else { "text" },
+        and_more(*.more),
+        if *.second { ", or name the column of a single text with --text (`text` in a recipe)" } else { "" }
+    )]
+    EmptyText { at: Place, second: bool, more: usize },
     #[error(
         "{at}: the label is empty; fill it in, or remove the row; if a row may have several labels or none, --label-separator (`label_separator` in a recipe) says what separates them"
     )]
@@ -193,7 +198,11 @@ impl fmt::Display for Warning {
                 write!(f, "{labels} different labels in {rows} rows: are text and label swapped?")
             }
             Warning::SameButForCase { labels: [one, other], more } => {
-                let more = if *more > 0 { format!(", and {more} more are such") } else { String::new() };
+                let more = match more {
+                    0 => String::new(),
+                    1 => ", and 1 more pair is such".to_owned(),
+                    more => format!(", and {more} more pairs are such"),
+                };
                 write!(f, "`{one}` and `{other}` are two labels{more}: is one of them a mistake?")
             }
             Warning::Absent { labels } => write!(f, "no row of {}", quoted(labels)),

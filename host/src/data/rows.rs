@@ -60,9 +60,10 @@ pub(super) fn read(source: &Source) -> Result<Rows, DataError> {
         Format::Csv | Format::Tsv | Format::Auto => delimited::read(source, &content, format)?,
     };
     let without_text = |row: &&Row| is_invisible(&row.text) || row.pair.as_deref().is_some_and(is_invisible);
-    let mut empty = rows.rows.iter().filter(without_text).map(|row| row.line);
-    if let Some(line) = empty.next() {
-        return Err(DataError::EmptyText { at: at(source, line), more: empty.count() });
+    let mut empty = rows.rows.iter().filter(without_text);
+    if let Some(row) = empty.next() {
+        let second = !is_invisible(&row.text);
+        return Err(DataError::EmptyText { at: at(source, row.line), second, more: empty.count() });
     }
     rows.lists |= lists(source, &mut rows.rows)?;
     for row in &mut rows.rows {

@@ -10,7 +10,7 @@ const QUANTITIES: usize = 20;
 
 /// Returns whether a label may mean "missing".
 fn is_missing(label: &str) -> bool {
-    ["nan", "none", "null", "n/a", "na", "<na>"].contains(&label.trim().to_lowercase().as_str())
+    ["nan", "none", "null", "n/a", "na", "<na>", "-"].contains(&label.trim().to_lowercase().as_str())
 }
 
 impl Dataset {

@@ -1,6 +1,6 @@
 use serde::Serialize;
 
-use super::significance::{Interval, bootstrap, mcnemar};
+use super::significance::{Interval, bootstrap, mcnemar, paired_shares};
 use crate::data::{Dataset, Target, Task};
 use crate::metrics::{self, ClassScores, Metric, Metrics, MetricsError, NumberScores};
 
@@ -119,8 +119,11 @@ pub struct Comparison {
     pub host: Option<Measured>,
     /// int8 minus fp32 in the deciding metric, in points (hundredths).
     pub delta: f64,
-    /// 95 % confidence interval of `delta`, by paired bootstrap.
+    /// 95 % confidence interval of `delta`: of accuracy that of Agresti and Min, else by paired bootstrap.
     pub interval: Interval,
+    /// 95 % confidence interval of int8's deciding metric, in points, by bootstrap; `None` for single labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub int8_interval: Option<Interval>,
     /// Number of examples with the same answer from both; `None` for regression.
     pub agreeing: Option<u64>,
     /// McNemar's test on the two models; `None` for regression.
@@ -205,6 +208,7 @@ impl Comparison {
             metric,
             delta,
             interval: answers.interval(data, metric).unwrap_or(Interval { low: delta, high: delta }),
+            int8_interval: metric_interval(data, metric, &answers.int8),
             agreeing: classes.then(|| answers.count(|_, fp32, int8| fp32 == int8)),
             mcnemar: classes.then(|| answers.mcnemar()),
             largest_logit_difference: largest_difference(inputs.fp32.logits, inputs.int8.logits),
@@ -281,14 +285,12 @@ impl Answers<'_> {
 
     /// Returns the confidence interval of the difference in the metric, in points.
     fn interval(&self, data: &Dataset, metric: Metric) -> Option<Interval> {
-        let points = |draw: &[usize], predicted: &[Target]| {
-            let pairs = draw.iter().map(|&row| (self.gold[row], &predicted[row]));
-            let value = match metric {
-                Metric::Pearson => Some(metrics::pearson_of(pairs)),
-                _ => metrics::of_pairs(data.task, data.labels.len(), pairs).and_then(|all| all.get(metric)),
-            };
-            value.unwrap_or_default() * 100.0
-        };
+        if metric == Metric::Accuracy {
+            let McNemar { only_fp32, only_int8, .. } = self.mcnemar();
+            let Interval { low, high } = paired_shares(only_fp32, only_int8, data.len() as u64);
+            return Some(Interval { low: low * 100.0, high: high * 100.0 });
+        }
+        let points = |draw: &[usize], predicted: &[Target]| points(data, metric, draw, predicted);
         bootstrap(data.len(), ROUNDS, SEED, |draw| points(draw, &self.int8) - points(draw, &self.fp32))
     }
 
@@ -307,6 +309,23 @@ impl Answers<'_> {
             })
             .collect()
     }
+}
+
+/// Returns a metric of predictions on some rows, in points.
+fn points(data: &Dataset, metric: Metric, rows: &[usize], predicted: &[Target]) -> f64 {
+    let pairs = rows.iter().map(|&row| (&data.examples[row].target, &predicted[row]));
+    let value = match metric {
+        Metric::Pearson => Some(metrics::pearson_of(pairs)),
+        _ => metrics::of_pairs(data.task, data.labels.len(), pairs).and_then(|all| all.get(metric)),
+    };
+    value.unwrap_or_default() * 100.0
+}
+
+/// Returns the confidence interval of a metric, in points; `None` for single labels, where that of the accuracy is
+/// known without drawing.
+pub(super) fn metric_interval(data: &Dataset, metric: Metric, predicted: &[Target]) -> Option<Interval> {
+    let drawn = data.task != Task::SingleLabel;
+    drawn.then(|| bootstrap(data.len(), ROUNDS, SEED, |draw| points(data, metric, draw, predicted))).flatten()
 }
 
 fn per_number(data: &Dataset, fp32: &Metrics, int8: &Metrics) -> Vec<NumberComparison> {

@@ -1,9 +1,9 @@
 use serde::Serialize;
 
-use super::comparison::measured;
-use super::{BundleRun, CompareError, Fitted, Measured, describe_decision};
+use super::comparison::{measured, metric_interval};
+use super::{BundleRun, CompareError, Fitted, Interval, Measured, describe_decision};
 use crate::data::{Dataset, Task};
-use crate::metrics::{ClassScores, MetricsError, NumberScores};
+use crate::metrics::{self, ClassScores, Metric, MetricsError, NumberScores};
 
 /// One class of an evaluated model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -38,6 +38,9 @@ pub struct Evaluation {
     pub left_out: usize,
     /// Figures of the best label of every text, answered or not; size and latency.
     pub model: Measured,
+    /// 95 % confidence interval of the [usual](Metric::of) metric, in points, by bootstrap; `None` for single labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Interval>,
     /// Classes by label id; empty for regression.
     pub per_class: Vec<ClassEvaluation>,
     /// The numbers of a regression, if it has several.
@@ -60,7 +63,9 @@ impl Evaluation {
         let model = measured(data, &run.outputs()).map_err(by)?;
         let classes = data.labels.names().iter().zip(model.metrics.per_class());
         let numbers = data.labels.names().iter().zip(model.metrics.per_number());
+        let answers = metrics::predict(data, &run.logits, run.outputs().thresholds).map_err(by)?;
         Ok(Evaluation {
+            interval: metric_interval(data, Metric::of(data.task), &answers),
             task: data.task,
             data_digest: data.digest_hex(),
             rows: data.len(),

@@ -39,7 +39,7 @@ pub use evaluation::{ClassEvaluation, Evaluation, NumberEvaluation};
 pub use fit::{DecisionOptions, Fitted, describe_decision, fit_decision};
 pub use gate::{ClassDrop, Gate, Refusal};
 pub use run::{BundleError, BundleRun, bundle_latency, run_bundle, run_texts};
-pub use significance::{Interval, bootstrap, mcnemar};
+pub use significance::{Interval, bootstrap, mcnemar, paired_shares};
 pub use size_plot::{Point, size_plot};
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
 use super::table::Table;
-use super::{ClassEvaluation, Comparison, Evaluation, Measured, NumberComparison, NumberEvaluation, Rows};
+use super::{
+    ClassEvaluation, Comparison, Evaluation, Interval, Measured, NumberComparison, NumberEvaluation, Rows,
+};
+use crate::data::Task;
 use crate::metrics::{ClassScores, Metric, Metrics, NumberScores};
 
 /// What a report consists of, in this order.
@@ -49,17 +52,28 @@ impl Comparison {
         let mut notes = Vec::new();
         notes.extend(self.refused.iter().map(|why| format!("**refused, no bundle is packed**: {why}")));
         notes.extend(self.of.map(|rows| match rows {
+            Rows::Dev if self.task == Task::Regression => {
+                "of held-out rows, which also chose the checkpoint".to_owned()
+            }
             Rows::Dev => {
                 "of held-out rows, which also chose the checkpoint and fitted the decision".to_owned()
             }
             Rows::Test => "of the test rows, which decided nothing".to_owned(),
         }));
-        notes.push(format!(
-            "{}: int8 - fp32 is {:+.2} points, 95 % interval {:+.2} to {:+.2} (paired bootstrap)",
-            self.metric, self.delta, self.interval.low, self.interval.high
-        ));
+        let how = if self.metric == Metric::Accuracy { "Agresti and Min" } else { "paired bootstrap" };
+        notes.push(match self.interval {
+            Interval { low, high } if low < high => format!(
+                "{}: int8 - fp32 is {:+.2} points, 95 % interval {low:+.2} to {high:+.2} ({how})",
+                self.metric, self.delta
+            ),
+            _ => format!(
+                "{}: int8 - fp32 is {:+.2} points; too few answers differ for an interval",
+                self.metric, self.delta
+            ),
+        });
         let classes = self.per_class.iter().map(|class| (&*class.label, class.int8.support));
         notes.extend(accuracy_by_chance("int8 on", &self.int8.metrics, self.rows, classes));
+        notes.extend(on_other_rows("int8 on", self.metric, self.int8_interval));
         let labels: Vec<&str> = self.per_class.iter().map(|class| &*class.label).collect();
         notes.extend(confusions("int8 ", &self.int8.metrics, &labels));
         notes.extend(left_out(self.left_out));
@@ -149,8 +163,9 @@ impl Evaluation {
         let chance = accuracy_by_chance("on", &self.model.metrics, self.rows, classes);
         let labels: Vec<&str> = self.per_class.iter().map(|class| &*class.label).collect();
         let confusions = confusions("", &self.model.metrics, &labels);
+        let other = on_other_rows("on", Metric::of(self.task), self.interval);
         let mut notes: Vec<String> =
-            chance.into_iter().chain(confusions).chain(left_out(self.left_out)).collect();
+            chance.into_iter().chain(other).chain(confusions).chain(left_out(self.left_out)).collect();
         notes.extend(self.fitted.notes());
         notes.push(format!("data sha256 {}", self.data_digest));
         notes
@@ -194,7 +209,11 @@ fn figures(rows: usize, sides: &[(&str, &Measured)], changes: Option<&str>) -> T
         // with one label per example, micro-F1 equals accuracy
         let again =
             |side: &Measured| metric == Metric::MicroF1 && matches!(side.metrics, Metrics::SingleLabel(_));
-        row(&metric.to_string(), &|side| side.metrics.get(metric).filter(|_| !again(side)), Show::Points);
+        // of several labels, those of an example have to be right all together
+        let sets = metric == Metric::Accuracy
+            && sides.iter().any(|(_, side)| matches!(side.metrics, Metrics::MultiLabel(_)));
+        let name = if sets { "accuracy of whole sets" } else { metric.name() };
+        row(name, &|side| side.metrics.get(metric).filter(|_| !again(side)), Show::Points);
     }
     row("calibration error, no temperature", &calibration_error, Show::Points);
     row("mse", &|side| regression(side).map(|number| number.mse), Show::Plain);
@@ -228,6 +247,12 @@ fn accuracy_by_chance<'a>(
     Some(format!(
         "{on} other rows: accuracy {low:.2} to {high:.2} (95 % interval, Wilson); always `{most}` is right for {always:.2} %{nothing}"
     ))
+}
+
+/// States how precise a figure is for this number of rows.
+fn on_other_rows(on: &str, metric: Metric, interval: Option<Interval>) -> Option<String> {
+    let Interval { low, high } = interval?;
+    Some(format!("{on} other rows: {metric} {low:.2} to {high:.2} (95 % interval, bootstrap)"))
 }
 
 /// Lists the pairs of classes that are confused most often, at least twice; of two classes, the figures of each tell.

@@ -67,8 +67,9 @@ fn comparison_by_hand() {
     assert_eq!((test.only_fp32, test.only_int8), (3, 0));
     assert!((test.p - 0.25).abs() < 1e-12);
     assert!((comparison.delta + 15.0).abs() < 1e-9);
-    // three rows of twenty: the interval contains -15 and ends at or below 0
-    assert!(comparison.interval.low < -15.0 && comparison.interval.high <= 0.0, "{:?}", comparison.interval);
+    // three rows of twenty may be chance, as McNemar's test says too
+    let Interval { low, high } = comparison.interval;
+    assert!((low + 30.52).abs() < 0.01 && (high - 3.25).abs() < 0.01, "{low} {high}");
     assert_eq!(comparison.largest_logit_difference, 1.0);
     let off = &comparison.per_class[1];
     assert_eq!((off.label.as_str(), off.lost, off.gained, off.fp32.support), ("off", 3, 0, 10));

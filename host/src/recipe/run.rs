@@ -13,7 +13,7 @@ use crate::bert::Checkpoint;
 use crate::distill::{Distill, Plan};
 use crate::evaluate::Comparison;
 use crate::quantize::Bits;
-use crate::train::{Summary, TrainOptions};
+use crate::train::{self, Summary, TrainOptions};
 use std::path::{Path, PathBuf};
 
 /// The last step to run.
@@ -112,7 +112,7 @@ impl Ready {
             finished.model = students.last().map_or(finished.model, |last| last.folder.clone());
             return Ok(finished);
         }
-        let mut models = to_pack(recipe, has_student, &teachers, students, watch);
+        let mut models = to_pack(recipe, has_student, prepared.dev.len(), &teachers, students, watch);
         let (folder, bits) = models.pop().expect("a teacher or students");
         let (bundle, comparison) = pack_within_limits(recipe, &folder, bits, prepared, watch)?;
         let most = recipe.distill.as_ref().and_then(|distill| distill.student.as_ref()?.megabytes());
@@ -141,7 +141,7 @@ pub fn run_every_stage(recipe: &Recipe, watch: Watch) -> Result<Stages, RunError
     let _lock = Lock::on(&recipe.output)?;
     let teachers = train_teachers(recipe, base, prepared, watch)?;
     let students = students(recipe, &teachers, prepared, watch)?;
-    let models = to_pack(recipe, has_student, &teachers, students, watch);
+    let models = to_pack(recipe, has_student, prepared.dev.len(), &teachers, students, watch);
     let pack_one = |(folder, bits): (PathBuf, Bits)| {
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let own = Recipe { output: recipe.output.join("packed").join(&name), ..recipe.clone() };
@@ -166,22 +166,26 @@ struct Student {
 
 /// Returns the folders of the models to pack and the bits of their word embeddings: the students of all
 /// stages, or the first teacher if there are none. The student that learned from n-grams although the recipe
-/// names none is packed only if it is no worse than the teacher: a base that does know the language may learn
-/// more without them.
+/// names none is packed unless it is worse than the teacher by more than chance: it was better in every language that
+/// was tried (docs/sizes.md), but a base that does know the language may learn more without them.
 fn to_pack(
     recipe: &Recipe,
     has_student: bool,
+    rows: usize,
     teachers: &Teachers,
     students: Vec<Student>,
     watch: Watch,
 ) -> Vec<(PathBuf, Bits)> {
     let [teacher, student] = [teachers.summaries.first(), students.last().map(|student| &student.summary)]
         .map(|s| s.map(|s| s.best));
-    let without_ngrams = !has_student && student.is_some() && teacher > student;
+    let worse = |(teacher, student): (f64, f64)| teacher > student + train::standard_error(student, rows);
+    let without_ngrams = !has_student && teacher.zip(student).is_some_and(worse);
     if without_ngrams {
         watch(Progress::Note(
             "the model that learned without n-grams is better, and is packed (distill.ngrams)",
         ));
+    } else if !has_student && !students.is_empty() {
+        watch(Progress::Note("the model that also learned from n-grams is packed (distill.ngrams)"));
     }
     if without_ngrams || students.is_empty() {
         return vec![(teachers.folders[0].clone(), recipe.quantize.embedding_bits(8))];

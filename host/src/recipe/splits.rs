@@ -79,6 +79,16 @@ impl Splits {
                 listed(&unmeasured, 6)
             ));
         }
+        const FEW: usize = 5;
+        let counted = dev.labels.names().iter().zip(dev.class_counts());
+        let few = counted.filter(|(_, count)| (1..FEW).contains(count));
+        let few: Vec<String> = few.map(|(label, count)| format!("{label} ({count})")).collect();
+        if !few.is_empty() {
+            note(format!(
+                "labels with fewer than {FEW} rows to choose on, so that their figures are mostly chance: {}",
+                listed(&few, 6)
+            ));
+        }
         if let Some(most) = recipe.decision.max_error.filter(|most| most * (dev.len() as f64) < 2.0) {
             note(format!(
                 "decision.max_error = {most} is fitted on {} rows, too few to show so few errors: hold out more",

@@ -8,7 +8,7 @@ use super::prepare::Prepared;
 use super::progress::{Progress, Watch};
 use super::quantization_aware::quantization_aware;
 use super::{Aware, Quantize, Recipe};
-use crate::evaluate::Comparison;
+use crate::evaluate::{ClassComparison, Comparison};
 use crate::metrics::Metric;
 use crate::quantize::Bits;
 use std::path::{Path, PathBuf};
@@ -59,7 +59,26 @@ impl Quantize {
         // answered differently, the drop is allowed.
         let rows = if last { 2 } else { 1 };
         let few = found.agreeing.is_some_and(|agreeing| found.rows as u64 - agreeing <= rows);
-        let of_rows = if few { -found.delta } else { one_row };
-        self.max_drop.unwrap_or(of_rows.max(by_chance).max(0.5))
+        let usual = one_row.max(by_chance).max(0.5) + of_rare_classes(found, rows as usize);
+        let usual = if few { usual.max(-found.delta) } else { usual };
+        self.max_drop.unwrap_or(usual)
     }
+}
+
+/// Classes of fewer examples are rare.
+const RARE: u64 = 5;
+
+/// Returns the points of macro-F1 that int8 lost with a single row each of at most `most` rare classes. Such a row
+/// says nothing about int8, but where a class has only one it costs as much as the whole class.
+fn of_rare_classes(found: &Comparison, most: usize) -> f64 {
+    if found.metric != Metric::MacroF1 {
+        return 0.0;
+    }
+    let occurring = found.per_class.iter().filter(|class| class.fp32.support > 0);
+    let all = occurring.clone().count().max(1) as f64;
+    let one_lost =
+        |class: &&ClassComparison| class.fp32.support < RARE && (class.lost, class.gained) == (1, 0);
+    let mut lost: Vec<f64> = occurring.filter(one_lost).map(|class| -class.delta / all).collect();
+    lost.sort_by(|a, b| b.total_cmp(a));
+    lost.into_iter().take(most).filter(|points| *points > 0.0).sum()
 }

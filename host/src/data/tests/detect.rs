@@ -33,6 +33,10 @@ fn columns_by_elimination_or_by_fallback_names() {
         ("title,review_text,rating\na,b,x\nc,d,y\n", "text `review_text`, label `rating`; not used: `title`"),
         ("title,category\na,x\nc,y\n", "text `title`, label `category`"),
         ("text,coarse,gold_label\na,0,x\nb,1,y\n", "text `text`, label `gold_label`; not used: `coarse`"),
+        // all that is left beside text and ids
+        ("id,text,toxic\n1,a,x\n2,b,y\n", "text `text`, label `toxic`; not used: `id`"),
+        ("Review Text,Overall Rating\na,x\nb,y\n", "text `Review Text`, label `Overall Rating`"),
+        ("text,source,verdict\na,u,x\nb,v,y\n", "text `text`, label `verdict`; not used: `source`"),
         (
             "source1,source2,sentence1,sentence2,score\nx,y,a,b,1\nx,y,c,d,2\n",
             "text `sentence1`, pair `sentence2`, label `score`; not used: `source1`, `source2`",
@@ -56,7 +60,7 @@ fn columns_by_elimination_or_by_fallback_names() {
     let error = message(read("a.csv", "ID,Target,Tweet,Stance\n1,x,a,y\n2,x,b,z\n"));
     assert!(error.contains("2 columns could be the label: `Target`, `Stance`"), "{error}");
     assert!(message(read("a.csv", "is this the text,a good score\nb,1\n")).contains("first row"));
-    let two = message(read("a.csv", "q1,q2,genre,gold\na,b,x,y\nc,d,y,x\n"));
+    let two = message(read("a.csv", "q1,q2,kind,grade\na,b,x,y\nc,d,y,x\n"));
     assert!(two.contains("no column is known to be the label"), "{two}");
 }
 
@@ -409,6 +413,14 @@ fn header_is_also_detected_from_the_rows_below() {
     assert_eq!(read_so, "csv, header, quoted, text `0`, label `1`");
     let read_so = reading("a.csv", &format!("2012,1\n{numbered}"));
     assert_eq!(read_so, "csv, no header, quoted, text 1, label 2");
+    // a second name that is also a label: told, but not decided
+    let kinds = rows(&|i| format!("{i} is the message,{}", ["spam", "ham"][i % 2]));
+    let read_so = reading("a.csv", &format!("mail,spam\n{kinds}"));
+    assert!(
+        read_so.contains("no header (the first row may be one all the same: then --header true)"),
+        "{read_so}"
+    );
+    assert!(!reading("a.csv", &format!("a short message,spam\n{kinds}")).contains("may be one"));
     let folder = Folder::new();
     let source = folder.file("b.csv", "0,1\na,x\nb,y\n");
     let named = Source { header: Some(true), text: Some(0.into()), label: Some(1.into()), ..source };
