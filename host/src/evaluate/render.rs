@@ -238,11 +238,12 @@ fn accuracy_by_chance<'a>(
     let [low, high] = wilson(accuracy, rows as f64).map(|share| share * 100.0);
     let (most, support) = classes.max_by_key(|(_, support)| *support)?;
     let always = 100.0 * support as f64 / rows.max(1) as f64;
-    // of a single class, all are right by chance
-    let nothing = if accuracy * 100.0 <= always && support < rows as u64 {
-        ": this model has learned no more than that"
-    } else {
-        ""
+    let nothing = match () {
+        // of a single class, all are right by chance
+        () if support == rows as u64 => "",
+        () if accuracy * 100.0 <= always => ": this model has learned no more than that",
+        () if low <= always => ": these rows do not show that this model has learned more than that",
+        () => "",
     };
     Some(format!(
         "{on} other rows: accuracy {low:.2} to {high:.2} (95 % interval, Wilson); always `{most}` is right for {always:.2} %{nothing}"

@@ -161,6 +161,18 @@ fn one_bundle_is_evaluated_with_its_settings() {
     assert_eq!(cells("off "), ["off", "10", "70.00", "87.50", "77.78"]);
     assert!(text.contains("always `off` is right for 50.00 %"), "{text}");
     assert!(evaluation.markdown().starts_with("| 20 examples "));
+    // 60 % of twenty may be luck, half of them is
+    let says = |right: usize| {
+        let said: Vec<usize> =
+            (0..20).map(|row| if row % 10 < right / 2 { row / 10 } else { 1 - row / 10 }).collect();
+        let run = BundleRun { logits: one_hot(&said, 2), ..run.clone() };
+        Evaluation::new(&data, &run).unwrap().text()
+    };
+    assert!(
+        says(12).contains("50.00 %: these rows do not show that this model has learned more than that\n")
+    );
+    assert!(says(10).contains("50.00 %: this model has learned no more than that\n"));
+    assert!(says(20).contains("50.00 %\n"));
     // of one class alone, nothing is concluded
     let on = dataset(Task::SingleLabel, &["on", "off"], vec![Target::Class(0); 3]);
     let alone = BundleRun { logits: one_hot(&[0, 0, 0], 2), ..run.clone() };
