@@ -36,7 +36,7 @@ const TEXT_FALLBACK: [&str; 16] = [
     "texte",
     "mensaje",
 ];
-const LABEL_FALLBACK: [&str; 25] = [
+const LABEL_FALLBACK: [&str; 16] = [
     "target",
     "emotion",
     "polarity",
@@ -47,15 +47,6 @@ const LABEL_FALLBACK: [&str; 25] = [
     "tags",
     "rating",
     "stars",
-    "verdict",
-    "gold",
-    "genre",
-    "language",
-    "lang",
-    "categories",
-    "topics",
-    "priority",
-    "department",
     "kategorie",
     "klasse",
     "thema",
@@ -63,6 +54,9 @@ const LABEL_FALLBACK: [&str; 25] = [
     "categoría",
     "catégorie",
 ];
+/// Names that mean a label where no other column is left: often they are those of a column beside the label.
+const LABEL_WEAK: [&str; 9] =
+    ["verdict", "gold", "genre", "language", "lang", "categories", "topics", "priority", "department"];
 /// Names of texts that usually accompany a main text.
 const TITLE: [&str; 2] = ["title", "headline"];
 
@@ -131,9 +125,15 @@ fn text_by_words(name: &str) -> bool {
 /// Returns whether a name of several words means a label.
 fn label_by_words(name: &str) -> bool {
     match &few_words(name)[..] {
-        [first, .., last] => first == "is" || LABEL.iter().chain(&LABEL_FALLBACK).any(|known| known == last),
+        [first, .., last] => first == "is" || LABEL.contains(&&**last),
         _ => false,
     }
+}
+
+/// Returns whether a name of several words means a label where nothing else does, such as `Overall Rating`.
+fn weak_label_by_words(name: &str) -> bool {
+    let words = few_words(name);
+    words.len() > 1 && words.last().is_some_and(|word| LABEL_FALLBACK.contains(&&**word))
 }
 
 /// Returns the column of that name, or else the only one that matches ignoring case.
@@ -153,6 +153,7 @@ pub(super) fn is_header<'a>(fields: impl Iterator<Item = &'a str> + Clone) -> bo
         TEXT_FALLBACK.iter().chain(&LABEL_FALLBACK).chain(&TITLE).chain(&ID).any(|known| same(name, known))
             || text_by_words(name)
             || label_by_words(name)
+            || weak_label_by_words(name)
     };
     // there must be room for a label beside the texts of a pair
     let names: Vec<&str> = fields.clone().collect();
@@ -205,11 +206,6 @@ pub(super) fn labels(names: &[&str]) -> Vec<usize> {
     match (known(names, &TEXT).as_slice(), pairs(names).as_slice()) {
         _ if !labels.is_empty() => labels,
         (&[text], _) if names.len() == 2 => the_other(names, text).into_iter().collect(),
-        // all that is left beside the text and ids
-        (&[text], []) => {
-            let rest: Vec<usize> = (0..names.len()).filter(|i| *i != text && !is_id(names[*i])).collect();
-            if rest.len() == 1 { rest } else { labels }
-        }
         (_, &[(a, b)]) => {
             let mut rest: Vec<usize> = (0..names.len()).filter(|i| *i != a && *i != b).collect();
             if rest.len() > 1 {
@@ -218,8 +214,23 @@ pub(super) fn labels(names: &[&str]) -> Vec<usize> {
             rest.retain(|i| texts(&[names[*i]]).is_empty());
             if rest.len() == 1 { rest } else { labels }
         }
-        _ => labels,
+        _ => weak_label(names),
     }
+}
+
+/// Returns the column that is left beside a text, if its name can mean a label.
+fn weak_label(names: &[&str]) -> Vec<usize> {
+    let weak = |name: &str| LABEL_WEAK.iter().any(|known| same(name, known)) || weak_label_by_words(name);
+    left_over(names).filter(|index| weak(names[*index])).into_iter().collect()
+}
+
+/// Returns what is left beside one text and ids, if that is a single column.
+pub(super) fn left_over(names: &[&str]) -> Option<usize> {
+    let &[text] = &texts(names)[..] else { return None };
+    let other =
+        |i: &usize| *i != text && !is_id(names[*i]) && !TITLE.iter().any(|title| same(names[*i], title));
+    let mut rest = (0..names.len()).filter(other);
+    rest.next().filter(|_| rest.next().is_none())
 }
 
 /// Of two named columns, returns the one that is not `index`.

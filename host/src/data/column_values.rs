@@ -64,6 +64,14 @@ pub(super) fn looks_like_names<'a>(first: &str, texts: impl Iterator<Item = &'a 
     most <= 2 && all > MAX_INCONCLUSIVE && short * 20 <= all
 }
 
+/// Returns whether these are few values that repeat often, as labels do, and not users, dates or prices.
+pub(super) fn repeat<'a>(values: impl Iterator<Item = &'a str>) -> bool {
+    let counts = counts(values);
+    let rows: usize = counts.values().sum();
+    let most = if counts.keys().all(|value| is_number(value)) { 5 } else { 30 };
+    (2..=most).contains(&counts.len()) && counts.len() * 5 <= rows
+}
+
 /// Number of occurrences of each value.
 type Counts<'a> = HashMap<&'a str, usize>;
 

@@ -149,7 +149,10 @@ fn by_names(source: &Source, records: &[Record]) -> Result<(detect_columns::Colu
     let binary = |index: &usize| {
         rows.iter().all(|row| row.fields.get(*index).is_some_and(|value| rows::binary(value).is_some()))
     };
-    Ok((detect_columns::columns(source, &names, binary, missing)?, header))
+    let repeats = |index: &usize| {
+        column_values::repeat(rows.iter().map(|row| row.fields.get(*index).unwrap_or_default()))
+    };
+    Ok((detect_columns::columns(source, &names, binary, repeats, missing)?, header))
 }
 
 /// Returns the column names of the first row; empty ones if it is not a header.

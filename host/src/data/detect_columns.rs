@@ -1,6 +1,6 @@
 //! Detection of the columns that hold texts and labels.
 
-use super::column_names::{self, by_name, first_of_pair, is_id, labels, pairs, the_other, titles};
+use super::column_names::{self, by_name, first_of_pair, is_id, labels, left_over, pairs, the_other, titles};
 use super::{Column, DataError, LabelColumns, Source};
 use crate::listed;
 
@@ -13,12 +13,13 @@ pub(super) struct Columns {
 }
 
 /// Finds the columns that `source` names, and detects the others by `names`. A number is taken as a name if a
-/// column has it. `binary` tells whether a column holds only 0 and 1; `missing` makes the error for a missing
-/// column.
+/// column has it. `binary` tells whether a column holds only 0 and 1, and `repeats` whether it holds few values that
+/// repeat often; `missing` makes the error for a missing column.
 pub(super) fn columns(
     source: &Source,
     names: &[&str],
     binary: impl Fn(&usize) -> bool,
+    repeats: impl Fn(&usize) -> bool,
     missing: impl Fn(&Column) -> DataError,
 ) -> Result<Columns, DataError> {
     let find = |option: &'static str, column: &Column| {
@@ -48,7 +49,7 @@ pub(super) fn columns(
             LabelColumns::Each(columns.collect::<Result<_, _>>()?)
         }
         (None, Some(text)) if names.len() == 2 && labels(names).is_empty() => LabelColumns::One(1 - text),
-        (None, _) => LabelColumns::One(one_label(source, names, binary)?),
+        (None, _) => LabelColumns::One(one_label(source, names, binary, repeats)?),
     };
     let is_label = |index: usize| label.columns().contains(&index);
     let same = |option, other: &str| {
@@ -104,8 +105,16 @@ fn texts(source: &Source, names: &[&str], labels: &[usize]) -> Result<(usize, Op
 }
 
 /// Returns the label column. If none is known but several hold 0 and 1, the error suggests those as labels.
-fn one_label(source: &Source, names: &[&str], binary: impl Fn(&usize) -> bool) -> Result<usize, DataError> {
+fn one_label(
+    source: &Source,
+    names: &[&str],
+    binary: impl Fn(&usize) -> bool,
+    repeats: impl Fn(&usize) -> bool,
+) -> Result<usize, DataError> {
     let candidates = labels(names);
+    if let (true, Some(rest)) = (candidates.is_empty(), left_over(names).filter(repeats)) {
+        return Ok(rest);
+    }
     let mut found = one(source, names, "label", &candidates);
     if let (Err(DataError::Ambiguous { problem, .. }), true) = (&mut found, candidates.is_empty()) {
         let columns = (0..names.len()).filter(|index| !is_id(names[*index]) && binary(index));

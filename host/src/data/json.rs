@@ -58,7 +58,8 @@ pub(super) fn read(source: &Source, content: &str) -> Result<Rows, DataError> {
         label: Some(keys.label.map(column)),
         ..source.clone()
     };
-    Ok(Rows { rows, lists: true, reading: keys.reading(), label: keys.label, resolved })
+    let lists = rows.iter().any(|row| matches!(row.label, Cell::Many(_)));
+    Ok(Rows { rows, lists, reading: keys.reading(), label: keys.label, resolved })
 }
 
 /// Reads the label or labels under one key.
@@ -202,7 +203,8 @@ impl Keys {
             let binary = |index: &usize| {
                 first.get(names[*index]).and_then(scalar).is_some_and(|value| rows::binary(&value).is_some())
             };
-            let columns = detect_columns::columns(source, names, binary, missing)?;
+            // a single object does not tell whether its values repeat
+            let columns = detect_columns::columns(source, names, binary, |_| false, missing)?;
             let name = |index: usize| names[index].to_owned();
             let used = |name: &&String| {
                 let index = names.iter().position(|other| other == name);

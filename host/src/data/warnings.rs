@@ -67,8 +67,10 @@ impl Dataset {
         if let Some(labels) = same_but_for_case.next() {
             warnings.push(Warning::SameButForCase { labels, more: same_but_for_case.len() });
         }
+        // beside `+`, `-` is a sign
+        let signs = self.labels.id("+").is_some();
         let missing: Vec<String> =
-            self.labels.names().iter().filter(|name| is_missing(name)).cloned().collect();
+            self.labels.names().iter().filter(|name| is_missing(name) && !signs).cloned().collect();
         if !missing.is_empty() {
             warnings.push(Warning::Missing { labels: missing });
         }

@@ -16,9 +16,9 @@ pub struct AnsweredRow {
     pub answer: String,
     /// Single label: the answer's probability.
     pub score: Option<f32>,
-    /// How little the answer fits the label. For single and several labels the probability, 0 to 1, that the bundle
-    /// gives to what the label contradicts (of several labels the one that fits least); for numbers the distance in
-    /// standard deviations of the labels (the largest of several).
+    /// How little the answer fits the label. For a single label, the probability of all others. For several, the
+    /// largest probability against one of them, on a scale on which its threshold is 0.5, so that mistakes come first.
+    /// For numbers, the distance in standard deviations of the labels (the largest of several).
     pub surprise: f32,
 }
 
@@ -35,7 +35,8 @@ pub fn answered_rows(data: &Dataset, run: &BundleRun) -> Vec<AnsweredRow> {
         let decision = decider.decide(logits).expect("logits of a bundle");
         let (answer, score) = answer(data.task, &decision);
         let (label, answer) = (shown(gold, &data.labels), shown(&answer, &data.labels));
-        AnsweredRow { row, label, answer, score, surprise: surprise(gold, decision.scores(), &deviations) }
+        let surprise = surprise(gold, decision.scores(), &run.decision.thresholds, &deviations);
+        AnsweredRow { row, label, answer, score, surprise }
     };
     let mut rows: Vec<_> = run.logits.chunks_exact(width.max(1)).enumerate().map(answered).collect();
     rows.sort_by(|a, b| b.surprise.total_cmp(&a.surprise));
@@ -57,12 +58,18 @@ fn answer(task: Task, decision: &Decision) -> (Target, Option<f32>) {
     }
 }
 
-fn surprise(gold: &Target, scores: &[f32], deviations: &[f32]) -> f32 {
+fn surprise(gold: &Target, scores: &[f32], thresholds: &[f32], deviations: &[f32]) -> f32 {
     match gold {
         Target::Class(class) => 1.0 - scores[*class as usize],
         Target::Classes(classes) => {
-            let against =
-                |(label, score): (u32, &f32)| if classes.contains(&label) { 1.0 - score } else { *score };
+            let against = |(label, score): (u32, &f32)| {
+                let threshold = thresholds.get(label as usize).copied().unwrap_or(metrics::THRESHOLD);
+                let probability = match *score < threshold {
+                    true => 0.5 * score / threshold,
+                    false => 1.0 - 0.5 * (1.0 - score) / (1.0 - threshold).max(f32::MIN_POSITIVE),
+                };
+                if classes.contains(&label) { 1.0 - probability } else { probability }
+            };
             (0..).zip(scores).map(against).fold(0.0, f32::max)
         }
         Target::Numbers(numbers) => {

@@ -198,6 +198,7 @@ impl Comparison {
         let points = |metrics: &Metrics| metrics.get(metric).unwrap_or_default() * 100.0;
         let delta = points(&int8.metrics) - points(&fp32.metrics);
         let classes = data.task != Task::Regression;
+        let (interval, own) = answers.intervals(data, metric);
         Ok(Comparison {
             task: data.task,
             of: None,
@@ -207,8 +208,8 @@ impl Comparison {
             left_out: data.left_out(),
             metric,
             delta,
-            interval: answers.interval(data, metric).unwrap_or(Interval { low: delta, high: delta }),
-            int8_interval: metric_interval(data, metric, &answers.int8),
+            interval: interval.unwrap_or(Interval { low: delta, high: delta }),
+            int8_interval: own.filter(|_| data.task != Task::SingleLabel),
             agreeing: classes.then(|| answers.count(|_, fp32, int8| fp32 == int8)),
             mcnemar: classes.then(|| answers.mcnemar()),
             largest_logit_difference: largest_difference(inputs.fp32.logits, inputs.int8.logits),
@@ -283,15 +284,18 @@ impl Answers<'_> {
         (0..numbers).filter_map(of_number).max_by(f64::total_cmp)
     }
 
-    /// Returns the confidence interval of the difference in the metric, in points.
-    fn interval(&self, data: &Dataset, metric: Metric) -> Option<Interval> {
+    /// Returns the confidence intervals of the difference in the metric and, except for accuracy, of int8's, in points.
+    fn intervals(&self, data: &Dataset, metric: Metric) -> (Option<Interval>, Option<Interval>) {
         if metric == Metric::Accuracy {
             let McNemar { only_fp32, only_int8, .. } = self.mcnemar();
             let Interval { low, high } = paired_shares(only_fp32, only_int8, data.len() as u64);
-            return Some(Interval { low: low * 100.0, high: high * 100.0 });
+            return (Some(Interval { low: low * 100.0, high: high * 100.0 }), None);
         }
-        let points = |draw: &[usize], predicted: &[Target]| points(data, metric, draw, predicted);
-        bootstrap(data.len(), ROUNDS, SEED, |draw| points(draw, &self.int8) - points(draw, &self.fp32))
+        let drawn = bootstrap(data.len(), ROUNDS, SEED, |draw| {
+            let [int8, fp32] = [&self.int8, &self.fp32].map(|said| points(data, metric, draw, said));
+            [int8 - fp32, int8]
+        });
+        drawn.map_or((None, None), |[delta, own]| (Some(delta), Some(own.within_points())))
     }
 
     fn per_class(&self, data: &Dataset, fp32: &Metrics, int8: &Metrics) -> Vec<ClassComparison> {
@@ -324,8 +328,18 @@ fn points(data: &Dataset, metric: Metric, rows: &[usize], predicted: &[Target]) 
 /// Returns the confidence interval of a metric, in points; `None` for single labels, where that of the accuracy is
 /// known without drawing.
 pub(super) fn metric_interval(data: &Dataset, metric: Metric, predicted: &[Target]) -> Option<Interval> {
-    let drawn = data.task != Task::SingleLabel;
-    drawn.then(|| bootstrap(data.len(), ROUNDS, SEED, |draw| points(data, metric, draw, predicted))).flatten()
+    if data.task == Task::SingleLabel {
+        return None;
+    }
+    let [interval] = bootstrap(data.len(), ROUNDS, SEED, |draw| [points(data, metric, draw, predicted)])?;
+    Some(interval.within_points())
+}
+
+impl Interval {
+    /// Returns the part that is possible for a metric in points: none is above 100.
+    fn within_points(self) -> Self {
+        Self { high: self.high.min(100.0), ..self }
+    }
 }
 
 fn per_number(data: &Dataset, fp32: &Metrics, int8: &Metrics) -> Vec<NumberComparison> {

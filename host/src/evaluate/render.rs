@@ -67,7 +67,7 @@ impl Comparison {
                 self.metric, self.delta
             ),
             _ => format!(
-                "{}: int8 - fp32 is {:+.2} points; too few answers differ for an interval",
+                "{}: int8 - fp32 is {:+.2} points; no answer that counts differs",
                 self.metric, self.delta
             ),
         });
@@ -252,7 +252,7 @@ fn accuracy_by_chance<'a>(
 
 /// States how precise a figure is for this number of rows.
 fn on_other_rows(on: &str, metric: Metric, interval: Option<Interval>) -> Option<String> {
-    let Interval { low, high } = interval?;
+    let Interval { low, high } = interval.filter(|interval| interval.low < interval.high)?;
     Some(format!("{on} other rows: {metric} {low:.2} to {high:.2} (95 % interval, bootstrap)"))
 }
 

@@ -42,27 +42,33 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// Computes a percentile bootstrap interval (Efron 1979): draws `rows` indices with replacement `rounds`
-/// times, and takes the 2.5th and 97.5th percentile of `statistic`. To compare two models (paired bootstrap),
-/// compute both on the same draw. Deterministic given the seed. `None` without rows or rounds.
-pub fn bootstrap(
+/// Computes percentile bootstrap intervals (Efron 1979): draws `rows` indices with replacement `rounds` times, and takes
+/// the 2.5th and 97.5th percentile of each of the `statistics`, moved by the difference of the value on all rows from
+/// the median: draws that lack a rare class have a lower macro-F1. To compare two models (paired bootstrap), compute
+/// both on the same draw. Deterministic given the seed. `None` without rows or rounds.
+pub fn bootstrap<const N: usize>(
     rows: usize,
     rounds: usize,
     seed: u64,
-    statistic: impl Fn(&[usize]) -> f64 + Sync,
-) -> Option<Interval> {
+    statistics: impl Fn(&[usize]) -> [f64; N] + Sync,
+) -> Option<[Interval; N]> {
     if rows == 0 || rounds == 0 {
         return None;
     }
     let drawn = |draw: &mut Vec<usize>, round| {
         let mut random = SplitMix::new(seed, round);
         draw.fill_with(|| random.below(rows));
-        statistic(draw)
+        statistics(draw)
     };
-    let mut values: Vec<f64> = (0..rounds as u64).into_par_iter().map_init(|| vec![0; rows], drawn).collect();
-    values.sort_by(f64::total_cmp);
-    let percentile = |share: f64| values[(share * (rounds - 1) as f64).round() as usize];
-    Some(Interval { low: percentile(0.025), high: percentile(0.975) })
+    let draws: Vec<[f64; N]> = (0..rounds as u64).into_par_iter().map_init(|| vec![0; rows], drawn).collect();
+    let on_all = statistics(&(0..rows).collect::<Vec<_>>());
+    Some(std::array::from_fn(|i| {
+        let mut values: Vec<f64> = draws.iter().map(|draw| draw[i]).collect();
+        values.sort_by(f64::total_cmp);
+        let percentile = |share: f64| values[(share * (rounds - 1) as f64).round() as usize];
+        let moved = on_all[i] - percentile(0.5);
+        Interval { low: percentile(0.025) + moved, high: percentile(0.975) + moved }
+    }))
 }
 
 #[cfg(test)]
@@ -109,12 +115,18 @@ mod tests {
     fn bootstrap_of_a_mean_is_near_the_normal_interval() {
         // 400 coin tosses, half of them 1: standard error 0.025
         let values: Vec<f64> = (0..400).map(|index| f64::from(index % 2)).collect();
-        let mean = |draw: &[usize]| draw.iter().map(|&index| values[index]).sum::<f64>() / draw.len() as f64;
-        let interval = bootstrap(400, 4000, 1, mean).unwrap();
+        let mean =
+            |draw: &[usize]| [draw.iter().map(|&index| values[index]).sum::<f64>() / draw.len() as f64];
+        let [interval] = bootstrap(400, 4000, 1, mean).unwrap();
         assert!((interval.low - (0.5 - 1.96 * 0.025)).abs() < 0.005, "{interval:?}");
         assert!((interval.high - (0.5 + 1.96 * 0.025)).abs() < 0.005, "{interval:?}");
         assert_eq!(bootstrap(400, 100, 1, mean), bootstrap(400, 100, 1, mean));
         assert_ne!(bootstrap(400, 100, 1, mean), bootstrap(400, 100, 2, mean));
         assert_eq!(bootstrap(0, 100, 1, mean), None);
+        // a statistic that draws make smaller than all rows do: the share of different rows
+        let different =
+            |draw: &[usize]| [draw.iter().collect::<std::collections::HashSet<_>>().len() as f64 / 400.0];
+        let [interval] = bootstrap(400, 1000, 1, different).unwrap();
+        assert!(interval.low < 1.0 && interval.high > 1.0, "{interval:?}");
     }
 }

@@ -97,7 +97,7 @@ impl Splits {
         }
         for (data, rows, so) in [
             (&self.train, "learn from", "nothing is to be learned of it"),
-            (dev, "choose on", "no checkpoint is better than another there"),
+            (dev, "choose on", "it tells no checkpoint from another"),
         ] {
             let constant = constant_numbers(data);
             if !constant.is_empty() {

@@ -9,7 +9,7 @@ use super::progress::{Progress, Watch};
 use super::quantization_aware::quantization_aware;
 use super::{Aware, Quantize, Recipe};
 use crate::evaluate::{ClassComparison, Comparison};
-use crate::metrics::Metric;
+use crate::metrics::{ClassScores, Metric};
 use crate::quantize::Bits;
 use std::path::{Path, PathBuf};
 
@@ -74,11 +74,16 @@ fn of_rare_classes(found: &Comparison, most: usize) -> f64 {
     if found.metric != Metric::MacroF1 {
         return 0.0;
     }
-    let occurring = found.per_class.iter().filter(|class| class.fp32.support > 0);
-    let all = occurring.clone().count().max(1) as f64;
     let one_lost =
         |class: &&ClassComparison| class.fp32.support < RARE && (class.lost, class.gained) == (1, 0);
-    let mut lost: Vec<f64> = occurring.filter(one_lost).map(|class| -class.delta / all).collect();
+    // of the row alone: wrong answers of this class elsewhere are not excused
+    let cost = |class: &ClassComparison| {
+        let ClassScores { precision, recall, support, .. } = class.fp32;
+        let right = recall * support as f64;
+        let all = support as f64 + right / precision.max(f64::MIN_POSITIVE);
+        100.0 * (2.0 * right / all - 2.0 * (right - 1.0) / (all - 1.0)) / found.per_class.len() as f64
+    };
+    let mut lost: Vec<f64> = found.per_class.iter().filter(one_lost).map(cost).collect();
     lost.sort_by(|a, b| b.total_cmp(a));
     lost.into_iter().take(most).filter(|points| *points > 0.0).sum()
 }

@@ -34,9 +34,20 @@ fn columns_by_elimination_or_by_fallback_names() {
         ("title,category\na,x\nc,y\n", "text `title`, label `category`"),
         ("text,coarse,gold_label\na,0,x\nb,1,y\n", "text `text`, label `gold_label`; not used: `coarse`"),
         // all that is left beside text and ids
-        ("id,text,toxic\n1,a,x\n2,b,y\n", "text `text`, label `toxic`; not used: `id`"),
+        (
+            "id,text,mood\n1,a,x\n2,b,y\n3,c,x\n4,d,y\n5,e,x\n6,f,x\n7,g,x\n8,h,x\n9,i,x\n10,j,y\n",
+            "text `text`, label `mood`; not used: `id`",
+        ),
+        // names that often stand beside the label are it only where nothing else is
+        (
+            "pairID,genre,sentence1,sentence2,gold_label\n1,x,a,b,y\n2,x,c,d,z\n",
+            "text `sentence1`, pair `sentence2`, label `gold_label`; not used: `pairID`, `genre`",
+        ),
+        ("text,language,is_toxic\na,en,x\nb,de,y\n", "text `text`, label `is_toxic`; not used: `language`"),
+        ("text,file_type,is_spam\na,en,x\nb,de,y\n", "text `text`, label `is_spam`; not used: `file_type`"),
+        ("text,lang,target\na,en,x\nb,de,y\n", "text `text`, label `target`; not used: `lang`"),
         ("Review Text,Overall Rating\na,x\nb,y\n", "text `Review Text`, label `Overall Rating`"),
-        ("text,source,verdict\na,u,x\nb,v,y\n", "text `text`, label `verdict`; not used: `source`"),
+        ("id,text,verdict\n1,a,x\n2,b,y\n", "text `text`, label `verdict`; not used: `id`"),
         (
             "source1,source2,sentence1,sentence2,score\nx,y,a,b,1\nx,y,c,d,2\n",
             "text `sentence1`, pair `sentence2`, label `score`; not used: `source1`, `source2`",
@@ -45,6 +56,12 @@ fn columns_by_elimination_or_by_fallback_names() {
         assert_eq!(reading(content).unwrap(), csv(columns), "{content}");
     }
     assert!(message(read("a.csv", "id,text\n1,a\n2,b\n")).contains("no column is known to be the label"));
+    // what is left beside a text is a label only if few values repeat
+    let dates: String = (0..20).map(|i| format!("{i},a text,2026-11-{}\n", 10 + i / 2)).collect();
+    assert!(
+        message(read("a.csv", format!("id,text,date\n{dates}")))
+            .contains("no column is known to be the label")
+    );
     assert!(
         message(read("a.csv", "text,coarse_label,fine_label\na,0,x\nb,1,y\n")).contains("2 columns could be")
     );
@@ -60,7 +77,7 @@ fn columns_by_elimination_or_by_fallback_names() {
     let error = message(read("a.csv", "ID,Target,Tweet,Stance\n1,x,a,y\n2,x,b,z\n"));
     assert!(error.contains("2 columns could be the label: `Target`, `Stance`"), "{error}");
     assert!(message(read("a.csv", "is this the text,a good score\nb,1\n")).contains("first row"));
-    let two = message(read("a.csv", "q1,q2,kind,grade\na,b,x,y\nc,d,y,x\n"));
+    let two = message(read("a.csv", "q1,q2,genre,gold\na,b,x,y\nc,d,y,x\n"));
     assert!(two.contains("no column is known to be the label"), "{two}");
 }
 

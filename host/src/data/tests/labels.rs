@@ -188,6 +188,10 @@ fn several_columns_of_quantities_mean_a_regression_of_several_numbers() {
     assert!(
         Dataset::read(&[typo], None, None).unwrap_err().to_string().contains("l.csv:4: `11` in column `joy`")
     );
+    let typo = "{\"text\": \"a\", \"joy\": 1, \"fear\": 0}\n{\"text\": \"b\", \"joy\": 0.5, \"fear\": 0}\n";
+    let typo =
+        Dataset::read(&[source("s.jsonl", typo, &["joy", "fear"])], None, None).unwrap_err().to_string();
+    assert!(typo.contains("s.jsonl:2: `0.5` in column `joy`"), "{typo}");
     let mut codes = folder.file("m.csv", "text,codes\na,401.9|250.0\nb,250.0|401.9\n");
     codes.label_separator = Some("|".into());
     assert_eq!(Dataset::read(&[codes], None, None).unwrap().task, Task::MultiLabel);
