@@ -24,6 +24,9 @@ pub struct Args {
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(path) = &args.answers {
+        if path.as_os_str() == "-" {
+            return Err(super::Usage("--answers names a file: the report goes to stdout".into()).into());
+        }
         super::check_output(path, [args.bundle.as_path(), &args.data.data])?;
     }
     let (_, data) = args.data.read_like(&args.bundle)?;
