@@ -112,7 +112,7 @@ impl Checkpoint {
             Task::Regression if data.labels.is_empty() => vec!["score".to_string()],
             _ => data.labels.names().to_vec(),
         };
-        if !self.config.has_labels_of(data) {
+        if !data.is_labelled(&self.config.labels()) {
             self.drop_head();
         }
         self.config.set_labels(&labels, data.task);

@@ -1,5 +1,5 @@
 use super::Error;
-use crate::data::{Dataset, Task};
+use goldcrest_edge::decision::Task;
 use goldcrest_edge::tokenizer::capacity::MAX_TOKENS;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -270,15 +270,6 @@ impl Config {
             Ok(input)
         } else {
             Err(Error::NoRoom { max_tokens: input.max_tokens, windows })
-        }
-    }
-
-    /// Returns whether the outputs are the labels of data, or the numbers of a regression. The name of a single
-    /// number does not matter.
-    pub fn has_labels_of(&self, data: &Dataset) -> bool {
-        match data.task {
-            Task::Regression if data.labels.is_empty() => self.num_labels() == 1,
-            _ => self.labels() == data.labels.names(),
         }
     }
 

@@ -47,7 +47,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let data = Dataset::read_to_measure(&[args.reading.source(path)], args.task, None)?;
     say!("{}", data.files[0].reading);
     say!("{} rows, {}{}", data.len(), data.task, if data.is_paired() { ", pairs" } else { "" });
-    for number in 0..if data.task == Task::Regression { width(&data) } else { 0 } {
+    let numbers = if data.task == Task::Regression { width(&data) } else { 0 };
+    for number in 0..numbers {
         let numbers = data.examples.iter().filter_map(|example| example.target.numbers().get(number));
         let (mut least, mut most, mut sum) = (f32::INFINITY, f32::NEG_INFINITY, 0.0);
         numbers.for_each(|&x| (least, most, sum) = (least.min(x), most.max(x), sum + f64::from(x)));

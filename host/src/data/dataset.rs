@@ -170,6 +170,14 @@ impl Dataset {
         self.examples.extend(swapped);
     }
 
+    /// Returns whether these are its labels, or the names of its numbers. The name of a single number does not matter.
+    pub fn is_labelled(&self, names: &[String]) -> bool {
+        match self.task {
+            Task::Regression if self.labels.is_empty() => names.len() == 1,
+            _ => names == self.labels.names(),
+        }
+    }
+
     /// Returns the number of classes; 0 for regression.
     pub fn classes(&self) -> usize {
         if self.task == Task::Regression { 0 } else { self.labels.len() }

@@ -89,9 +89,7 @@ pub fn run_bundle(path: &Path, data: &Dataset, progress: &mut dyn FnMut()) -> Re
     if task != data.task {
         return Err(BundleError::Task { bundle: task, data: data.task });
     }
-    // the name of a single number does not matter
-    let one_number = task == Task::Regression && labels.len() == 1 && data.labels.is_empty();
-    if !one_number && labels != data.labels.names() {
+    if !data.is_labelled(labels) {
         return Err(BundleError::Labels { bundle: labels.clone(), data: data.labels.names().to_vec() });
     }
     let texts: Vec<TextRef> = data.examples.iter().map(|e| (&*e.text, e.pair.as_deref())).collect();

@@ -107,6 +107,14 @@ pub fn spread(numbers: impl Iterator<Item = f64> + Clone) -> f64 {
     numbers.map(|x| (x - mean).powi(2)).sum()
 }
 
+/// Returns the mean of numbers and their standard deviation, for dividing: 1 where all are equal.
+pub(crate) fn mean_and_deviation(numbers: impl Iterator<Item = f64> + Clone) -> (f32, f32) {
+    let count = numbers.clone().count().max(1) as f64;
+    let mean = numbers.clone().sum::<f64>() / count;
+    let deviation = (spread(numbers) / count).sqrt() as f32;
+    (mean as f32, if deviation.is_normal() { deviation } else { 1.0 })
+}
+
 /// Returns logits, [texts, width], in which no number of a regression outweighs the others: several numbers are
 /// divided by their standard deviations in `exact`, anything else stays as it is.
 pub fn balanced<'a>(data: &Dataset, exact: &[f32], logits: &'a [f32]) -> Cow<'a, [f32]> {
@@ -114,12 +122,8 @@ pub fn balanced<'a>(data: &Dataset, exact: &[f32], logits: &'a [f32]) -> Cow<'a,
     if data.task != Task::Regression || width == 1 {
         return logits.into();
     }
-    let deviation = |number: usize| {
-        let numbers = exact.iter().skip(number).step_by(width).map(|x| f64::from(*x));
-        let deviation = (spread(numbers) * width as f64 / exact.len() as f64).sqrt() as f32;
-        if deviation.is_normal() { deviation } else { 1.0 }
-    };
-    let deviations: Vec<f32> = (0..width).map(deviation).collect();
+    let of_number = |number: usize| exact.iter().skip(number).step_by(width).map(|x| f64::from(*x));
+    let deviations: Vec<f32> = (0..width).map(|number| mean_and_deviation(of_number(number)).1).collect();
     logits.iter().zip(deviations.iter().cycle()).map(|(x, deviation)| x / deviation).collect()
 }
 

@@ -78,7 +78,7 @@ fn check_other_teachers(recipe: &Recipe, prepared: &Prepared, own: &Checkpoint) 
             return Err(RunError::Headless { path: path.clone() });
         }
         let (own, other) = (&own.config, other.config);
-        if !other.has_labels_of(&prepared.train)
+        if !prepared.train.is_labelled(&other.labels())
             || other.problem_type.is_some_and(|problem| Some(problem) != own.problem_type)
         {
             let (path, labels) = (path.clone(), own.labels().join(", "));

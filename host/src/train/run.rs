@@ -133,7 +133,7 @@ fn check(job: &Job) -> Result<(), Error> {
         if !unlabelled && metrics::width(data) != model {
             return Err(Error::Labels { data: metrics::width(data), model });
         }
-        if !unlabelled && (config.task() != data.task || !config.has_labels_of(data)) {
+        if !unlabelled && (config.task() != data.task || !data.is_labelled(&config.labels())) {
             let (task, labels) = (data.task, data.labels.names().to_vec());
             return Err(Error::OtherLabels { task, labels });
         }

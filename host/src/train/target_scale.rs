@@ -1,6 +1,6 @@
 use crate::bert::{Array, CLASSIFIER, CLASSIFIER_BIAS, Checkpoint, Classifier};
 use crate::data::{Dataset, Task};
-use crate::metrics::{self, spread};
+use crate::metrics::{self, mean_and_deviation};
 use std::collections::BTreeMap;
 
 /// Standardises the targets of a regression: training sees (y - mean) / deviation of each number. Each update
@@ -25,11 +25,8 @@ impl TargetScale {
     pub fn of(data: &Dataset) -> Self {
         let scale = |number: usize| {
             let targets = data.examples.iter().filter_map(|example| example.target.numbers().get(number));
-            let targets = targets.map(|target| f64::from(*target));
-            let count = targets.clone().count().max(1) as f64;
-            let mean = targets.clone().sum::<f64>() / count;
-            let deviation = (spread(targets) / count).sqrt() as f32;
-            Scale { mean: mean as f32, deviation: if deviation.is_normal() { deviation } else { 1.0 } }
+            let (mean, deviation) = mean_and_deviation(targets.map(|target| f64::from(*target)));
+            Scale { mean, deviation }
         };
         let numbers = if data.task == Task::Regression { metrics::width(data) } else { 0 };
         Self { numbers: (0..numbers).map(scale).collect() }

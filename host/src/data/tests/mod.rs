@@ -2,6 +2,7 @@ mod batch;
 mod detect;
 mod errors;
 mod labels;
+mod numbers;
 mod read;
 mod split;
 
