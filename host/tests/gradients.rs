@@ -2,6 +2,7 @@
 
 mod support;
 
+use goldcrest::bert::ops::Precision;
 use goldcrest::bert::{
     Batch, Checkpoint, Classifier, Error, Gradients, Mode, Output, OutputGradient, Tape, Tokens,
     WORD_EMBEDDINGS,
@@ -57,7 +58,7 @@ fn whole_models() {
             Tokens { ids, type_ids }
         });
         let batch = Batch::new(texts.iter(), 0);
-        let mode = Mode::Train { seed: 9 };
+        let mode = Mode::Train { seed: 9, precision: Precision::F32 };
         let mut tape = Tape::default();
         let output = model.forward(&batch, mode, &mut tape).unwrap();
         assert_eq!(output.hidden.len(), shape.layers.len());
@@ -111,6 +112,44 @@ fn whole_models() {
     }
 }
 
+/// In bf16, gradients keep their direction, even through nine layers of random weights.
+#[test]
+fn bf16_keeps_the_direction_of_gradients() {
+    let fastest = Precision::fastest();
+    if fastest == Precision::F32 {
+        eprintln!("skipped: this processor has no instructions for bf16");
+        return;
+    }
+    let mut used = false;
+    for shape in &SHAPES {
+        let model = Classifier::new(checkpoint(shape, 3), 0).unwrap();
+        let mut r = Random(4);
+        let texts: Vec<Tokens> = (0..40)
+            .map(|_| {
+                let (ids, type_ids) = text(&mut r, shape.vocabulary, 9);
+                Tokens { ids, type_ids }
+            })
+            .collect();
+        let batch = Batch::new(texts.iter(), 0);
+        let [full, half] = [Precision::F32, fastest].map(|precision| {
+            let mut tape = Tape::default();
+            let output = model.forward(&batch, Mode::Train { seed: 9, precision }, &mut tape).unwrap();
+            let above = upstream(output, 5);
+            let mut gradients = Gradients::new(model.weights());
+            model.backward(&mut tape, &above, &mut gradients);
+            gradients
+        });
+        for name in model.weights().keys().filter(|name| *name != WORD_EMBEDDINGS) {
+            let (full, half) = (full.get(name).unwrap(), half.get(name).unwrap());
+            used |= full != half;
+            let cosine = dot(full, half) / (dot(full, full) * dot(half, half)).sqrt().max(1e-12);
+            // of the keys' bias, whose gradient is zero, only errors are left
+            assert!(cosine > 0.99 || name.ends_with("key.bias"), "{}: {name}: {cosine}", shape.name);
+        }
+    }
+    assert!(used, "no model is large enough");
+}
+
 #[test]
 fn modes_agree_and_ids_out_of_range_are_refused() {
     let mut start = checkpoint(&SHAPES[3], 3);
@@ -124,7 +163,10 @@ fn modes_agree_and_ids_out_of_range_are_refused() {
     let mut tape = Tape::default();
     let mut run = |mode| model.forward(&batch(&[2, 7, 9], 1), mode, &mut tape).unwrap().clone();
     let wanted = run(Mode::Evaluate);
-    assert_eq!([run(Mode::Differentiate), run(Mode::Train { seed: 3 })], [wanted.clone(), wanted]);
+    assert_eq!(
+        [run(Mode::Differentiate), run(Mode::Train { seed: 3, precision: Precision::F32 })],
+        [wanted.clone(), wanted]
+    );
 
     let mut refused = |batch: Batch| model.forward(&batch, Mode::Evaluate, &mut tape).unwrap_err();
     assert!(matches!(refused(batch(&[2, 120], 0)), Error::Id { id: 120, rows: 120, .. }));

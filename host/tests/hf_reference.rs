@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use goldcrest::bert::ops::Loss;
+use goldcrest::bert::ops::{Loss, Precision};
 use goldcrest::bert::{Batch, Checkpoint, Classifier, Gradients, Mode, OutputGradient, Tape, Tokens};
 use goldcrest::data::Task;
 use serde::Deserialize;
@@ -80,7 +80,8 @@ fn equals_transformers() {
             .collect();
         let batch = Batch::new(texts.iter(), 0);
         let mut tape = Tape::default();
-        for mode in [Mode::Train { seed: 1 }, Mode::Evaluate, Mode::Differentiate] {
+        for mode in [Mode::Train { seed: 1, precision: Precision::F32 }, Mode::Evaluate, Mode::Differentiate]
+        {
             let logits = &model.forward(&batch, mode, &mut tape).unwrap().logits;
             for (ours, theirs) in logits.iter().zip(recorded.logits.iter().flatten()) {
                 assert!((ours - theirs).abs() < 1e-5, "{name}: logit {ours}, Transformers has {theirs}");

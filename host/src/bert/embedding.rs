@@ -2,7 +2,7 @@
 
 use super::checkpoint::{POSITION_EMBEDDINGS, PROJECTION, TYPE_EMBEDDINGS, WORD_EMBEDDINGS};
 use super::ops::{
-    Slot, embedding, embedding_backward, input_gradient, product, round_weights, weight_gradient,
+    Precision, Slot, embedding, embedding_backward, input_gradient, product, round_weights, weight_gradient,
 };
 use super::tape::{EMBEDDINGS_NORM, EMBEDDINGS_SITE, Norm, Scratch, add, sized};
 use super::{Batch, Classifier, Gradients, Mode};
@@ -28,8 +28,10 @@ impl Classifier {
                 embedding(words, &batch.ids, rank, sized(factors, batch.ids.len() * rank), false);
                 round(WORD_EMBEDDINGS, factors, rank);
                 match self.rounded(PROJECTION, factors, h) {
-                    Some((factors, projection)) => product(&factors, &projection, h, x, false),
-                    None => product(factors, self.weight(PROJECTION), h, x, false),
+                    Some((factors, projection)) => {
+                        product(Precision::F32, &factors, &projection, h, x, false)
+                    }
+                    None => product(mode.precision(), factors, self.weight(PROJECTION), h, x, false),
                 }
             }
             None => {
@@ -68,13 +70,13 @@ impl Classifier {
         embedding_backward(g, &batch.type_ids, h, gradients.slot(TYPE_EMBEDDINGS));
         if self.config().embedding_rank().is_some() {
             let rounded = self.rounded(PROJECTION, factors, h);
-            let (factors, projection) = match &rounded {
-                Some((factors, projection)) => (&factors[..], &projection[..]),
-                None => (factors, self.weight(PROJECTION)),
+            let (precision, factors, projection) = match &rounded {
+                Some((factors, projection)) => (Precision::F32, &factors[..], &projection[..]),
+                None => (mode.precision(), factors, self.weight(PROJECTION)),
             };
-            weight_gradient(g, factors, h, gradients.slot(PROJECTION));
+            weight_gradient(precision, g, factors, h, gradients.slot(PROJECTION));
             let rows = sized(&mut scratch.narrow, factors.len());
-            input_gradient(g, projection, h, Slot::new(rows));
+            input_gradient(precision, g, projection, h, Slot::new(rows));
             gradients.add_rows(&batch.ids, rows);
         } else {
             gradients.add_rows(&batch.ids, g);

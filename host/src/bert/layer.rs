@@ -52,9 +52,9 @@ impl Classifier {
             first_rows(x, batch, h, sized(&mut tape.first, rows * h));
         }
         let own = if last { &tape.first } else { x };
-        self.linear(&name("attention.self.query"), own, sized(&mut tape.q, rows * a));
-        self.linear(&name("attention.self.key"), x, sized(&mut tape.k, all * a));
-        self.linear(&name("attention.self.value"), x, sized(&mut tape.v, all * a));
+        self.linear(&name("attention.self.query"), mode, own, sized(&mut tape.q, rows * a));
+        self.linear(&name("attention.self.key"), mode, x, sized(&mut tape.k, all * a));
+        self.linear(&name("attention.self.value"), mode, x, sized(&mut tape.v, all * a));
         let probabilities = sized(&mut tape.probabilities, rows * shape.heads * batch.sequence);
         let context = sized(&mut tape.context, rows * a);
         attention.forward(&tape.q, &tape.k, &tape.v, probabilities, context);
@@ -62,17 +62,17 @@ impl Classifier {
         let rate = self.config().hidden_dropout_prob;
         let [_, after_attention, after_wide] = sites(index).map(|site| mode.dropout(rate, site));
         let attended = sized(&mut tape.attended.normal, rows * h);
-        self.linear(&name("attention.output.dense"), context, attended);
+        self.linear(&name("attention.output.dense"), mode, context, attended);
         after_attention.add(own, attended);
         let middle = sized(&mut tape.middle, rows * h);
         self.norm(&name("attention.output.LayerNorm"), &mut tape.attended, middle);
 
         let derivative = sized(&mut tape.derivative, rows * shape.intermediate);
-        self.linear(&name("intermediate.dense"), middle, derivative);
+        self.linear(&name("intermediate.dense"), mode, middle, derivative);
         let wide = sized(&mut tape.wide, derivative.len());
         gelu(derivative, wide);
         let narrow = sized(&mut tape.out.normal, rows * h);
-        self.linear(&name("output.dense"), wide, narrow);
+        self.linear(&name("output.dense"), mode, wide, narrow);
         after_wide.add(middle, narrow);
         self.norm(&name("output.LayerNorm"), &mut tape.out, sized(y, rows * h));
     }
@@ -101,16 +101,16 @@ impl Classifier {
 
         self.norm_backward(&name("output.LayerNorm"), &tape.out, g, gradients);
         after_wide.copy(g, narrow);
-        self.linear_backward(&name("output.dense"), &tape.wide, narrow, Slot::new(wide), gradients);
+        self.linear_backward(&name("output.dense"), mode, &tape.wide, narrow, Slot::new(wide), gradients);
         gelu_backward(&tape.derivative, wide);
         let down = Slot::adding(&mut *g);
-        self.linear_backward(&name("intermediate.dense"), &tape.middle, wide, down, gradients);
+        self.linear_backward(&name("intermediate.dense"), mode, &tape.middle, wide, down, gradients);
 
         self.norm_backward(&name("attention.output.LayerNorm"), &tape.attended, g, gradients);
         after_attention.copy(g, narrow);
         let context = sized(&mut scratch.context, tape.context.len());
         let down = Slot::new(&mut *context);
-        self.linear_backward(&name("attention.output.dense"), &tape.context, narrow, down, gradients);
+        self.linear_backward(&name("attention.output.dense"), mode, &tape.context, narrow, down, gradients);
 
         let [dq, dk, dv] = [
             sized(&mut scratch.q, tape.q.len()),
@@ -123,7 +123,7 @@ impl Classifier {
 
         let own = if below.is_some() { &tape.first } else { x };
         let down = Slot::adding(&mut *g);
-        self.linear_backward(&name("attention.self.query"), own, dq, down, gradients);
+        self.linear_backward(&name("attention.self.query"), mode, own, dq, down, gradients);
         let h = self.config().hidden_size;
         let to = match below {
             Some(below) => {
@@ -134,7 +134,7 @@ impl Classifier {
             None => g,
         };
         for (part, d) in [("attention.self.key", &*dk), ("attention.self.value", &*dv)] {
-            self.linear_backward(&name(part), x, d, Slot::adding(&mut *to), gradients);
+            self.linear_backward(&name(part), mode, x, d, Slot::adding(&mut *to), gradients);
         }
     }
 

@@ -1,3 +1,5 @@
+use super::ops::Precision;
+
 /// The purpose of a forward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
@@ -10,6 +12,8 @@ pub enum Mode {
     Train {
         /// Seed of the dropout masks.
         seed: u32,
+        /// Precision of the products of linear layers whose weights are not rounded to integers.
+        precision: Precision,
     },
 }
 

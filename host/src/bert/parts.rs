@@ -1,20 +1,20 @@
 //! The linear layers and LayerNorms of a classifier, by name.
 
 use super::ops::{
-    Slot, bias_gradient, input_gradient, layer_norm, layer_norm_backward, linear, round_activations,
-    round_weights, weight_gradient,
+    Precision, Slot, bias_gradient, input_gradient, layer_norm, layer_norm_backward, linear,
+    round_activations, round_weights, weight_gradient,
 };
 use super::tape::{Norm, sized};
-use super::{Classifier, Gradients};
+use super::{Classifier, Gradients, Mode};
 
 impl Classifier {
     /// Computes the linear layer `name`. Every product of activations and weights goes through here, except
     /// the projection of factorised embeddings.
-    pub(super) fn linear(&self, name: &str, x: &[f32], y: &mut [f32]) {
+    pub(super) fn linear(&self, name: &str, mode: Mode, x: &[f32], y: &mut [f32]) {
         let (weight, bias) = (format!("{name}.weight"), self.weight(&format!("{name}.bias")));
         match self.rounded(&weight, x, bias.len()) {
-            Some((x, weight)) => linear(&x, &weight, bias, y),
-            None => linear(x, self.weight(&weight), bias, y),
+            Some((x, weight)) => linear(Precision::F32, &x, &weight, bias, y),
+            None => linear(mode.precision(), x, self.weight(&weight), bias, y),
         }
     }
 
@@ -34,6 +34,7 @@ impl Classifier {
     pub(super) fn linear_backward(
         &self,
         name: &str,
+        mode: Mode,
         x: &[f32],
         g: &[f32],
         dx: Slot,
@@ -43,13 +44,13 @@ impl Classifier {
         let [dw, db] = gradients.pair(name);
         let outputs = db.values.len();
         let rounded = self.rounded(&weight, x, outputs);
-        let (x, weight) = match &rounded {
-            Some((x, weight)) => (&x[..], &weight[..]),
-            None => (x, self.weight(&weight)),
+        let (precision, x, weight) = match &rounded {
+            Some((x, weight)) => (Precision::F32, &x[..], &weight[..]),
+            None => (mode.precision(), x, self.weight(&weight)),
         };
-        weight_gradient(g, x, outputs, dw);
+        weight_gradient(precision, g, x, outputs, dw);
         bias_gradient(g, db);
-        input_gradient(g, weight, outputs, dx);
+        input_gradient(precision, g, weight, outputs, dx);
     }
 
     /// Applies the LayerNorm `name` to `norm.normal`.

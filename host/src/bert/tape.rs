@@ -1,5 +1,5 @@
 use super::layer::LayerTape;
-use super::ops::{Dropout, Slot, mix};
+use super::ops::{Dropout, Precision, Slot, mix};
 use super::{Batch, Classifier, Error, Gradients, Mode, Output, OutputGradient, Pooling};
 
 pub(super) const EMBEDDINGS_NORM: &str = "bert.embeddings.LayerNorm";
@@ -62,8 +62,15 @@ impl Mode {
     /// Returns the dropout numbered `site` in a pass; each site has its own mask.
     pub(super) fn dropout(self, rate: f64, site: usize) -> Dropout {
         match self {
-            Mode::Train { seed } => Dropout { rate: rate as f32, seed: mix(seed ^ mix(site as u32)) },
+            Mode::Train { seed, .. } => Dropout { rate: rate as f32, seed: mix(seed ^ mix(site as u32)) },
             _ => Dropout { rate: 0.0, seed: 0 },
+        }
+    }
+
+    pub(super) fn precision(self) -> Precision {
+        match self {
+            Mode::Train { precision, .. } => precision,
+            _ => Precision::F32,
         }
     }
 }
@@ -153,11 +160,11 @@ impl Classifier {
             first_rows(top, batch, h, sized(&mut tape.output.cls, batch.texts * h));
         }
         let pooled = sized(&mut tape.pooled, batch.texts * c.pooler_size());
-        self.linear(POOLER_LAYER, &tape.output.cls, pooled);
+        self.linear(POOLER_LAYER, mode, &tape.output.cls, pooled);
         pooled.iter_mut().for_each(|x| *x = x.tanh());
         let dropped = sized(&mut tape.dropped, pooled.len());
         self.head_dropout(mode).copy(pooled, dropped);
-        self.linear(HEAD, dropped, sized(&mut tape.output.logits, batch.texts * c.num_labels()));
+        self.linear(HEAD, mode, dropped, sized(&mut tape.output.logits, batch.texts * c.num_labels()));
         Ok(())
     }
 
@@ -173,12 +180,12 @@ impl Classifier {
 
         let mut down = std::mem::take(&mut scratch.pooled);
         let g = sized(&mut down, pooled.len());
-        self.linear_backward(HEAD, dropped, &above.logits, Slot::new(g), gradients);
+        self.linear_backward(HEAD, *mode, dropped, &above.logits, Slot::new(g), gradients);
         self.head_dropout(*mode).apply(g);
         g.iter_mut().zip(&*pooled).for_each(|(g, y)| *g *= 1.0 - y * y);
         let mut cls = std::mem::take(&mut scratch.cls);
         let of_cls = Slot::new(sized(&mut cls, output.cls.len()));
-        self.linear_backward(POOLER_LAYER, &output.cls, g, of_cls, gradients);
+        self.linear_backward(POOLER_LAYER, *mode, &output.cls, g, of_cls, gradients);
         scratch.pooled = down;
         if let Some(own) = &above.cls {
             add(&mut cls, own);

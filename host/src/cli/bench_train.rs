@@ -1,3 +1,4 @@
+use goldcrest::bert::ops::Precision;
 use goldcrest::bert::{
     Batch, Checkpoint, Classifier, Gradients, Mode, OutputGradient, Tape, TokenizerFiles, Tokens, ops,
 };
@@ -20,6 +21,9 @@ pub struct Args {
     batch: u16,
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=512))]
     tokens: u16,
+    /// Multiply in f32 even if the processor has instructions for bf16
+    #[arg(long)]
+    f32: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -31,6 +35,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut model = Classifier::new(start(args)?, 1)?;
     let vocabulary = model.config().vocab_size;
     let [steps, batch, tokens] = [args.steps, args.batch, args.tokens].map(usize::from);
+    let precision = if args.f32 { Precision::F32 } else { Precision::fastest() };
     let mut random = SplitMix::new(1, 0);
     let mut adam = AdamW::default();
     let (mut tape, mut gradients) = (Tape::default(), Gradients::new(model.weights()));
@@ -44,7 +49,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let classes = (0..batch).map(|i| (i % 2) as u32).collect();
         let begin = Instant::now();
         let inputs = Batch::new(texts.iter(), 0);
-        let output = model.forward(&inputs, Mode::Train { seed: step as u32 }, &mut tape)?;
+        let output = model.forward(&inputs, Mode::Train { seed: step as u32, precision }, &mut tape)?;
         let loss = ops::Loss::CrossEntropy { classes, smoothing: 0.0, weights: None, focal: 0.0 };
         let (_, logits) = loss.value_and_gradient(&output.logits, batch);
         gradients.clear();

@@ -59,6 +59,7 @@ pub(super) fn learn_to_compare(
         layer_decay: 0.9,
         eval_every: Some(200),
         seed: recipe.train.seed,
+        precision: recipe.train.precision,
         threads: recipe.train.threads,
         save_every: recipe.train.save_every,
         ..TrainOptions::default()

@@ -32,7 +32,7 @@ pub use error::Error;
 pub use head::set_head;
 pub use job::{Criterion, Event, Job, Summary};
 pub use objective::{Objective, Supervised};
-pub use options::{ClassWeights, Schedule, TrainOptions, WeightRule};
+pub use options::{ClassWeights, PrecisionRule, Schedule, TrainOptions, WeightRule};
 pub use predictor::Predictor;
 pub(crate) use run::{LOG, STATE, standard_error};
 pub use run::{remove_state, train};

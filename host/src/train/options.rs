@@ -1,4 +1,5 @@
 use crate::bert::Config;
+use crate::bert::ops::{Bf16, Precision};
 use crate::ranges::{
     Checked, MOST_PASSES, count, ensure, not_negative, number, optional_counts, part, positive, share,
 };
@@ -40,6 +41,30 @@ pub enum WeightRule {
     /// Inversely proportional to class frequency, and 1 on average over the examples. For multi-label tasks,
     /// the square root of the ratio of texts without the label to texts with it, at least 1.
     Balanced,
+}
+
+/// The precision of matrix products while training.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PrecisionRule {
+    /// bf16 if the processor has instructions for it, else f32.
+    #[default]
+    Auto,
+    /// f32.
+    F32,
+    /// bf16, or an error if the processor has no instructions for it.
+    Bf16,
+}
+
+impl PrecisionRule {
+    /// Returns what it means on this processor; `None` if that is not possible.
+    pub fn here(self) -> Option<Precision> {
+        match self {
+            Self::Auto => Some(Precision::fastest()),
+            Self::F32 => Some(Precision::F32),
+            Self::Bf16 => Bf16::detect().map(Precision::Bf16),
+        }
+    }
 }
 
 /// `[train]`: fine-tuning.
@@ -93,6 +118,9 @@ pub struct TrainOptions {
     pub patience: Option<usize>,
     /// Seed of order, dropout and new weights. Default: 0.
     pub seed: u64,
+    /// Precision of matrix products while training: `auto`, `f32` or `bf16`. Weights, gradients and everything
+    /// else are f32. Default: `auto`.
+    pub precision: PrecisionRule,
     /// Number of threads; default: all cores. Parallel work uses rayon's pool, so this is for the program
     /// that creates the pool. Results do not depend on it.
     pub threads: Option<usize>,
@@ -124,6 +152,7 @@ impl Default for TrainOptions {
             soup: None,
             patience: None,
             seed: 0,
+            precision: PrecisionRule::Auto,
             threads: None,
             save_every: 30.0,
         }
@@ -227,6 +256,11 @@ impl TrainOptions {
         ];
         ensure(self.soup.is_none_or(|runs| runs <= 100), "train.soup", "are more than 100")?;
         ensure(self.threads.is_none_or(|threads| threads <= 256), "train.threads", "are more than 256")?;
+        ensure(
+            self.precision.here().is_some(),
+            "train.precision",
+            "is \"bf16\", but this processor has no instructions for it; \"auto\" uses them where they are",
+        )?;
         optional_counts(&counts)
     }
 }

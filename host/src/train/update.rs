@@ -78,12 +78,13 @@ fn gradients_of(
 ) -> Result<f32, Error> {
     let pad_id = job.model.config().pad_token_id as u32;
     let share = share / batches.len() as f32;
+    let precision = job.options.precision.here().expect("checked before");
     let mut total = 0.0;
     for (i, rows) in batches.iter().enumerate() {
         let rows = &rows.repeat(job.objective.copies());
         let batch = job.train.batch(rows, pad_id);
         let seed = mix(job.options.seed as u32 ^ mix(step as u32 ^ mix((passed + i) as u32 + 1)));
-        let output = job.model.forward(&batch, Mode::Train { seed }, &mut memory.tape)?;
+        let output = job.model.forward(&batch, Mode::Train { seed, precision }, &mut memory.tape)?;
         let (loss, mut gradient) = job.objective.loss(job.train, rows, &batch, output)?;
         let value = loss as f32 * share;
         if !value.is_finite() {

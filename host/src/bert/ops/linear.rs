@@ -1,31 +1,31 @@
-use super::gemm::{Matrix, multiply, threads};
+use super::gemm::{Matrix, Precision, multiply_in};
 use super::{Slot, vectorized};
 
 /// Computes `y = x wᵀ + b`: x `[rows, inputs]`, w `[outputs, inputs]`, b `[outputs]`, y `[rows, outputs]`.
-pub fn linear(x: &[f32], w: &[f32], b: &[f32], y: &mut [f32]) {
+pub fn linear(precision: Precision, x: &[f32], w: &[f32], b: &[f32], y: &mut [f32]) {
     y.chunks_exact_mut(b.len()).for_each(|row| row.copy_from_slice(b));
-    product(x, w, b.len(), y, true);
+    product(precision, x, w, b.len(), y, true);
 }
 
 /// Computes `y = x wᵀ`, or adds it to `y` with `add`: x `[rows, inputs]`, w `[outputs, inputs]`, y `[rows, outputs]`.
-pub fn product(x: &[f32], w: &[f32], outputs: usize, y: &mut [f32], add: bool) {
+pub fn product(precision: Precision, x: &[f32], w: &[f32], outputs: usize, y: &mut [f32], add: bool) {
     let (rows, inputs) = (y.len() / outputs, w.len() / outputs);
     let (x, w) = (Matrix::new(x, rows, inputs, inputs), Matrix::new(w, outputs, inputs, inputs));
-    multiply(y, outputs, x, w.t(), add, threads());
+    multiply_in(precision, y, outputs, x, w.t(), add);
 }
 
 /// Computes the gradient of the input, `g w`: g `[rows, outputs]`, w `[outputs, inputs]`, dx `[rows, inputs]`.
-pub fn input_gradient(g: &[f32], w: &[f32], outputs: usize, dx: Slot) {
+pub fn input_gradient(precision: Precision, g: &[f32], w: &[f32], outputs: usize, dx: Slot) {
     let (rows, inputs) = (g.len() / outputs, w.len() / outputs);
     let (g, w) = (Matrix::new(g, rows, outputs, outputs), Matrix::new(w, outputs, inputs, inputs));
-    multiply(dx.values, inputs, g, w, dx.add, threads());
+    multiply_in(precision, dx.values, inputs, g, w, dx.add);
 }
 
 /// Computes the gradient of the weight, `gᵀ x`: g `[rows, outputs]`, x `[rows, inputs]`, dw `[outputs, inputs]`.
-pub fn weight_gradient(g: &[f32], x: &[f32], outputs: usize, dw: Slot) {
+pub fn weight_gradient(precision: Precision, g: &[f32], x: &[f32], outputs: usize, dw: Slot) {
     let (rows, inputs) = (g.len() / outputs, dw.values.len() / outputs);
     let (g, x) = (Matrix::new(g, rows, outputs, outputs), Matrix::new(x, rows, inputs, inputs));
-    multiply(dw.values, inputs, g.t(), x, dw.add, threads());
+    multiply_in(precision, dw.values, inputs, g.t(), x, dw.add);
 }
 
 /// Computes the gradient of the bias, the sum over rows: g `[rows, outputs]`, db `[outputs]`.

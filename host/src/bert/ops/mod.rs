@@ -21,6 +21,7 @@ pub(crate) use cosine::{nearest, unit_rows};
 pub(crate) use elementwise::mix;
 pub use elementwise::{Dropout, gelu, gelu_backward};
 pub use embedding::{embedding, embedding_backward};
+pub use gemm::{Bf16, Precision};
 pub(crate) use gemm::{Matrix, multiply, threads};
 pub use layer_norm::{layer_norm, layer_norm_backward};
 pub use linear::{bias_gradient, input_gradient, linear, product, weight_gradient};

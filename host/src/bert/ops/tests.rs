@@ -57,13 +57,13 @@ fn linear_gradients() {
         &[random(35, 1), random(21, 2), random(3, 3)],
         |t| {
             let mut y = vec![0.0; 15];
-            linear(&t[0], &t[1], &t[2], &mut y);
+            linear(Precision::F32, &t[0], &t[1], &t[2], &mut y);
             y
         },
         |t, g| {
             vec![
-                gradient(35, |dx| input_gradient(g, &t[1], 3, dx)),
-                gradient(21, |dw| weight_gradient(g, &t[0], 3, dw)),
+                gradient(35, |dx| input_gradient(Precision::F32, g, &t[1], 3, dx)),
+                gradient(21, |dw| weight_gradient(Precision::F32, g, &t[0], 3, dw)),
                 gradient(3, |db| bias_gradient(g, db)),
             ]
         },
@@ -74,7 +74,7 @@ fn linear_gradients() {
 fn linear_values() {
     let (x, w, b) = (random(35, 1), random(21, 2), random(3, 3));
     let mut y = vec![f32::NAN; 15];
-    linear(&x, &w, &b, &mut y);
+    linear(Precision::F32, &x, &w, &b, &mut y);
     for (i, y) in y.iter().enumerate() {
         let (row, out) = (i / 3, i % 3);
         let wanted: f32 = (0..7).map(|k| x[row * 7 + k] * w[out * 7 + k]).sum::<f32>() + b[out];

@@ -1,7 +1,19 @@
-//! A bounds-checked wrapper around the `gemm-f32` crate.
+//! Products of matrices: in f32 by the `gemm-f32` crate, in bf16 by kernels of our own.
 #![allow(unsafe_code)]
 
+mod bf16;
+#[cfg(not(target_arch = "x86_64"))]
+#[path = "elsewhere.rs"]
+mod kernel;
+#[cfg(target_arch = "x86_64")]
+#[path = "x86_64/mod.rs"]
+mod kernel;
+#[cfg(test)]
+mod tests;
+
 use gemm_common::Parallelism;
+
+pub use bf16::Bf16;
 
 /// A strided view of a matrix.
 #[derive(Clone, Copy)]
@@ -34,6 +46,40 @@ impl<'a> Matrix<'a> {
 
 fn extent(rows: usize, cols: usize, row_stride: usize) -> usize {
     if rows == 0 || cols == 0 { 0 } else { (rows - 1) * row_stride + cols }
+}
+
+/// What the factors of a product are rounded to; sums are always f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// Not rounded.
+    #[default]
+    F32,
+    /// Rounded to bf16, if the matrices are large enough for that to pay.
+    Bf16(Bf16),
+}
+
+impl Precision {
+    /// Returns the fastest that this processor has.
+    pub fn fastest() -> Self {
+        Bf16::detect().map_or(Self::F32, Self::Bf16)
+    }
+}
+
+/// [`multiply`] in this precision, on all threads.
+pub(super) fn multiply_in(
+    precision: Precision,
+    out: &mut [f32],
+    row_stride: usize,
+    a: Matrix,
+    b: Matrix,
+    accumulate: bool,
+) {
+    match precision {
+        Precision::Bf16(bf16) if Bf16::pays(a.rows, a.cols, b.cols) => {
+            bf16.multiply(out, row_stride, a, b, accumulate);
+        }
+        _ => multiply(out, row_stride, a, b, accumulate, threads()),
+    }
 }
 
 /// Computes `out = a · b` (or adds to `out` with `accumulate`); the rows of `out` are `row_stride` apart.
