@@ -1,13 +1,8 @@
 //! Products of matrices: in f32 by the `gemm-f32` crate, in bf16 by kernels of our own.
 #![allow(unsafe_code)]
 
+#[cfg_attr(not(target_arch = "x86_64"), path = "no_bf16.rs")]
 mod bf16;
-#[cfg(not(target_arch = "x86_64"))]
-#[path = "elsewhere.rs"]
-mod kernel;
-#[cfg(target_arch = "x86_64")]
-#[path = "x86_64/mod.rs"]
-mod kernel;
 #[cfg(test)]
 mod tests;
 

@@ -1,11 +1,6 @@
-//! Kernels for bf16 on x86-64: AVX-512 rounds and rearranges, AMX or AVX-512 multiplies.
+//! The kernels, behind checks that make them safe.
 
-mod amx;
-mod avx512;
-mod pack;
-
-use super::Matrix;
-use super::bf16::{BLOCK, SIDE, Side, Tile};
+use super::{BLOCK, Matrix, Side, Tile, amx, avx512, pack};
 use std::marker::PhantomData;
 
 /// An instruction set that this processor has.
@@ -88,6 +83,3 @@ impl Drop for Ready {
         }
     }
 }
-
-/// Bytes of a row of a tile.
-const TILE_ROW: usize = 4 * SIDE;

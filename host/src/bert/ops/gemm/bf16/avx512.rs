@@ -9,7 +9,7 @@ use std::arch::x86_64::{
 /// Rows whose sums stay in registers, 32 columns of each.
 const ROWS: usize = 8;
 
-/// See [`Ready::multiply`](super::Ready::multiply).
+/// See [`Ready::multiply`](super::kernel::Ready::multiply).
 ///
 /// # Safety
 /// The processor has these instructions; the lengths are as `Ready::multiply` checks them.

@@ -5,8 +5,13 @@
 //! dimension that is summed over: `pack` does that, `amx` and `avx512` multiply blocks of two by two tiles.
 //! How work is split depends neither on the number of threads nor does a sum depend on the split.
 
+mod amx;
+mod avx512;
+mod kernel;
+mod pack;
+
 use super::Matrix;
-use super::kernel::{Kernel, Ready};
+use kernel::{Kernel, Ready};
 use rayon::prelude::*;
 use std::cell::Cell;
 
@@ -15,21 +20,21 @@ use std::cell::Cell;
 pub struct Bf16(Kernel);
 
 /// Rows of a tile, and pairs in each of them.
-pub(super) const SIDE: usize = 16;
+const SIDE: usize = 16;
 /// Values that are summed over in a tile.
-pub(super) const DEPTH: usize = 2 * SIDE;
+const DEPTH: usize = 2 * SIDE;
 /// Rows and columns of a block of sums.
-pub(super) const BLOCK: usize = 2 * SIDE;
+const BLOCK: usize = 2 * SIDE;
 
 /// Pairs of bf16, the first in the lower half: `[row][pair]` of the left matrix, `[pair][column]` of the
 /// right one.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
-pub(super) struct Tile(pub(super) [u32; SIDE * SIDE]);
+struct Tile([u32; SIDE * SIDE]);
 
 /// How the pairs of a tile lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
+enum Side {
     Left,
     Right,
 }
@@ -38,13 +43,14 @@ pub(super) enum Side {
 /// in the first-level cache.
 const STEPS: usize = 16;
 /// Rows of the output that one parallel task computes.
-const TASK_ROWS: usize = 4 * BLOCK;
+const TASK_ROWS: usize = 2 * BLOCK;
 /// Rows of tiles that one parallel task packs.
-const TASK_TILES: usize = 8;
+const TASK_BANDS: usize = 8;
 
 thread_local! {
-    /// Both matrices in tiles; kept from product to product.
-    static PACKED: Cell<[Vec<Tile>; 2]> = const { Cell::new([Vec::new(), Vec::new()]) };
+    /// Tiles of the left matrix for one task, and of the right one; kept from product to product.
+    static LEFT: Cell<Vec<Tile>> = const { Cell::new(Vec::new()) };
+    static RIGHT: Cell<Vec<Tile>> = const { Cell::new(Vec::new()) };
 }
 
 impl Bf16 {
@@ -53,7 +59,7 @@ impl Bf16 {
         Kernel::detect().map(Self)
     }
 
-    /// Returns the proofs of all kernels.
+    /// Returns the proof of each kernel.
     #[cfg(test)]
     pub(super) fn all() -> impl Iterator<Item = Self> {
         Kernel::all().into_iter().map(Self)
@@ -70,47 +76,53 @@ impl Bf16 {
         assert_eq!(k, b.rows);
         assert!(out.len() >= super::extent(m, n, row_stride) && row_stride >= n);
         let steps = k.div_ceil(DEPTH);
-        let [mut left, mut right] = PACKED.take();
-        self.pack(a, Side::Left, &mut left);
-        self.pack(b.t(), Side::Right, &mut right);
-        let rows = out.par_chunks_mut(TASK_ROWS * row_stride).zip(left.par_chunks(TASK_ROWS / SIDE * steps));
-        rows.enumerate().for_each(|(task, (out, left))| {
+        let mut right = RIGHT.take();
+        right.resize(bands(n) * steps, Tile([0; SIDE * SIDE]));
+        right.par_chunks_mut(TASK_BANDS * steps).enumerate().for_each(|(task, tiles)| {
+            self.pack(b.t(), task * TASK_BANDS * SIDE, steps, Side::Right, tiles);
+        });
+        let tasks = out.par_chunks_mut(TASK_ROWS * row_stride).take(m.div_ceil(TASK_ROWS));
+        tasks.enumerate().for_each(|(task, out)| {
             let height = TASK_ROWS.min(m - task * TASK_ROWS);
+            let mut left = LEFT.take();
+            left.resize(bands(height) * steps, Tile([0; SIDE * SIDE]));
+            self.pack(a, task * TASK_ROWS, steps, Side::Left, &mut left);
             let ready = self.0.ready();
             for from in (0..steps).step_by(STEPS) {
                 let to = steps.min(from + STEPS);
                 for column in (0..n).step_by(BLOCK) {
-                    let b = band(&right, column, steps).map(|tiles| &tiles[from..to]);
+                    let b = two_bands(&right, column, steps).map(|tiles| &tiles[from..to]);
                     for row in (0..height).step_by(BLOCK) {
-                        let a = band(left, row, steps).map(|tiles| &tiles[from..to]);
+                        let a = two_bands(&left, row, steps).map(|tiles| &tiles[from..to]);
                         let size = [BLOCK.min(height - row), BLOCK.min(n - column)];
                         let out = &mut out[row * row_stride + column..];
                         block(&ready, a, b, out, row_stride, size, accumulate || from > 0);
                     }
                 }
             }
+            LEFT.set(left);
         });
-        PACKED.set([left, right]);
+        RIGHT.set(right);
     }
 
-    /// Rounds `x` [rows, k] and rearranges it into tiles: those of 16 rows lie side by side, and there is an
-    /// even number of such rows of tiles. What is missing is zero.
-    fn pack(self, x: Matrix, side: Side, tiles: &mut Vec<Tile>) {
-        let steps = x.cols.div_ceil(DEPTH);
-        let bands = x.rows.div_ceil(BLOCK) * 2;
-        tiles.resize(bands * steps, Tile([0; SIDE * SIDE]));
-        tiles.par_chunks_mut(TASK_TILES * steps).enumerate().for_each(|(task, tiles)| {
-            for step in 0..steps {
-                for (band, tile) in tiles[step..].iter_mut().step_by(steps).enumerate() {
-                    self.0.pack(x, (task * TASK_TILES + band) * SIDE, step * DEPTH, side, tile);
-                }
+    /// Rounds rows of `x` [rows, k] from `row` on and rearranges them into tiles: those of a band of 16 rows lie
+    /// side by side. What lies outside of `x` is zero.
+    fn pack(self, x: Matrix, row: usize, steps: usize, side: Side, tiles: &mut [Tile]) {
+        for step in 0..steps {
+            for (band, tile) in tiles[step..].iter_mut().step_by(steps).enumerate() {
+                self.0.pack(x, row + band * SIDE, step * DEPTH, side, tile);
             }
-        });
+        }
     }
 }
 
-/// Returns the two rows of tiles from row or column `at` on.
-fn band(tiles: &[Tile], at: usize, steps: usize) -> [&[Tile]; 2] {
+/// Returns the number of bands for this many rows: an even one, as blocks have two.
+fn bands(rows: usize) -> usize {
+    rows.div_ceil(BLOCK) * 2
+}
+
+/// Returns the two bands from row or column `at` on.
+fn two_bands(tiles: &[Tile], at: usize, steps: usize) -> [&[Tile]; 2] {
     [0, 1].map(|i| &tiles[(at / SIDE + i) * steps..][..steps])
 }
 

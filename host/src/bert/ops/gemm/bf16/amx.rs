@@ -1,9 +1,12 @@
 //! AMX: a tile register is sixteen rows of 64 bytes; `tdpbf16ps` adds the products of two of them to a third.
 //! (Intel SDM, volume 1, chapter 18.) Rust's intrinsics for it are not stable.
 
-use super::{SIDE, TILE_ROW, Tile};
+use super::{SIDE, Tile};
 use goldcrest_edge::kernels::Isa;
 use std::arch::asm;
+
+/// Bytes of a row of a tile.
+const TILE_ROW: usize = 4 * SIDE;
 
 /// Returns whether the processor and the operating system support AMX for bf16.
 pub(super) fn available() -> bool {
@@ -57,7 +60,7 @@ pub(super) unsafe fn release() {
     }
 }
 
-/// See [`Ready::multiply`](super::Ready::multiply).
+/// See [`Ready::multiply`](super::kernel::Ready::multiply).
 ///
 /// # Safety
 /// [`configure`] was called on this thread; the lengths are as `Ready::multiply` checks them.

@@ -1,0 +1,27 @@
+//! Processors for which there are no kernels for bf16.
+
+use super::Matrix;
+
+/// The proof that this processor multiplies bf16: there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bf16 {}
+
+impl Bf16 {
+    /// Returns the proof, if this processor has AMX or AVX-512 for bf16.
+    pub fn detect() -> Option<Self> {
+        None
+    }
+
+    #[cfg(test)]
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        std::iter::empty()
+    }
+
+    pub(super) fn pays(_: usize, _: usize, _: usize) -> bool {
+        false
+    }
+
+    pub(super) fn multiply(self, _: &mut [f32], _: usize, _: Matrix, _: Matrix, _: bool) {
+        match self {}
+    }
+}
