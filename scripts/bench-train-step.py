@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Times one training step of PyTorch (float32) and of goldcrest side by side, on one thread.
+"""Times one training step of PyTorch and of goldcrest side by side, on one thread, each in float32 and in bfloat16.
 
 usage: scripts/bench-train-step.py [--goldcrest target/release/goldcrest] [--base FOLDER] [--rounds 3] [--steps 8]
 
 Needs torch and transformers. The step: MiniLM-L6 (6 layers, hidden 384, 12 heads, FFN 1,536, 30,522 pieces), 2 labels,
-batch 32 x 32 tokens of random ids, dropout 0.1, forward, backward, gradient clipping to 1, AdamW. The two alternate in
-rounds, so that a busy machine hurts both; each round's figure is the median of its steps, the result the median of the
-rounds. Ours comes from `goldcrest bench-train --steps N --json`. Prints JSON with --json.
+batch 32 x 32 tokens of random ids, dropout 0.1, forward, backward, gradient clipping to 1, AdamW. In bfloat16: PyTorch
+under autocast, goldcrest as it trains by default if the processor has instructions for it, else again in float32. All
+alternate in rounds, so that a busy machine hurts each; each round's figure is the median of its steps, the result the
+median of the rounds. Ours comes from `goldcrest bench-train --steps N --json`. Prints JSON with --json.
 """
 import argparse
 import json
@@ -41,9 +42,10 @@ def torch_trainer(base):
     ids = torch.randint(1000, 30000, (BATCH, TOKENS))
     batch = dict(input_ids=ids, attention_mask=torch.ones_like(ids), labels=torch.randint(0, 2, (BATCH,)))
 
-    def step():
+    def step(bf16):
         optimizer.zero_grad(set_to_none=True)
-        loss = model(**batch).loss
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = model(**batch).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -52,17 +54,18 @@ def torch_trainer(base):
     return step
 
 
-def time_torch(step, steps):
+def time_torch(step, bf16, steps):
     times = []
     for _ in range(steps + 1):  # the first is the warm-up
         start = time.perf_counter()
-        step()
+        step(bf16)
         times.append((time.perf_counter() - start) * 1e3)
     return statistics.median(times[1:])
 
 
-def time_ours(binary, base, steps):
+def time_ours(binary, base, bf16, steps):
     command = [binary, "bench-train", "--steps", str(steps), "--json"] + (["--base", base] if base else [])
+    command += [] if bf16 else ["--f32"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(command)}: exit code {done.returncode}")
@@ -80,18 +83,20 @@ def main():
     if not pathlib.Path(args.goldcrest).exists():
         raise SystemExit(f"{args.goldcrest} is missing: cargo build --release")
     step = torch_trainer(args.base)
-    theirs, ours = [], []
+    rounds = {f"{who} {precision}": [] for precision in ("f32", "bf16") for who in ("PyTorch", "goldcrest")}
     for _ in range(args.rounds):
-        theirs.append(time_torch(step, args.steps))
-        ours.append(time_ours(args.goldcrest, args.base, args.steps))
-    result = dict(torch=torch.__version__, torch_ms=statistics.median(theirs), goldcrest_ms=statistics.median(ours))
-    result["ratio"] = result["goldcrest_ms"] / result["torch_ms"]
+        for bf16 in (False, True):
+            precision = "bf16" if bf16 else "f32"
+            rounds[f"PyTorch {precision}"].append(time_torch(step, bf16, args.steps))
+            rounds[f"goldcrest {precision}"].append(time_ours(args.goldcrest, args.base, bf16, args.steps))
     if args.json:
-        print(json.dumps(result | dict(torch_rounds=theirs, goldcrest_rounds=ours)))
-    else:
-        print(f"PyTorch {torch.__version__} f32  {result['torch_ms']:7.1f} ms a step   rounds {', '.join(f'{t:.1f}' for t in theirs)}")
-        print(f"goldcrest           {result['goldcrest_ms']:7.1f} ms a step   rounds {', '.join(f'{t:.1f}' for t in ours)}")
-        print(f"ratio               {result['ratio']:7.3f}")
+        print(json.dumps(dict(torch=torch.__version__, rounds_ms=rounds)))
+        return 0
+    print(f"PyTorch {torch.__version__}, milliseconds a step")
+    medians = {name: statistics.median(times) for name, times in rounds.items()}
+    for name, times in rounds.items():
+        theirs = medians[name.replace("goldcrest", "PyTorch")]
+        print(f"{name:<15}{medians[name]:8.1f}   {medians[name] / theirs:5.2f} of PyTorch   rounds {', '.join(f'{t:.1f}' for t in times)}")
     return 0
 
 
