@@ -1,9 +1,7 @@
 //! Forward and backward of the word, token type and position embeddings.
 
 use super::checkpoint::{POSITION_EMBEDDINGS, PROJECTION, TYPE_EMBEDDINGS, WORD_EMBEDDINGS};
-use super::ops::{
-    Precision, Slot, embedding, embedding_backward, input_gradient, product, round_weights, weight_gradient,
-};
+use super::ops::{Slot, embedding, embedding_backward, product, round_weights};
 use super::tape::{EMBEDDINGS_NORM, EMBEDDINGS_SITE, Norm, Scratch, add, sized};
 use super::{Batch, Classifier, Gradients, Mode};
 
@@ -27,10 +25,8 @@ impl Classifier {
             Some(rank) => {
                 embedding(words, &batch.ids, rank, sized(factors, batch.ids.len() * rank), false);
                 round(WORD_EMBEDDINGS, factors, rank);
-                match self.rounded(PROJECTION, factors, h) {
-                    Some((factors, projection)) => {
-                        product(Precision::F32, &factors, &projection, h, x, false)
-                    }
+                match self.in_integers(PROJECTION, factors, h) {
+                    Some(layer) => layer.forward(mode.precision(), None, x),
                     None => product(mode.precision(), factors, self.weight(PROJECTION), h, x, false),
                 }
             }
@@ -69,14 +65,9 @@ impl Classifier {
         embedding_backward(g, &batch.positions, h, gradients.slot(POSITION_EMBEDDINGS));
         embedding_backward(g, &batch.type_ids, h, gradients.slot(TYPE_EMBEDDINGS));
         if self.config().embedding_rank().is_some() {
-            let rounded = self.rounded(PROJECTION, factors, h);
-            let (precision, factors, projection) = match &rounded {
-                Some((factors, projection)) => (Precision::F32, &factors[..], &projection[..]),
-                None => (mode.precision(), factors, self.weight(PROJECTION)),
-            };
-            weight_gradient(precision, g, factors, h, gradients.slot(PROJECTION));
             let rows = sized(&mut scratch.narrow, factors.len());
-            input_gradient(precision, g, projection, h, Slot::new(rows));
+            let dw = gradients.slot(PROJECTION);
+            self.product_backward(PROJECTION, mode, factors, g, h, dw, Slot::new(rows));
             gradients.add_rows(&batch.ids, rows);
         } else {
             gradients.add_rows(&batch.ids, g);

@@ -12,7 +12,7 @@ pub enum Mode {
     Train {
         /// Seed of the dropout masks.
         seed: u32,
-        /// Precision of the products of linear layers whose weights are not rounded to integers.
+        /// Precision of the products of linear layers.
         precision: Precision,
     },
 }

@@ -1,8 +1,8 @@
 //! The linear layers and LayerNorms of a classifier, by name.
 
 use super::ops::{
-    Precision, Slot, bias_gradient, input_gradient, layer_norm, layer_norm_backward, linear,
-    round_activations, round_weights, weight_gradient,
+    IntegerLinear, Integers, Slot, bias_gradient, input_gradient, layer_norm, layer_norm_backward, linear,
+    weight_gradient,
 };
 use super::tape::{Norm, sized};
 use super::{Classifier, Gradients, Mode};
@@ -12,21 +12,20 @@ impl Classifier {
     /// the projection of factorised embeddings.
     pub(super) fn linear(&self, name: &str, mode: Mode, x: &[f32], y: &mut [f32]) {
         let (weight, bias) = (format!("{name}.weight"), self.weight(&format!("{name}.bias")));
-        match self.rounded(&weight, x, bias.len()) {
-            Some((x, weight)) => linear(Precision::F32, &x, &weight, bias, y),
+        match self.in_integers(&weight, x, bias.len()) {
+            Some(layer) => layer.forward(mode.precision(), Some(bias), y),
             None => linear(mode.precision(), x, self.weight(&weight), bias, y),
         }
     }
 
-    /// Returns the activations and the matrix `name`, both rounded to integers, if that matrix is to be
-    /// rounded.
-    pub(super) fn rounded(&self, name: &str, x: &[f32], outputs: usize) -> Option<(Vec<f32>, Vec<f32>)> {
-        let bits = self.bits(name)?;
-        let (mut x, mut weight) = (x.to_vec(), self.weight(name).to_vec());
+    /// Returns the layer of the matrix `name` in integers, if that matrix is to be rounded.
+    pub(super) fn in_integers(&self, name: &str, x: &[f32], outputs: usize) -> Option<IntegerLinear> {
+        let (bits, weight) = (self.bits(name)?, self.weight(name));
         let inputs = weight.len() / outputs;
-        round_activations(&mut x, inputs);
-        round_weights(&mut weight, inputs, bits);
-        Some((x, weight))
+        Some(IntegerLinear {
+            x: Integers::of_activations(x, inputs),
+            weight: Integers::of_weights(weight, inputs, bits),
+        })
     }
 
     /// Backward of [`linear`](Self::linear): `x` as in forward, `g` the gradient of y; the gradient of x goes
@@ -43,14 +42,27 @@ impl Classifier {
         let weight = format!("{name}.weight");
         let [dw, db] = gradients.pair(name);
         let outputs = db.values.len();
-        let rounded = self.rounded(&weight, x, outputs);
-        let (precision, x, weight) = match &rounded {
-            Some((x, weight)) => (Precision::F32, &x[..], &weight[..]),
-            None => (mode.precision(), x, self.weight(&weight)),
-        };
-        weight_gradient(precision, g, x, outputs, dw);
         bias_gradient(g, db);
-        input_gradient(precision, g, weight, outputs, dx);
+        self.product_backward(&weight, mode, x, g, outputs, dw, dx);
+    }
+
+    /// Backward of a product with the matrix `name`.
+    #[expect(clippy::too_many_arguments, reason = "two inputs and their gradients")]
+    pub(super) fn product_backward(
+        &self,
+        name: &str,
+        mode: Mode,
+        x: &[f32],
+        g: &[f32],
+        outputs: usize,
+        dw: Slot,
+        dx: Slot,
+    ) {
+        if let Some(layer) = self.in_integers(name, x, outputs) {
+            return layer.backward(mode.precision(), g, dw, dx);
+        }
+        weight_gradient(mode.precision(), g, x, outputs, dw);
+        input_gradient(mode.precision(), g, self.weight(name), outputs, dx);
     }
 
     /// Applies the LayerNorm `name` to `norm.normal`.

@@ -9,6 +9,7 @@ mod cosine;
 mod elementwise;
 mod embedding;
 mod gemm;
+mod integer_linear;
 mod layer_norm;
 mod linear;
 mod loss;
@@ -23,10 +24,11 @@ pub use elementwise::{Dropout, gelu, gelu_backward};
 pub use embedding::{embedding, embedding_backward};
 pub use gemm::{Bf16, Precision};
 pub(crate) use gemm::{Matrix, multiply, threads};
+pub use integer_linear::{IntegerLinear, Integers};
 pub use layer_norm::{layer_norm, layer_norm_backward};
 pub use linear::{bias_gradient, input_gradient, linear, product, weight_gradient};
 pub use loss::{Distribution, Loss};
-pub use rounding::{Bits, round_activations, round_weights};
+pub use rounding::{Bits, round_weights};
 
 /// The destination of a gradient.
 #[derive(Debug)]

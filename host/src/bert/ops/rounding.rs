@@ -51,13 +51,3 @@ pub fn round_weights(weights: &mut [f32], width: usize, bits: Bits) {
         row.iter_mut().for_each(|w| *w = bits.integer(*w, scale) * scale);
     }
 }
-
-/// Rounds rows of activations [rows, width] in place with the arithmetic of the device's kernels, `x * (127 /
-/// absmax)`.
-pub fn round_activations(x: &mut [f32], width: usize) {
-    for row in x.chunks_exact_mut(width) {
-        let absmax = row.iter().fold(1e-12f32, |m, x| m.max(x.abs()));
-        let (scale, inverse) = (absmax / 127.0, 127.0 / absmax);
-        row.iter_mut().for_each(|x| *x = (*x * inverse).round_ties_even().clamp(-127.0, 127.0) * scale);
-    }
-}

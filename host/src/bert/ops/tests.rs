@@ -314,3 +314,63 @@ fn approximations_keep_their_bounds() {
     }
     assert!(worst < 5e-7, "erf: {worst}");
 }
+
+/// In integers, a linear layer computes what the device does, bit for bit, in either precision.
+#[test]
+fn integer_linear_is_the_devices() {
+    use goldcrest_edge::kernels::{Activations, Epilogue, Kernels, Linear, Weights};
+    for (rows, inputs, outputs) in [(1, 3, 2), (40, 64, 33), (33, 384, 100), (64, 1024, 64)] {
+        let (x, w, bias) = (random(rows * inputs, 1), random(outputs * inputs, 2), random(outputs, 3));
+        let layer = IntegerLinear {
+            x: Integers::of_activations(&x, inputs),
+            weight: Integers::of_weights(&w, inputs, Bits::Eight),
+        };
+        let mut by_input = vec![0i8; w.len()];
+        for (output, row) in layer.weight.values.chunks_exact(inputs).enumerate() {
+            row.iter().enumerate().for_each(|(input, w)| by_input[input * outputs + output] = *w as i8);
+        }
+        let kernels = Kernels::best();
+        let weights = Weights::new(&by_input, inputs, outputs).unwrap();
+        let device = Linear::pack(kernels, weights, &layer.weight.scales, &bias).unwrap();
+        let mut activations = Activations::new(kernels, rows, inputs);
+        kernels.quantize_rows(&x, inputs, &mut activations);
+        let mut wanted = vec![0.0; rows * outputs];
+        kernels.linear(&device, &activations, Epilogue::None, &mut wanted);
+        for precision in [Precision::F32, Precision::fastest()] {
+            let mut y = vec![f32::NAN; rows * outputs];
+            layer.forward(precision, Some(&bias), &mut y);
+            assert!(y == wanted, "{precision:?}, {rows} rows of {inputs}, {outputs} outputs");
+        }
+    }
+}
+
+/// Rounding passes gradients through: they are those of a linear layer with the rounded values.
+#[test]
+fn integer_linear_gradients() {
+    let (rows, inputs, outputs) = (40, 64, 33);
+    let (x, w, g) = (random(rows * inputs, 1), random(outputs * inputs, 2), random(rows * outputs, 3));
+    let layer = IntegerLinear {
+        x: Integers::of_activations(&x, inputs),
+        weight: Integers::of_weights(&w, inputs, Bits::Eight),
+    };
+    let values = |rows: &Integers| -> Vec<f32> {
+        let width = rows.values.len() / rows.scales.len();
+        let scaled = rows.values.chunks_exact(width).zip(&rows.scales);
+        scaled.flat_map(|(row, scale)| row.iter().map(move |v| v * scale)).collect()
+    };
+    let (x, w) = (values(&layer.x), values(&layer.weight));
+    let [mut dw, mut dx] = [w.len(), x.len()].map(|n| vec![f32::NAN; n]);
+    weight_gradient(Precision::F32, &g, &x, outputs, Slot::new(&mut dw));
+    input_gradient(Precision::F32, &g, &w, outputs, Slot::new(&mut dx));
+    for (precision, allowed) in [(Precision::F32, 1e-4), (Precision::fastest(), 0.05)] {
+        let found_dw = gradient(w.len(), |to| {
+            layer.backward(precision, &g, to, Slot::new(&mut vec![0.0; x.len()]));
+        });
+        let found_dx = gradient(x.len(), |to| {
+            layer.backward(precision, &g, Slot::new(&mut vec![0.0; w.len()]), to);
+        });
+        for (found, wanted) in found_dw.iter().zip(&dw).chain(found_dx.iter().zip(&dx)) {
+            assert!((found - wanted).abs() < allowed, "{precision:?}: {found}, {wanted}");
+        }
+    }
+}
