@@ -79,6 +79,10 @@ impl<'a> Cells<'a> {
             if found != expected {
                 return Err(DataError::NumberCount { at: at(), found, expected });
             }
+            let empty = texts.iter().position(String::is_empty).filter(|_| expected > 1);
+            if let Some(index) = empty {
+                return Err(DataError::EmptyNumber { at: at(), number: index + 1, of: expected });
+            }
             let numbers = texts.iter().map(|text| number(text, &at));
             return Ok(Target::Numbers(numbers.collect::<Result<_, _>>()?));
         }
@@ -88,17 +92,12 @@ impl<'a> Cells<'a> {
             ids.dedup();
             return Ok(Target::Classes(ids));
         }
-        let label = match &cell {
-            Cell::One(label) => label.as_str(),
-            Cell::Many(labels) | Cell::Each(labels) if labels.len() > 1 => {
-                return Err(DataError::SeveralLabels { at: at(), count: labels.len() });
-            }
-            Cell::Many(labels) | Cell::Each(labels) => labels.first().map_or("", String::as_str),
-        };
-        if label.is_empty() {
-            return Err(DataError::EmptyLabel { at: at() });
+        let mut labels = names(&cell);
+        match (labels.next(), labels.count()) {
+            (None, _) => Err(DataError::EmptyLabel { at: at() }),
+            (Some(label), 0) => Ok(Target::Class(self.id(label, &at)?)),
+            (Some(_), more) => Err(DataError::SeveralLabels { at: at(), count: 1 + more }),
         }
-        Ok(Target::Class(self.id(label, &at)?))
     }
 
     /// Returns the labels whose column says that they apply.

@@ -82,6 +82,8 @@ pub enum DataError {
         "{at}: {found} numbers where {expected} are expected, one for each that is predicted; --label (`label` in a recipe) names their columns, and if these are labels, --task multi-label (`kind` in a recipe) says so"
     )]
     NumberCount { at: Place, found: usize, expected: usize },
+    #[error("{at}: of {of} numbers, number {number} is empty; fill it in, or remove the row")]
+    EmptyNumber { at: Place, number: usize, of: usize },
     #[error(
         "{at}: {count} labels in a row of a single-label task; --task multi-label (`kind` in a recipe) allows for that"
     )]

@@ -1,3 +1,4 @@
+use super::cells::names;
 use super::{DataError, Format, LabelColumns, Place, Source, delimited, detect_format, encoding, json};
 
 /// Prefix of a fastText label.
@@ -68,8 +69,9 @@ pub(super) fn read(source: &Source) -> Result<Rows, DataError> {
     rows.lists |= lists(source, &mut rows.rows)?;
     for row in &mut rows.rows {
         if let (Cell::One(label), Some(separator)) = (&row.label, &source.label_separator) {
-            let names = label.split(separator.as_str()).filter(|name| !is_blank(name)).map(str::to_owned);
-            row.label = Cell::Many(names.collect());
+            // with its empty parts: in a list of numbers, one is missing there
+            let parts = label.split(separator.as_str()).map(str::to_owned);
+            row.label = Cell::Many(if is_blank(label) { Vec::new() } else { parts.collect() });
         }
         match &mut row.label {
             Cell::One(label) => trim(label),
@@ -151,7 +153,8 @@ pub(super) fn refuse_indicator_vectors(source: &Source, rows: &[Row]) -> Result<
     let mut first = None;
     let mut length = None;
     for row in rows {
-        let Cell::Many(labels) = &row.label else { return Ok(()) };
+        let Cell::Many(_) = &row.label else { return Ok(()) };
+        let labels: Vec<&str> = names(&row.label).collect();
         let same = *length.get_or_insert(labels.len()) == labels.len();
         if !same || labels.len() < 2 || !labels.iter().all(|label| binary(label).is_some()) {
             return Ok(());

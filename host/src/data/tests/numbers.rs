@@ -86,7 +86,26 @@ fn cells_without_a_number_are_named() {
     assert!(error(load(&wrong, None)).contains("a.csv:2: `0.5` in column `joy`"));
     assert!(error(load(&wrong, Task::Regression)).contains("a.csv:3: `much` is not"));
     let empty = source(&folder, "b.csv", "text,joy,fear\na,0.5,\n", &BOTH);
-    assert!(error(load(&empty, Task::Regression)).contains("b.csv:2: the label is empty"));
+    assert!(error(load(&empty, Task::Regression)).contains("b.csv:2: of 2 numbers, number 2 is empty"));
+    let parted = |name: &str, label: &str| {
+        let file = folder.file(name, format!("text,score\na,1;2;3\nb,{label}\n"));
+        Source { label_separator: Some(";".into()), ..file }
+    };
+    assert_eq!(
+        numbers(&load(&parted("c.csv", "4; 5 ;6"), Task::Regression).unwrap()),
+        [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+    );
+    assert!(
+        error(load(&parted("d.csv", "1; ;3"), Task::Regression))
+            .contains("d.csv:3: of 3 numbers, number 2 is empty")
+    );
+    assert!(
+        error(load(&parted("e.csv", "1;2;3;"), Task::Regression))
+            .contains("e.csv:3: 4 numbers where 3 are expected")
+    );
+    // where parts are labels, an empty one says nothing
+    let labels = load(&parted("f.csv", ";2;;1;"), None).unwrap();
+    assert_eq!((labels.task, labels.class_counts()), (Task::MultiLabel, vec![2, 2, 1]));
 }
 
 #[test]
