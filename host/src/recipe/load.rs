@@ -160,6 +160,12 @@ impl DataFiles {
         data::unlabelled(path, train.is_paired(), &like)
     }
 
+    /// Reads the texts of several such files.
+    pub(super) fn unlabelled_of(&self, paths: &[PathBuf], train: &Dataset) -> Result<Vec<Text>, DataError> {
+        let texts = paths.iter().map(|path| self.unlabelled(path, train));
+        Ok(texts.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    }
+
     /// Returns the share of `train`, which has that many rows, that is held out if no `dev` is given.
     pub fn dev_fraction(&self, rows: usize) -> f64 {
         /// The standard error of a share is at most half a point on so many rows.

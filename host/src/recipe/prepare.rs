@@ -14,7 +14,6 @@ use crate::hex;
 use crate::metrics::Metric;
 use crate::train::{self, Criterion, Encoded};
 use std::collections::HashSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Data and settings shared by the steps of a run.
@@ -23,8 +22,6 @@ pub(super) struct Prepared {
     pub dev: Arc<Dataset>,
     pub test: Option<Arc<Dataset>>,
     pub out_of_scope: Vec<Text>,
-    /// Texts for distillation.
-    pub unlabelled: Vec<Text>,
     pub criterion: Criterion,
     /// Input format on the device.
     pub input: InputFormat,
@@ -55,12 +52,12 @@ impl Prepared {
             rows(&dev),
             test.as_ref().map_or(String::new(), |t| format!(", {} to measure on", rows(t)))
         ));
-        let read = |files: &[PathBuf]| -> Result<Vec<Text>, RunError> {
-            let texts = files.iter().map(|path| recipe.data.unlabelled(path, &train));
-            Ok(texts.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
-        };
-        let out_of_scope = read(recipe.data.out_of_scope.as_ref().map_or(&[], Files::paths))?;
-        let unlabelled = read(recipe.distill.as_ref().map_or(&[], |distill| &distill.unlabelled))?;
+        let out_of_scope = recipe.data.out_of_scope.as_ref().map_or(&[][..], Files::paths);
+        let out_of_scope = recipe.data.unlabelled_of(out_of_scope, &train)?;
+        // a faulty file is told before training, but until distillation its texts would only take memory
+        for path in recipe.distill.iter().flat_map(|distill| &distill.unlabelled) {
+            recipe.data.unlabelled(path, &train)?;
+        }
         let metric = recipe.task.metric.unwrap_or(Metric::of(train.task));
         if !metric.suits(train.task) {
             return Err(RunError::Metric { metric, task: train.task });
@@ -86,7 +83,7 @@ impl Prepared {
         let (long, foreign) = (are_long(&read), foreign(&read, &base.tokenizer));
         let input = InputFormat { max_tokens, pairs: train.is_paired(), windows };
         let (dev, test) = (Arc::new(dev), test.map(Arc::new));
-        Ok(Self { train, dev, test, out_of_scope, unlabelled, criterion, input, long, foreign })
+        Ok(Self { train, dev, test, out_of_scope, criterion, input, long, foreign })
     }
 
     /// Makes a checkpoint ready to learn this data.

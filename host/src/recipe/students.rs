@@ -125,7 +125,7 @@ impl<'a> Distillation<'a> {
         if !prepared.out_of_scope.is_empty() {
             parts.push(json(&prepared.out_of_scope));
         }
-        let mut unlabelled = prepared.unlabelled.clone();
+        let mut unlabelled = recipe.data.unlabelled_of(&distill.unlabelled, &prepared.train)?;
         if let Some(compares) = compares {
             unlabelled.extend(compares.unlabelled()?);
         }
