@@ -32,6 +32,7 @@ mod teachers;
 mod validate;
 mod windows;
 mod within_limits;
+mod without_ngrams;
 
 pub use error::RunError;
 pub use for_data::ForData;

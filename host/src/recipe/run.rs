@@ -8,12 +8,13 @@ use super::progress::{Progress, Watch};
 use super::students::distil;
 use super::teachers::{Teachers, train_teachers};
 use super::within_limits::pack_within_limits;
+use super::without_ngrams::is_better;
 use super::{ForData, Recipe, base};
 use crate::bert::Checkpoint;
 use crate::distill::{Distill, Plan};
 use crate::evaluate::Comparison;
 use crate::quantize::Bits;
-use crate::train::{self, Summary, TrainOptions};
+use crate::train::{Summary, TrainOptions};
 use std::path::{Path, PathBuf};
 
 /// The last step to run.
@@ -112,7 +113,7 @@ impl Ready {
             finished.model = students.last().map_or(finished.model, |last| last.folder.clone());
             return Ok(finished);
         }
-        let mut models = to_pack(recipe, has_student, prepared.dev.len(), &teachers, students, watch);
+        let mut models = to_pack(recipe, has_student, prepared, &teachers, students, watch)?;
         let (folder, bits) = models.pop().expect("a teacher or students");
         let (bundle, comparison) = pack_within_limits(recipe, &folder, bits, prepared, watch)?;
         let most = recipe.distill.as_ref().and_then(|distill| distill.student.as_ref()?.megabytes());
@@ -141,7 +142,7 @@ pub fn run_every_stage(recipe: &Recipe, watch: Watch) -> Result<Stages, RunError
     let _lock = Lock::on(&recipe.output)?;
     let teachers = train_teachers(recipe, base, prepared, watch)?;
     let students = students(recipe, &teachers, prepared, watch)?;
-    let models = to_pack(recipe, has_student, prepared.dev.len(), &teachers, students, watch);
+    let models = to_pack(recipe, has_student, prepared, &teachers, students, watch)?;
     let pack_one = |(folder, bits): (PathBuf, Bits)| {
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let own = Recipe { output: recipe.output.join("packed").join(&name), ..recipe.clone() };
@@ -171,18 +172,17 @@ struct Student {
 fn to_pack(
     recipe: &Recipe,
     has_student: bool,
-    rows: usize,
+    prepared: &Prepared,
     teachers: &Teachers,
     students: Vec<Student>,
     watch: Watch,
-) -> Vec<(PathBuf, Bits)> {
-    let [teacher, student] = [teachers.summaries.first(), students.last().map(|student| &student.summary)]
-        .map(|s| s.map(|s| s.best));
-    let worse = |(teacher, student): (f64, f64)| teacher > student + train::standard_error(student, rows);
-    let without_ngrams = !has_student && teacher.zip(student).is_some_and(worse);
-    if let (false, Some((teacher, student))) = (has_student, teacher.zip(student)) {
-        let (with, without) = (student * 100.0, teacher * 100.0);
-        let which = match without_ngrams {
+) -> Result<Vec<(PathBuf, Bits)>, RunError> {
+    let teacher = &teachers.folders[0];
+    let mut only_teacher = students.is_empty();
+    if let (false, Some(student)) = (has_student, students.last()) {
+        only_teacher = is_better(teacher, &student.folder, prepared)?;
+        let (with, without) = (student.summary.best * 100.0, teachers.summaries[0].best * 100.0);
+        let which = match only_teacher {
             true => "the model that learned without n-grams is better, and is packed",
             false => "the model that learned from n-grams too is packed",
         };
@@ -190,10 +190,10 @@ fn to_pack(
             "{which} (distill.ngrams): {with:.2} on dev with them, {without:.2} without"
         )));
     }
-    if without_ngrams || students.is_empty() {
-        return vec![(teachers.folders[0].clone(), recipe.quantize.embedding_bits(8))];
+    if only_teacher {
+        return Ok(vec![(teacher.clone(), recipe.quantize.embedding_bits(8))]);
     }
-    students.into_iter().map(|student| (student.folder, student.bits)).collect()
+    Ok(students.into_iter().map(|student| (student.folder, student.bits)).collect())
 }
 
 /// Makes the students of all stages; none without distillation.
