@@ -4,13 +4,10 @@ use anyhow::{Context, Result};
 use goldcrest_edge::bundle::Manifest;
 use goldcrest_edge::format_error;
 use goldcrest_edge::stream::{self, End, Interrupt, Lines, Sink, Source};
-use rustix::io::{ioctl_fionbio, ioctl_fionread};
+use rustix::io::ioctl_fionread;
 use signal_hook::consts::SIGTERM;
 use std::fmt;
-use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Parses the separator between the two texts of a line: `TAB` or any single character.
@@ -56,7 +53,7 @@ fn run_all(files: &[PathBuf], sink: &mut impl Sink, failed: &mut Vec<anyhow::Err
     let mut lines = Lines::default();
     for (number, path) in (1..).zip(files) {
         let name = || if path == Path::new("-") { "stdin".into() } else { path.display().to_string() };
-        let mut source = match open(path) {
+        let mut source = match stream::open(path) {
             Ok(source) => source,
             Err(error) => {
                 let word = error.kind() == io::ErrorKind::NotFound && !name().contains(['.', '/']);
@@ -85,19 +82,6 @@ fn run_all(files: &[PathBuf], sink: &mut impl Sink, failed: &mut Vec<anyhow::Err
         }
     }
     Ok(())
-}
-
-/// Opens a file; `-` is stdin, without the buffer of the standard library, which would hide available input
-/// from polling.
-fn open(path: &Path) -> io::Result<File> {
-    if path == Path::new("-") {
-        return io::stdin().as_fd().try_clone_to_owned().map(File::from);
-    }
-    // without this, opening a named pipe would wait for a writer
-    let nonblocking = if cfg!(target_os = "linux") { libc::O_NONBLOCK } else { 0 };
-    let file = File::options().read(true).custom_flags(nonblocking).open(path)?;
-    ioctl_fionbio(&file, false)?;
-    Ok(file)
 }
 
 /// A signal ended the program before everything was answered.

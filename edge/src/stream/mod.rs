@@ -28,11 +28,13 @@
 mod interrupt;
 mod lines;
 mod message;
+mod open;
 mod record;
 mod records;
 
 pub use interrupt::Interrupt;
 pub use lines::{End, Lines, Sink};
 pub use message::{Chunk, Error, Message, Source};
+pub use open::open;
 pub use record::{Format, write_error};
 pub use records::{MessageError, Options, Records, ThreadedRecords, feed};

@@ -3,9 +3,7 @@ use goldcrest::bert::InputOptions;
 use goldcrest::data::Task;
 use goldcrest::train::Predictor;
 use goldcrest_edge::stream::{self, Format, Interrupt, Lines, Records};
-use std::fs::File;
 use std::io::BufWriter;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -54,7 +52,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let stdin = [PathBuf::from("-")];
     for path in if args.files.is_empty() { &stdin[..] } else { &args.files } {
         let name = || if path == Path::new("-") { "stdin".into() } else { path.display().to_string() };
-        let mut source = open(path).with_context(name)?;
+        let mut source = stream::open(path).with_context(name)?;
         lines.run(&mut source, &mut records, &interrupt).map_err(|error| match error {
             stream::Error::Read(_) => anyhow::Error::from(error).context(name()),
             error => error.into(),
@@ -64,12 +62,4 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         tell!("goldcrest: messages that could not be read or classified: {}", records.errors());
     }
     Ok(())
-}
-
-/// Opens a file; `-` is stdin, without the buffer of the standard library, which would hide available input.
-fn open(path: &Path) -> std::io::Result<File> {
-    match path == Path::new("-") {
-        true => std::io::stdin().as_fd().try_clone_to_owned().map(File::from),
-        false => File::open(path),
-    }
 }
