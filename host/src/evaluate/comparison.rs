@@ -291,8 +291,9 @@ impl Answers<'_> {
             let Interval { low, high } = paired_shares(only_fp32, only_int8, data.len() as u64);
             return (Some(Interval { low: low * 100.0, high: high * 100.0 }), None);
         }
+        let [int8, fp32] = [&self.int8, &self.fp32].map(|said| points(data, metric, said));
         let drawn = bootstrap(data.len(), ROUNDS, SEED, |draw| {
-            let [int8, fp32] = [&self.int8, &self.fp32].map(|said| points(data, metric, draw, said));
+            let (int8, fp32) = (int8(draw), fp32(draw));
             [int8 - fp32, int8]
         });
         drawn.map_or((None, None), |[delta, own]| (Some(delta), Some(own.within_points())))
@@ -315,14 +316,26 @@ impl Answers<'_> {
     }
 }
 
-/// Returns a metric of predictions on some rows, in points.
-fn points(data: &Dataset, metric: Metric, rows: &[usize], predicted: &[Target]) -> f64 {
-    let pairs = rows.iter().map(|&row| (&data.examples[row].target, &predicted[row]));
-    let value = match metric {
-        Metric::Pearson => Some(metrics::pearson_of(pairs)),
-        _ => metrics::of_pairs(data.task, data.labels.len(), pairs).and_then(|all| all.get(metric)),
-    };
-    value.unwrap_or_default() * 100.0
+/// A metric on some rows, in points.
+type Points<'a> = Box<dyn Fn(&[usize]) -> f64 + Sync + 'a>;
+
+/// Returns a metric of predictions.
+fn points<'a>(data: &'a Dataset, metric: Metric, predicted: &'a [Target]) -> Points<'a> {
+    let pair = move |row: usize| (&data.examples[row].target, &predicted[row]);
+    match metric {
+        Metric::Pearson => {
+            Box::new(move |rows| metrics::pearson_of(rows.iter().map(|row| pair(*row))) * 100.0)
+        }
+        Metric::Spearman => {
+            let ranked = metrics::Ranked::new((0..data.len()).map(pair));
+            Box::new(move |rows| ranked.spearman(rows) * 100.0)
+        }
+        _ => Box::new(move |rows| {
+            let pairs = rows.iter().map(|row| pair(*row));
+            let all = metrics::of_pairs(data.task, data.labels.len(), pairs);
+            all.and_then(|all| all.get(metric)).unwrap_or_default() * 100.0
+        }),
+    }
 }
 
 /// Returns the confidence interval of a metric, in points; `None` for single labels, where that of the accuracy is
@@ -331,7 +344,8 @@ pub(super) fn metric_interval(data: &Dataset, metric: Metric, predicted: &[Targe
     if data.task == Task::SingleLabel {
         return None;
     }
-    let [interval] = bootstrap(data.len(), ROUNDS, SEED, |draw| [points(data, metric, draw, predicted)])?;
+    let points = points(data, metric, predicted);
+    let [interval] = bootstrap(data.len(), ROUNDS, SEED, |draw| [points(draw)])?;
     Some(interval.within_points())
 }
 

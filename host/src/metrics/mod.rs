@@ -19,7 +19,7 @@ pub(crate) use calibration::golden_section;
 pub use calibration::{Calibration, calibration, temperature};
 pub use classes::{ClassScores, MultiLabel, SingleLabel};
 pub(crate) use numbers::mean_and_deviation;
-pub use numbers::{NumberScores, Regression, balanced, pearson_of, spread, unexplained_variance};
+pub use numbers::{NumberScores, Ranked, Regression, balanced, pearson_of, spread, unexplained_variance};
 pub use thresholds::thresholds;
 
 /// Default probability threshold of a multi-label task.

@@ -36,7 +36,7 @@ impl Regression {
         let columns = columns(pairs);
         let rows = columns.first().map_or(0, |(gold, _)| gold.len());
         let per_number: Vec<_> = columns.iter().map(|(gold, predicted)| scores(gold, predicted)).collect();
-        let varies: Vec<bool> = columns.iter().map(|(gold, _)| varies(gold)).collect();
+        let varies: Vec<bool> = columns.iter().map(|(gold, _)| varies(gold.iter())).collect();
         let mean = |of: fn(&NumberScores) -> f64| mean_of_varying(per_number.iter().map(of), &varies);
         let mean = NumberScores {
             pearson: mean(|scores| scores.pearson),
@@ -53,12 +53,69 @@ impl Regression {
 /// [`Regression`], without the rest, whose ranks take longest.
 pub fn pearson_of<'a>(pairs: impl Iterator<Item = (&'a Target, &'a Target)>) -> f64 {
     let columns = columns(pairs);
-    let varies: Vec<bool> = columns.iter().map(|(gold, _)| varies(gold)).collect();
+    let varies: Vec<bool> = columns.iter().map(|(gold, _)| varies(gold.iter())).collect();
     mean_of_varying(columns.iter().map(|(gold, predicted)| pearson(gold, predicted)), &varies)
 }
 
-fn varies(gold: &[f64]) -> bool {
-    gold.iter().any(|number| *number != gold[0])
+/// (gold, predicted) pairs sorted once, so that the rank correlation of many draws from them takes no sorting.
+pub struct Ranked {
+    /// Of each number.
+    columns: Vec<(Places, Places)>,
+}
+
+impl Ranked {
+    /// Sorts the pairs.
+    pub fn new<'a>(pairs: impl Iterator<Item = (&'a Target, &'a Target)>) -> Self {
+        let columns = columns(pairs).into_iter();
+        Self {
+            columns: columns.map(|(gold, predicted)| (Places::of(&gold), Places::of(&predicted))).collect(),
+        }
+    }
+
+    /// Returns the rank correlation of some of the pairs, by index: the same as in [`Regression`].
+    pub fn spearman(&self, rows: &[usize]) -> f64 {
+        let varies: Vec<bool> =
+            self.columns.iter().map(|(gold, _)| varies(rows.iter().map(|row| gold.places[*row]))).collect();
+        let of_column =
+            |(gold, predicted): &(Places, Places)| pearson(&gold.ranks(rows), &predicted.ranks(rows));
+        mean_of_varying(self.columns.iter().map(of_column), &varies)
+    }
+}
+
+/// The place of each value among the distinct values in order.
+struct Places {
+    places: Vec<usize>,
+    distinct: usize,
+}
+
+impl Places {
+    fn of(values: &[f64]) -> Self {
+        let mut order: Vec<usize> = (0..values.len()).collect();
+        order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
+        let (mut places, mut distinct) = (vec![0; values.len()], 0);
+        for tied in order.chunk_by(|&a, &b| values[a] == values[b]) {
+            tied.iter().for_each(|&index| places[index] = distinct);
+            distinct += 1;
+        }
+        Self { places, distinct }
+    }
+
+    /// Returns the ranks of some of the values, from 0; equal values share their mean rank.
+    fn ranks(&self, rows: &[usize]) -> Vec<f64> {
+        let mut counts = vec![0_usize; self.distinct];
+        rows.iter().for_each(|row| counts[self.places[*row]] += 1);
+        let mut start = 0;
+        let rank_of = |count: usize| {
+            start += count;
+            (start - count) as f64 + count.saturating_sub(1) as f64 / 2.0
+        };
+        let ranks: Vec<f64> = counts.into_iter().map(rank_of).collect();
+        rows.iter().map(|row| ranks[self.places[*row]]).collect()
+    }
+}
+
+fn varies<T: PartialEq>(mut gold: impl Iterator<Item = T>) -> bool {
+    gold.next().is_some_and(|first| gold.any(|number| number != first))
 }
 
 /// Returns the mean over the numbers that vary among the gold values, as the others correlate with nothing; over all
@@ -70,6 +127,8 @@ fn mean_of_varying(scores: impl Iterator<Item = f64>, varies: &[bool]) -> f64 {
 
 fn scores(gold: &[f64], predicted: &[f64]) -> NumberScores {
     let errors = || gold.iter().zip(predicted).map(|(gold, predicted)| gold - predicted);
+    let all: Vec<usize> = (0..gold.len()).collect();
+    let ranks = |values: &[f64]| Places::of(values).ranks(&all);
     NumberScores {
         pearson: pearson(gold, predicted),
         spearman: pearson(&ranks(gold), &ranks(predicted)),
@@ -155,18 +214,4 @@ fn pearson(a: &[f64], b: &[f64]) -> f64 {
     }
     let scale = aa.sqrt() * bb.sqrt();
     if scale == 0.0 { 0.0 } else { ab / scale }
-}
-
-/// Returns ranks from 0; equal values share their mean rank.
-fn ranks(values: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
-    let mut ranks = vec![0.0; values.len()];
-    let mut start = 0;
-    for tied in order.chunk_by(|&a, &b| values[a] == values[b]) {
-        let rank = start as f64 + (tied.len() - 1) as f64 / 2.0;
-        tied.iter().for_each(|&index| ranks[index] = rank);
-        start += tied.len();
-    }
-    ranks
 }

@@ -105,8 +105,13 @@ fn several_numbers_are_measured_one_by_one() {
         let data = dataset(Task::Regression, labels, gold);
         let Metrics::Regression(m) = measure(&data, &predicted, None).unwrap() else { panic!() };
         let predicted = predict(&data, &predicted, None).unwrap();
-        let pairs = data.examples.iter().map(|example| &example.target).zip(&predicted);
-        assert_eq!(pearson_of(pairs), m.mean.pearson);
+        let pairs = || data.examples.iter().map(|example| &example.target).zip(&predicted);
+        assert_eq!(pearson_of(pairs()), m.mean.pearson);
+        // and of a draw
+        let draw: Vec<usize> = (0..ROWS).map(|i| i * i % 23).collect();
+        let drawn = draw.iter().map(|row| pairs().nth(*row).unwrap());
+        let drawn = of_pairs(data.task, labels, drawn).unwrap().get(Metric::Spearman);
+        assert_eq!(Some(Ranked::new(pairs()).spearman(&draw)), drawn);
         m
     };
     let both = scores(&[&first, &second]);
