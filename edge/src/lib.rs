@@ -32,7 +32,8 @@
 //! A bundle can be part of the program: with `static BUNDLE: &[u8] = include_bytes!("commands.bundle")`, it is
 //! `Classifier::new(BUNDLE, &Options::default())`.
 //!
-//! Errors say their cause in their own text; [`format_error`] prints them like the program does.
+//! Errors say their cause in their own text, and have no `source` that says it again; [`format_error`] prints them like
+//! the program does.
 //!
 //! # Features
 //!

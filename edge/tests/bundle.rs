@@ -386,9 +386,9 @@ fn an_altered_bundle_is_not_loaded() {
             Err(error @ classifier::Error::File { .. }) => {
                 let said = error.to_string();
                 assert!(said.starts_with(&path.display().to_string()), "{said}");
-                let classifier::Error::File { source, .. } = error else { unreachable!() };
+                let classifier::Error::File { cause, .. } = error else { unreachable!() };
                 assert!(
-                    matches!(*source, classifier::Error::Bundle(_)),
+                    matches!(*cause, classifier::Error::Bundle(_)),
                     "bit {} of byte {place}: {said}",
                     n % 8
                 );
@@ -396,5 +396,37 @@ fn an_altered_bundle_is_not_loaded() {
             Err(other) => panic!("bit {} of byte {place}: {other}", n % 8),
             Ok(_) => panic!("bit {} of byte {place}: loaded", n % 8),
         }
+    }
+}
+
+/// Whoever prints an error with its sources would print that twice.
+#[cfg(feature = "runtime")]
+#[test]
+fn no_error_says_again_what_its_source_says() {
+    use goldcrest_edge::{Classifier, Options, classifier, stream};
+    let folder = tempfile::tempdir().unwrap();
+    let open = |name: &str, content: &[u8]| -> Box<dyn std::error::Error> {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        Box::new(Classifier::open(&path, &Options::default()).err().unwrap())
+    };
+    let mut cold = manifest();
+    cold.decision.temperature = 0.0;
+    let disk = || std::io::Error::other("the disk is full");
+    let errors: Vec<Box<dyn std::error::Error>> = vec![
+        open("text.bundle", b"text"),
+        open("graph.bundle", &bundle()),
+        open("vocabulary.bundle", &write(&manifest(), MODEL, EXTERNAL, b"a\n", &[]).unwrap()),
+        Box::new(goldcrest_edge::bundle::map(&folder.path().join("nowhere")).unwrap_err()),
+        Box::new(write(&cold, MODEL, EXTERNAL, VOCABULARY, &[]).unwrap_err()),
+        Box::new(stream::Error::Read(disk())),
+        Box::new(stream::Error::Write(disk())),
+        Box::new(classifier::Error::Thread(disk())),
+    ];
+    for error in errors {
+        let chain: Vec<String> =
+            std::iter::successors(Some(&*error), |error| error.source()).map(ToString::to_string).collect();
+        let repeats = |n: usize| chain[..n].iter().any(|before| before.contains(&chain[n]));
+        assert!(!(1..chain.len()).any(repeats), "{chain:?}");
     }
 }

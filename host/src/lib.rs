@@ -64,7 +64,8 @@
 //! A [`train::Predictor`] classifies text by text with such a model, a
 //! [`Classifier`](goldcrest_edge::Classifier) with a bundle of it.
 //!
-//! Errors say their cause in their own text; `goldcrest_edge::format_error` prints them like the program does.
+//! Errors say their cause in their own text, and have no `source` that says it again; `goldcrest_edge::format_error`
+//! prints them like the program does.
 //! Parallel work runs on rayon's global pool. The `cli` feature (on by default) builds the `goldcrest`
 //! program.
 

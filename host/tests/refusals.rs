@@ -3,8 +3,10 @@
 mod support;
 
 use goldcrest::bert::{Checkpoint, Classifier};
-use goldcrest::data::Task;
+use goldcrest::data::{Dataset, Source, Task};
+use goldcrest::evaluate::run_bundle;
 use goldcrest::recipe::{Progress, Recipe, RunError, Until, run};
+use goldcrest::train::Encoded;
 use support::{SHAPES, checkpoint_with_pieces};
 
 /// Makes an encoder without a head.
@@ -364,4 +366,39 @@ fn test_texts_are_removed_from_train_and_dev() {
     let error =
         run(&Recipe::parse(text, &path("recipe.toml")).unwrap(), Until::Train, &mut |_| ()).unwrap_err();
     assert!(matches!(error, RunError::NothingLeft { .. }), "{error}");
+}
+
+/// Whoever prints an error with its sources would print that twice.
+#[test]
+fn no_error_says_again_what_its_source_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    base().save(&path("base")).unwrap();
+    std::fs::write(path("x.bundle"), b"\x89GCB").unwrap();
+    std::fs::write(path("data.csv"), "text,label\npiece5,a\npiece6,b\npiece7,a\npiece8,b\n").unwrap();
+    let run = |base: &str, licence: &str| {
+        let text = format!(
+            "output = \"out\"\n[data]\ntrain = \"data.csv\"\ndev_fraction = 0.5\n[base]\ncheckpoint = \"{base}\"\n\
+             [pack]\nname = \"x\"\nbase_licence = \"{licence}\"\n"
+        );
+        run(&Recipe::parse(&text, &path("recipe.toml")).unwrap(), Until::Train, &mut |_| ()).unwrap_err()
+    };
+    let data = Dataset::read(&[Source::new(path("data.csv"))], None, None).unwrap();
+    let mut tokenizer = base().tokenizer;
+    tokenizer.vocab = "[PAD]\n".into();
+    let errors: Vec<Box<dyn std::error::Error>> = vec![
+        Box::new(Recipe::load(&path("nowhere.toml")).unwrap_err()),
+        Box::new(Dataset::read(&[Source::new(path("nowhere.csv"))], None, None).unwrap_err()),
+        Box::new(run_bundle(&path("nowhere.bundle"), &data, &mut || ()).err().unwrap()),
+        Box::new(run_bundle(&path("x.bundle"), &data, &mut || ()).err().unwrap()),
+        Box::new(Encoded::new(data, &tokenizer, 8).unwrap_err()),
+        Box::new(run("x.bundle", "MIT")),
+        Box::new(run("base", "a\\nb")),
+    ];
+    for error in errors {
+        let chain: Vec<String> =
+            std::iter::successors(Some(&*error), |error| error.source()).map(ToString::to_string).collect();
+        let repeats = |n: usize| chain[..n].iter().any(|before| before.contains(&chain[n]));
+        assert!(!(1..chain.len()).any(repeats), "{chain:?}");
+    }
 }

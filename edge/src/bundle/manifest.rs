@@ -139,7 +139,7 @@ pub enum ManifestError {
     PairInWindows,
     /// The decision settings are invalid.
     #[error("decision: {0}")]
-    Decision(#[from] decision::Error),
+    Decision(decision::Error),
 }
 
 impl Manifest {
@@ -173,7 +173,7 @@ impl Manifest {
             range("windows.overlap", overlap.into(), 0, self.max_tokens.saturating_sub(3).into())?;
             range("windows.most", most.into(), 1, limits::WINDOWS.into())?;
         }
-        self.decision.check(self.task, self.labels.len())?;
+        self.decision.check(self.task, self.labels.len()).map_err(ManifestError::Decision)?;
         range("number of measured figures", self.measured.len() as u64, 0, limits::MEASURED as u64)?;
         for measured in &self.measured {
             line("measured.metric", &measured.metric, limits::LABEL)?;

@@ -17,12 +17,12 @@ use std::time::SystemTime;
 #[non_exhaustive]
 pub enum OpenError {
     /// The operating system reported an error.
-    #[error("cannot open {}: {source}", path.display())]
+    #[error("cannot open {}: {cause}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// The reason.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The path names a folder, pipe or device.
     #[error("{} is not a file", path.display())]
@@ -76,7 +76,7 @@ struct Source {
 impl Source {
     /// Returns the state of the file as it is now.
     fn now(&self) -> Result<State, OpenError> {
-        State::of(&self.file).map_err(|source| OpenError::Io { path: self.path.clone(), source })
+        State::of(&self.file).map_err(|cause| OpenError::Io { path: self.path.clone(), cause })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -110,7 +110,7 @@ impl State {
 /// # Errors
 /// [`OpenError`].
 pub fn map(path: &Path) -> Result<Mapped, OpenError> {
-    let fail = |source| OpenError::Io { path: path.into(), source };
+    let fail = |cause| OpenError::Io { path: path.into(), cause };
     // checked before opening it, because opening a named pipe waits for a writer
     if !std::fs::metadata(path).map_err(fail)?.is_file() {
         return Err(OpenError::NotAFile { path: path.into() });

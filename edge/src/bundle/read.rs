@@ -62,7 +62,7 @@ pub enum Error {
     ManifestEncoding,
     /// The manifest is invalid.
     #[error("manifest: {0}")]
-    Manifest(#[from] ManifestError),
+    Manifest(ManifestError),
     /// A required section is missing.
     #[error("section {0} is missing")]
     MissingSection(&'static str),
@@ -122,7 +122,7 @@ impl<'a> Bundle<'a> {
             Ok((manifest, [])) => manifest,
             _ => return Err(Error::ManifestEncoding),
         };
-        manifest.check()?;
+        manifest.check().map_err(Error::Manifest)?;
         let bundle = Bundle { manifest, sections, digest, size: bytes.len() as u64 };
         for name in [section::MODEL, section::VOCABULARY, section::GOLDEN] {
             bundle.section(name).ok_or(Error::MissingSection(name))?;

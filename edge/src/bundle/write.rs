@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 pub enum WriteError {
     /// The manifest is invalid.
     #[error("manifest: {0}")]
-    Manifest(#[from] ManifestError),
+    Manifest(ManifestError),
     /// The golden messages do not fit the manifest.
     #[error("golden messages: {0}")]
     Golden(&'static str),
@@ -39,7 +39,7 @@ pub fn write(
     vocabulary: &[u8],
     golden: &[Golden],
 ) -> Result<Vec<u8>, WriteError> {
-    manifest.check()?;
+    manifest.check().map_err(WriteError::Manifest)?;
     check_golden(manifest, golden).map_err(WriteError::Golden)?;
     let manifest = encode("manifest", manifest, limits::MANIFEST.into())?;
     let golden = encode(section::GOLDEN, golden, limits::GOLDEN_BYTES)?;

@@ -43,12 +43,12 @@ impl Default for Options {
 #[non_exhaustive]
 pub enum Error {
     /// The file given to [`Classifier::open`] is at fault, for this reason.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     File {
         /// The file.
         path: PathBuf,
         /// The cause.
-        source: Box<Error>,
+        cause: Box<Error>,
     },
     /// The file cannot be mapped, or was written to while in use.
     #[error(transparent)]
@@ -58,16 +58,16 @@ pub enum Error {
     Bundle(#[from] bundle::Error),
     /// No tokenizer can be made of the vocabulary, or a request to it is invalid.
     #[error("tokenizer: {0}")]
-    Tokenizer(#[from] tokenizer::Error),
+    Tokenizer(tokenizer::Error),
     /// The model cannot be loaded or run.
     #[error("model: {0}")]
-    Model(#[from] model::Error),
+    Model(model::Error),
     /// The decision settings are invalid, or the logits have no answer.
     #[error(transparent)]
     Decision(#[from] decision::Error),
     /// The system cannot start another thread.
     #[error("cannot start a thread: {0}")]
-    Thread(#[source] std::io::Error),
+    Thread(std::io::Error),
     /// The model does not give one logit per label.
     #[error("the model gives {logits} logits for {labels} labels")]
     Labels {
@@ -95,6 +95,19 @@ pub enum Error {
         /// Whether the model compares two texts.
         pair: bool,
     },
+}
+
+// by hand: `#[from]` would make a source of what the message says
+impl From<tokenizer::Error> for Error {
+    fn from(error: tokenizer::Error) -> Self {
+        Error::Tokenizer(error)
+    }
+}
+
+impl From<model::Error> for Error {
+    fn from(error: model::Error) -> Self {
+        Error::Model(error)
+    }
 }
 
 /// The answer for one message.
@@ -169,12 +182,12 @@ impl Classifier {
         let path = path.as_ref();
         let mapped = bundle::map(path)?;
         let load = || Self::from_mapped(&mapped.read()?, &mapped, options);
-        load().map_err(|source| match source {
+        load().map_err(|error| match error {
             // it has the path
-            Error::Open(_) => source,
+            Error::Open(_) => error,
             // the fault of GOLDCREST_ISA
-            Error::Model(model::Error::Kernels(_)) => source,
-            source => Error::File { path: path.into(), source: Box::new(source) },
+            Error::Model(model::Error::Kernels(_)) => error,
+            cause => Error::File { path: path.into(), cause: Box::new(cause) },
         })
     }
 

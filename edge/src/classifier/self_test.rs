@@ -17,20 +17,20 @@ pub enum SelfTestError {
         first: usize,
     },
     /// A golden message cannot be classified.
-    #[error("golden message {number}: {source}")]
+    #[error("golden message {number}: {cause}")]
     Message {
         /// Its number, counted from 1.
         number: usize,
         /// The reason.
-        source: Error,
+        cause: Error,
     },
     /// The model fails on a text of maximum length that repeats the last piece of the vocabulary.
-    #[error("a text of {tokens} tokens: {source}")]
+    #[error("a text of {tokens} tokens: {cause}")]
     Longest {
         /// Its length, the manifest's maximum.
         tokens: usize,
         /// The reason.
-        source: Error,
+        cause: Error,
     },
 }
 
@@ -57,7 +57,7 @@ impl Classifier {
         for (number, message) in (1..).zip(golden) {
             let outcome = self
                 .classify(&message.text, message.pair.as_deref())
-                .map_err(|source| SelfTestError::Message { number, source })?;
+                .map_err(|cause| SelfTestError::Message { number, cause })?;
             if !outcome.logits.iter().map(|x| x.to_bits()).eq(message.logits.iter().copied()) {
                 wrong += 1;
                 first = if wrong == 1 { number } else { first };
@@ -77,6 +77,6 @@ impl Classifier {
             type_ids[tokens / 2..].fill(1);
         }
         let run = self.model.run(&ids, &type_ids, &mut self.logits);
-        run.map_err(|error| SelfTestError::Longest { tokens, source: error.into() })
+        run.map_err(|error| SelfTestError::Longest { tokens, cause: error.into() })
     }
 }

@@ -9,6 +9,7 @@ mod verify;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
+use goldcrest_edge::stream;
 use rustix::event::{PollFd, PollFlags, poll};
 use std::fmt;
 use std::fs::File;
@@ -143,8 +144,12 @@ impl Write for Stdout {
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|error| {
-        // only writing gives this error, so it cannot come from a source
-        error.kind() == io::ErrorKind::BrokenPipe
+    error.chain().any(|cause| {
+        // only writing gives this kind, so it cannot come from a source
+        let error = match cause.downcast_ref() {
+            Some(stream::Error::Write(error)) => Some(error),
+            _ => cause.downcast_ref::<io::Error>(),
+        };
+        error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     })
 }

@@ -120,7 +120,7 @@ const DEPTH: usize = 100;
 /// [`Error::Unsupported`]; [`Error::Decode`] if it cannot be decoded at all.
 pub(super) fn check(onnx: &[u8]) -> Result<(), Error> {
     let limit = ROOM.max(onnx.len().saturating_mul(GROWTH));
-    match decoded_size(onnx)? {
+    match decoded_size(onnx).map_err(Error::Decode)? {
         Some(size) if size <= limit => Ok(()),
         _ => Err(Error::Unsupported(format!(
             "the graph (model.onnx) would take more than {} MiB of memory once decoded: it was crafted for that, or \

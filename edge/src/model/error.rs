@@ -6,7 +6,7 @@
 pub enum Error {
     /// The bytes are not an ONNX protobuf.
     #[error("not an ONNX model: {0}")]
-    Decode(#[from] prost::DecodeError),
+    Decode(prost::DecodeError),
     /// The bytes of a constant of the graph are missing, out of bounds or of the wrong size.
     #[error("tensor `{name}`: {reason}")]
     Tensor {

@@ -17,7 +17,7 @@ pub const EXTERNAL_LOCATION: &str = crate::bundle::section::EXTERNAL;
 /// Refuses what would take too much memory, and axes beyond [`MAX_AXIS`].
 pub(super) fn decode(onnx: &[u8]) -> Result<ModelProto, Error> {
     decoded_size::check(onnx)?;
-    let mut model = ModelProto::decode(onnx)?;
+    let mut model = ModelProto::decode(onnx).map_err(Error::Decode)?;
     let Some(graph) = &mut model.graph else {
         return Err(Error::Unsupported("the ONNX model holds no graph".into()));
     };

@@ -38,10 +38,10 @@ pub enum Chunk<'a> {
 pub enum Error {
     /// The source failed.
     #[error("cannot read: {0}")]
-    Read(#[source] io::Error),
+    Read(io::Error),
     /// The sink failed.
     #[error("cannot write: {0}")]
-    Write(#[source] io::Error),
+    Write(io::Error),
     /// The file of the bundle has changed, so no further message has an answer.
     #[error(transparent)]
     Bundle(OpenError),

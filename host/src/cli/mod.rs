@@ -36,7 +36,7 @@ use goldcrest::bert::{Checkpoint, Config, InputFormat, InputOptions};
 use goldcrest::data::Dataset;
 use goldcrest::recipe::{RunError, Until};
 use goldcrest::train;
-use goldcrest_edge::format_error;
+use goldcrest_edge::{format_error, stream};
 use serde::Serialize;
 use std::io::Read;
 use std::path::Path;
@@ -150,8 +150,13 @@ fn is_interrupted(error: &RunError) -> bool {
 
 /// Returns whether the reader of our output has closed the pipe, as in `goldcrest predict … | head`.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let io = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
-    io.into_iter().any(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    error.chain().any(|cause| {
+        let error = match cause.downcast_ref() {
+            Some(stream::Error::Write(error)) => Some(error),
+            _ => cause.downcast_ref::<std::io::Error>(),
+        };
+        error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    })
 }
 
 /// Sets the number of threads for all parallel work; default: all cores.

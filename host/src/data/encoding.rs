@@ -5,7 +5,7 @@ use super::{DataError, Place};
 
 /// Reads a text file, without a byte order mark: UTF-8, or UTF-16 if it starts with that mark.
 pub(super) fn read(path: &Path) -> Result<String, DataError> {
-    let bytes = fs::read(path).map_err(|source| DataError::Read { path: path.to_owned(), source })?;
+    let bytes = fs::read(path).map_err(|cause| DataError::Read { path: path.to_owned(), cause })?;
     decode(bytes, path)
 }
 

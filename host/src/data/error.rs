@@ -25,8 +25,8 @@ impl fmt::Display for Place {
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each field is what its name says, and the message shows it")]
 pub enum DataError {
-    #[error("cannot read {path}: {source}")]
-    Read { path: PathBuf, source: std::io::Error },
+    #[error("cannot read {path}: {cause}")]
+    Read { path: PathBuf, cause: std::io::Error },
     #[error("{path} is not UTF-8 text: {hint}")]
     NoText { path: PathBuf, hint: String },
     #[error("{at}: byte {byte} of the file is not valid UTF-8: {hint}")]

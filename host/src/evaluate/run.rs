@@ -42,20 +42,20 @@ pub enum BundleError {
     #[error(transparent)]
     Open(#[from] bundle::OpenError),
     /// The bundle does not load.
-    #[error("{path}: {source}")]
+    #[error("{path}: {cause}")]
     Load {
         /// The file.
         path: std::path::PathBuf,
         /// The cause.
-        source: classifier::Error,
+        cause: classifier::Error,
     },
     /// A text could not be classified.
-    #[error("{at}: {source}")]
+    #[error("{at}: {cause}")]
     Row {
         /// File and line of the text, or its number, counted from 1.
         at: String,
         /// The cause.
-        source: classifier::Error,
+        cause: classifier::Error,
     },
     /// The bundle and the data have different tasks.
     #[error("the bundle's task is {bundle}, the data's {data}")]
@@ -123,11 +123,11 @@ fn open(path: &Path) -> Result<Classifier, BundleError> {
     Classifier::open(path, &Options::default()).map_err(|source| load_error(path, source))
 }
 
-fn load_error(path: &Path, source: classifier::Error) -> BundleError {
-    match source {
+fn load_error(path: &Path, error: classifier::Error) -> BundleError {
+    match error {
         classifier::Error::Open(error) => BundleError::Open(error),
-        classifier::Error::File { path, source } => BundleError::Load { path, source: *source },
-        source => BundleError::Load { path: path.into(), source },
+        classifier::Error::File { path, cause } => BundleError::Load { path, cause: *cause },
+        cause => BundleError::Load { path: path.into(), cause },
     }
 }
 
@@ -146,7 +146,7 @@ fn latency(
     for row in rows.into_iter().take(TEXTS) {
         let start = Instant::now();
         let (text, pair) = texts[row];
-        classifier.classify(text, pair).map_err(|source| BundleError::Row { at: at(row), source })?;
+        classifier.classify(text, pair).map_err(|cause| BundleError::Row { at: at(row), cause })?;
         micros.push(start.elapsed().as_secs_f64() * 1e6);
         if begin.elapsed() > AT_MOST {
             break;
@@ -179,7 +179,7 @@ fn classify_all(
             let mut logits = Vec::new();
             for (&(text, pair), row) in texts.iter().zip(first..) {
                 let outcome = classifier.classify(text, pair);
-                let outcome = outcome.map_err(|source| BundleError::Row { at: at(row), source })?;
+                let outcome = outcome.map_err(|cause| BundleError::Row { at: at(row), cause })?;
                 logits.extend_from_slice(outcome.logits);
             }
             Ok(logits)

@@ -17,7 +17,14 @@ pub enum PackError {
     Stock(String),
     /// The device's code rejects the bundle.
     #[error("the packed bundle does not run: {0}")]
-    Classifier(#[from] classifier::Error),
+    Classifier(classifier::Error),
+}
+
+// by hand: `#[from]` would make a source of what the message says
+impl From<classifier::Error> for PackError {
+    fn from(error: classifier::Error) -> Self {
+        PackError::Classifier(error)
+    }
 }
 
 /// Packs a bundle and returns its bytes. `golden` are texts (or pairs) whose logits the device checks before

@@ -17,10 +17,10 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each field is what its name says, and the message shows it")]
 pub enum ReadError {
-    #[error("cannot read {path}: {source}")]
-    Io { path: PathBuf, source: std::io::Error },
-    #[error("{path}: {source}")]
-    Bundle { path: PathBuf, source: bundle::Error },
+    #[error("cannot read {path}: {cause}")]
+    Io { path: PathBuf, cause: std::io::Error },
+    #[error("{path}: {cause}")]
+    Bundle { path: PathBuf, cause: bundle::Error },
     #[error("{path} was not written by goldcrest: {problem}")]
     Foreign { path: PathBuf, problem: String },
     #[error(transparent)]
@@ -32,8 +32,8 @@ pub enum ReadError {
 /// # Errors
 /// [`ReadError`], in particular for a bundle whose ONNX model was not written by Goldcrest.
 pub fn checkpoint(path: &Path) -> Result<Checkpoint, ReadError> {
-    let bytes = std::fs::read(path).map_err(|source| ReadError::Io { path: path.into(), source })?;
-    let bundle = Bundle::read(&bytes).map_err(|source| ReadError::Bundle { path: path.into(), source })?;
+    let bytes = std::fs::read(path).map_err(|cause| ReadError::Io { path: path.into(), cause })?;
+    let bundle = Bundle::read(&bytes).map_err(|cause| ReadError::Bundle { path: path.into(), cause })?;
     let foreign = |problem: String| ReadError::Foreign { path: path.into(), problem };
     let model = ModelProto::decode(bundle.model()).map_err(|error| foreign(error.to_string()))?;
     let graph = model.graph.ok_or_else(|| foreign("it has no graph".into()))?;

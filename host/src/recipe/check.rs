@@ -95,7 +95,7 @@ fn check_what_follows(recipe: &Recipe, prepared: &Prepared, base: &Checkpoint) -
     if recipe.train.epochs == Some(0.0) && headless {
         return Err(RunError::NoHead { path: recipe.base.checkpoint.clone() });
     }
-    manifest(recipe, base, prepared).check()?;
+    manifest(recipe, base, prepared).check().map_err(RunError::Manifest)?;
     prepared.golden(recipe)?;
     check_readable(prepared, &recipe.base.checkpoint, base)?;
     if !recipe.distill.as_ref().is_some_and(Distill::has_student) {

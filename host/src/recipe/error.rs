@@ -19,7 +19,7 @@ pub enum RunError {
     #[error(transparent)]
     Train(#[from] train::Error),
     #[error("asking a teacher: {0}")]
-    Device(#[from] goldcrest_edge::model::Error),
+    Device(goldcrest_edge::model::Error),
     #[error(transparent)]
     Pack(#[from] export::PackError),
     #[error(transparent)]
@@ -34,8 +34,8 @@ pub enum RunError {
     Pruned { bundle: PathBuf, cost: f64, metric: Metric, max_drop: f64 },
     #[error("another run works in {}: wait for it, or name another folder", folder.display())]
     Busy { folder: PathBuf },
-    #[error("{path}: {source}")]
-    Io { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {cause}")]
+    Io { path: PathBuf, cause: std::io::Error },
     #[error(
         "{path} is no bundle and no folder with config.json: run scripts/fetch-base.sh or the recipe that makes it, or name another checkpoint"
     )]
@@ -71,7 +71,7 @@ pub enum RunError {
     )]
     NothingLeft { what: &'static str, held_out: PathBuf },
     #[error("a bundle of this recipe would be refused: {0}")]
-    Manifest(#[from] goldcrest_edge::bundle::ManifestError),
+    Manifest(goldcrest_edge::bundle::ManifestError),
     #[error("distill.student {0}")]
     Size(String),
     #[error("golden_messages {path}: {problem}")]
@@ -81,6 +81,6 @@ pub enum RunError {
 impl RunError {
     pub(super) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| RunError::Io { path, source }
+        move |cause| RunError::Io { path, cause }
     }
 }

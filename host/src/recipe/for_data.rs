@@ -37,8 +37,7 @@ impl ForData<'_> {
     /// If there is already a different recipe.
     pub(super) fn draft(&self) -> Result<Draft, RecipeError> {
         let path = self.output.join("recipe.toml");
-        let text =
-            text(self).map_err(|source| RecipeError::Read { path: self.train.path.clone(), source })?;
+        let text = text(self).map_err(|cause| RecipeError::Read { path: self.train.path.clone(), cause })?;
         let recipe = Recipe::parse(&text, &path)?;
         let exists = match std::fs::read_to_string(&path) {
             Ok(there) if there == text => true,
@@ -49,7 +48,7 @@ impl ForData<'_> {
                 return Err(RecipeError::Other { path, lacks });
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
-            Err(source) => return Err(RecipeError::Read { path, source }),
+            Err(cause) => return Err(RecipeError::Read { path, cause }),
         };
         Ok(Draft { recipe, path, text, exists })
     }
@@ -69,7 +68,7 @@ impl Draft {
         if self.exists {
             return Ok(());
         }
-        let write = |source| RecipeError::Write { path: self.path.clone(), source };
+        let write = |cause| RecipeError::Write { path: self.path.clone(), cause };
         std::fs::create_dir_all(self.path.parent().unwrap_or(Path::new(""))).map_err(write)?;
         goldcrest_edge::bundle::save(&self.path, self.text.as_bytes()).map_err(write)
     }

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each field is what its name says, and the message shows it")]
 pub enum RecipeError {
-    #[error("cannot read {path}: {source}")]
-    Read { path: PathBuf, source: std::io::Error },
-    #[error("cannot write {path}: {source}")]
-    Write { path: PathBuf, source: std::io::Error },
+    #[error("cannot read {path}: {cause}")]
+    Read { path: PathBuf, cause: std::io::Error },
+    #[error("cannot write {path}: {cause}")]
+    Write { path: PathBuf, cause: std::io::Error },
     #[error(
         "{path} already exists and differs{}: change it and run it, which reuses what is trained, or name another folder with --output",
         if lacks.is_empty() { String::new() } else { format!(", without {}", lacks.join(" and ")) }
@@ -32,7 +32,7 @@ impl Recipe {
     /// [`RecipeError`], with the line of a syntax error or unknown key, or with the key of an invalid value.
     pub fn load(path: &Path) -> Result<Self, RecipeError> {
         let text = std::fs::read_to_string(path)
-            .map_err(|source| RecipeError::Read { path: path.to_owned(), source })?;
+            .map_err(|cause| RecipeError::Read { path: path.to_owned(), cause })?;
         Self::parse(&text, path)
     }
 

@@ -150,7 +150,7 @@ pub fn run_every_stage(recipe: &Recipe, watch: Watch) -> Result<Stages, RunError
             Ok(()) => {
                 pack_within_limits(&own, &folder, bits, prepared, watch).map(|(_, comparison)| comparison)
             }
-            Err(source) => Err(RunError::Io { path: own.output.clone(), source }),
+            Err(cause) => Err(RunError::Io { path: own.output.clone(), cause }),
         };
         (name, packed)
     };

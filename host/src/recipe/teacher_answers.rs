@@ -57,7 +57,8 @@ fn ask_in_int8(
     /// Texts of each thread from one report of progress to the next.
     const BLOCK: usize = 256;
     let (onnx, external) = export::int8(&quantize::quantize(checkpoint, quantize::Bits::Eight)?).split();
-    let model = Model::load(&onnx, Bytes::from(external), &model::Options::default())?;
+    let model =
+        Model::load(&onnx, Bytes::from(external), &model::Options::default()).map_err(RunError::Device)?;
     if model.describe().stock.is_some() {
         return Ok(None);
     }
@@ -65,7 +66,7 @@ fn ask_in_int8(
     let threads = rayon::current_num_threads();
     let mut models = vec![model];
     while models.len() < threads.min(texts.tokens.len().div_ceil(BLOCK)) {
-        models.push(models[0].share()?);
+        models.push(models[0].share().map_err(RunError::Device)?);
     }
     let mut answers = Answers::default();
     for block in texts.tokens.chunks(BLOCK * threads) {
@@ -83,7 +84,7 @@ fn ask_in_int8(
         };
         let shares = models.par_iter_mut().zip(block.par_chunks(BLOCK)).map(of_share);
         for share in shares.collect::<Vec<_>>() {
-            let share = share?;
+            let share = share.map_err(RunError::Device)?;
             answers.logits.extend(share.logits);
             answers.cls.extend(share.cls);
         }

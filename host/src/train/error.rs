@@ -14,16 +14,16 @@ pub enum Error {
     #[error(transparent)]
     Metrics(#[from] MetricsError),
     /// A file in the output folder cannot be read or written.
-    #[error("{path}: {source}")]
+    #[error("{path}: {cause}")]
     Io {
         /// The file.
         path: PathBuf,
         /// The cause.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The vocabulary does not make a tokenizer.
     #[error("tokenizer: {0}")]
-    Tokenizer(#[from] goldcrest_edge::tokenizer::Error),
+    Tokenizer(goldcrest_edge::tokenizer::Error),
     /// The model cannot decide: it has too many labels.
     #[error(transparent)]
     Decision(#[from] goldcrest_edge::decision::Error),
@@ -81,9 +81,16 @@ pub enum Error {
     Empty,
 }
 
+// by hand: `#[from]` would make a source of what the message says
+impl From<goldcrest_edge::tokenizer::Error> for Error {
+    fn from(error: goldcrest_edge::tokenizer::Error) -> Self {
+        Error::Tokenizer(error)
+    }
+}
+
 impl Error {
     pub(super) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Error::Io { path, source }
+        move |cause| Error::Io { path, cause }
     }
 }
