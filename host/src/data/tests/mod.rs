@@ -1,5 +1,6 @@
 mod batch;
 mod detect;
+mod detect_labels;
 mod errors;
 mod labels;
 mod numbers;
