@@ -68,6 +68,13 @@ fn labelled_texts_alone_are_enough() {
     let answers = run_ok(classify(&bundle).arg("--logits"), b"turn on the light\n", MINUTE);
     assert_eq!(records(&answers).len(), 1);
 
+    // the same command up to its checkpoint, which is there
+    let mut train = Command::new(binary("goldcrest"));
+    train.current_dir(&folder).args(["train", "my texts.csv", "--base", "base", "--json"]);
+    let trained: serde_json::Value = serde_json::from_slice(&run_ok(&mut train, b"", MINUTE)).unwrap();
+    let checkpoint = folder.join(trained["model"].as_str().unwrap());
+    assert!(checkpoint.join("config.json").is_file() && trained["bundle"].is_null(), "{trained}");
+
     // existing files are not overwritten
     let other = run_texts(&["--student", "small"]);
     assert_eq!(other.status.code(), Some(1));

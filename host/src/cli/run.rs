@@ -144,6 +144,7 @@ fn show_json(finished: &Finished) -> anyhow::Result<()> {
         "teachers": finished.teachers,
         "students": finished.students,
         "comparison": finished.comparison,
+        "model": finished.model,
         "bundle": finished.bundle,
     });
     say!("{json:#}");
