@@ -388,6 +388,7 @@ fn no_error_says_again_what_its_source_says() {
     tokenizer.vocab = "[PAD]\n".into();
     let errors: Vec<Box<dyn std::error::Error>> = vec![
         Box::new(Recipe::load(&path("nowhere.toml")).unwrap_err()),
+        Box::new(Checkpoint::load(&path("nowhere")).unwrap_err()),
         Box::new(Dataset::read(&[Source::new(path("nowhere.csv"))], None, None).unwrap_err()),
         Box::new(run_bundle(&path("nowhere.bundle"), &data, &mut || ()).err().unwrap()),
         Box::new(run_bundle(&path("x.bundle"), &data, &mut || ()).err().unwrap()),

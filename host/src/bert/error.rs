@@ -6,12 +6,12 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     /// A file of the checkpoint folder cannot be read or written.
-    #[error("{path}: {source}")]
+    #[error("{path}: {cause}")]
     Io {
         /// The file.
         path: PathBuf,
         /// The cause.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The weights are missing or in another format.
     #[error(
@@ -22,20 +22,20 @@ pub enum Error {
         path: PathBuf,
     },
     /// A JSON file is malformed or lacks a required field.
-    #[error("{path}: {source}")]
+    #[error("{path}: {cause}")]
     Json {
         /// The file.
         path: PathBuf,
         /// The cause and its position.
-        source: serde_json::Error,
+        cause: serde_json::Error,
     },
     /// A file of weights is not a valid safetensors file.
-    #[error("{path} is damaged or incomplete, or no safetensors file: {source}")]
+    #[error("{path} is damaged or incomplete, or no safetensors file: {cause}")]
     Safetensors {
         /// The file.
         path: PathBuf,
         /// The cause.
-        source: safetensors::SafeTensorError,
+        cause: safetensors::SafeTensorError,
     },
     /// A batch is empty.
     #[error("there is no text in the batch")]
@@ -102,12 +102,12 @@ pub enum Error {
         value: f32,
     },
     /// An error in a checkpoint folder that names no file itself.
-    #[error("{path}: {source}")]
+    #[error("{path}: {cause}")]
     Folder {
         /// The folder.
         path: PathBuf,
         /// The cause.
-        source: Box<Error>,
+        cause: Box<Error>,
     },
     /// A text has an id that lies outside an embedding table.
     #[error("a text has the {what} {id}, but the model has only {rows}: was it encoded for another model?")]
@@ -161,8 +161,8 @@ impl Error {
     /// Adds the folder to an error that does not name a file itself.
     pub(super) fn of(self, path: &std::path::Path) -> Self {
         match self {
-            Error::Io { source, path }
-                if source.kind() == std::io::ErrorKind::NotFound && path.ends_with("model.safetensors") =>
+            Error::Io { cause, path }
+                if cause.kind() == std::io::ErrorKind::NotFound && path.ends_with("model.safetensors") =>
             {
                 Error::NoWeights { path }
             }
@@ -171,12 +171,12 @@ impl Error {
             | Error::Safetensors { .. }
             | Error::NoSafetensors { .. }
             | Error::NoTokenizer { .. } => self,
-            source => Error::Folder { path: path.into(), source: Box::new(source) },
+            cause => Error::Folder { path: path.into(), cause: Box::new(cause) },
         }
     }
 
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Error::Io { path, source }
+        move |cause| Error::Io { path, cause }
     }
 }

@@ -17,7 +17,7 @@ pub(crate) fn save<'a>(
     let tensors = tensors.into_iter().map(|(name, shape, values)| (name, Tensor { dtype, shape, values }));
     let metadata = metadata.map(|(key, value)| HashMap::from([(key.to_owned(), value)]));
     let file = safetensors::serialize(tensors, metadata)
-        .map_err(|source| Error::Safetensors { path: path.into(), source })?;
+        .map_err(|cause| Error::Safetensors { path: path.into(), cause })?;
     goldcrest_edge::bundle::save(path, &file).map_err(Error::io(path))
 }
 
@@ -62,7 +62,7 @@ pub(super) fn load_weights(
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
     let file = match SafeTensors::deserialize(&bytes) {
         Ok(file) => file,
-        Err(source) => return Err(not_safetensors(path, &bytes, source)),
+        Err(cause) => return Err(not_safetensors(path, &bytes, cause)),
     };
     let mut found = BTreeMap::new();
     let mut names: Vec<&str> = file.names();
@@ -100,7 +100,7 @@ fn canonical(name: &str) -> String {
 }
 
 /// Names what lies there instead of weights, if it is one of the usual mistakes.
-fn not_safetensors(path: &Path, bytes: &[u8], source: safetensors::SafeTensorError) -> Error {
+fn not_safetensors(path: &Path, bytes: &[u8], cause: safetensors::SafeTensorError) -> Error {
     const PYTORCH: &str = "a PyTorch file: save it with Transformers' save_pretrained(FOLDER)";
     let what = match bytes {
         [] => "empty: download it again",
@@ -109,7 +109,7 @@ fn not_safetensors(path: &Path, bytes: &[u8], source: safetensors::SafeTensorErr
         _ if bytes.starts_with(b"version https://git-lfs") => {
             "a Git LFS pointer: fetch the weights with `git lfs pull`"
         }
-        _ => return Error::Safetensors { path: path.into(), source },
+        _ => return Error::Safetensors { path: path.into(), cause },
     };
     Error::NoSafetensors { path: path.into(), what }
 }

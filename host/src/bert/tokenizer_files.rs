@@ -229,7 +229,7 @@ pub(super) fn is_there(path: &Path) -> bool {
 
 pub(super) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Error> {
     let text = std::fs::read(path).map_err(Error::io(path))?;
-    serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.into(), source })
+    serde_json::from_slice(&text).map_err(|cause| Error::Json { path: path.into(), cause })
 }
 
 pub(super) fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), Error> {
