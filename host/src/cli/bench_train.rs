@@ -49,13 +49,17 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let classes = (0..batch).map(|i| (i % 2) as u32).collect();
         let begin = Instant::now();
         let inputs = Batch::new(texts.iter(), 0);
-        let output = model.forward(&inputs, Mode::Train { seed: step as u32, precision }, &mut tape)?;
         let loss = ops::Loss::CrossEntropy { classes, smoothing: 0.0, weights: None, focal: 0.0 };
-        let (_, logits) = loss.value_and_gradient(&output.logits, batch);
-        gradients.clear();
-        model.backward(&mut tape, &OutputGradient { logits, ..Default::default() }, &mut gradients);
-        let clip = 1f64.min(1.0 / (gradients.norm() + 1e-6));
-        adam.update(model.weights_mut(), &gradients, |_| 1e-5, 0.01, clip);
+        // as a task of the thread pool, like an update in training
+        rayon::scope(|_| -> anyhow::Result<()> {
+            let output = model.forward(&inputs, Mode::Train { seed: step as u32, precision }, &mut tape)?;
+            let (_, logits) = loss.value_and_gradient(&output.logits, batch);
+            gradients.clear();
+            model.backward(&mut tape, &OutputGradient { logits, ..Default::default() }, &mut gradients);
+            let clip = 1f64.min(1.0 / (gradients.norm() + 1e-6));
+            adam.update(model.weights_mut(), &gradients, |_| 1e-5, 0.01, clip);
+            Ok(())
+        })?;
         times.push(begin.elapsed().as_secs_f64() * 1e3);
     }
     let mut times = times.split_off(2);

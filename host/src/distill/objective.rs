@@ -3,7 +3,7 @@ use crate::bert::ops::{Loss, Matrix, multiply, unit_rows};
 use crate::bert::{Batch, Classifier, Output, OutputGradient, Pooling, Tape};
 use crate::data::Task;
 use crate::train::{Answers, Encoded, Error, Objective, Supervised, TargetScale};
-use std::cell::RefCell;
+use std::sync::{Mutex, PoisonError};
 
 /// The distillation loss: the teacher's soft labels, a share of gold labels, its \[CLS\] vectors, its hidden
 /// states, and the relations between the texts of a batch.
@@ -30,13 +30,13 @@ pub struct HiddenTeacher<'a> {
     model: &'a Classifier,
     layers: Vec<usize>,
     pooling: Pooling,
-    tape: RefCell<Tape>,
+    tape: Mutex<Tape>,
 }
 
 impl<'a> HiddenTeacher<'a> {
     /// Pairs a model with the layer that each of the student's layers learns from.
     pub fn new(model: &'a Classifier, layers: Vec<usize>) -> Self {
-        Self { model, layers, pooling: Pooling::Cls, tape: RefCell::default() }
+        Self { model, layers, pooling: Pooling::Cls, tape: Mutex::default() }
     }
 
     /// Sets which text vector is learned, instead of \[CLS\].
@@ -108,7 +108,7 @@ impl HiddenTeacher<'_> {
         sum: &mut Sum,
     ) -> Result<Vec<f32>, Error> {
         let HiddenTeacher { model, layers, pooling, tape } = self;
-        let mut tape = tape.borrow_mut();
+        let mut tape = tape.lock().unwrap_or_else(PoisonError::into_inner);
         let vectors = model.sentence_vectors(batch, *pooling, &mut tape)?;
         let teacher = tape.output();
         let tokens: Vec<bool> = batch.tokens().collect();

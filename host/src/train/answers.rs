@@ -95,13 +95,15 @@ fn by_length(
     model: &Classifier,
     encoded: &Encoded,
     go_on: &mut dyn FnMut(usize) -> bool,
-    mut ask: impl FnMut(&[u32], &Batch, &mut Tape) -> Result<(), Error>,
+    mut ask: impl FnMut(&[u32], &Batch, &mut Tape) -> Result<(), Error> + Send,
 ) -> Result<bool, Error> {
     let mut order: Vec<u32> = (0..encoded.tokens.len() as u32).collect();
     order.sort_by_key(|row| encoded.tokens[*row as usize].ids.len());
     let (mut asked, mut tape) = (0, Tape::default());
     for rows in order.chunks(PREDICT) {
-        ask(rows, &encoded.batch(rows, model.config().pad_token_id as u32), &mut tape)?;
+        let batch = encoded.batch(rows, model.config().pad_token_id as u32);
+        // as a task of the thread pool, like an update
+        rayon::scope(|_| ask(rows, &batch, &mut tape))?;
         asked += rows.len();
         if !go_on(asked) {
             return Ok(false);

@@ -5,7 +5,7 @@ use crate::data::{Dataset, Target, Task};
 use crate::metrics;
 
 /// The loss that a training step minimises.
-pub trait Objective {
+pub trait Objective: Sync {
     /// Returns the loss of a batch made of `rows` of `encoded`, and its gradient with respect to the output.
     ///
     /// # Errors

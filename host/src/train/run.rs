@@ -93,7 +93,9 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
         let order = &epoch.as_ref().expect("set above").1;
         let first = (at.step % per_epoch) as usize * options.accumulate;
         let rows = &order[first..(first + options.accumulate).min(order.len())];
-        let loss = update(job, &mut memory, at.step, rows, highest * schedule(options, at.step, steps))?;
+        let rate = highest * schedule(options, at.step, steps);
+        // as a task of the thread pool: from outside of it, each parallel loop would wait for a thread to wake
+        let loss = rayon::scope(|_| update(job, &mut memory, at.step, rows, rate))?;
         at.step += 1;
         at.loss_sum += f64::from(loss);
         at.loss_count += 1;

@@ -55,7 +55,7 @@ fn an_interrupted_run_ends_with_the_same_weights() {
     let options = TrainOptions { average: 0.9, adversarial: Some(0.5), save_every: 0.0, ..options() };
     run(None, &options, whole.path()).unwrap();
     let supervised = Supervised::new(&data(96, 0), &options).unwrap();
-    let interrupted = Interrupted(&supervised, Cell::new(58));
+    let interrupted = Interrupted(&supervised, AtomicUsize::new(58));
     assert!(run(Some(&interrupted), &options, cut.path()).is_err());
     let state = cut.path().join("state.safetensors");
     let saved = std::fs::read(&state).unwrap();
@@ -79,7 +79,7 @@ fn only_the_state_of_the_same_job_is_resumed() {
     let folder = tempfile::tempdir().unwrap();
     let options = TrainOptions { epochs: Some(2.0), save_every: 0.0, ..options() };
     let supervised = Supervised::new(&data(96, 0), &options).unwrap();
-    let interrupted = Interrupted(&supervised, Cell::new(15));
+    let interrupted = Interrupted(&supervised, AtomicUsize::new(15));
     assert!(run(Some(&interrupted), &options, folder.path()).is_err());
     let state = folder.path().join("state.safetensors");
     let saved = std::fs::read(&state).unwrap();

@@ -2,7 +2,7 @@
 use super::*;
 use goldcrest::distill::{HiddenTeacher, cut_layers};
 use goldcrest::train::remove_state;
-use std::cell::RefCell;
+use std::sync::Mutex;
 
 #[test]
 fn learns_and_repeats_itself() {
@@ -86,12 +86,12 @@ fn first_and_last_steps_are_measured() {
 }
 
 /// Records the losses.
-struct Listened<'a>(&'a dyn Objective, RefCell<Vec<f64>>);
+struct Listened<'a>(&'a dyn Objective, Mutex<Vec<f64>>);
 
 impl Objective for Listened<'_> {
     fn loss(&self, e: &Encoded, rows: &[u32], b: &Batch, o: &Output) -> Result<(f64, OutputGradient), Error> {
         let found = self.0.loss(e, rows, b, o)?;
-        self.1.borrow_mut().push(found.0);
+        self.1.lock().unwrap().push(found.0);
         Ok(found)
     }
 }
@@ -103,11 +103,11 @@ fn adversarial_perturbation_raises_the_loss_and_is_undone() {
         let options =
             TrainOptions { adversarial: Some(adversarial), epochs: Some(1.0), accumulate: 2, ..options() };
         let supervised = Supervised::new(&data(96, 0), &options).unwrap();
-        let listened = Listened(&supervised, RefCell::default());
+        let listened = Listened(&supervised, Mutex::default());
         let mut checkpoint = checkpoint();
         checkpoint.config.set_dropout(0.0);
         run_from(checkpoint, Some(&listened), &options, &folder.path().join(name)).unwrap();
-        listened.1.take()
+        listened.1.into_inner().unwrap()
     };
     let (moved, plain) = (losses(0.05, "moved"), losses(0.0, "plain"));
     assert_eq!((moved.len(), plain.len()), (24, 12));

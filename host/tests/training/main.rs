@@ -12,8 +12,8 @@ use goldcrest::train::{
     Criterion, Encoded, Error, Event, Job, Objective, Summary, Supervised, TargetScale, TrainOptions,
     predict_with_vectors, train,
 };
-use std::cell::Cell;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 const WORDS: [&str; 8] = ["red", "green", "blue", "fast", "slow", "high", "low", "warm"];
 
@@ -53,12 +53,11 @@ fn options() -> TrainOptions {
 }
 
 /// Fails after some updates, like a kill between two saved states.
-struct Interrupted<'a>(&'a dyn Objective, Cell<usize>);
+struct Interrupted<'a>(&'a dyn Objective, AtomicUsize);
 
 impl Objective for Interrupted<'_> {
     fn loss(&self, e: &Encoded, rows: &[u32], b: &Batch, o: &Output) -> Result<(f64, OutputGradient), Error> {
-        self.1.set(self.1.get() - 1);
-        if self.1.get() == 0 { Err(Error::Empty) } else { self.0.loss(e, rows, b, o) }
+        if self.1.fetch_sub(1, Relaxed) == 1 { Err(Error::Empty) } else { self.0.loss(e, rows, b, o) }
     }
 
     fn target_scale(&self) -> TargetScale {

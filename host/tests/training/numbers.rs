@@ -49,7 +49,7 @@ fn targets_of_any_magnitude_are_learned_alike() {
         // the saved model outputs values in the original unit, and so does the one in memory
         let saved = Classifier::new(Checkpoint::load(whole.path()).unwrap(), 0).unwrap();
         assert_eq!(saved.weights(), model.weights());
-        assert!(fit(&Interrupted(&objective, Cell::new(58)), cut.path()).is_err());
+        assert!(fit(&Interrupted(&objective, AtomicUsize::new(58)), cut.path()).is_err());
         fit(&objective, cut.path()).unwrap();
         assert_eq!(weights(whole.path()), weights(cut.path()));
 
