@@ -1,9 +1,14 @@
 use super::gemm::{Matrix, Precision, multiply_in};
-use super::{Slot, vectorized};
+use super::{PARALLEL_FROM, Slot, vectorized};
+use rayon::prelude::*;
+
+/// Rows per parallel task.
+const ROWS: usize = 128;
 
 /// Computes `y = x wᵀ + b`: x `[rows, inputs]`, w `[outputs, inputs]`, b `[outputs]`, y `[rows, outputs]`.
 pub fn linear(precision: Precision, x: &[f32], w: &[f32], b: &[f32], y: &mut [f32]) {
-    y.chunks_exact_mut(b.len()).for_each(|row| row.copy_from_slice(b));
+    let chunks = y.par_chunks_mut(PARALLEL_FROM.div_ceil(b.len()) * b.len());
+    chunks.for_each(|y| y.chunks_exact_mut(b.len()).for_each(|row| row.copy_from_slice(b)));
     product(precision, x, w, b.len(), y, true);
 }
 
@@ -31,7 +36,15 @@ pub fn weight_gradient(precision: Precision, g: &[f32], x: &[f32], outputs: usiz
 /// Computes the gradient of the bias, the sum over rows: g `[rows, outputs]`, db `[outputs]`.
 pub fn bias_gradient(g: &[f32], db: Slot) {
     let sums = db.sum();
-    vectorized!(|| add_rows(g, sums));
+    let width = sums.len();
+    let sum_of = |g: &[f32]| {
+        let mut sums = vec![0.0; width];
+        vectorized!(|| add_rows(g, &mut sums));
+        sums
+    };
+    // summed in a fixed order, whatever the number of threads
+    let parts: Vec<Vec<f32>> = g.par_chunks(ROWS * width).map(sum_of).collect();
+    parts.iter().for_each(|part| add_rows(part, sums));
 }
 
 #[inline(always)]
