@@ -6,9 +6,9 @@ use super::{Bits, Precision, Slot, input_gradient, product, vectorized, weight_g
 /// Rows of integers, each with a scale.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Integers {
-    /// [rows, width]
+    /// `[rows, width]`
     pub values: Vec<f32>,
-    /// [rows]
+    /// `[rows]`
     pub scales: Vec<f32>,
 }
 
