@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Opens a file as a [`Source`](super::Source); `-` is stdin, without the buffer of the standard library, which would
-/// hide available input from waiting. A named pipe is opened without waiting for a writer.
+/// hide available input from waiting. On Linux, a named pipe is opened without waiting for a writer.
 ///
 /// # Errors
 /// If the file cannot be opened.

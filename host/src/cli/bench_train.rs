@@ -68,7 +68,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if args.json {
         say!(
             "{}",
-            serde_json::json!({"ms_per_step": median, "minimum_ms": times[0], "threads": args.threads})
+            serde_json::json!({"ms_per_step": median, "minimum_ms": times[0], "threads": args.threads, "precision": precision.name()})
         );
     } else {
         say!("{median:.1} ms a step, at least {:.1}", times[0]);

@@ -144,7 +144,8 @@ fn show_json(finished: &Finished) -> anyhow::Result<()> {
         "teachers": finished.teachers,
         "students": finished.students,
         "comparison": finished.comparison,
-        "model": finished.model,
+        // a bundle may hold other weights, of quantization-aware training
+        "model": finished.bundle.is_none().then_some(&finished.model),
         "bundle": finished.bundle,
     });
     say!("{json:#}");

@@ -1,6 +1,17 @@
 use super::cells::names;
 use super::{DataError, Format, LabelColumns, Place, Source, delimited, detect_format, encoding, json};
 
+/// Splits a label at its separators, of which one may end it. Empty parts are kept, as in a list of numbers one is
+/// missing there, unless the separator is blank itself.
+fn parts(label: &str, separator: &str) -> Vec<String> {
+    let label = label.trim();
+    if separator.trim().is_empty() {
+        return label.split(separator).filter(|part| !is_blank(part)).map(str::to_owned).collect();
+    }
+    let label = label.strip_suffix(separator.trim_end()).unwrap_or(label);
+    if is_blank(label) { Vec::new() } else { label.split(separator).map(str::to_owned).collect() }
+}
+
 /// Prefix of a fastText label.
 pub(super) const PREFIX: &str = "__label__";
 
@@ -69,9 +80,7 @@ pub(super) fn read(source: &Source) -> Result<Rows, DataError> {
     rows.lists |= lists(source, &mut rows.rows)?;
     for row in &mut rows.rows {
         if let (Cell::One(label), Some(separator)) = (&row.label, &source.label_separator) {
-            // with its empty parts: in a list of numbers, one is missing there
-            let parts = label.split(separator.as_str()).map(str::to_owned);
-            row.label = Cell::Many(if is_blank(label) { Vec::new() } else { parts.collect() });
+            row.label = Cell::Many(parts(label, separator));
         }
         match &mut row.label {
             Cell::One(label) => trim(label),

@@ -108,7 +108,9 @@ impl HiddenTeacher<'_> {
         sum: &mut Sum,
     ) -> Result<Vec<f32>, Error> {
         let HiddenTeacher { model, layers, pooling, tape } = self;
-        let mut tape = tape.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = || tape.lock().unwrap_or_else(PoisonError::into_inner);
+        // not locked meanwhile: this thread may take up other parallel work
+        let mut tape = std::mem::take(&mut *lock());
         let vectors = model.sentence_vectors(batch, *pooling, &mut tape)?;
         let teacher = tape.output();
         let tokens: Vec<bool> = batch.tokens().collect();
@@ -130,6 +132,7 @@ impl HiddenTeacher<'_> {
             }
             sum.gradient.hidden[i + 1] = Some(gradient);
         }
+        *lock() = tape;
         Ok(vectors)
     }
 }

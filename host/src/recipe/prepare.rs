@@ -56,6 +56,10 @@ impl Prepared {
         let out_of_scope = recipe.data.unlabelled_of(out_of_scope, &train)?;
         // a faulty file is told before training, but until distillation its texts would only take memory
         for path in recipe.distill.iter().flat_map(|distill| &distill.unlabelled) {
+            if path.exists() && !path.is_file() {
+                let problem = "texts without labels are read twice, so they must be in a file";
+                return Err(RunError::io(path)(std::io::Error::other(problem)));
+            }
             recipe.data.unlabelled(path, &train)?;
         }
         let metric = recipe.task.metric.unwrap_or(Metric::of(train.task));

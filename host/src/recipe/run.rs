@@ -37,7 +37,8 @@ pub struct Finished {
     /// Training summaries of the students, stage by stage. The last one is packed, unless the recipe names no
     /// student and the first teacher is better than the one that learned from n-grams.
     pub students: Vec<Summary>,
-    /// Folder of the model in the bundle, or of the last student or the first teacher if the run ended before.
+    /// Folder of the model that was packed, before quantization-aware training; of the last student or the first
+    /// teacher if the run ended before.
     pub model: PathBuf,
     /// Comparison of fp32 and int8, if the run went that far.
     pub comparison: Option<Comparison>,

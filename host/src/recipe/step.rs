@@ -25,7 +25,7 @@ pub(super) const DONE: &str = "done.json";
 
 /// Version of the training code. Increased when the same inputs lead to another model, so that earlier
 /// results are not reused.
-const PROGRAM: &str = "4";
+const PROGRAM: &str = "5";
 
 /// Returns the fingerprint of a step: the SHA-256 of everything it depends on.
 pub(super) fn fingerprint(parts: &[&str]) -> String {

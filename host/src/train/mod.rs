@@ -1,8 +1,8 @@
 //! Training: optimizer, learning-rate schedule, loop, checkpoints and resumption.
 //!
 //! [`train`](fn@train) runs one [`Job`]: any [`Objective`] over [`Encoded`] texts. The result depends only on
-//! the job, not on the number of threads: a killed run resumes from its last saved state and ends with the
-//! same weights.
+//! the job and the processor's instructions, not on the number of threads: a killed run resumes from its last
+//! saved state and ends with the same weights.
 
 mod adamw;
 mod adversarial;

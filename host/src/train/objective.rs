@@ -6,7 +6,8 @@ use crate::metrics;
 
 /// The loss that a training step minimises.
 pub trait Objective: Sync {
-    /// Returns the loss of a batch made of `rows` of `encoded`, and its gradient with respect to the output.
+    /// Returns the loss of a batch made of `rows` of `encoded`, and its gradient with respect to the output. It is
+    /// called on a thread of rayon's pool, so it must not hold a lock during parallel work.
     ///
     /// # Errors
     /// If a teacher cannot read the batch.

@@ -43,7 +43,7 @@ pub enum WeightRule {
     Balanced,
 }
 
-/// The precision of matrix products while training.
+/// The precision of the products of linear layers while training.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PrecisionRule {
@@ -118,8 +118,8 @@ pub struct TrainOptions {
     pub patience: Option<usize>,
     /// Seed of order, dropout and new weights. Default: 0.
     pub seed: u64,
-    /// Precision of matrix products while training: `auto`, `f32` or `bf16`. Weights, gradients and everything
-    /// else are f32. Default: `auto`.
+    /// Precision of the products of linear layers while training: `auto`, `f32` or `bf16`. Everything else is
+    /// f32. Default: `auto`.
     pub precision: PrecisionRule,
     /// Number of threads; default: all cores. Parallel work uses rayon's pool, so this is for the program
     /// that creates the pool. Results do not depend on it.
@@ -256,11 +256,6 @@ impl TrainOptions {
         ];
         ensure(self.soup.is_none_or(|runs| runs <= 100), "train.soup", "are more than 100")?;
         ensure(self.threads.is_none_or(|threads| threads <= 256), "train.threads", "are more than 256")?;
-        ensure(
-            self.precision.here().is_some(),
-            "train.precision",
-            "is \"bf16\", but this processor has no instructions for it; \"auto\" uses them where they are",
-        )?;
         optional_counts(&counts)
     }
 }

@@ -34,6 +34,12 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
         return Err(Error::Empty);
     }
     check(job)?;
+    let precision = options.precision.here().ok_or_else(|| Error::Option {
+        key: "train.precision",
+        problem:
+            "is \"bf16\", but this processor has no instructions for it; \"auto\" uses them where they are"
+                .into(),
+    })?;
     std::fs::create_dir_all(job.folder).map_err(Error::io(job.folder))?;
     job.objective.target_scale().enter(job.model);
     let per_epoch = options.steps_per_epoch(lengths.len());
@@ -45,7 +51,7 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
     let eval_every = options.eval_every(lengths.len(), job.dev.map_or(0, |(dev, _)| dev.tokens.len()), steps);
 
     let state_file = job.folder.join(STATE);
-    let mut memory = Memory::new(job.model, options);
+    let mut memory = Memory::new(job.model, options, precision);
     // the first evaluation keeps a checkpoint; without it, the state is of no use
     let resumable = Checkpoint::load(&job.folder.join(BEST)).is_ok();
     let saved =
@@ -105,7 +111,8 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
             let rate = highest * schedule(options, at.step - 1, steps);
             log.write(serde_json::json!({
                 "step": at.step, "epoch": at.step as f64 / per_epoch as f64,
-                "loss": at.loss_sum / at.loss_count as f64, "learning_rate": rate, "seconds": at.seconds,
+                "loss": at.loss_sum / at.loss_count as f64, "learning_rate": rate, "precision": precision.name(),
+                "seconds": at.seconds,
             }))?;
             (at.loss_sum, at.loss_count) = (0.0, 0);
         }

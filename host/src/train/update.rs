@@ -3,7 +3,7 @@
 use super::adversarial::perturb_words;
 use super::average::Average;
 use super::{AdamW, Error, Job, TrainOptions};
-use crate::bert::ops::mix;
+use crate::bert::ops::{Precision, mix};
 use crate::bert::{Classifier, Gradients, Mode, Tape};
 
 /// Returns the learning rate of a weight relative to the head's.
@@ -23,15 +23,16 @@ fn layer_scale(name: &str, layers: usize, decay: f64) -> f64 {
 pub(super) struct Memory {
     pub adam: AdamW,
     pub average: Option<Average>,
+    precision: Precision,
     tape: Tape,
     gradients: Gradients,
 }
 
 impl Memory {
-    pub fn new(model: &Classifier, options: &TrainOptions) -> Self {
+    pub fn new(model: &Classifier, options: &TrainOptions, precision: Precision) -> Self {
         let gradients = Gradients::new(model.weights());
         let average = (options.average > 0.0).then(|| Average::new(model, options.average));
-        Self { adam: AdamW::default(), average, tape: Tape::default(), gradients }
+        Self { adam: AdamW::default(), average, precision, tape: Tape::default(), gradients }
     }
 }
 
@@ -78,13 +79,13 @@ fn gradients_of(
 ) -> Result<f32, Error> {
     let pad_id = job.model.config().pad_token_id as u32;
     let share = share / batches.len() as f32;
-    let precision = job.options.precision.here().expect("checked before");
     let mut total = 0.0;
     for (i, rows) in batches.iter().enumerate() {
         let rows = &rows.repeat(job.objective.copies());
         let batch = job.train.batch(rows, pad_id);
         let seed = mix(job.options.seed as u32 ^ mix(step as u32 ^ mix((passed + i) as u32 + 1)));
-        let output = job.model.forward(&batch, Mode::Train { seed, precision }, &mut memory.tape)?;
+        let output =
+            job.model.forward(&batch, Mode::Train { seed, precision: memory.precision }, &mut memory.tape)?;
         let (loss, mut gradient) = job.objective.loss(job.train, rows, &batch, output)?;
         let value = loss as f32 * share;
         if !value.is_finite() {

@@ -1,7 +1,9 @@
 //! A linear layer in integers, as the device computes it (the numeric contract), for quantization-aware
-//! training. Integers within ±127 are exact in bf16 too, and sums of up to 1,040 products of them in f32.
+//! training. Integers within ±127 are exact in bf16 too, and in f32 their sums up to 2^24: those of 1,040 products
+//! whatever the values, those of thousands unless nearly all are as large as can be.
 
-use super::{Bits, Precision, Slot, input_gradient, product, vectorized, weight_gradient};
+use super::{Bits, PARALLEL_FROM, Precision, Slot, input_gradient, product, vectorized, weight_gradient};
+use rayon::prelude::*;
 
 /// Rows of integers, each with a scale.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,21 +15,14 @@ pub struct Integers {
 }
 
 impl Integers {
-    /// Rounds activations [rows, width] with the arithmetic of the device's kernels, `x * (127 / absmax)`.
+    /// Rounds activations [rows, width] with the arithmetic of the device's kernels, `x * (127 / absmax)`. Values
+    /// that are not finite, for which the device writes finite ones, show that training has diverged.
     pub fn of_activations(x: &[f32], width: usize) -> Self {
         let mut rounded = Self { values: vec![0.0; x.len()], scales: vec![0.0; x.len() / width] };
-        let Self { values, scales } = &mut rounded;
-        vectorized!(|| {
-            for ((x, values), scale) in
-                x.chunks_exact(width).zip(values.chunks_exact_mut(width)).zip(scales.iter_mut())
-            {
-                let absmax = x.iter().fold(1e-12f32, |m, x| m.max(x.abs()));
-                let inverse = 127.0 / absmax;
-                *scale = absmax / 127.0;
-                for (x, to) in x.iter().zip(values) {
-                    *to = (x * inverse).round_ties_even().clamp(-127.0, 127.0);
-                }
-            }
+        let rows = PARALLEL_FROM.div_ceil(width);
+        let to = rounded.values.par_chunks_mut(rows * width).zip(rounded.scales.par_chunks_mut(rows));
+        to.zip(x.par_chunks(rows * width)).for_each(|((values, scales), x)| {
+            vectorized!(|| round_rows(x, width, values, scales));
         });
         rounded
     }
@@ -42,6 +37,18 @@ impl Integers {
             }
         });
         Self { values, scales }
+    }
+}
+
+#[inline(always)]
+fn round_rows(x: &[f32], width: usize, values: &mut [f32], scales: &mut [f32]) {
+    for ((x, values), scale) in x.chunks_exact(width).zip(values.chunks_exact_mut(width)).zip(scales) {
+        let absmax = x.iter().fold(1e-12f32, |m, x| m.max(x.abs()));
+        let inverse = 127.0 / absmax;
+        *scale = absmax / 127.0;
+        for (x, to) in x.iter().zip(values) {
+            *to = (x * inverse).round_ties_even().clamp(-127.0, 127.0);
+        }
     }
 }
 

@@ -100,8 +100,8 @@ fn cells_without_a_number_are_named() {
             .contains("d.csv:3: of 3 numbers, number 2 is empty")
     );
     assert!(
-        error(load(&parted("e.csv", "1;2;3;"), Task::Regression))
-            .contains("e.csv:3: 4 numbers where 3 are expected")
+        error(load(&parted("e.csv", "1;2;"), Task::Regression))
+            .contains("e.csv:3: 2 numbers where 3 are expected")
     );
     // where parts are labels, an empty one says nothing
     let labels = load(&parted("f.csv", ";2;;1;"), None).unwrap();
@@ -127,4 +127,19 @@ fn held_out_rows_have_the_same_numbers() {
     let labels = Some(two.labels.clone());
     let measured = Dataset::read_to_measure(&[score], Some(Task::Regression), labels).unwrap();
     assert_eq!(numbers(&measured), [[0.5, 3.0]]);
+}
+
+/// Blanks repeat without meaning, and a separator may end a list.
+#[test]
+fn lists_of_numbers_are_padded_or_end_in_a_separator() {
+    let folder = Folder::new();
+    let lists = |name: &str, separator: &str, rows: [&str; 2]| {
+        let file = folder.file(name, &format!("text,label\na,\"{}\"\nb,\"{}\"\n", rows[0], rows[1]));
+        let file = Source { label_separator: Some(separator.into()), ..file };
+        numbers(&load(&file, Task::Regression).unwrap()).concat()
+    };
+    let wanted = [0.5, 2.0, 1.0, 0.0];
+    assert_eq!(lists("a.csv", " ", ["0.5  2", " 1 0 "]), wanted);
+    assert_eq!(lists("b.csv", ";", ["0.5;2;", "1;0;"]), wanted);
+    assert_eq!(lists("c.csv", "; ", ["0.5; 2", "1; 0; "]), wanted);
 }

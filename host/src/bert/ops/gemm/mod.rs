@@ -58,6 +58,14 @@ impl Precision {
     pub fn fastest() -> Self {
         Bf16::detect().map_or(Self::F32, Self::Bf16)
     }
+
+    /// Returns `f32` or `bf16`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16(_) => "bf16",
+        }
+    }
 }
 
 /// [`multiply`] in this precision, on all threads.

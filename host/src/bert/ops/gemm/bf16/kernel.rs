@@ -41,7 +41,7 @@ impl Kernel {
         unsafe { pack::pack(x, row, column, side, tile) }
     }
 
-    /// Prepares this thread.
+    /// Prepares this thread. There must be no other [`Ready`] on it, as either would release the tiles of both.
     pub fn ready(self) -> Ready {
         if self == Kernel::Amx {
             // SAFETY: kernels exist only if the processor has these instructions.

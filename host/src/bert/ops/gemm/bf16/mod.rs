@@ -3,7 +3,7 @@
 //!
 //! Both matrices are first rounded and rearranged into tiles of 16 rows and 16 pairs of neighbours along the
 //! dimension that is summed over: `pack` does that, `amx` and `avx512` multiply blocks of two by two tiles.
-//! How work is split depends neither on the number of threads nor does a sum depend on the split.
+//! How work is split does not depend on the number of threads.
 
 mod amx;
 mod avx512;
@@ -14,6 +14,7 @@ use super::Matrix;
 use kernel::{Kernel, Ready};
 use rayon::prelude::*;
 use std::cell::Cell;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The proof that this processor multiplies bf16.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,10 +49,12 @@ const TASK_ROWS: usize = 2 * BLOCK;
 const TASK_BANDS: usize = 8;
 
 thread_local! {
-    /// Tiles of the left matrix for one task, and of the right one; kept from product to product.
+    /// Tiles of the left matrix for one task, kept from task to task.
     static LEFT: Cell<Vec<Tile>> = const { Cell::new(Vec::new()) };
-    static RIGHT: Cell<Vec<Tile>> = const { Cell::new(Vec::new()) };
 }
+/// Tiles of the right matrix, kept from product to product. It is not locked during a product, so two at the same
+/// time allocate one each.
+static RIGHT: Mutex<Vec<Tile>> = Mutex::new(Vec::new());
 
 impl Bf16 {
     /// Returns the proof, if this processor has AMX or AVX-512 for bf16.
@@ -70,13 +73,13 @@ impl Bf16 {
         m.min(k).min(n) >= BLOCK
     }
 
-    /// See [`multiply`](super::multiply).
+    /// See [`multiply`](super::multiply). No dimension is 0.
     pub(super) fn multiply(self, out: &mut [f32], row_stride: usize, a: Matrix, b: Matrix, accumulate: bool) {
         let (m, k, n) = (a.rows, a.cols, b.cols);
         assert_eq!(k, b.rows);
         assert!(out.len() >= super::extent(m, n, row_stride) && row_stride >= n);
         let steps = k.div_ceil(DEPTH);
-        let mut right = RIGHT.take();
+        let mut right = std::mem::take(&mut *lock(&RIGHT));
         right.resize(bands(n) * steps, Tile([0; SIDE * SIDE]));
         right.par_chunks_mut(TASK_BANDS * steps).enumerate().for_each(|(task, tiles)| {
             self.pack(b.t(), task * TASK_BANDS * SIDE, steps, Side::Right, tiles);
@@ -102,7 +105,7 @@ impl Bf16 {
             }
             LEFT.set(left);
         });
-        RIGHT.set(right);
+        *lock(&RIGHT) = right;
     }
 
     /// Rounds rows of `x` [rows, k] from `row` on and rearranges them into tiles: those of a band of 16 rows lie
@@ -114,6 +117,10 @@ impl Bf16 {
             }
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns the number of bands for this many rows: an even one, as blocks have two.
@@ -140,10 +147,11 @@ fn block(
         return ready.multiply(a, b, out, row_stride, accumulate);
     }
     let mut whole = [0.0; BLOCK * BLOCK];
-    ready.multiply(a, b, &mut whole, BLOCK, false);
+    for (sums, out) in whole.chunks_exact_mut(BLOCK).zip(out.chunks(row_stride)).take(height) {
+        sums[..width].copy_from_slice(&out[..width]);
+    }
+    ready.multiply(a, b, &mut whole, BLOCK, accumulate);
     for (sums, out) in whole.chunks_exact(BLOCK).zip(out.chunks_mut(row_stride)).take(height) {
-        for (sum, out) in sums.iter().zip(&mut out[..width]) {
-            *out = if accumulate { *out + sum } else { *sum };
-        }
+        out[..width].copy_from_slice(&sums[..width]);
     }
 }
