@@ -134,7 +134,7 @@ fn held_out_rows_have_the_same_numbers() {
 fn lists_of_numbers_are_padded_or_end_in_a_separator() {
     let folder = Folder::new();
     let lists = |name: &str, separator: &str, rows: [&str; 2]| {
-        let file = folder.file(name, &format!("text,label\na,\"{}\"\nb,\"{}\"\n", rows[0], rows[1]));
+        let file = folder.file(name, format!("text,label\na,\"{}\"\nb,\"{}\"\n", rows[0], rows[1]));
         let file = Source { label_separator: Some(separator.into()), ..file };
         numbers(&load(&file, Task::Regression).unwrap()).concat()
     };
