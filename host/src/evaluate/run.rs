@@ -120,7 +120,7 @@ pub fn run_texts(path: &Path, texts: &[Text], progress: &mut dyn FnMut()) -> Res
 }
 
 fn open(path: &Path) -> Result<Classifier, BundleError> {
-    Classifier::open(path, &Options::default()).map_err(|source| load_error(path, source))
+    Classifier::open(path, &Options::default()).map_err(|error| load_error(path, error))
 }
 
 fn load_error(path: &Path, error: classifier::Error) -> BundleError {
