@@ -1,7 +1,9 @@
+use super::ops::vectorized;
 use super::tokenizer_files::{is_there, read_json, write_json};
 use super::{Config, Error, InputFormat, LayerShape, Pooling, TokenizerFiles, tensor_file};
 use crate::data::{Dataset, Task};
 use half::f16;
+use rayon::prelude::*;
 use safetensors::tensor::Dtype;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -419,19 +421,50 @@ fn plain_shape(config: &Config, name: &str, native: &[usize]) -> Vec<usize> {
     }
 }
 
-/// Returns `table [v, r] · projection [h, r]ᵀ`.
+/// Returns `table [v, r] · projection [h, r]ᵀ`, summed in f64.
 fn product(table: &Array, projection: &Array) -> Array {
     let ((v, r), (h, _)) = (table.dims2(), projection.dims2());
+    let by_rank: Vec<f64> =
+        (0..r).flat_map(|k| (0..h).map(move |i| f64::from(projection.data[i * r + k]))).collect();
     let mut out = Array::zeros(&[v, h]);
-    for (row, to) in table.data.chunks_exact(r).zip(out.data.chunks_exact_mut(h)) {
-        for (y, p) in to.iter_mut().zip(projection.data.chunks_exact(r)) {
-            *y = row.iter().zip(p).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>() as f32;
-        }
-    }
+    out.data.par_chunks_mut(h).zip(table.data.par_chunks(r)).for_each_init(
+        || vec![0.0; h],
+        |sums, (to, row)| {
+            vectorized!(|| {
+                sums.fill(0.0);
+                for (x, column) in row.iter().zip(by_rank.chunks_exact(h)) {
+                    sums.iter_mut().zip(column).for_each(|(sum, p)| *sum += f64::from(*x) * p);
+                }
+                to.iter_mut().zip(sums.iter()).for_each(|(to, sum)| *to = *sum as f32);
+            });
+        },
+    );
     out
 }
 
 fn write_safetensors(path: &Path, tensors: &BTreeMap<String, Array>, dtype: Dtype) -> Result<(), Error> {
     let tensors = tensors.iter().map(|(name, array)| (&name[..], &array.shape[..], &array.data[..]));
     tensor_file::save(path, tensors, dtype, Some(("format", "pt".to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_multiplied_out_exactly() {
+        let array = |rows: usize, cols: usize| Array {
+            shape: vec![rows, cols],
+            data: (0..rows * cols).map(|i| ((i * 37 % 101) as f32 - 50.0) / 7.0).collect(),
+        };
+        let (table, projection) = (array(29, 17), array(33, 17));
+        let out = product(&table, &projection);
+        assert_eq!(out.shape, [29, 33]);
+        for (i, found) in out.data.iter().enumerate() {
+            let (row, column) = (i / 33, i % 33);
+            let products = (0..17)
+                .map(|k| f64::from(table.data[row * 17 + k]) * f64::from(projection.data[column * 17 + k]));
+            assert_eq!(*found, products.sum::<f64>() as f32);
+        }
+    }
 }
