@@ -5,7 +5,7 @@ usage: scripts/bench-train-step.py [--goldcrest target/release/goldcrest] [--bas
 
 Needs torch and transformers. The step: MiniLM-L6 (6 layers, hidden 384, 12 heads, FFN 1,536, 30,522 pieces), 2 labels,
 batch 32 x 32 tokens of random ids, dropout 0.1, forward, backward, gradient clipping to 1, AdamW. In bfloat16: PyTorch
-under autocast, goldcrest as it trains by default if the processor has instructions for it, else again in float32. All
+under autocast, goldcrest as it trains by default if the processor has AMX, else again in float32. All
 alternate in rounds, so that a busy machine hurts each; each round's figure is the median of its steps, the result the
 median of the rounds. Ours comes from `goldcrest bench-train --steps N --json`. Prints JSON with --json.
 """
@@ -71,7 +71,7 @@ def time_ours(binary, base, bf16, steps):
         raise SystemExit(f"{' '.join(command)}: exit code {done.returncode}")
     result = json.loads(done.stdout)
     if bf16 and result["precision"] != "bf16":
-        print("no instructions for bf16 here: goldcrest trains in f32", file=sys.stderr)
+        print("no AMX here: goldcrest trains in f32", file=sys.stderr)
     return result["ms_per_step"]
 
 

@@ -117,7 +117,7 @@ fn whole_models() {
 fn bf16_keeps_the_direction_of_gradients() {
     let fastest = Precision::fastest();
     if fastest == Precision::F32 {
-        return support::skip(format_args!("this processor has no instructions for bf16"));
+        return support::skip(format_args!("this processor has no AMX for bf16"));
     }
     let mut used = false;
     for shape in &SHAPES {

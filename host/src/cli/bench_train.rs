@@ -21,7 +21,7 @@ pub struct Args {
     batch: u16,
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=512))]
     tokens: u16,
-    /// Multiply in f32 even if the processor has instructions for bf16
+    /// Multiply in f32 even if the processor has AMX for bf16
     #[arg(long)]
     f32: bool,
     /// Print JSON

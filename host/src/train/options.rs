@@ -47,12 +47,12 @@ pub enum WeightRule {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PrecisionRule {
-    /// bf16 if the processor has instructions for it, else f32.
+    /// bf16 if the processor has AMX, else f32.
     #[default]
     Auto,
     /// f32.
     F32,
-    /// bf16, or an error if the processor has no instructions for it.
+    /// bf16, or an error if the processor has no AMX.
     Bf16,
 }
 

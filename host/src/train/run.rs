@@ -36,9 +36,7 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
     check(job)?;
     let precision = options.precision.here().ok_or_else(|| Error::Option {
         key: "train.precision",
-        problem:
-            "is \"bf16\", but this processor has no instructions for it; \"auto\" uses them where they are"
-                .into(),
+        problem: "is \"bf16\", but this processor has no AMX; \"auto\" uses it where it is".into(),
     })?;
     std::fs::create_dir_all(job.folder).map_err(Error::io(job.folder))?;
     job.objective.target_scale().enter(job.model);

@@ -7,14 +7,9 @@ use super::Matrix;
 pub enum Bf16 {}
 
 impl Bf16 {
-    /// Returns the proof, if this processor has AMX or AVX-512 for bf16.
+    /// Returns the proof, if this processor has AMX for bf16.
     pub fn detect() -> Option<Self> {
         None
-    }
-
-    #[cfg(test)]
-    pub(super) fn all() -> impl Iterator<Item = Self> {
-        std::iter::empty()
     }
 
     pub(super) fn pays(_: usize, _: usize, _: usize) -> bool {

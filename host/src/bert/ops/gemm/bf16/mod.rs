@@ -1,24 +1,24 @@
-//! Products of matrices that are rounded to bf16 (the upper half of an f32), summed in f32: two to eight
-//! times as fast as in f32 on processors that have instructions for it.
+//! Products of matrices that are rounded to bf16 (the upper half of an f32), summed in f32, on processors with
+//! AMX: several times as fast as in f32. (Those of AVX-512, `vdpbf16ps`, were no faster than f32: see
+//! `docs/performance.md`.)
 //!
 //! Both matrices are first rounded and rearranged into tiles of 16 rows and 16 pairs of neighbours along the
-//! dimension that is summed over: `pack` does that, `amx` and `avx512` multiply blocks of two by two tiles.
+//! dimension that is summed over: `pack` does that, `amx` multiplies blocks of two by two tiles.
 //! How work is split does not depend on the number of threads.
 
 mod amx;
-mod avx512;
 mod kernel;
 mod pack;
 
 use super::Matrix;
-use kernel::{Kernel, Ready};
+use kernel::Ready;
 use rayon::prelude::*;
 use std::cell::Cell;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The proof that this processor multiplies bf16.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bf16(Kernel);
+pub struct Bf16(());
 
 /// Rows of a tile, and pairs in each of them.
 const SIDE: usize = 16;
@@ -57,15 +57,9 @@ thread_local! {
 static RIGHT: Mutex<Vec<Tile>> = Mutex::new(Vec::new());
 
 impl Bf16 {
-    /// Returns the proof, if this processor has AMX or AVX-512 for bf16.
+    /// Returns the proof, if this processor has AMX for bf16.
     pub fn detect() -> Option<Self> {
-        Kernel::detect().map(Self)
-    }
-
-    /// Returns the proof of each kernel.
-    #[cfg(test)]
-    pub(super) fn all() -> impl Iterator<Item = Self> {
-        Kernel::all().into_iter().map(Self)
+        kernel::available().then_some(Self(()))
     }
 
     /// Returns whether rounding and rearranging pays for a product of this shape.
@@ -90,7 +84,7 @@ impl Bf16 {
             let mut left = LEFT.take();
             left.resize(bands(height) * steps, Tile([0; SIDE * SIDE]));
             self.pack(a, task * TASK_ROWS, steps, Side::Left, &mut left);
-            let ready = self.0.ready();
+            let ready = Ready::new(self);
             for from in (0..steps).step_by(STEPS) {
                 let to = steps.min(from + STEPS);
                 for column in (0..n).step_by(BLOCK) {
@@ -113,7 +107,7 @@ impl Bf16 {
     fn pack(self, x: Matrix, row: usize, steps: usize, side: Side, tiles: &mut [Tile]) {
         for step in 0..steps {
             for (band, tile) in tiles[step..].iter_mut().step_by(steps).enumerate() {
-                self.0.pack(x, row + band * SIDE, step * DEPTH, side, tile);
+                kernel::pack(self, x, row + band * SIDE, step * DEPTH, side, tile);
             }
         }
     }
