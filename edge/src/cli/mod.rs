@@ -87,7 +87,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         // the reader has seen enough, as in `goldcrest-edge | head`
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if stream::is_broken_pipe(error.as_ref()) => ExitCode::SUCCESS,
         Err(error) => {
             say(format_args!("{}", goldcrest_edge::format_error(error.as_ref())));
             if let Some(ended) = error.downcast_ref::<messages::Ended>() {
@@ -141,15 +141,4 @@ impl Write for Stdout {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        // only writing gives this kind, so it cannot come from a source
-        let error = match cause.downcast_ref() {
-            Some(stream::Error::Write(error)) => Some(error),
-            _ => cause.downcast_ref::<io::Error>(),
-        };
-        error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-    })
 }

@@ -51,6 +51,19 @@ pub enum Error {
     Interrupted,
 }
 
+/// Returns whether an error, or one of its causes, is that the reader of the output has closed the pipe, as in
+/// `goldcrest-edge | head`.
+pub fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|cause| {
+        // only writing gives this kind, so it cannot come from a source
+        let error = match cause.downcast_ref() {
+            Some(Error::Write(error)) => Some(error),
+            _ => cause.downcast_ref::<io::Error>(),
+        };
+        error.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+    })
+}
+
 /// A source of messages. It is waited for as long as it takes: a socket's read timeout does not count, but an
 /// [`Interrupt`] ends the wait. `Stdin`, which has a buffer, is not a source; a [`File`] of its descriptor is.
 pub trait Source: Read {

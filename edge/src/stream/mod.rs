@@ -34,7 +34,7 @@ mod records;
 
 pub use interrupt::Interrupt;
 pub use lines::{End, Lines, Sink};
-pub use message::{Chunk, Error, Message, Source};
+pub use message::{Chunk, Error, Message, Source, is_broken_pipe};
 pub use open::open;
 pub use record::{Format, write_error};
 pub use records::{MessageError, Options, Records, ThreadedRecords, feed};

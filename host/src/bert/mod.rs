@@ -6,6 +6,7 @@ mod config;
 mod config_check;
 mod embedding;
 mod error;
+mod factors;
 mod gradients;
 mod layer;
 mod model;

@@ -129,7 +129,7 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if stream::is_broken_pipe(error.as_ref()) => ExitCode::SUCCESS,
         Err(error) => {
             tell!("goldcrest: {}", format_error(error.as_ref()));
             ExitCode::from(match () {
@@ -146,17 +146,6 @@ const INTERRUPTED: u8 = 130;
 
 fn is_interrupted(error: &RunError) -> bool {
     matches!(error, RunError::Train(train::Error::Interrupted { .. }))
-}
-
-/// Returns whether the reader of our output has closed the pipe, as in `goldcrest predict … | head`.
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        let error = match cause.downcast_ref() {
-            Some(stream::Error::Write(error)) => Some(error),
-            _ => cause.downcast_ref::<std::io::Error>(),
-        };
-        error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
-    })
 }
 
 /// Sets the number of threads for all parallel work; default: all cores.

@@ -61,6 +61,25 @@ fn windows_of_held_out_texts_are_left_out() {
     assert_eq!(texts(&format!("{other}\n{}\n", held_out.to_uppercase())), None, "the student is reused");
 }
 
+/// Texts without labels are read before training and again after it, which only a file allows.
+#[test]
+fn texts_without_labels_must_be_in_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let mut base = model();
+    base.drop_head();
+    base.save(&path("base")).unwrap();
+    let line = |i: usize| format!("{} {},{}\n", WORDS[i % 9], WORDS[i / 9], ["a", "b"][i % 2]);
+    std::fs::write(path("train.csv"), "text,label\n".to_string() + &(0..40).map(line).collect::<String>())
+        .unwrap();
+    let text = "output = \"out\"\n[data]\ntrain = \"train.csv\"\n[base]\ncheckpoint = \"base\"\n[distill]\nlayers = 1\n\
+                unlabelled = [\"/dev/null\"]\n[pack]\nname = \"x\"\n";
+    let recipe = Recipe::parse(text, &path("recipe.toml")).unwrap();
+    let error = run(&recipe, Until::Distill, &mut |_| ()).unwrap_err().to_string();
+    assert!(error.contains("/dev/null") && error.contains("must be in a file"), "{error}");
+    assert!(!path("out/teacher").exists(), "told before training");
+}
+
 #[test]
 fn mixed_texts_are_whole_words_of_texts() {
     let train = Arc::new(data(&["red fast warmer", "slower", "cold high lower green blue red red red"]));
