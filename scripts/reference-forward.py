@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Records what Hugging Face's BertForSequenceClassification computes for tiny random models.
+"""Records what Hugging Face's BertForSequenceClassification and MPNetForSequenceClassification compute for tiny random models.
 
 usage: scripts/reference-forward.py [--out host/tests/data/hf_reference] [--check]
 
@@ -26,7 +26,7 @@ import tempfile
 
 import torch
 import transformers
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertConfig, BertForSequenceClassification, MPNetConfig, MPNetForSequenceClassification
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TINY = dict(vocab_size=64, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48,
@@ -46,13 +46,18 @@ CASES = {
                         [13, 20], False),
     "wide_ffn_one_head": (dict(hidden_size=12, num_hidden_layers=1, num_attention_heads=1, intermediate_size=60),
                           "single_label_classification", 6, [40, 3], False),
+    # as long as the positions allow, which count from 2, so that every bucket of distances up to 37 occurs
+    "mpnet": (dict(model_type="mpnet"), "single_label_classification", 3, [38, 11], False),
 }
 
 
 def model_for(changes, problem, labels, seed):
-    config = BertConfig(**{**TINY, **changes}, num_labels=labels, problem_type=problem)
+    settings = {**TINY, **changes, "num_labels": labels, "problem_type": problem}
     torch.manual_seed(seed)
-    model = BertForSequenceClassification(config).eval()
+    if settings.pop("model_type", "bert") == "mpnet":
+        model = MPNetForSequenceClassification(MPNetConfig(**settings)).eval()
+    else:
+        model = BertForSequenceClassification(BertConfig(**settings)).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             noise = torch.randn_like(parameter)
@@ -60,17 +65,20 @@ def model_for(changes, problem, labels, seed):
                 parameter.copy_(1 + 0.2 * noise)
             elif name.endswith("bias"):
                 parameter.copy_(0.2 * noise)
+            elif "relative_attention_bias" in name:
+                parameter.copy_(noise)
             else:
                 parameter.copy_(noise * 1.5 / parameter.shape[-1] ** 0.5)
     return model
 
 
 def inputs_for(config, lengths, pair):
-    """Padded as a tokenizer pads: id 0, mask 0, type 0. A pair's second half has token type 1."""
+    """Padded as a tokenizer pads: the id of the padding, mask 0, type 0. A pair's second half has token type 1."""
     longest = max(lengths)
     ids, mask, types = (torch.zeros(len(lengths), longest, dtype=torch.long) for _ in range(3))
+    ids += config.pad_token_id
     for row, length in enumerate(lengths):
-        ids[row, :length] = torch.randint(1, config.vocab_size, (length,))
+        ids[row, :length] = torch.randint(config.pad_token_id + 1, config.vocab_size, (length,))
         mask[row, :length] = 1
         if pair:
             types[row, length // 2:length] = 1
@@ -89,7 +97,8 @@ def record(folder, index, changes, problem, labels, lengths, pair):
     model = model_for(changes, problem, labels, seed=1000 + index)
     inputs = inputs_for(model.config, lengths, pair)
     targets = labels_for(problem, labels, len(lengths))
-    result = model(**inputs, labels=targets)
+    read = {key: value for key, value in inputs.items() if key != "token_type_ids" or model.config.model_type == "bert"}
+    result = model(**read, labels=targets)
     result.loss.backward()
     model.save_pretrained(folder)
     for extra in folder.iterdir():

@@ -1,6 +1,6 @@
 use super::factors::{FACTORS_FILE, factors_of, product};
 use super::tokenizer_files::{read_json, write_json};
-use super::{Config, Error, InputFormat, LayerShape, Pooling, TokenizerFiles, tensor_file};
+use super::{Config, Error, InputFormat, LayerShape, Pooling, TokenizerFiles, mpnet, tensor_file};
 use crate::data::{Dataset, Task};
 use half::f16;
 use safetensors::tensor::Dtype;
@@ -86,6 +86,8 @@ pub const CLASSIFIER_BIAS: &str = "classifier.bias";
 pub const POOLER: &str = "bert.pooler.dense.weight";
 /// Tensor name of the pooler's bias.
 pub const POOLER_BIAS: &str = "bert.pooler.dense.bias";
+/// Tensor name of what attention adds for each distance between tokens [distances, heads].
+pub(super) const RELATIVE_ATTENTION_BIAS: &str = "bert.encoder.relative_attention_bias.weight";
 /// The tensors of the head: pooler and classifier.
 const HEAD: [&str; 4] = [CLASSIFIER, CLASSIFIER_BIAS, POOLER, POOLER_BIAS];
 /// Tensor name of the matrix that projects factorised word embeddings to the hidden size.
@@ -181,6 +183,9 @@ impl Checkpoint {
         add(TYPE_EMBEDDINGS.into(), &[config.type_vocab_size, h]);
         add("bert.embeddings.LayerNorm.weight".into(), &[h]);
         add("bert.embeddings.LayerNorm.bias".into(), &[h]);
+        if let Some(buckets) = config.relative_attention_num_buckets {
+            add(RELATIVE_ATTENTION_BIAS.into(), &[buckets, config.num_attention_heads]);
+        }
         for (i, layer) in config.layers().into_iter().enumerate() {
             for (name, outputs, inputs) in linears(layer, h) {
                 add(format!("bert.encoder.layer.{i}.{name}.weight"), &[outputs, inputs]);
@@ -211,8 +216,12 @@ impl Checkpoint {
 
     fn read(dir: &Path) -> Result<Self, Error> {
         let mut config: Config = read_json(&dir.join("config.json"))?;
+        let foreign = mpnet::is_mpnet(&config);
+        if foreign {
+            mpnet::convert_config(&mut config)?;
+        }
         config.check()?;
-        let tokenizer = TokenizerFiles::load(dir)?;
+        let tokenizer = if foreign { mpnet::tokenizer(dir)? } else { TokenizerFiles::load(dir)? };
         let pieces = tokenizer.pieces().count();
         if pieces > config.vocab_size {
             let m = format!("has {pieces} pieces, config.json says vocab_size {}", config.vocab_size);
@@ -220,7 +229,11 @@ impl Checkpoint {
         }
         let names: BTreeSet<String> = Self::shapes(&config).into_iter().map(|(name, _)| name).collect();
         let file = dir.join("model.safetensors");
-        let mut found = tensor_file::load_weights(&file, |name| names.contains(name))?;
+        let canonical = if foreign { mpnet::canonical } else { tensor_file::canonical };
+        let mut found = tensor_file::load_weights(&file, canonical, |name| names.contains(name))?;
+        if foreign {
+            mpnet::convert_tensors(&config, &mut found);
+        }
         // Training with Transformers may have changed what the plain form adds, as a new classifier does to a
         // narrow pooler: then the model is a plain one.
         let narrow = |(name, shape): &(String, Vec<usize>)| {
@@ -256,7 +269,8 @@ impl Checkpoint {
                 tensors.insert(name, native);
             }
         }
-        if !TokenizerFiles::gives_token_types(dir)?
+        if !foreign
+            && !TokenizerFiles::gives_token_types(dir)?
             && let Some(table) = tensors.get_mut(TYPE_EMBEDDINGS)
         {
             // Transformers gives both texts of a pair the first token type

@@ -62,6 +62,10 @@ pub struct Config {
     /// Input format that the model was trained on. Not a Transformers key.
     #[serde(rename = "reads", default, skip_serializing_if = "Option::is_none")]
     pub input: Option<InputFormat>,
+    /// Number of distances between tokens that attention tells apart, if it does. Such a model can teach, and is
+    /// neither cut nor exported: see [`Config::only_teaches`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relative_attention_num_buckets: Option<usize>,
     /// All other keys.
     #[serde(flatten)]
     pub extra: serde_json::Map<String, serde_json::Value>,
@@ -214,6 +218,12 @@ impl Config {
             .collect()
     }
 
+    /// Returns whether the model computes what no bundle does (attention by distances, as in MPNet), so that it can
+    /// be fine-tuned, predict, and teach a student that starts as another model, but not be packed itself.
+    pub fn only_teaches(&self) -> bool {
+        self.relative_attention_num_buckets.is_some()
+    }
+
     /// Returns the rank of the word embeddings, if they are factorised.
     pub fn embedding_rank(&self) -> Option<usize> {
         self.goldcrest.as_ref().and_then(|s| s.embedding_rank)
@@ -245,7 +255,9 @@ impl Config {
         self.label2id = labels.iter().cloned().enumerate().map(|(i, l)| (l, i)).collect();
         self.problem_type = Some(task);
         self.extra.remove(NUM_LABELS);
-        self.extra.insert("architectures".into(), serde_json::json!(["BertForSequenceClassification"]));
+        if !self.only_teaches() {
+            self.extra.insert("architectures".into(), serde_json::json!(["BertForSequenceClassification"]));
+        }
         self.extra.entry("model_type").or_insert_with(|| "bert".into());
     }
 

@@ -1,7 +1,7 @@
 //! Which configurations this crate can run.
 
 use super::config::NUM_LABELS;
-use super::{Config, Error, InputFormat, StudentShape};
+use super::{Config, Error, InputFormat, StudentShape, mpnet};
 
 /// Largest number in a shape: far more than any BERT has, and products of three still fit a `usize`.
 const MAX_SIZE: usize = 1 << 20;
@@ -21,8 +21,14 @@ impl Config {
     /// Rejects other models and variants of BERT that compute something else.
     fn check_kind(&self) -> Result<(), String> {
         let text = |key: &str| self.extra.get(key).and_then(|value| value.as_str());
-        if let Some(kind) = text("model_type").filter(|kind| *kind != "bert") {
-            return Err(format!("model_type is {kind:?}; only \"bert\" checkpoints can be trained"));
+        let kind = text("model_type").unwrap_or("bert");
+        if !["bert", mpnet::CONVERTED].contains(&kind) {
+            return Err(format!(
+                "model_type is {kind:?}; only \"bert\" checkpoints can be trained, and \"mpnet\" for teachers"
+            ));
+        }
+        if self.only_teaches() != (kind == mpnet::CONVERTED) {
+            return Err(format!("relative_attention_num_buckets does not belong to a model_type of {kind:?}"));
         }
         // the same function in another language
         if !["gelu", "gelu_python"].contains(&self.hidden_act.as_str()) {
@@ -111,6 +117,9 @@ impl Config {
                 }
             };
         };
+        if self.only_teaches() {
+            return Err("goldcrest: a model of this kind cannot be a student".into());
+        }
         let layers = self.num_hidden_layers;
         if heads.len() != layers || intermediate.len() != layers {
             return Err(format!(

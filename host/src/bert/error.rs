@@ -119,6 +119,11 @@ pub enum Error {
         /// Number of rows in the table.
         rows: usize,
     },
+    /// A model that can only teach is to be cut or exported.
+    #[error(
+        "an MPNet can only teach: let a student start as a BERT (`start` under [distill]), or name the fine-tuned MPNet as a teacher (`other_teachers`)"
+    )]
+    OnlyTeaches,
     /// More tokens are asked for than there are positions.
     #[error("{asked} tokens are asked for, and the checkpoint has {positions} positions")]
     Positions {

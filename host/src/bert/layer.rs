@@ -38,6 +38,7 @@ impl Classifier {
         shape: LayerShape,
         x: &[f32],
         batch: &Batch,
+        distances: &[f32],
         mode: Mode,
         last: bool,
         tape: &mut LayerTape,
@@ -45,7 +46,7 @@ impl Classifier {
     ) {
         let (h, a) = (self.config().hidden_size, shape.attention_size());
         let name = |part: &str| format!("bert.encoder.layer.{index}.{part}");
-        let attention = self.attention(index, shape, batch, mode, last);
+        let attention = Attention { distances, ..self.attention(index, shape, batch, mode, last) };
         let all = batch.texts * batch.sequence;
         let rows = batch.texts * attention.queries;
         if last {
@@ -152,6 +153,7 @@ impl Classifier {
             heads: shape.heads,
             head_size: shape.head_size,
             mask: &batch.mask,
+            distances: &[],
             dropout: mode.dropout(self.config().attention_probs_dropout_prob, sites(index)[0]),
         }
     }

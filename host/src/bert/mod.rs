@@ -10,6 +10,7 @@ mod factors;
 mod gradients;
 mod layer;
 mod model;
+mod mpnet;
 pub mod ops;
 mod output;
 mod parts;

@@ -1,6 +1,7 @@
+use super::checkpoint::RELATIVE_ATTENTION_BIAS;
 use super::layer::LayerTape;
 use super::ops::{Dropout, Precision, Slot, mix};
-use super::{Batch, Classifier, Error, Gradients, Mode, Output, OutputGradient, Pooling};
+use super::{Batch, Classifier, Error, Gradients, Mode, Output, OutputGradient, Pooling, mpnet};
 
 pub(super) const EMBEDDINGS_NORM: &str = "bert.embeddings.LayerNorm";
 const POOLER_LAYER: &str = "bert.pooler.dense";
@@ -15,6 +16,8 @@ pub struct Tape {
     /// Rows of the factorised word embeddings: [texts * sequence, rank].
     factors: Vec<f32>,
     embedded: Norm,
+    /// What attention adds for the distances between tokens: [heads, sequence, sequence], or empty.
+    distances: Vec<f32>,
     layers: Vec<LayerTape>,
     /// Pooler output after tanh: [texts, pooler].
     pooled: Vec<f32>,
@@ -149,11 +152,16 @@ impl Classifier {
         tape.output.hidden.resize_with(layers.len() + usize::from(whole), Vec::new);
         let hidden = &mut tape.output.hidden;
         self.embed(batch, mode, &mut tape.factors, &mut tape.embedded, sized(&mut hidden[0], rows * h));
+        if c.only_teaches() {
+            let (table, head_size) = (self.weight(RELATIVE_ATTENTION_BIAS), layers[0].head_size);
+            mpnet::relative_bias(table, batch.sequence, head_size, &mut tape.distances);
+        }
         for (i, shape) in layers.iter().enumerate() {
             let (below, above) = hidden.split_at_mut(i + 1);
             let last = i + 1 == layers.len() && !whole;
             let y = if last { &mut tape.output.cls } else { &mut above[0] };
-            self.layer(i, *shape, &below[i], batch, mode, last, &mut tape.layers[i % kept], y);
+            let own = &mut tape.layers[i % kept];
+            self.layer(i, *shape, &below[i], batch, &tape.distances, mode, last, own, y);
         }
         if whole {
             let top = &hidden[layers.len()];
@@ -174,7 +182,7 @@ impl Classifier {
     /// If the pass kept nothing ([`Mode::Evaluate`]), or a gradient has another shape than its output.
     pub fn backward(&self, tape: &mut Tape, above: &OutputGradient, gradients: &mut Gradients) {
         assert_ne!(tape.mode, Mode::Evaluate, "nothing was kept for backward");
-        let Tape { output, batch, mode, factors, embedded, layers, pooled, dropped, scratch } = tape;
+        let Tape { output, batch, mode, factors, embedded, layers, pooled, dropped, scratch, .. } = tape;
         assert_eq!(above.logits.len(), output.logits.len());
         let (h, rows) = (self.config().hidden_size, batch.texts * batch.sequence);
 

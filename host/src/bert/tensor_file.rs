@@ -54,9 +54,10 @@ pub(crate) fn floats(bytes: &[u8]) -> Vec<f32> {
     bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
 }
 
-/// Reads those weights of a file whose names, in Hugging Face's current convention, are `wanted`.
+/// Reads those weights of a file whose names are `wanted`, once made `canonical`.
 pub(super) fn load_weights(
     path: &Path,
+    canonical: fn(&str) -> String,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<BTreeMap<String, Array>, Error> {
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
@@ -90,9 +91,9 @@ pub(super) fn load_weights(
     Ok(found.into_iter().map(|(name, (_, array))| (name, array)).collect())
 }
 
-/// Converts a tensor name to the current convention: encoders saved without a head lack the `bert.` prefix,
+/// Converts a tensor name to Hugging Face's current convention: encoders saved without a head lack the `bert.` prefix,
 /// and old checkpoints say gamma and beta.
-fn canonical(name: &str) -> String {
+pub(super) fn canonical(name: &str) -> String {
     let name =
         name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias");
     let bare = ["embeddings.", "encoder.", "pooler."].iter().any(|p| name.starts_with(p));

@@ -40,14 +40,7 @@ impl TokenizerFiles {
     /// [`Error`], which names the file: there is no vocabulary, or the tokenizer reads texts in another way than
     /// BERT's.
     pub fn load(dir: &Path) -> Result<Self, Error> {
-        let (path, json) = (dir.join("vocab.txt"), dir.join("tokenizer.json"));
-        let vocab = if is_there(&path) {
-            std::fs::read_to_string(&path).map_err(Error::io(&path))?
-        } else if is_there(&json) {
-            vocab_of_tokenizer_json(&json)?
-        } else {
-            return Err(Error::NoTokenizer { path: dir.into() });
-        };
+        let vocab = vocabulary(dir)?;
         // spaces at a line's end are no part of a piece
         let pieces: Vec<&str> = vocab.lines().map(str::trim_end).collect();
         let object = |name: &str| json_object(&dir.join(name));
@@ -92,9 +85,14 @@ impl TokenizerFiles {
             max_length: config["model_max_length"].as_f64().map_or(512, |n| n.min(512.0) as usize),
             vocab: pieces.iter().flat_map(|piece| [piece, "\n"]).collect(),
         };
-        Tokenizer::new(files.vocab.as_bytes(), files.settings())
-            .map_err(|error| Error::Vocabulary(error.to_string()))?;
+        files.check()?;
         Ok(files)
+    }
+
+    /// Rejects vocabularies that the device's tokenizer does not read.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let read = Tokenizer::new(self.vocab.as_bytes(), self.settings());
+        read.map(|_| ()).map_err(|error| Error::Vocabulary(error.to_string()))
     }
 
     /// Returns whether the folder's tokenizer gives the texts of a pair different token types.
@@ -199,6 +197,18 @@ impl TokenizerFiles {
     }
 }
 
+/// Returns `vocab.txt`, or the vocabulary in `tokenizer.json`.
+pub(super) fn vocabulary(dir: &Path) -> Result<String, Error> {
+    let (path, json) = (dir.join("vocab.txt"), dir.join("tokenizer.json"));
+    if is_there(&path) {
+        std::fs::read_to_string(&path).map_err(Error::io(&path))
+    } else if is_there(&json) {
+        vocab_of_tokenizer_json(&json)
+    } else {
+        Err(Error::NoTokenizer { path: dir.into() })
+    }
+}
+
 fn vocab_of_tokenizer_json(path: &Path) -> Result<String, Error> {
     let json: Value = read_json(path)?;
     let word_piece = json["model"]["type"].as_str().is_none_or(|kind| kind == "WordPiece");
@@ -218,7 +228,7 @@ fn vocab_of_tokenizer_json(path: &Path) -> Result<String, Error> {
 }
 
 /// Reads a file that may be absent.
-fn json_object(path: &Path) -> Result<Value, Error> {
+pub(super) fn json_object(path: &Path) -> Result<Value, Error> {
     if is_there(path) { read_json(path) } else { Ok(json!({})) }
 }
 

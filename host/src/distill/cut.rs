@@ -11,8 +11,11 @@ use crate::data::SplitMix;
 /// Builds a student from some of the model's layers and its embeddings, pooler and head.
 ///
 /// # Errors
-/// [`Error::Layers`] if the model lacks one of them, or there is none.
+/// [`Error::Layers`] if the model lacks one of them, or there is none; [`Error::OnlyTeaches`].
 pub fn cut_layers(model: &Checkpoint, layers: &[usize]) -> Result<Checkpoint, Error> {
+    if model.config.only_teaches() {
+        return Err(Error::OnlyTeaches);
+    }
     let all = model.config.num_hidden_layers;
     if layers.is_empty() || layers.iter().any(|layer| *layer >= all) {
         return Err(Error::Layers { asked: Layers::These(layers.to_vec()).to_string(), all });

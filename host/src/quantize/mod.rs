@@ -111,8 +111,11 @@ pub fn quantize(checkpoint: &Checkpoint, embeddings: Bits) -> Result<Quantized, 
     Ok(Quantized { config: checkpoint.config.clone(), matrices, tensors })
 }
 
-/// Returns every tensor of the classifier, after checking shapes and that all values are finite.
+/// Returns every tensor of a classifier that can be exported, after checking shapes and that all values are finite.
 pub(crate) fn complete(checkpoint: &Checkpoint) -> Result<BTreeMap<String, &Array>, Error> {
+    if checkpoint.config.only_teaches() {
+        return Err(Error::OnlyTeaches);
+    }
     let find = |(name, wanted): (String, Vec<usize>)| {
         let hint = "train a classifier first";
         let Some(array) = checkpoint.tensors.get(&name) else {

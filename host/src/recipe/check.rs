@@ -20,6 +20,16 @@ pub(super) fn checked_base(recipe: &Recipe, prepared: &Prepared) -> Result<Check
     Ok(base)
 }
 
+/// Refuses a run whose bundle would hold what only a teacher can be.
+pub(super) fn check_is_packed(recipe: &Recipe, base: &Checkpoint) -> Result<(), RunError> {
+    let start = recipe.distill.as_ref().and_then(|distill| distill.start.as_deref());
+    let only_teaches = match start.map(base::load).transpose()? {
+        Some(start) => start.config.only_teaches(),
+        None => base.config.only_teaches(),
+    };
+    if only_teaches { Err(crate::bert::Error::OnlyTeaches.into()) } else { Ok(()) }
+}
+
 /// Refuses a run that would overwrite what it reads, or models that no run has made.
 fn check_inputs_stay(recipe: &Recipe) -> Result<(), RunError> {
     let there = std::fs::read_dir(&recipe.output).into_iter().flatten().flatten();

@@ -1,6 +1,6 @@
 //! Running the steps of a recipe. Each is reused as long as its inputs stay the same.
 
-use super::check::checked_base;
+use super::check::{check_is_packed, checked_base};
 use super::error::RunError;
 use super::lock::Lock;
 use super::prepare::Prepared;
@@ -90,6 +90,9 @@ impl Ready {
             return Err(RunError::NoStudent);
         }
         let base = checked_base(&recipe, &prepared)?;
+        if until != Until::Train {
+            check_is_packed(&recipe, &base)?;
+        }
         Ok(Self { recipe, has_student, prepared, base })
     }
 

@@ -153,6 +153,7 @@ pub fn checkpoint(shape: &Shape, seed: u64) -> Checkpoint {
         compares_pairs: false,
         input: None,
         goldcrest: (!plain).then_some(student),
+        relative_attention_num_buckets: None,
         extra: Default::default(),
     };
     let mut random = Random(seed);

@@ -16,6 +16,9 @@ pub struct Attention<'a> {
     pub head_size: usize,
     /// 0 for a token, a large negative number for padding: [texts * sequence].
     pub mask: &'a [f32],
+    /// What is added to the products of queries and keys for the distances between tokens: [heads, sequence,
+    /// sequence], or nothing. It has no gradient.
+    pub distances: &'a [f32],
     /// Dropout on the probabilities.
     pub dropout: Dropout,
 }
@@ -62,12 +65,12 @@ impl Attention<'_> {
         self.dropout.copy_from((text * self.heads + head) * x.len(), x, y);
     }
 
-    /// Computes `out = dropout(softmax(q kᵀ / sqrt(head size) + mask)) v` for every head: k, v [texts *
+    /// Computes `out = dropout(softmax((q kᵀ + distances) / sqrt(head size) + mask)) v` for every head: k, v [texts *
     /// sequence, heads * head size]; q, out [texts * queries, heads * head size].
     ///
     /// The `probabilities` [texts, heads, queries, sequence], before dropout, are kept for backward.
     pub fn forward(&self, q: &[f32], k: &[f32], v: &[f32], probabilities: &mut [f32], out: &mut [f32]) {
-        let Attention { sequence: s, queries: m, heads, head_size: d, mask, .. } = *self;
+        let Attention { sequence: s, queries: m, heads, head_size: d, mask, distances, .. } = *self;
         let width = heads * d;
         let texts =
             out.par_chunks_mut(m * width).zip(probabilities.par_chunks_mut(heads * m * s)).enumerate();
@@ -77,7 +80,11 @@ impl Attention<'_> {
                 let at = text * s * width + head * d;
                 let view = |x| Matrix::new(x, s, d, width);
                 let q = Matrix::new(&q[text * m * width + head * d..], m, d, width);
-                multiply(scratch, s, q, view(&k[at..]).t(), false, 1);
+                let added = distances.get(head * s * s..).filter(|added| !added.is_empty());
+                if let Some(added) = added {
+                    scratch.copy_from_slice(&added[..m * s]);
+                }
+                multiply(scratch, s, q, view(&k[at..]).t(), added.is_some(), 1);
                 vectorized!(|| softmax(scratch, &mask[text * s..][..s], p, self.scale()));
                 self.dropped(text, head, p, scratch);
                 let p = Matrix::new(scratch, m, s, s);

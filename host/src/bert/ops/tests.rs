@@ -189,7 +189,7 @@ fn embedding_gradients() {
 fn spec(queries: usize, rate: f32) -> Attention<'static> {
     let mask = &[0.0, 0.0, 0.0, -1e9, 0.0, 0.0, 0.0, 0.0];
     let dropout = Dropout { rate, seed: 3 };
-    Attention { sequence: 4, queries, heads: 3, head_size: 2, mask, dropout }
+    Attention { sequence: 4, queries, heads: 3, head_size: 2, mask, distances: &[], dropout }
 }
 
 /// Returns the probabilities and the output.
