@@ -6,6 +6,11 @@ pub enum Mode {
     /// Inference: no dropout, nothing is kept for backward.
     #[default]
     Evaluate,
+    /// Inference for soft labels, in any precision.
+    Answer {
+        /// Precision of the products of linear layers.
+        precision: Precision,
+    },
     /// Gradients, without dropout.
     Differentiate,
     /// Gradients, with dropout.

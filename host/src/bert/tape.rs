@@ -70,10 +70,15 @@ impl Mode {
         }
     }
 
+    /// Returns whether everything that backward needs is kept.
+    fn keeps(self) -> bool {
+        matches!(self, Mode::Differentiate | Mode::Train { .. })
+    }
+
     pub(super) fn precision(self) -> Precision {
         match self {
-            Mode::Train { precision, .. } => precision,
-            _ => Precision::F32,
+            Mode::Train { precision, .. } | Mode::Answer { precision } => precision,
+            Mode::Evaluate | Mode::Differentiate => Precision::F32,
         }
     }
 }
@@ -147,7 +152,7 @@ impl Classifier {
         tape.batch = batch.clone();
         tape.mode = mode;
         // if nothing is kept for backward, all layers share one tape
-        let kept = if mode == Mode::Evaluate { 1 } else { layers.len() };
+        let kept = if mode.keeps() { layers.len() } else { 1 };
         tape.layers.resize_with(kept, LayerTape::default);
         tape.output.hidden.resize_with(layers.len() + usize::from(whole), Vec::new);
         let hidden = &mut tape.output.hidden;
@@ -179,9 +184,9 @@ impl Classifier {
     /// Adds the gradients of the weights, for the pass on the tape, to `gradients`.
     ///
     /// # Panics
-    /// If the pass kept nothing ([`Mode::Evaluate`]), or a gradient has another shape than its output.
+    /// If the pass kept nothing (inference), or a gradient has another shape than its output.
     pub fn backward(&self, tape: &mut Tape, above: &OutputGradient, gradients: &mut Gradients) {
-        assert_ne!(tape.mode, Mode::Evaluate, "nothing was kept for backward");
+        assert!(tape.mode.keeps(), "nothing was kept for backward");
         let Tape { output, batch, mode, factors, embedded, layers, pooled, dropped, scratch, .. } = tape;
         assert_eq!(above.logits.len(), output.logits.len());
         let (h, rows) = (self.config().hidden_size, batch.texts * batch.sequence);

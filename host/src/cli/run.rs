@@ -12,6 +12,7 @@ Examples:
   goldcrest run messages.csv
   goldcrest run train.tsv --dev dev.tsv --text 2 --label 1
   goldcrest run messages.csv --student small --output runs/small
+  goldcrest run messages.csv --teacher base/all-mpnet-base-v2 --output runs/taught
   goldcrest run host/recipes/voice-commands.toml";
 
 pub const TRAIN_EXAMPLES: &str = "\
@@ -47,6 +48,9 @@ struct Texts {
     /// The base model [default: models/base]
     #[arg(long)]
     base: Option<PathBuf>,
+    /// A larger model, which is fine-tuned and then teaches the base (scripts/fetch-base.sh --teacher)
+    #[arg(long, value_name = "FOLDER")]
+    teacher: Option<PathBuf>,
     /// Distil to this size, such as `small` or `3.5 MB`
     #[arg(long, value_name = "SIZE", value_parser = size)]
     student: Option<String>,
@@ -99,9 +103,15 @@ fn run_texts(args: &Args, until: Until) -> anyhow::Result<Finished> {
             base.display()
         );
     }
-    if until == Until::Distill && texts.student.is_none() {
+    if let Some(missing) = texts.teacher.as_ref().filter(|teacher| !teacher.exists()) {
+        bail!(
+            "{}: no such file or folder here; --teacher names a checkpoint's folder (scripts/fetch-base.sh --teacher fetches one)",
+            missing.display()
+        );
+    }
+    if until == Until::Distill && texts.student.is_none() && texts.teacher.is_none() {
         return Err(super::Usage(
-            "--student SIZE says what to distil to, such as `small` or `3.5 MB`".into(),
+            "--student SIZE says what to distil to, such as `small` or `3.5 MB`, or --teacher FOLDER what from".into(),
         )
         .into());
     }
@@ -113,6 +123,7 @@ fn run_texts(args: &Args, until: Until) -> anyhow::Result<Finished> {
         task: texts.task,
         max_tokens: texts.max_tokens.map(usize::from),
         base: &base,
+        teacher: texts.teacher.as_deref(),
         student: texts.student.as_deref(),
         output: &output,
     };

@@ -19,7 +19,9 @@ pub struct ForData<'a> {
     pub max_tokens: Option<usize>,
     /// The base model.
     pub base: &'a Path,
-    /// Value of `distill.student`; nothing is distilled without it.
+    /// A larger model that is fine-tuned instead, and teaches the base.
+    pub teacher: Option<&'a Path>,
+    /// Value of `distill.student`; without it and a teacher, nothing is distilled.
     pub student: Option<&'a str>,
     /// The output folder.
     pub output: &'a Path,
@@ -112,8 +114,14 @@ fn text(order: &ForData) -> std::io::Result<String> {
             "task",
             vec![("kind", order.task.and_then(quoted)), ("max_tokens", order.max_tokens.and_then(quoted))],
         ),
-        ("base", vec![("checkpoint", path(order.base)?)]),
-        ("distill", vec![("student", order.student.and_then(quoted))]),
+        ("base", vec![("checkpoint", path(order.teacher.unwrap_or(order.base))?)]),
+        (
+            "distill",
+            vec![
+                ("start", optional(order.teacher.map(|_| order.base))?),
+                ("student", order.student.and_then(quoted)),
+            ],
+        ),
         ("pack", vec![("name", quoted(bundle_name(&train.path)))]),
     ];
     let mut text =
@@ -151,6 +159,7 @@ mod tests {
             task: Some(Task::MultiLabel),
             max_tokens: Some(64),
             base: &base,
+            teacher: None,
             student: Some("3.5 MB"),
             output: &output,
         };
@@ -164,6 +173,9 @@ mod tests {
         assert_eq!((recipe.task.kind, recipe.task.max_tokens), (Some(Task::MultiLabel), Some(64)));
         assert_eq!(recipe.output, output);
         assert!(ForData { student: Some("huge"), ..order.clone() }.draft().is_err());
+        let large = folder.path().join("large");
+        let taught = ForData { teacher: Some(&large), student: None, ..order.clone() }.draft().unwrap().recipe;
+        assert_eq!((&taught.base.checkpoint, taught.distill.unwrap().start), (&large, Some(base.clone())));
         // nothing is written before data and base have been checked
         let run = || run_for_data(&order, Until::Train, &mut |_| ());
         assert!(matches!(run(), Err(RunError::Data(_))));

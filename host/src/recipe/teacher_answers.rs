@@ -2,6 +2,7 @@
 
 use super::error::RunError;
 use super::progress::{Progress, Watch};
+use crate::bert::ops::Precision;
 use crate::bert::{Checkpoint, Classifier, Tokens};
 use crate::metrics::{balanced, unexplained_variance};
 use crate::train::{self, Answers, Encoded};
@@ -15,7 +16,7 @@ const COMPARED_TEXTS: usize = 256;
 const MAX_UNEXPLAINED: f64 = 0.05;
 
 /// Returns a model's answers on texts. Uses int8 and the device's code, ten times as fast as f32, if its
-/// logits are about the same. \[CLS\] vectors are left empty unless asked for: for many texts they take
+/// logits are about the same, and otherwise the precision in which models train. \[CLS\] vectors are left empty unless asked for: for many texts they take
 /// hundreds of megabytes.
 pub(super) fn ask(
     checkpoint: &Checkpoint,
@@ -40,14 +41,11 @@ pub(super) fn ask(
     }
     let mut done = |done| watch(Progress::Classified { done, all });
     let model = Classifier::trained(checkpoint.clone())?;
-    Ok(match vectors {
-        true => train::predict_with_vectors(&model, texts, &mut done)?,
-        false => Answers { logits: train::predict(&model, texts, &mut done)?, cls: Vec::new() },
-    })
+    Ok(train::soft_labels(&model, texts, vectors, Precision::fastest(), &mut done)?)
 }
 
-/// Answers in int8. `None` if the fused operator does not support the model's shape: stock operators are slow
-/// and give no \[CLS\] vectors.
+/// Answers in int8. `None` if there is no such model, or the fused operator does not support its shape: stock
+/// operators are slow and give no \[CLS\] vectors.
 fn ask_in_int8(
     checkpoint: &Checkpoint,
     texts: &Encoded,
@@ -56,6 +54,9 @@ fn ask_in_int8(
 ) -> Result<Option<Answers>, RunError> {
     /// Texts of each thread from one report of progress to the next.
     const BLOCK: usize = 256;
+    if checkpoint.config.only_teaches() {
+        return Ok(None);
+    }
     let (onnx, external) = export::int8(&quantize::quantize(checkpoint, quantize::Bits::Eight)?).split();
     let model =
         Model::load(&onnx, Bytes::from(external), &model::Options::default()).map_err(RunError::Device)?;

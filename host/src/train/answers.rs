@@ -1,4 +1,5 @@
 use super::{Encoded, Error, saved};
+use crate::bert::ops::Precision;
 use crate::bert::{Batch, Classifier, Mode, Pooling, Tape};
 use std::path::Path;
 
@@ -27,6 +28,22 @@ pub fn predict(
     Ok(predict_while(model, encoded, &mut always(done))?.expect("it always goes on"))
 }
 
+/// Like [`predict`], in any precision: for soft labels, which need not be exact. With `vectors`, the answers have the
+/// \[CLS\] vectors too, which take hundreds of megabytes for many texts.
+///
+/// # Errors
+/// If the model cannot read a text.
+pub fn soft_labels(
+    model: &Classifier,
+    encoded: &Encoded,
+    vectors: bool,
+    precision: Precision,
+    done: &mut dyn FnMut(usize),
+) -> Result<Answers, Error> {
+    let mode = Mode::Answer { precision };
+    Ok(answers(model, encoded, vectors, mode, &mut always(done))?.expect("it always goes on"))
+}
+
 /// Like [`predict`], but `None` as soon as `go_on`, which receives the number of texts after each batch, returns
 /// `false`.
 pub(super) fn predict_while(
@@ -34,15 +51,10 @@ pub(super) fn predict_while(
     encoded: &Encoded,
     go_on: &mut dyn FnMut(usize) -> bool,
 ) -> Result<Option<Vec<f32>>, Error> {
-    let mut logits = vec![0.0; encoded.tokens.len() * model.config().num_labels()];
-    let whole = by_length(model, encoded, go_on, |rows, batch, tape| {
-        scatter(&model.forward(batch, Mode::Evaluate, tape)?.logits, rows, &mut logits);
-        Ok(())
-    })?;
-    Ok(whole.then_some(logits))
+    Ok(answers(model, encoded, false, Mode::Evaluate, go_on)?.map(|answers| answers.logits))
 }
 
-/// Like [`predict`], with the \[CLS\] vectors, which take hundreds of megabytes for many texts.
+/// Like [`predict`], with the \[CLS\] vectors.
 ///
 /// # Errors
 /// If the model cannot read a text.
@@ -51,16 +63,30 @@ pub fn predict_with_vectors(
     encoded: &Encoded,
     done: &mut dyn FnMut(usize),
 ) -> Result<Answers, Error> {
+    let whole = answers(model, encoded, true, Mode::Evaluate, &mut always(done))?;
+    Ok(whole.expect("it always goes on"))
+}
+
+fn answers(
+    model: &Classifier,
+    encoded: &Encoded,
+    vectors: bool,
+    mode: Mode,
+    go_on: &mut dyn FnMut(usize) -> bool,
+) -> Result<Option<Answers>, Error> {
     let (texts, config) = (encoded.tokens.len(), model.config());
-    let (logits, cls) = (vec![0.0; texts * config.num_labels()], vec![0.0; texts * config.hidden_size]);
-    let mut answers = Answers { logits, cls };
-    by_length(model, encoded, &mut always(done), |rows, batch, tape| {
-        let output = model.forward(batch, Mode::Evaluate, tape)?;
+    let width = if vectors { config.hidden_size } else { 0 };
+    let mut answers =
+        Answers { logits: vec![0.0; texts * config.num_labels()], cls: vec![0.0; texts * width] };
+    let whole = by_length(model, encoded, go_on, |rows, batch, tape| {
+        let output = model.forward(batch, mode, tape)?;
         scatter(&output.logits, rows, &mut answers.logits);
-        scatter(&output.cls, rows, &mut answers.cls);
+        if vectors {
+            scatter(&output.cls, rows, &mut answers.cls);
+        }
         Ok(())
     })?;
-    Ok(answers)
+    Ok(whole.then_some(answers))
 }
 
 /// Returns a model's vector of each text: [texts, hidden]. `done` receives the number of texts after each
