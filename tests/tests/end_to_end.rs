@@ -84,6 +84,16 @@ fn labelled_texts_alone_are_enough() {
         other.stderr
     );
     assert!(bundle.is_file());
+
+    // the checkpoint teaches the base
+    let teacher = ["--teacher", trained["model"].as_str().unwrap(), "--output", "taught"];
+    let taught = run_texts(&teacher);
+    assert_eq!(taught.status.code(), Some(0), "{}", taught.stderr);
+    assert!(folder.join("taught/student/config.json").is_file());
+    assert!(folder.join("taught/my-texts.bundle").is_file());
+    let missing = run_texts(&["--teacher", "nowhere", "--output", "none"]);
+    assert!(missing.stderr.contains("nowhere: no such file or folder here; --teacher"), "{}", missing.stderr);
+    assert!(!folder.join("none").exists());
 }
 
 #[test]

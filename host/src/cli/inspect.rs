@@ -82,6 +82,9 @@ fn checkpoint(checkpoint: &Checkpoint) -> anyhow::Result<()> {
         let (heads, size, wide) = (layer.heads, layer.head_size, layer.intermediate);
         say!("layer {i}: {heads} heads of {size}, feed-forward {wide}");
     }
+    if config.only_teaches() {
+        say!("an MPNet: it can teach, and is neither cut nor packed");
+    }
     let head = checkpoint.has_head();
     match head {
         true => say!("{}: {}", config.task(), config.labels().join(", ")),

@@ -197,11 +197,6 @@ impl Distill {
         self.cls_weight.unwrap_or(if alone { 1.0 } else { 0.0 })
     }
 
-    /// Returns whether students learn from the first teacher's \[CLS\] vectors or their similarities.
-    pub fn needs_vectors(&self) -> bool {
-        self.cls_weight() > 0.0 || self.relation_weight > 0.0
-    }
-
     /// Returns whether this describes a student: how it is cut, or what it starts from.
     pub fn has_student(&self) -> bool {
         let sizes = !self.stages.is_empty() || self.stages() != [Stage::default()];

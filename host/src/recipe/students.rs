@@ -80,6 +80,8 @@ struct Distillation<'a> {
     distill: &'a Distill,
     teachers: &'a [PathBuf],
     prepared: &'a Prepared,
+    /// Whether students are as wide as the first teacher.
+    as_wide: bool,
     /// Fingerprint of everything that all stages depend on.
     key: String,
     /// Approximate size of the transfer set, duplicates included.
@@ -147,11 +149,17 @@ impl<'a> Distillation<'a> {
         let made = texts as f64 * (augment.replaced + augment.spliced + augment.mixed);
         let count = texts + unlabelled.len() + made as usize;
         let key = of(&parts);
+        let width = |model: &Path| Ok::<_, RunError>(base::load(model)?.config.hidden_size);
+        let as_wide = match &distill.start {
+            Some(start) => width(start)? == width(&teachers[0])?,
+            None => true,
+        };
         Ok(Self {
             recipe,
             distill,
             teachers,
             prepared,
+            as_wide,
             key,
             count,
             transfer_key,
@@ -186,7 +194,8 @@ impl<'a> Distillation<'a> {
     }
 
     fn needs_vectors(&self, model: &Path) -> bool {
-        model == self.teachers[0] && self.distill.needs_vectors()
+        let needs = self.distill.relation_weight > 0.0 || self.as_wide && self.distill.cls_weight() > 0.0;
+        model == self.teachers[0] && needs
     }
 
     fn answers_folder(&self) -> PathBuf {
