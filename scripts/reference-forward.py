@@ -46,8 +46,9 @@ CASES = {
                         [13, 20], False),
     "wide_ffn_one_head": (dict(hidden_size=12, num_hidden_layers=1, num_attention_heads=1, intermediate_size=60),
                           "single_label_classification", 6, [40, 3], False),
-    # as long as the positions allow, which count from 2, so that every bucket of distances up to 37 occurs
-    "mpnet": (dict(model_type="mpnet"), "single_label_classification", 3, [38, 11], False),
+    # as long as the positions allow, which count from 2, so that every bucket of distances occurs
+    "mpnet": (dict(model_type="mpnet", hidden_size=16, max_position_embeddings=130), "single_label_classification", 3,
+              [128, 11], False),
 }
 
 

@@ -53,6 +53,21 @@ fn a_saved_one_is_the_same_and_transformers_refuses_it() {
 }
 
 #[test]
+fn a_saved_table_of_another_size_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    mpnet().save(folder.path()).unwrap();
+    let path = folder.path().join("config.json");
+    let config = std::fs::read_to_string(&path).unwrap();
+    for (other, said) in
+        [("16,", "is 16; with a model_type of \"goldcrest-mpnet\" it must be 32"), ("null,", "is none;")]
+    {
+        std::fs::write(&path, config.replace("buckets\": 32,", &format!("buckets\": {other}"))).unwrap();
+        let error = Checkpoint::load(folder.path()).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+}
+
+#[test]
 fn distances_matter() {
     let (model, mut without) = (mpnet(), mpnet());
     let table = without.tensors.get_mut("bert.encoder.relative_attention_bias.weight").unwrap();
@@ -68,13 +83,54 @@ fn other_tables_of_distances_are_refused() {
         Checkpoint::load(folder.path()).unwrap_err().to_string()
     };
     let error = refused("buckets\": 32", "buckets\": 16");
-    assert!(error.contains("relative_attention_num_buckets is 16; only 32 is supported"), "{error}");
+    assert!(error.contains("relative_attention_num_buckets is 16; with"), "{error}");
     let error = refused("\"mpnet\"", "\"bert\"");
-    assert!(error.contains("does not belong to a model_type of \"bert\""), "{error}");
+    assert!(error.contains("is 32; with a model_type of \"bert\" it must be none"), "{error}");
     let error = refused("\"mpnet\"", "\"roberta\"");
     assert!(error.contains("\"mpnet\" for teachers"), "{error}");
-    let error = refused("embeddings\": 40", "embeddings\": 39");
+    let error = refused("embeddings\": 130", "embeddings\": 129");
     assert!(error.contains("position_embeddings"), "{error}");
+}
+
+/// Changes a file of the folder, and returns the error of loading it.
+fn spoiled(name: &str, text: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    write_mpnet(folder.path(), "", "");
+    std::fs::write(folder.path().join(name), text).unwrap();
+    Checkpoint::load(folder.path()).unwrap_err().to_string()
+}
+
+#[test]
+fn its_tokenizer_is_checked_as_that_of_a_bert() {
+    let config = "tokenizer_config.json";
+    for (file, text, said) in [
+        (config, r#"{"do_lower_case": "false"}"#, "do_lower_case is \"false\""),
+        (config, r#"{"cls_token": "<cls>"}"#, "cls_token is \"<cls>\""),
+        (config, r#"{"tokenizer_class": "RobertaTokenizer"}"#, "\"RobertaTokenizer\""),
+        (config, r#"{"truncation_side": "left"}"#, "truncation_side is \"left\""),
+        ("added_tokens.json", r#"{"<user>": 64}"#, "\"<user>\""),
+        ("tokenizer.json", r#"{"model": {"vocab": {"<s>": 0, "<pad>": 1}}}"#, "`[SEP]` has the id 2"),
+    ] {
+        let error = spoiled(file, text);
+        assert!(error.contains(said), "{error}");
+    }
+    let usual = r#"{"bos_token": "<s>", "mask_token": {"content": "<mask>"}, "unk_token": "[UNK]", "sep_token": "</s>"}"#;
+    let folder = tempfile::tempdir().unwrap();
+    write_mpnet(folder.path(), "", "");
+    std::fs::write(folder.path().join("special_tokens_map.json"), usual).unwrap();
+    assert_eq!(Checkpoint::load(folder.path()).unwrap().tokenizer, mpnet().tokenizer);
+}
+
+#[test]
+fn a_tape_forgets_the_distances_of_another_model() {
+    let bert = Classifier::new(checkpoint_with_pieces(&SHAPES[2], 7), 0).unwrap();
+    let mpnet = Classifier::trained(mpnet()).unwrap();
+    let tokens = Tokens { ids: vec![2, 40, 50, 3], type_ids: vec![0; 4] };
+    let batch = Batch::new([&tokens].into_iter(), 1);
+    let alone = bert.forward(&batch, Mode::Evaluate, &mut Tape::default()).unwrap().logits.clone();
+    let mut tape = Tape::default();
+    mpnet.forward(&batch, Mode::Evaluate, &mut tape).unwrap();
+    assert_eq!(bert.forward(&batch, Mode::Evaluate, &mut tape).unwrap().logits, alone);
 }
 
 #[test]
@@ -110,7 +166,7 @@ fn it_teaches_a_bert() {
     for distill in ["", "[distill]\nlayers = 1"] {
         let (refused, _) = finished("mpnet", "refused", distill, Until::Pack);
         let error = refused.unwrap_err();
-        assert!(matches!(error, RunError::Bert(Error::OnlyTeaches)), "{error:?}");
+        assert!(matches!(error, RunError::Unsuitable { key: "base.checkpoint", .. }), "{error:?}");
         assert!(!path("refused/teacher").exists());
     }
     // a sentence encoder's pooler is replaced

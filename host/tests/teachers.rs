@@ -2,9 +2,11 @@
 
 mod support;
 
-use goldcrest::bert::Checkpoint;
-use goldcrest::data::Task;
+use goldcrest::bert::ops::Precision;
+use goldcrest::bert::{Checkpoint, Classifier};
+use goldcrest::data::{Dataset, Task};
 use goldcrest::recipe::{Progress, Recipe, Until, run};
+use goldcrest::train::{Encoded, predict_with_vectors, soft_labels};
 use support::{SHAPES, checkpoint_with_pieces};
 
 /// Returns how many teachers were asked, and whether the student was reused.
@@ -118,6 +120,30 @@ fn a_student_is_made_anew_if_anything_it_depends_on_changes() {
         change();
         assert_eq!(again(), (asked, Some(false)), "{name}");
         assert_eq!(again(), (0, Some(true)));
+    }
+}
+
+/// Soft labels are computed in larger batches, which must not mix up the texts.
+#[test]
+fn soft_labels_are_the_model_s_answers() {
+    let model = Classifier::trained(classifier(7)).unwrap();
+    let text = |i: usize| (0..1 + i * 7 % 60).map(|j| format!("piece{} ", 5 + (i * 31 + j) % 600)).collect();
+    let data = Dataset::unlabelled((0..1000).map(|i| (text(i), None)));
+    let texts = Encoded::new(data, model.tokenizer(), 64).unwrap();
+    let exact = predict_with_vectors(&model, &texts, &mut |_| ()).unwrap();
+    for precision in [Precision::F32, Precision::fastest()] {
+        let mut done = Vec::new();
+        let soft = soft_labels(&model, &texts, true, precision, &mut |count| done.push(count)).unwrap();
+        let most = if precision == Precision::F32 { 1e-4 } else { 0.1 };
+        for (exact, soft) in [(&exact.logits, &soft.logits), (&exact.cls, &soft.cls)] {
+            assert_eq!(exact.len(), soft.len());
+            let scale = exact.iter().fold(0f32, |most, x| most.max(x.abs()));
+            assert!(exact.iter().zip(soft).all(|(a, b)| (a - b).abs() < most * scale));
+        }
+        assert_eq!(done.last(), Some(&1000));
+        assert!(done[0] > 64, "the shortest texts come first, in a larger batch: {done:?}");
+        let logits = soft_labels(&model, &texts, false, precision, &mut |_| ()).unwrap();
+        assert!(logits.logits == soft.logits && logits.cls.is_empty());
     }
 }
 

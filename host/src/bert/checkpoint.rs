@@ -1,5 +1,5 @@
 use super::factors::{FACTORS_FILE, factors_of, product};
-use super::tokenizer_files::{read_json, write_json};
+use super::tokenizer_files::write_json;
 use super::{Config, Error, InputFormat, LayerShape, Pooling, TokenizerFiles, mpnet, tensor_file};
 use crate::data::{Dataset, Task};
 use half::f16;
@@ -122,13 +122,13 @@ impl Checkpoint {
     }
 
     /// Returns whether the pooler's weights have decayed: their root mean square is below 0.01, half of what
-    /// Transformers initialises them with. (For all-MiniLM-L6-v2 it is 0.009.)
+    /// Transformers initialises them with. (For all-MiniLM-L6-v2 it is 0.009.) That of an MPNet is part of the head, so a
+    /// pretrained one has none to keep.
     pub fn pooler_has_decayed(&self) -> bool {
         const DECAYED: f64 = 0.01;
-        self.tensors.get(POOLER).is_some_and(|weight| {
-            let squares: f64 = weight.data.iter().map(|x| f64::from(x * x)).sum();
-            squares < DECAYED * DECAYED * weight.data.len() as f64
-        })
+        let Some(weight) = self.tensors.get(POOLER) else { return self.config.only_teaches() };
+        let squares: f64 = weight.data.iter().map(|x| f64::from(x * x)).sum();
+        squares < DECAYED * DECAYED * weight.data.len() as f64
     }
 
     /// Returns how texts are pooled if this is a sentence encoder, that is, if the pooler has decayed or
@@ -215,13 +215,8 @@ impl Checkpoint {
     }
 
     fn read(dir: &Path) -> Result<Self, Error> {
-        let mut config: Config = read_json(&dir.join("config.json"))?;
-        let foreign = mpnet::is_mpnet(&config);
-        if foreign {
-            mpnet::convert_config(&mut config)?;
-        }
-        config.check()?;
-        let tokenizer = if foreign { mpnet::tokenizer(dir)? } else { TokenizerFiles::load(dir)? };
+        let (mut config, is_mpnet) = Config::read(dir)?;
+        let tokenizer = if is_mpnet { mpnet::tokenizer(dir)? } else { TokenizerFiles::load(dir)? };
         let pieces = tokenizer.pieces().count();
         if pieces > config.vocab_size {
             let m = format!("has {pieces} pieces, config.json says vocab_size {}", config.vocab_size);
@@ -229,9 +224,9 @@ impl Checkpoint {
         }
         let names: BTreeSet<String> = Self::shapes(&config).into_iter().map(|(name, _)| name).collect();
         let file = dir.join("model.safetensors");
-        let canonical = if foreign { mpnet::canonical } else { tensor_file::canonical };
+        let canonical = if is_mpnet { mpnet::canonical } else { tensor_file::canonical };
         let mut found = tensor_file::load_weights(&file, canonical, |name| names.contains(name))?;
-        if foreign {
+        if is_mpnet {
             mpnet::convert_tensors(&config, &mut found);
         }
         // Training with Transformers may have changed what the plain form adds, as a new classifier does to a
@@ -252,7 +247,7 @@ impl Checkpoint {
                 if name.starts_with("classifier") || name.starts_with("bert.pooler") {
                     continue;
                 }
-                return Err(Error::Missing { name, hint: "is this folder a BERT checkpoint?" });
+                return Err(Error::Missing { name, hint: "is this folder a checkpoint of such a model?" });
             };
             let plain = plain_shape(&config, &name, &shape);
             // a classifier for another number of labels is ignored
@@ -269,7 +264,7 @@ impl Checkpoint {
                 tensors.insert(name, native);
             }
         }
-        if !foreign
+        if !is_mpnet
             && !TokenizerFiles::gives_token_types(dir)?
             && let Some(table) = tensors.get_mut(TYPE_EMBEDDINGS)
         {

@@ -1,8 +1,10 @@
-use super::Error;
+use super::tokenizer_files::read_json;
+use super::{Error, mpnet};
 use goldcrest_edge::decision::Task;
 use goldcrest_edge::tokenizer::capacity::MAX_TOKENS;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// `config.json` of a Hugging Face BERT checkpoint.
 ///
@@ -62,8 +64,8 @@ pub struct Config {
     /// Input format that the model was trained on. Not a Transformers key.
     #[serde(rename = "reads", default, skip_serializing_if = "Option::is_none")]
     pub input: Option<InputFormat>,
-    /// Number of distances between tokens that attention tells apart, if it does. Such a model can teach, and is
-    /// neither cut nor exported: see [`Config::only_teaches`].
+    /// Number of distances between tokens that attention tells apart: 32 for an MPNet, `None` for a BERT. See
+    /// [`Config::only_teaches`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relative_attention_num_buckets: Option<usize>,
     /// All other keys.
@@ -202,6 +204,25 @@ fn epsilon() -> f64 {
 }
 
 impl Config {
+    /// Reads `config.json` of a checkpoint folder; that of an MPNet becomes one of the form it has in memory.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or says what this crate cannot run.
+    pub fn load(dir: &Path) -> Result<Self, Error> {
+        Self::read(dir).map(|(config, _)| config).map_err(|error| error.of(dir))
+    }
+
+    /// Returns also whether the folder is an MPNet in Transformers' layout.
+    pub(super) fn read(dir: &Path) -> Result<(Self, bool), Error> {
+        let mut config: Config = read_json(&dir.join("config.json"))?;
+        let is_mpnet = mpnet::is_mpnet(&config);
+        if is_mpnet {
+            mpnet::convert_config(&mut config);
+        }
+        config.check()?;
+        Ok((config, is_mpnet))
+    }
+
     /// Returns the native shape of every layer.
     pub fn layers(&self) -> Vec<LayerShape> {
         (0..self.num_hidden_layers)

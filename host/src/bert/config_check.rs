@@ -27,8 +27,15 @@ impl Config {
                 "model_type is {kind:?}; only \"bert\" checkpoints can be trained, and \"mpnet\" for teachers"
             ));
         }
-        if self.only_teaches() != (kind == mpnet::CONVERTED) {
-            return Err(format!("relative_attention_num_buckets does not belong to a model_type of {kind:?}"));
+        let (buckets, wanted) =
+            (self.relative_attention_num_buckets, (kind == mpnet::CONVERTED).then_some(mpnet::BUCKETS));
+        if buckets != wanted {
+            let shown = |number: Option<usize>| number.map_or("none".to_owned(), |number| number.to_string());
+            return Err(format!(
+                "relative_attention_num_buckets is {}; with a model_type of {kind:?} it must be {}",
+                shown(buckets),
+                shown(wanted)
+            ));
         }
         // the same function in another language
         if !["gelu", "gelu_python"].contains(&self.hidden_act.as_str()) {

@@ -121,7 +121,7 @@ pub enum Error {
     },
     /// A model that can only teach is to be cut or exported.
     #[error(
-        "an MPNet can only teach: let a student start as a BERT (--teacher; in a recipe `start` under [distill]), or name the fine-tuned MPNet among the `other_teachers`"
+        "an MPNet is neither cut nor exported: fine-tuned, it can teach a BERT (goldcrest run --teacher, or `other_teachers` in a recipe)"
     )]
     OnlyTeaches,
     /// More tokens are asked for than there are positions.

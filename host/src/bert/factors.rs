@@ -23,7 +23,9 @@ pub(super) fn factors_of(
     const STEP: f32 = 1.0 / (1 << 24) as f32;
     let path = dir.join(FACTORS_FILE);
     let (Some(rank), true) = (config.embedding_rank(), is_there(&path)) else { return Ok(None) };
-    let factors = tensor_file::load_weights(&path, tensor_file::canonical, |name| [WORD_EMBEDDINGS, PROJECTION].contains(&name))?;
+    let factors = tensor_file::load_weights(&path, tensor_file::canonical, |name| {
+        [WORD_EMBEDDINGS, PROJECTION].contains(&name)
+    })?;
     let of_shape = |array: Option<&Array>, rows, columns| array.is_some_and(|a| a.shape == [rows, columns]);
     let (rows, projection) = (factors.get(WORD_EMBEDDINGS), factors.get(PROJECTION));
     let (v, h) = (config.vocab_size, config.hidden_size);

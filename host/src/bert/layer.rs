@@ -46,6 +46,7 @@ impl Classifier {
     ) {
         let (h, a) = (self.config().hidden_size, shape.attention_size());
         let name = |part: &str| format!("bert.encoder.layer.{index}.{part}");
+        let distances = Some(distances).filter(|distances| !distances.is_empty());
         let attention = Attention { distances, ..self.attention(index, shape, batch, mode, last) };
         let all = batch.texts * batch.sequence;
         let rows = batch.texts * attention.queries;
@@ -153,7 +154,7 @@ impl Classifier {
             heads: shape.heads,
             head_size: shape.head_size,
             mask: &batch.mask,
-            distances: &[],
+            distances: None, // backward does not need them
             dropout: mode.dropout(self.config().attention_probs_dropout_prob, sites(index)[0]),
         }
     }

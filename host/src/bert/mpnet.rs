@@ -11,9 +11,10 @@
 //!
 //! The bias of each distance is not trained.
 
-use super::checkpoint::{POOLER, POOLER_BIAS, POSITION_EMBEDDINGS, TYPE_EMBEDDINGS};
-use super::tokenizer_files::{SPECIAL, TokenizerFiles, json_object, vocabulary};
+use super::checkpoint::{POSITION_EMBEDDINGS, TYPE_EMBEDDINGS};
+use super::tokenizer_files::{SPECIAL, TokenizerFiles, vocabulary};
 use super::{Array, Config, Error};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -21,10 +22,10 @@ use std::path::Path;
 const MPNET: &str = "mpnet";
 /// `model_type` of the form here, which Transformers refuses rather than ignore the distances.
 pub(super) const CONVERTED: &str = "goldcrest-mpnet";
-/// Rows of the table of distances: 16 for tokens before, 16 for tokens after.
+/// Rows of the table of distances: 16 for a token itself and those before it, 16 for those after.
 pub(super) const BUCKETS: usize = 32;
 /// The distances at which buckets of several distances begin: 8 * 2^(k/2), as Transformers rounds it.
-const COARSE: [usize; 8] = [8, 12, 16, 23, 32, 46, 64, 91];
+const COARSE_FROM: [usize; 8] = [8, 12, 16, 23, 32, 46, 64, 91];
 /// The rows before the first token's in the table of positions.
 const BEFORE_FIRST: usize = 2;
 /// The names of special tokens, in the order of [`SPECIAL`].
@@ -38,16 +39,15 @@ pub(super) fn is_mpnet(config: &Config) -> bool {
 /// Returns the bucket of the distance from a query to a key.
 fn bucket(query: usize, key: usize) -> usize {
     let distance = query.abs_diff(key);
-    let coarse = COARSE.iter().filter(|from| distance >= **from).count();
-    (distance.min(COARSE[0] - 1) + coarse) + if key > query { BUCKETS / 2 } else { 0 }
+    let coarse = COARSE_FROM.iter().filter(|from| distance >= **from).count();
+    (distance.min(COARSE_FROM[0] - 1) + coarse) + if key > query { BUCKETS / 2 } else { 0 }
 }
 
 /// Returns what is added to the products of queries and keys: [heads, sequence, sequence], from a table
-/// [buckets, heads]. Later these products are divided by the root of `head_size`.
+/// [[`BUCKETS`], heads]. Later these products are divided by the root of `head_size`.
 pub(super) fn relative_bias(table: &[f32], sequence: usize, head_size: usize, bias: &mut Vec<f32>) {
     let heads = table.len() / BUCKETS;
     let factor = (head_size as f32).sqrt();
-    bias.clear();
     for head in 0..heads {
         for query in 0..sequence {
             bias.extend((0..sequence).map(|key| table[bucket(query, key) * heads + head] * factor));
@@ -56,42 +56,58 @@ pub(super) fn relative_bias(table: &[f32], sequence: usize, head_size: usize, bi
 }
 
 /// Turns the configuration into that of the form here.
-///
-/// # Errors
-/// [`Error::Config`] for a table of distances that Transformers could not use either, and for too few positions.
-pub(super) fn convert_config(config: &mut Config) -> Result<(), Error> {
-    let buckets = *config.relative_attention_num_buckets.get_or_insert(BUCKETS);
-    if buckets != BUCKETS {
-        let problem = format!("relative_attention_num_buckets is {buckets}; only {BUCKETS} is supported");
-        return Err(Error::Config(problem));
-    }
+pub(super) fn convert_config(config: &mut Config) {
+    config.relative_attention_num_buckets.get_or_insert(BUCKETS);
+    config.type_vocab_size = 2;
     config.max_position_embeddings = config.max_position_embeddings.saturating_sub(BEFORE_FIRST);
     config.extra.insert("model_type".into(), CONVERTED.into());
-    Ok(())
 }
 
-/// Reads the tokenizer. It is BERT's but for the names of the special tokens, which change places with BERT's.
+/// Reads the tokenizer. It is BERT's but for the names of the special tokens, which change places with BERT's, and for
+/// the separators of a pair.
 ///
 /// # Errors
-/// [`Error`], which names the file.
+/// As [`TokenizerFiles::load`].
 pub(super) fn tokenizer(dir: &Path) -> Result<TokenizerFiles, Error> {
-    let swapped = |piece: &str| -> String {
-        let pairs = SPECIAL.iter().map(|(_, name)| *name).zip(TOKENS);
-        let mut both = pairs.flat_map(|(usual, own)| [(usual, own), (own, usual)]);
-        both.find(|(name, _)| *name == piece).map_or(piece, |(_, other)| other).to_owned() + "\n"
-    };
-    let vocab = vocabulary(dir)?.lines().map(|piece| swapped(piece.trim_end())).collect();
-    let config = json_object(&dir.join("tokenizer_config.json"))?;
-    let setting = |name: &str| config[name].as_bool();
-    let files = TokenizerFiles {
-        vocab,
-        lowercase: setting("do_lower_case").unwrap_or(true),
-        strip_accents: setting("strip_accents"),
-        chinese_chars: setting("tokenize_chinese_chars").unwrap_or(true),
-        max_length: config["model_max_length"].as_f64().map_or(512, |n| n.min(512.0) as usize),
-    };
-    files.check()?;
-    Ok(files)
+    let vocab = vocabulary(dir)?;
+    let vocab = vocab.lines().flat_map(|piece| [renamed(piece.trim_end()), "\n"]).collect();
+    TokenizerFiles::read(dir, vocab, |file| {
+        rename_all(file);
+        if let Some(file) = file.as_object_mut() {
+            file.remove("post_processor");
+            let class = file.get("tokenizer_class").and_then(Value::as_str);
+            if class.is_some_and(|class| class.starts_with("MPNetTokenizer")) {
+                file.remove("tokenizer_class");
+            }
+        }
+    })
+}
+
+/// Returns BERT's name for a special token, this name for BERT's, and every other piece as it is.
+fn renamed(piece: &str) -> &str {
+    let mut names = SPECIAL.iter().map(|(_, usual)| *usual).zip(TOKENS);
+    let other = names.find_map(|(usual, own)| match piece {
+        _ if piece == usual => Some(own),
+        _ if piece == own => Some(usual),
+        _ => None,
+    });
+    other.unwrap_or(piece)
+}
+
+/// Renames the special tokens wherever they are values or keys.
+fn rename_all(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = renamed(text).to_owned(),
+        Value::Array(items) => items.iter_mut().for_each(rename_all),
+        Value::Object(fields) => {
+            let renamed = std::mem::take(fields).into_iter().map(|(key, mut value)| {
+                rename_all(&mut value);
+                (renamed(&key).to_owned(), value)
+            });
+            *fields = renamed.collect();
+        }
+        _ => {}
+    }
 }
 
 /// Returns BERT's name of a tensor.
@@ -113,24 +129,21 @@ pub(super) fn canonical(name: &str) -> String {
     let renamed = parts.into_iter().find(|(own, _)| name.contains(own));
     let name = renamed.map_or(name.to_owned(), |(own, usual)| name.replace(own, usual));
     // the pooler is used by no classifier
-    if name.starts_with("embeddings.") || name.starts_with("encoder.") { format!("bert.{name}") } else { name }
+    if name.starts_with("embeddings.") || name.starts_with("encoder.") {
+        format!("bert.{name}")
+    } else {
+        name
+    }
 }
 
-/// Adds the token types, counts positions from 0, and makes an absent pooler one of zeros: as useless as that of any
-/// sentence encoder.
+/// Counts positions from 0, and adds token types, which make no difference at first.
 pub(super) fn convert_tensors(config: &Config, tensors: &mut BTreeMap<String, Array>) {
-    let width = config.hidden_size;
-    if let Some(table) = tensors.get_mut(POSITION_EMBEDDINGS)
-        && table.shape.len() == 2
-    {
-        let before = BEFORE_FIRST.min(table.shape[0]);
-        table.data.drain(..before * table.shape[1]);
+    let Some(table) = tensors.get_mut(POSITION_EMBEDDINGS) else { return };
+    if let [rows, width] = table.shape[..] {
+        let before = BEFORE_FIRST.min(rows);
+        table.data.drain(..before * width);
         table.shape[0] -= before;
-    }
-    tensors.insert(TYPE_EMBEDDINGS.into(), Array::zeros(&[config.type_vocab_size, width]));
-    if !tensors.contains_key(POOLER) {
-        tensors.insert(POOLER.into(), Array::zeros(&[width, width]));
-        tensors.insert(POOLER_BIAS.into(), Array::zeros(&[width]));
+        tensors.insert(TYPE_EMBEDDINGS.into(), Array::zeros(&[config.type_vocab_size, width]));
     }
 }
 

@@ -157,9 +157,9 @@ impl Classifier {
         tape.output.hidden.resize_with(layers.len() + usize::from(whole), Vec::new);
         let hidden = &mut tape.output.hidden;
         self.embed(batch, mode, &mut tape.factors, &mut tape.embedded, sized(&mut hidden[0], rows * h));
-        if c.only_teaches() {
-            let (table, head_size) = (self.weight(RELATIVE_ATTENTION_BIAS), layers[0].head_size);
-            mpnet::relative_bias(table, batch.sequence, head_size, &mut tape.distances);
+        tape.distances.clear();
+        if let Some(table) = self.weights().get(RELATIVE_ATTENTION_BIAS) {
+            mpnet::relative_bias(&table.data, batch.sequence, layers[0].head_size, &mut tape.distances);
         }
         for (i, shape) in layers.iter().enumerate() {
             let (below, above) = hidden.split_at_mut(i + 1);

@@ -40,10 +40,18 @@ impl TokenizerFiles {
     /// [`Error`], which names the file: there is no vocabulary, or the tokenizer reads texts in another way than
     /// BERT's.
     pub fn load(dir: &Path) -> Result<Self, Error> {
-        let vocab = vocabulary(dir)?;
+        Self::read(dir, vocabulary(dir)?, |_| ())
+    }
+
+    /// Checks a vocabulary and reads the settings; `adapt` changes what the JSON files say.
+    pub(super) fn read(dir: &Path, vocab: String, adapt: fn(&mut Value)) -> Result<Self, Error> {
         // spaces at a line's end are no part of a piece
         let pieces: Vec<&str> = vocab.lines().map(str::trim_end).collect();
-        let object = |name: &str| json_object(&dir.join(name));
+        let object = |name: &str| {
+            let mut object = json_object(&dir.join(name))?;
+            adapt(&mut object);
+            Ok::<_, Error>(object)
+        };
         let (config, fast) = (object("tokenizer_config.json")?, object("tokenizer.json")?);
         unusual::check_kind(&config, &fast)?;
         let (map, added) = (object("special_tokens_map.json")?, object("added_tokens.json")?);
@@ -85,14 +93,9 @@ impl TokenizerFiles {
             max_length: config["model_max_length"].as_f64().map_or(512, |n| n.min(512.0) as usize),
             vocab: pieces.iter().flat_map(|piece| [piece, "\n"]).collect(),
         };
-        files.check()?;
+        Tokenizer::new(files.vocab.as_bytes(), files.settings())
+            .map_err(|error| Error::Vocabulary(error.to_string()))?;
         Ok(files)
-    }
-
-    /// Rejects vocabularies that the device's tokenizer does not read.
-    pub(super) fn check(&self) -> Result<(), Error> {
-        let read = Tokenizer::new(self.vocab.as_bytes(), self.settings());
-        read.map(|_| ()).map_err(|error| Error::Vocabulary(error.to_string()))
     }
 
     /// Returns whether the folder's tokenizer gives the texts of a pair different token types.
@@ -228,7 +231,7 @@ fn vocab_of_tokenizer_json(path: &Path) -> Result<String, Error> {
 }
 
 /// Reads a file that may be absent.
-pub(super) fn json_object(path: &Path) -> Result<Value, Error> {
+fn json_object(path: &Path) -> Result<Value, Error> {
     if is_there(path) { read_json(path) } else { Ok(json!({})) }
 }
 

@@ -48,7 +48,7 @@ struct Texts {
     /// The base model [default: models/base]
     #[arg(long)]
     base: Option<PathBuf>,
-    /// A larger model, which is fine-tuned and then teaches the base (scripts/fetch-base.sh --teacher)
+    /// A larger checkpoint, which is fine-tuned and then teaches the base (scripts/fetch-base.sh --teacher)
     #[arg(long, value_name = "FOLDER")]
     teacher: Option<PathBuf>,
     /// Distil to this size, such as `small` or `3.5 MB`
@@ -111,7 +111,8 @@ fn run_texts(args: &Args, until: Until) -> anyhow::Result<Finished> {
     }
     if until == Until::Distill && texts.student.is_none() && texts.teacher.is_none() {
         return Err(super::Usage(
-            "--student SIZE says what to distil to, such as `small` or `3.5 MB`, or --teacher FOLDER what from".into(),
+            "--student SIZE says what to distil to, such as `small` or `3.5 MB`; --teacher FOLDER distils to the base"
+                .into(),
         )
         .into());
     }

@@ -1,7 +1,7 @@
 //! Loading the model that a run starts from: a checkpoint folder or a bundle.
 
 use super::error::RunError;
-use crate::bert::Checkpoint;
+use crate::bert::{Checkpoint, Config};
 use crate::{export, hex};
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -15,6 +15,11 @@ pub(super) fn load(path: &Path) -> Result<Checkpoint, RunError> {
         return Err(RunError::NoBase { path: path.to_path_buf() });
     }
     Ok(Checkpoint::load(path)?)
+}
+
+/// Returns the configuration of such a model.
+pub(super) fn config(path: &Path) -> Result<Config, RunError> {
+    if path.is_file() { Ok(load(path)?.config) } else { Ok(Config::load(path)?) }
 }
 
 /// Returns the SHA-256 of everything that affects the model's results.

@@ -20,14 +20,21 @@ pub(super) fn checked_base(recipe: &Recipe, prepared: &Prepared) -> Result<Check
     Ok(base)
 }
 
-/// Refuses a run whose bundle would hold what only a teacher can be.
-pub(super) fn check_is_packed(recipe: &Recipe, base: &Checkpoint) -> Result<(), RunError> {
-    let start = recipe.distill.as_ref().and_then(|distill| distill.start.as_deref());
-    let only_teaches = match start.map(base::load).transpose()? {
-        Some(start) => start.config.only_teaches(),
-        None => base.config.only_teaches(),
+/// Refuses a student that would start as a model which can only teach.
+pub(super) fn check_can_be_cut(recipe: &Recipe) -> Result<(), RunError> {
+    let start = recipe.distill.as_ref().and_then(|distill| distill.start.as_ref());
+    let (key, path) = match start {
+        Some(start) => ("distill.start", start),
+        None => ("base.checkpoint", &recipe.base.checkpoint),
     };
-    if only_teaches { Err(crate::bert::Error::OnlyTeaches.into()) } else { Ok(()) }
+    if !base::config(path)?.only_teaches() {
+        return Ok(());
+    }
+    let path = path.display();
+    let problem = format!(
+        "can only teach, as an MPNet: {path}: let a student start as a BERT (--teacher, or `start` under [distill])"
+    );
+    Err(RunError::Unsuitable { key, problem })
 }
 
 /// Refuses a run that would overwrite what it reads, or models that no run has made.

@@ -174,7 +174,8 @@ mod tests {
         assert_eq!(recipe.output, output);
         assert!(ForData { student: Some("huge"), ..order.clone() }.draft().is_err());
         let large = folder.path().join("large");
-        let taught = ForData { teacher: Some(&large), student: None, ..order.clone() }.draft().unwrap().recipe;
+        let taught =
+            ForData { teacher: Some(&large), student: None, ..order.clone() }.draft().unwrap().recipe;
         assert_eq!((&taught.base.checkpoint, taught.distill.unwrap().start), (&large, Some(base.clone())));
         // nothing is written before data and base have been checked
         let run = || run_for_data(&order, Until::Train, &mut |_| ());

@@ -40,7 +40,8 @@ pub(super) fn learn_to_compare(
     let Some(pooling) = base.sentence_pooling().filter(|_| recipe.base.compare == Compare::Auto) else {
         return Ok(None);
     };
-    if !prepared.train.is_paired() || base.has_head() {
+    // a model that can only teach is large: these pairs would take far longer than those with labels
+    if !prepared.train.is_paired() || base.has_head() || base.config.only_teaches() {
         return Ok(None);
     }
     let can_already = base.config.compares_pairs;

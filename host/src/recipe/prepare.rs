@@ -67,7 +67,9 @@ impl Prepared {
             return Err(RunError::Metric { metric, task: train.task });
         }
         let criterion = Criterion { metric, thresholds: recipe.decision.thresholds };
-        let base = base::load(&recipe.base.checkpoint)?;
+        // what the device will read, where that is not the teacher
+        let start = recipe.distill.as_ref().and_then(|distill| distill.start.as_ref());
+        let base = base::load(start.unwrap_or(&recipe.base.checkpoint))?;
         let (max_tokens, windows) = lengths(recipe, &base, &train)?;
         if let Some(windows) = windows {
             let texts = train.len();

@@ -1,6 +1,6 @@
 //! Running the steps of a recipe. Each is reused as long as its inputs stay the same.
 
-use super::check::{check_is_packed, checked_base};
+use super::check::{check_can_be_cut, checked_base};
 use super::error::RunError;
 use super::lock::Lock;
 use super::prepare::Prepared;
@@ -89,10 +89,10 @@ impl Ready {
         if until == Until::Distill && recipe.distill.is_none() {
             return Err(RunError::NoStudent);
         }
-        let base = checked_base(&recipe, &prepared)?;
         if until != Until::Train {
-            check_is_packed(&recipe, &base)?;
+            check_can_be_cut(&recipe)?;
         }
+        let base = checked_base(&recipe, &prepared)?;
         Ok(Self { recipe, has_student, prepared, base })
     }
 

@@ -76,6 +76,9 @@ pub struct Shrink {
 pub fn shrink(shrink: &Shrink, watch: Watch) -> Result<(), RunError> {
     check_empty(&shrink.output)?;
     let teacher = base::load(&shrink.base)?;
+    if teacher.config.only_teaches() {
+        return Err(crate::bert::Error::OnlyTeaches.into());
+    }
     let all = teacher.config.num_hidden_layers;
     let layers = chosen_layers(shrink.layers.as_ref().unwrap_or(&Layers::Count(all.min(3))), all)?;
     let mut texts = Vec::new();

@@ -8,6 +8,7 @@ use super::step::{fingerprint, fit, json, once, remove_files, restore_dropout};
 use super::teacher_answers::ask;
 use super::windows::windowed_texts;
 use super::{Recipe, base, prepare::Prepared};
+use crate::bert::ops::Precision;
 use crate::bert::{Checkpoint, Classifier};
 use crate::data::{self, Text};
 use crate::distill::{
@@ -149,7 +150,7 @@ impl<'a> Distillation<'a> {
         let made = texts as f64 * (augment.replaced + augment.spliced + augment.mixed);
         let count = texts + unlabelled.len() + made as usize;
         let key = of(&parts);
-        let width = |model: &Path| Ok::<_, RunError>(base::load(model)?.config.hidden_size);
+        let width = |model: &Path| Ok::<_, RunError>(base::config(model)?.hidden_size);
         let as_wide = match &distill.start {
             Some(start) => width(start)? == width(&teachers[0])?,
             None => true,
@@ -193,6 +194,8 @@ impl<'a> Distillation<'a> {
         Ok(self.transfer.as_ref().expect("set above"))
     }
 
+    /// Returns whether students learn from this model's \[CLS\] vectors, or from their similarities if the vectors
+    /// are of another width.
     fn needs_vectors(&self, model: &Path) -> bool {
         let needs = self.distill.relation_weight > 0.0 || self.as_wide && self.distill.cls_weight() > 0.0;
         model == self.teachers[0] && needs
@@ -241,7 +244,9 @@ impl<'a> Distillation<'a> {
         let texts = Encoded::new(data, &checkpoint.tokenizer, max_tokens)?;
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         watch(Progress::Note(&format!("asking {name} about {} texts", texts.tokens.len())));
-        let answers = ask(&checkpoint, &texts, self.needs_vectors(folder), watch)?;
+        // they are cached whatever the precision: soft labels need not be exact
+        let precision = self.recipe.train.precision.here().unwrap_or(Precision::F32);
+        let answers = ask(&checkpoint, &texts, self.needs_vectors(folder), precision, watch)?;
         std::fs::create_dir_all(self.answers_folder()).map_err(RunError::io(&file))?;
         answers.save(&file)?;
         Ok(answers)
@@ -309,8 +314,7 @@ impl<'a> Distillation<'a> {
                 "hidden_weight has no effect here: it needs a stage that is cut from the teacher itself, keeps all its word pieces and has at least two layers",
             ));
         }
-        let as_wide = answers.cls.len() == texts.tokens.len() * student.config().hidden_size;
-        if self.distill.cls_weight.is_some_and(|weight| weight > 0.0) && !as_wide {
+        if self.distill.cls_weight.is_some_and(|weight| weight > 0.0) && !self.as_wide {
             watch(Progress::Note(
                 "cls_weight has no effect here: the student's vectors are not as wide as the teacher's",
             ));

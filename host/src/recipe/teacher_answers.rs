@@ -16,12 +16,13 @@ const COMPARED_TEXTS: usize = 256;
 const MAX_UNEXPLAINED: f64 = 0.05;
 
 /// Returns a model's answers on texts. Uses int8 and the device's code, ten times as fast as f32, if its
-/// logits are about the same, and otherwise the precision in which models train. \[CLS\] vectors are left empty unless asked for: for many texts they take
-/// hundreds of megabytes.
+/// logits are about the same, and otherwise `precision`. \[CLS\] vectors are left empty unless asked for: for many
+/// texts they take hundreds of megabytes.
 pub(super) fn ask(
     checkpoint: &Checkpoint,
     texts: &Encoded,
     vectors: bool,
+    precision: Precision,
     watch: Watch,
 ) -> Result<Answers, RunError> {
     let all = texts.tokens.len();
@@ -37,11 +38,11 @@ pub(super) fn ask(
         if unexplained_variance(&some_exact, &rounded, labels) <= MAX_UNEXPLAINED {
             return Ok(answers);
         }
-        watch(Progress::Note("int8 differs too much from f32, which is used instead"));
+        watch(Progress::Note("int8 differs too much from f32, and is not used"));
     }
     let mut done = |done| watch(Progress::Classified { done, all });
     let model = Classifier::trained(checkpoint.clone())?;
-    Ok(train::soft_labels(&model, texts, vectors, Precision::fastest(), &mut done)?)
+    Ok(train::soft_labels(&model, texts, vectors, precision, &mut done)?)
 }
 
 /// Answers in int8. `None` if there is no such model, or the fused operator does not support its shape: stock

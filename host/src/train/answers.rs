@@ -14,6 +14,8 @@ pub struct Answers {
 
 /// Batch size for inference.
 const PREDICT: usize = 64;
+/// Number of tokens in a batch of soft labels: so many that packing the weights takes little of the time.
+const ANSWER_TOKENS: usize = 4096;
 
 /// Runs a model on every example and returns the logits: [texts, labels]. `done` receives the number of texts
 /// after each batch.
@@ -78,7 +80,8 @@ fn answers(
     let width = if vectors { config.hidden_size } else { 0 };
     let mut answers =
         Answers { logits: vec![0.0; texts * config.num_labels()], cls: vec![0.0; texts * width] };
-    let whole = by_length(model, encoded, go_on, |rows, batch, tape| {
+    let most_tokens = if matches!(mode, Mode::Answer { .. }) { ANSWER_TOKENS } else { 0 };
+    let whole = by_length(model, encoded, most_tokens, go_on, |rows, batch, tape| {
         let output = model.forward(batch, mode, tape)?;
         scatter(&output.logits, rows, &mut answers.logits);
         if vectors {
@@ -101,7 +104,7 @@ pub fn sentence_vectors(
     done: &mut dyn FnMut(usize),
 ) -> Result<Vec<f32>, Error> {
     let mut vectors = vec![0.0; encoded.tokens.len() * model.config().hidden_size];
-    by_length(model, encoded, &mut always(done), |rows, batch, tape| {
+    by_length(model, encoded, 0, &mut always(done), |rows, batch, tape| {
         scatter(&model.sentence_vectors(batch, pooling, tape)?, rows, &mut vectors);
         Ok(())
     })?;
@@ -116,17 +119,23 @@ fn always(done: &mut dyn FnMut(usize)) -> impl FnMut(usize) -> bool {
     }
 }
 
-/// Makes batches of texts of similar length, until `go_on` returns `false`. Returns whether it never did.
+/// Makes batches of texts of similar length, larger ones if the texts are so short that they have no more than
+/// `most_tokens` together, until `go_on` returns `false`. Returns whether it never did.
 fn by_length(
     model: &Classifier,
     encoded: &Encoded,
+    most_tokens: usize,
     go_on: &mut dyn FnMut(usize) -> bool,
     mut ask: impl FnMut(&[u32], &Batch, &mut Tape) -> Result<(), Error> + Send,
 ) -> Result<bool, Error> {
     let mut order: Vec<u32> = (0..encoded.tokens.len() as u32).collect();
     order.sort_by_key(|row| encoded.tokens[*row as usize].ids.len());
     let (mut asked, mut tape) = (0, Tape::default());
-    for rows in order.chunks(PREDICT) {
+    while asked < order.len() {
+        let left = (1..).zip(&order[asked..]);
+        let tokens = |row: u32| encoded.tokens[row as usize].ids.len();
+        let fits = |(count, row): &(usize, &u32)| *count <= PREDICT || count * tokens(**row) <= most_tokens;
+        let rows = &order[asked..][..left.take_while(fits).count()];
         let batch = encoded.batch(rows, model.config().pad_token_id as u32);
         // as a task of the thread pool, like an update
         rayon::scope(|_| ask(rows, &batch, &mut tape))?;

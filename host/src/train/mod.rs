@@ -26,7 +26,7 @@ mod target_scale;
 mod update;
 
 pub use adamw::AdamW;
-pub use answers::{Answers, predict, predict_with_vectors, soft_labels, sentence_vectors};
+pub use answers::{Answers, predict, predict_with_vectors, sentence_vectors, soft_labels};
 pub use encoded::{Encoded, Reader, mean_of_windows};
 pub use error::Error;
 pub use head::set_head;

@@ -17,8 +17,8 @@ pub struct Attention<'a> {
     /// 0 for a token, a large negative number for padding: [texts * sequence].
     pub mask: &'a [f32],
     /// What is added to the products of queries and keys for the distances between tokens: [heads, sequence,
-    /// sequence], or nothing. It has no gradient.
-    pub distances: &'a [f32],
+    /// sequence]. It has no gradient.
+    pub distances: Option<&'a [f32]>,
     /// Dropout on the probabilities.
     pub dropout: Dropout,
 }
@@ -80,11 +80,10 @@ impl Attention<'_> {
                 let at = text * s * width + head * d;
                 let view = |x| Matrix::new(x, s, d, width);
                 let q = Matrix::new(&q[text * m * width + head * d..], m, d, width);
-                let added = distances.get(head * s * s..).filter(|added| !added.is_empty());
-                if let Some(added) = added {
-                    scratch.copy_from_slice(&added[..m * s]);
+                if let Some(distances) = distances {
+                    scratch.copy_from_slice(&distances[head * s * s..][..m * s]);
                 }
-                multiply(scratch, s, q, view(&k[at..]).t(), added.is_some(), 1);
+                multiply(scratch, s, q, view(&k[at..]).t(), distances.is_some(), 1);
                 vectorized!(|| softmax(scratch, &mask[text * s..][..s], p, self.scale()));
                 self.dropped(text, head, p, scratch);
                 let p = Matrix::new(scratch, m, s, s);

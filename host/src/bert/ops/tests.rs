@@ -189,7 +189,7 @@ fn embedding_gradients() {
 fn spec(queries: usize, rate: f32) -> Attention<'static> {
     let mask = &[0.0, 0.0, 0.0, -1e9, 0.0, 0.0, 0.0, 0.0];
     let dropout = Dropout { rate, seed: 3 };
-    Attention { sequence: 4, queries, heads: 3, head_size: 2, mask, distances: &[], dropout }
+    Attention { sequence: 4, queries, heads: 3, head_size: 2, mask, distances: None, dropout }
 }
 
 /// Returns the probabilities and the output.
@@ -202,8 +202,11 @@ fn attention(spec: Attention, t: &[Vec<f32>]) -> (Vec<f32>, Vec<f32>) {
 
 #[test]
 fn attention_gradients() {
-    for (queries, rate) in [(4, 0.0), (4, 0.3), (1, 0.0), (1, 0.3)] {
-        let spec = spec(queries, rate);
+    let distances = random(48, 13);
+    let plain = [(4, 0.0), (4, 0.3), (1, 0.0), (1, 0.3)].map(|(queries, rate)| spec(queries, rate));
+    let distant = plain.map(|spec| Attention { distances: Some(&distances), ..spec });
+    for spec in plain.into_iter().chain(distant) {
+        let queries = spec.queries;
         check_gradients(
             &[random(2 * queries * 6, 8), random(48, 9), random(48, 10)],
             |t| attention(spec, t).1,
@@ -220,14 +223,15 @@ fn attention_gradients() {
 
 #[test]
 fn attention_values() {
-    let [q, k, v] = [8, 9, 10].map(|s| random(48, s));
-    let spec = spec(4, 0.0);
+    let [q, k, v, distances] = [8, 9, 10, 13].map(|s| random(48, s));
+    let spec = Attention { distances: Some(&distances), ..spec(4, 0.0) };
     let (_, out) = attention(spec, &[q.clone(), k.clone(), v.clone()]);
     for (text, head, i) in (0..2).flat_map(|t| (0..3).flat_map(move |h| (0..4).map(move |i| (t, h, i)))) {
         let at = |x: &[f32], row: usize, e: usize| f64::from(x[(text * 4 + row) * 6 + head * 2 + e]);
         let scores: Vec<f64> = (0..4)
             .map(|j| {
                 let dot = at(&q, i, 0) * at(&k, j, 0) + at(&q, i, 1) * at(&k, j, 1);
+                let dot = dot + f64::from(distances[(head * 4 + i) * 4 + j]);
                 (dot / 2f64.sqrt() + f64::from(spec.mask[text * 4 + j])).exp()
             })
             .collect();
