@@ -4,7 +4,7 @@ mod support;
 
 use goldcrest::bert::ops::Precision;
 use goldcrest::bert::{Checkpoint, Classifier};
-use goldcrest::data::{Dataset, Task};
+use goldcrest::data::{Dataset, Source, Task};
 use goldcrest::recipe::{Progress, Recipe, Until, run};
 use goldcrest::train::{Encoded, predict_with_vectors, soft_labels};
 use support::{SHAPES, checkpoint_with_pieces};
@@ -127,8 +127,14 @@ fn a_student_is_made_anew_if_anything_it_depends_on_changes() {
 #[test]
 fn soft_labels_are_the_model_s_answers() {
     let model = Classifier::trained(classifier(7)).unwrap();
-    let text = |i: usize| (0..1 + i * 7 % 60).map(|j| format!("piece{} ", 5 + (i * 31 + j) % 600)).collect();
-    let data = Dataset::unlabelled((0..1000).map(|i| (text(i), None)));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("texts.csv");
+    let text = |i: usize| -> String {
+        (0..1 + i * 7 % 60).map(|j| format!("piece{} ", 5 + (i * 31 + j) % 600)).collect()
+    };
+    let rows: String = (0..1000).map(|i| format!("{},label{}\n", text(i), i % 5)).collect();
+    std::fs::write(&path, format!("text,label\n{rows}")).unwrap();
+    let data = Dataset::read_to_measure(&[Source::new(&path)], None, None).unwrap();
     let texts = Encoded::new(data, model.tokenizer(), 64).unwrap();
     let exact = predict_with_vectors(&model, &texts, &mut |_| ()).unwrap();
     for precision in [Precision::F32, Precision::fastest()] {

@@ -85,9 +85,10 @@ fn labelled_texts_alone_are_enough() {
     );
     assert!(bundle.is_file());
 
-    // the checkpoint teaches the base
-    let teacher = ["--teacher", trained["model"].as_str().unwrap(), "--output", "taught"];
-    let taught = run_texts(&teacher);
+    // the checkpoint teaches the base, on texts without labels too
+    fs::write(folder.join("log.txt"), "turn the lamp on\nhow warm is it outside\n").unwrap();
+    let teacher = ["--teacher", trained["model"].as_str().unwrap(), "--unlabelled", "log.txt"];
+    let taught = run_texts(&[&teacher[..], &["--output", "taught"]].concat());
     assert_eq!(taught.status.code(), Some(0), "{}", taught.stderr);
     assert!(folder.join("taught/student/config.json").is_file());
     assert!(folder.join("taught/my-texts.bundle").is_file());

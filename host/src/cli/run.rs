@@ -12,7 +12,7 @@ Examples:
   goldcrest run messages.csv
   goldcrest run train.tsv --dev dev.tsv --text 2 --label 1
   goldcrest run messages.csv --student small --output runs/small
-  goldcrest run messages.csv --teacher base/all-mpnet-base-v2 --output runs/taught
+  goldcrest run messages.csv --teacher base/all-mpnet-base-v2 --unlabelled log.txt --output runs/taught
   goldcrest run host/recipes/voice-commands.toml";
 
 pub const TRAIN_EXAMPLES: &str = "\
@@ -51,6 +51,9 @@ struct Texts {
     /// A larger checkpoint, which is fine-tuned and then teaches the base (scripts/fetch-base.sh --teacher)
     #[arg(long, value_name = "FOLDER")]
     teacher: Option<PathBuf>,
+    /// Texts without labels to learn from, which the teacher labels; may be repeated
+    #[arg(long, value_name = "FILE")]
+    unlabelled: Vec<PathBuf>,
     /// Distil to this size, such as `small` or `3.5 MB`
     #[arg(long, value_name = "SIZE", value_parser = size)]
     student: Option<String>,
@@ -93,7 +96,8 @@ fn run_recipe(args: &Args, until: Until) -> anyhow::Result<Finished> {
 
 fn run_texts(args: &Args, until: Until) -> anyhow::Result<Finished> {
     let (path, texts) = (&args.recipe, &args.texts);
-    for file in [Some(path), texts.dev.as_ref(), texts.test.as_ref()].into_iter().flatten() {
+    let measured = [Some(path), texts.dev.as_ref(), texts.test.as_ref()];
+    for file in measured.into_iter().flatten().chain(&texts.unlabelled) {
         super::check_is_texts(file)?;
     }
     let base = texts.base.clone().unwrap_or_else(|| "models/base".into());
@@ -109,7 +113,8 @@ fn run_texts(args: &Args, until: Until) -> anyhow::Result<Finished> {
             missing.display()
         );
     }
-    if until == Until::Distill && texts.student.is_none() && texts.teacher.is_none() {
+    let distils = texts.student.is_some() || texts.teacher.is_some() || !texts.unlabelled.is_empty();
+    if until == Until::Distill && !distils {
         return Err(super::Usage(
             "--student SIZE says what to distil to, such as `small` or `3.5 MB`; --teacher FOLDER distils to the base"
                 .into(),
@@ -125,6 +130,7 @@ fn run_texts(args: &Args, until: Until) -> anyhow::Result<Finished> {
         max_tokens: texts.max_tokens.map(usize::from),
         base: &base,
         teacher: texts.teacher.as_deref(),
+        unlabelled: &texts.unlabelled,
         student: texts.student.as_deref(),
         output: &output,
     };

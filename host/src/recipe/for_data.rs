@@ -21,7 +21,9 @@ pub struct ForData<'a> {
     pub base: &'a Path,
     /// A larger model that is fine-tuned instead, and teaches the base.
     pub teacher: Option<&'a Path>,
-    /// Value of `distill.student`; without it and a teacher, nothing is distilled.
+    /// Value of `distill.unlabelled`: files of texts that the teacher labels.
+    pub unlabelled: &'a [PathBuf],
+    /// Value of `distill.student`; without it, a teacher and texts without labels, nothing is distilled.
     pub student: Option<&'a str>,
     /// The output folder.
     pub output: &'a Path,
@@ -91,8 +93,13 @@ fn text(order: &ForData) -> std::io::Result<String> {
         Some(path) => Ok(quoted(path)),
         None => Err(std::io::Error::other("TOML cannot hold a name that is not UTF-8")),
     };
+    let list = |paths: &[PathBuf]| -> std::io::Result<Option<String>> {
+        let paths = paths.iter().map(|file| path(file)).collect::<std::io::Result<Option<Vec<_>>>>()?;
+        Ok(paths.filter(|paths| !paths.is_empty()).map(|paths| format!("[{}]", paths.join(", "))))
+    };
     let optional = |file: Option<&Path>| file.map_or(Ok(None), path);
     let train = order.train;
+    let starts_as_base = order.teacher.is_some() || order.student.is_none() && !order.unlabelled.is_empty();
     let sections = [
         (
             "data",
@@ -118,8 +125,9 @@ fn text(order: &ForData) -> std::io::Result<String> {
         (
             "distill",
             vec![
-                ("start", optional(order.teacher.map(|_| order.base))?),
                 ("student", order.student.and_then(quoted)),
+                ("start", optional(Some(order.base).filter(|_| starts_as_base))?),
+                ("unlabelled", list(order.unlabelled)?),
             ],
         ),
         ("pack", vec![("name", quoted(bundle_name(&train.path)))]),
@@ -160,6 +168,7 @@ mod tests {
             max_tokens: Some(64),
             base: &base,
             teacher: None,
+            unlabelled: &[],
             student: Some("3.5 MB"),
             output: &output,
         };
@@ -174,9 +183,15 @@ mod tests {
         assert_eq!(recipe.output, output);
         assert!(ForData { student: Some("huge"), ..order.clone() }.draft().is_err());
         let large = folder.path().join("large");
-        let taught =
-            ForData { teacher: Some(&large), student: None, ..order.clone() }.draft().unwrap().recipe;
-        assert_eq!((&taught.base.checkpoint, taught.distill.unwrap().start), (&large, Some(base.clone())));
+        let more = ["a \"b\".txt", "c.csv"].map(|name| folder.path().join(name));
+        let taught = ForData { teacher: Some(&large), unlabelled: &more, student: None, ..order.clone() };
+        let taught = taught.draft().unwrap().recipe;
+        let distill = taught.distill.unwrap();
+        assert_eq!((&taught.base.checkpoint, distill.start), (&large, Some(base.clone())));
+        assert_eq!(distill.unlabelled, more);
+        // texts without labels need a student, which is the base if nothing else is said
+        let alone = ForData { unlabelled: &more, student: None, ..order.clone() }.draft().unwrap().recipe;
+        assert_eq!((alone.base.checkpoint, alone.distill.unwrap().start), (base.clone(), Some(base.clone())));
         // nothing is written before data and base have been checked
         let run = || run_for_data(&order, Until::Train, &mut |_| ());
         assert!(matches!(run(), Err(RunError::Data(_))));
