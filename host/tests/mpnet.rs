@@ -114,10 +114,17 @@ fn its_tokenizer_is_checked_as_that_of_a_bert() {
         let error = spoiled(file, text);
         assert!(error.contains(said), "{error}");
     }
+    let added = ["<s>", "<pad>", "</s>", "<unk>", "[UNK]", "<mask>"]
+        .map(|token| format!(r#"{{"content": "{token}"}}"#));
+    let fast = format!(
+        r#"{{"added_tokens": [{}], "post_processor": {{"type": "RobertaProcessing"}}}}"#,
+        added.join(", ")
+    );
     let usual = r#"{"bos_token": "<s>", "mask_token": {"content": "<mask>"}, "unk_token": "[UNK]", "sep_token": "</s>"}"#;
     let folder = tempfile::tempdir().unwrap();
     write_mpnet(folder.path(), "", "");
     std::fs::write(folder.path().join("special_tokens_map.json"), usual).unwrap();
+    std::fs::write(folder.path().join("tokenizer.json"), fast).unwrap();
     assert_eq!(Checkpoint::load(folder.path()).unwrap().tokenizer, mpnet().tokenizer);
 }
 

@@ -75,6 +75,10 @@ pub(super) fn tokenizer(dir: &Path) -> Result<TokenizerFiles, Error> {
         rename_all(file);
         if let Some(file) = file.as_object_mut() {
             file.remove("post_processor");
+            if let Some(Value::Array(tokens)) = file.get_mut("added_tokens") {
+                // it is in the vocabulary, and nothing becomes it
+                tokens.retain(|token| token["content"] != "<unk>");
+            }
             let class = file.get("tokenizer_class").and_then(Value::as_str);
             if class.is_some_and(|class| class.starts_with("MPNetTokenizer")) {
                 file.remove("tokenizer_class");
