@@ -176,14 +176,22 @@ fn it_teaches_a_bert() {
         assert!(matches!(error, RunError::Unsuitable { key: "base.checkpoint", .. }), "{error:?}");
         assert!(!path("refused/teacher").exists());
     }
-    // a sentence encoder's pooler is replaced
+    let says = |notes: &[String], what: &str| notes.iter().any(|note| note.contains(what));
     let (trained, notes) = finished("mpnet", "alone", "", Until::Train);
-    assert!(trained.is_ok() && !notes.iter().any(|note| note.contains("base.pooler")), "{notes:?}");
+    assert!(trained.is_ok() && !says(&notes, "base.pooler"), "{notes:?}");
+    // without a head there is no pooler to keep
+    let mut encoder = mpnet();
+    encoder.tensors.retain(|name, _| !name.starts_with("bert.pooler.") && !name.starts_with("classifier."));
+    encoder.save(&path("encoder")).unwrap();
+    let (trained, notes) = finished("encoder", "encoded", "", Until::Train);
+    assert!(trained.is_ok() && says(&notes, "base.pooler"), "{notes:?}");
     for (base, distill) in [
         ("mpnet", "[distill]\nepochs = 1\nstart = \"bert\""),
         ("bert", "[distill]\nepochs = 1\nlayers = 2\nother_teachers = [\"alone/teacher\"]"),
     ] {
-        let (made, _) = finished(base, &format!("from-{base}"), distill, Until::Distill);
+        let (made, notes) = finished(base, &format!("from-{base}"), distill, Until::Distill);
+        // a student that starts anew is warned of few texts
+        assert_eq!(says(&notes, "there are few texts"), base == "mpnet", "{notes:?}");
         let student = Checkpoint::load(&made.unwrap().model).unwrap();
         assert!(!student.config.only_teaches() && student.config.hidden_size == SHAPES[2].hidden);
     }

@@ -27,16 +27,22 @@ fn transfer_set_has_gold_first_and_no_evaluation_texts() {
     assert_eq!(set.data, again.data);
 }
 
-#[test]
-fn windows_of_held_out_texts_are_left_out() {
+/// Makes a folder with a base and 40 labelled rows, `train.csv`.
+fn base_and_rows() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name);
     let mut base = model();
     base.drop_head();
-    base.save(&path("base")).unwrap();
+    base.save(&folder.path().join("base")).unwrap();
     let line = |i: usize| format!("{} {},{}\n", WORDS[i % 9], WORDS[i / 9], ["a", "b"][i % 2]);
-    std::fs::write(path("train.csv"), "text,label\n".to_string() + &(0..40).map(line).collect::<String>())
-        .unwrap();
+    let rows = "text,label\n".to_string() + &(0..40).map(line).collect::<String>();
+    std::fs::write(folder.path().join("train.csv"), rows).unwrap();
+    folder
+}
+
+#[test]
+fn windows_of_held_out_texts_are_left_out() {
+    let folder = base_and_rows();
+    let path = |name: &str| folder.path().join(name);
     let [held_out, other] = ["high low warm cold red green blue", "cold warm low high blue green red"];
     std::fs::write(path("dev.csv"), format!("text,label\n{held_out},a\nwarm cold,b\n")).unwrap();
     let texts = |more: &str| {
@@ -64,14 +70,8 @@ fn windows_of_held_out_texts_are_left_out() {
 /// Texts without labels are read before training and again after it, which only a file allows.
 #[test]
 fn texts_without_labels_must_be_in_a_file() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = base_and_rows();
     let path = |name: &str| folder.path().join(name);
-    let mut base = model();
-    base.drop_head();
-    base.save(&path("base")).unwrap();
-    let line = |i: usize| format!("{} {},{}\n", WORDS[i % 9], WORDS[i / 9], ["a", "b"][i % 2]);
-    std::fs::write(path("train.csv"), "text,label\n".to_string() + &(0..40).map(line).collect::<String>())
-        .unwrap();
     let text = "output = \"out\"\n[data]\ntrain = \"train.csv\"\n[base]\ncheckpoint = \"base\"\n[distill]\nlayers = 1\n\
                 unlabelled = [\"/dev/null\"]\n[pack]\nname = \"x\"\n";
     let recipe = Recipe::parse(text, &path("recipe.toml")).unwrap();
