@@ -198,6 +198,10 @@ fn files_are_read_in_their_order() {
         "{}",
         output.err
     );
+    for command in ["verify", "help"] {
+        let output = run(&["--bundle", &moods, &one, command], b"");
+        assert!(output.code == 1 && output.err.contains("a command comes before"), "{}", output.err);
+    }
     // messages with errors are counted
     let bad = bench.put("bad.txt", b"good\xff\n");
     let output = run(&["--bundle", &moods, &bad, "none.txt"], b"");
@@ -205,6 +209,41 @@ fn files_are_read_in_their_order() {
     let folder = bench.folder.path().to_str().unwrap();
     let output = run(&["--bundle", &moods, folder], b"");
     assert!(output.code == 1 && output.err.contains(folder), "{}", output.err);
+}
+
+/// Otherwise its own records would be messages, until the disk is full.
+#[test]
+fn a_file_that_is_also_the_output_is_not_read() {
+    let bench = Bench::new();
+    let moods = bench.bundle(&manifest());
+    let (own, other) = (bench.put("own.txt", "good\n"), bench.put("other.txt", "bad\n"));
+    let stdin = || fs::File::open(&own).unwrap();
+    for (files, input) in [(vec![&own, &other], Stdio::null()), (vec![], stdin().into())] {
+        fs::write(&own, "good\n").unwrap();
+        let output = fs::File::options().append(true).open(&own).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_goldcrest-edge"));
+        command.args(["--bundle", &moods]).args(&files);
+        let done = command.stdin(input).stdout(output).output().unwrap();
+        let told = String::from_utf8(done.stderr).unwrap();
+        assert!(done.status.code() == Some(1) && told.contains("is also the output"), "{told}");
+        let lines = fs::read_to_string(&own).unwrap().lines().count();
+        // the other files are read nevertheless
+        assert_eq!(lines, if files.is_empty() { 1 } else { 2 });
+    }
+}
+
+#[test]
+fn a_missing_file_is_told_even_if_the_reader_of_the_output_is_gone() {
+    let bench = Bench::new();
+    let moods = bench.bundle(&manifest());
+    let many = bench.put("many.txt", "good day\n".repeat(50_000));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_goldcrest-edge"));
+    command.args(["--bundle", &moods, "none.txt", &many]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let done = child.wait_with_output().unwrap();
+    let told = String::from_utf8(done.stderr).unwrap();
+    assert!(done.status.code() == Some(1) && told.contains("none.txt: No such file"), "{told}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Where messages come from.
-use super::{Usage, say};
+use super::{Usage, is_command, say};
 use anyhow::{Context, Result};
 use goldcrest_edge::bundle::Manifest;
 use goldcrest_edge::format_error;
@@ -7,7 +7,10 @@ use goldcrest_edge::stream::{self, End, Interrupt, Lines, Sink, Source};
 use rustix::io::ioctl_fionread;
 use signal_hook::consts::SIGTERM;
 use std::fmt;
+use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Parses the separator between the two texts of a line: `TAB` or any single character.
@@ -38,9 +41,12 @@ pub fn run_lines(files: &[PathBuf], sink: &mut impl Sink) -> Result<()> {
     let stdin = [PathBuf::from("-")];
     let mut failed = Vec::new();
     let mut ended = run_all(if files.is_empty() { &stdin } else { files }, sink, &mut failed);
-    // the caller reports the last error, like any other
-    if ended.is_ok() {
-        ended = failed.pop().map_or(Ok(()), Err);
+    // the caller reports the last error, like any other; that the reader of the output has gone hides none
+    let is_none = |error: &anyhow::Error| stream::is_broken_pipe(error.as_ref());
+    if ended.as_ref().err().is_none_or(is_none)
+        && let Some(last) = failed.pop()
+    {
+        ended = Err(last);
     }
     for error in failed {
         say(format_args!("{}", format_error(error.as_ref())));
@@ -53,15 +59,29 @@ fn run_all(files: &[PathBuf], sink: &mut impl Sink, failed: &mut Vec<anyhow::Err
     let mut lines = Lines::default();
     for (number, path) in (1..).zip(files) {
         let name = || if path == Path::new("-") { "stdin".into() } else { path.display().to_string() };
+        let refused = |error, why: &str| anyhow::Error::from(error).context(name() + why);
         let mut source = match stream::open(path) {
             Ok(source) => source,
             Err(error) => {
                 let word = error.kind() == io::ErrorKind::NotFound && !name().contains(['.', '/']);
-                let command = if word { " (no command has this name either)" } else { "" };
-                failed.push(anyhow::Error::from(error).context(name() + command));
+                let why = match word {
+                    true if is_command(path) => " (a command comes before everything else)",
+                    true => " (no command has this name either)",
+                    false => "",
+                };
+                failed.push(refused(error, why));
                 continue;
             }
         };
+        match is_stdout(&source) {
+            Ok(false) => {}
+            // its own records would be messages, without end
+            Ok(true) => {
+                failed.push(refused(io::Error::other("the input file is also the output"), ""));
+                continue;
+            }
+            Err(error) => return Err(error).context("stdout"),
+        }
         match lines.run(&mut source, sink, &interrupt) {
             Ok(End::Source) => {}
             Ok(End::Interrupted { unanswered }) => {
@@ -82,6 +102,14 @@ fn run_all(files: &[PathBuf], sink: &mut impl Sink, failed: &mut Vec<anyhow::Err
         }
     }
     Ok(())
+}
+
+/// Returns whether stdout goes to this regular file.
+fn is_stdout(source: &File) -> io::Result<bool> {
+    let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let of = |file: &File| file.metadata().map(|file| (file.is_file(), file.dev(), file.ino()));
+    let (source, stdout) = (of(source)?, of(&stdout)?);
+    Ok(source.0 && source == stdout)
 }
 
 /// A signal ended the program before everything was answered.

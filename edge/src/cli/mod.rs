@@ -15,6 +15,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Classifies text, offline. Reads messages, one per line, and writes a record for each.
@@ -70,7 +71,7 @@ struct Usage(String);
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     if let (None, Some(first)) = (&cli.command, cli.classify.first_file())
-        && Cli::command().find_subcommand(first).is_some()
+        && is_command(first)
         && !first.exists()
     {
         let name = first.display();
@@ -97,6 +98,14 @@ pub fn main() -> ExitCode {
             ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
         }
     }
+}
+
+/// Returns whether a command has this name.
+fn is_command(name: &Path) -> bool {
+    let mut cli = Cli::command();
+    // adds `help`
+    cli.build();
+    cli.find_subcommand(name).is_some()
 }
 
 /// Prints a line of diagnostics. Failing to write it, say to a full disk, does not change the exit code.

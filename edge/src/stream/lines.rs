@@ -76,11 +76,12 @@ impl Lines {
         sink: &mut impl Sink,
         interrupt: &Interrupt,
     ) -> Result<bool, Error> {
-        if interrupt.requested() && !self.input.is_at_end(source)? {
-            return Err(Error::Interrupted);
-        }
+        // first, because it may take long and the end may be requested meanwhile
         if !self.input.unread().contains(&b'\n') {
             sink.flush()?;
+        }
+        if interrupt.requested() && !self.input.is_at_end(source)? {
+            return Err(Error::Interrupted);
         }
         if !self.input.fill(source, interrupt)? {
             return Ok(false);
@@ -303,6 +304,32 @@ mod tests {
             let mut sink = Note { interrupt: interrupts.then(|| interrupt.clone()), ..Note::default() };
             let found = Lines::default().run(&mut &*text, &mut sink, &interrupt).unwrap();
             assert_eq!((sink.told.join(" ").as_str(), found), (told, end));
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_if_the_end_is_requested_while_the_last_answers_are_made() {
+        struct Slow(Interrupt, usize);
+        impl Sink for Slow {
+            fn message(&mut self, _: u64, _: &mut Message<'_>) -> Result<(), Error> {
+                Ok(())
+            }
+            fn flush(&mut self) -> Result<(), Error> {
+                self.1 += 1;
+                if self.1 == 2 {
+                    self.0.request();
+                }
+                Ok(())
+            }
+        }
+        for (text, end) in [
+            (b"one\ntwo\n".to_vec(), End::Source),
+            // one message that ends with the buffer, and one in the next
+            ([&[b'x'; (64 << 10) - 1][..], b"\ntwo\n"].concat(), End::Interrupted { unanswered: 4 }),
+        ] {
+            let interrupt = Interrupt::new().unwrap();
+            let mut sink = Slow(interrupt.clone(), 0);
+            assert_eq!(Lines::default().run(&mut &*text, &mut sink, &interrupt).unwrap(), end);
         }
     }
 

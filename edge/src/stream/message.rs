@@ -156,6 +156,7 @@ impl Input {
         self.unread = 0..0;
         self.exhausted = false;
         self.of_message = 0;
+        self.late = 0;
     }
 
     /// Marks the consumed input as answered.
@@ -197,7 +198,9 @@ impl Input {
             // waits before reading: input that is read must be answered, and input that is not may go to
             // another reader
             let ready = !waits || source.wait(interrupt);
-            if interrupt.requested() && !(ready && self.may_finish()) {
+            // before a message of a file, the caller has just found that there is more, or no request
+            let asked = !waits && self.of_message == 0;
+            if interrupt.requested() && !asked && !(ready && self.may_finish()) {
                 return Err(Error::Interrupted);
             }
             if !ready {
