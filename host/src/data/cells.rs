@@ -87,7 +87,12 @@ impl<'a> Cells<'a> {
             return Ok(Target::Numbers(numbers.collect::<Result<_, _>>()?));
         }
         if self.task == Task::MultiLabel {
-            let mut ids = names(&cell).map(|name| self.id(name, &at)).collect::<Result<Vec<u32>, _>>()?;
+            let mut ids = match names(&cell).map(|name| self.id(name, &at)).collect::<Result<Vec<u32>, _>>() {
+                Err(DataError::UnknownLabel { at, label, .. }) if self.holds_several(&label) => {
+                    return Err(DataError::Joined { at, label });
+                }
+                ids => ids?,
+            };
             ids.sort_unstable();
             ids.dedup();
             return Ok(Target::Classes(ids));
@@ -98,6 +103,14 @@ impl<'a> Cells<'a> {
             (Some(label), 0) => Ok(Target::Class(self.id(label, &at)?)),
             (Some(_), more) => Err(DataError::SeveralLabels { at: at(), count: 1 + more }),
         }
+    }
+
+    /// Returns whether a value holds several known labels, separated in a usual way.
+    fn holds_several(&self, value: &str) -> bool {
+        ['|', ';', ','].into_iter().any(|separator| {
+            let mut parts = value.split(separator).map(str::trim);
+            value.contains(separator) && parts.all(|part| self.labels.id(part).is_some())
+        })
     }
 
     /// Returns the labels whose column says that they apply.

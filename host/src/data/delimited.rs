@@ -27,7 +27,8 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
     });
     let mut rows = Vec::with_capacity(records.len());
     let mut again = 0;
-    for record in &records[usize::from(header)..] {
+    let after = records.iter().skip(usize::from(header) + 1).map(Some).chain([None]);
+    for (record, next) in records[usize::from(header)..].iter().zip(after) {
         let fields = &record.fields;
         // concatenated files repeat the header
         if header && *fields == first.fields {
@@ -38,6 +39,9 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
             let hint = match record.lines > 1 {
                 true => {
                     "; the row spans lines: is a quote never closed? (--quoting false makes it a character)"
+                }
+                false if record.after_return || next.is_some_and(|next| next.after_return) => {
+                    "; a carriage return without a line feed ends a row here: take it out of the text"
                 }
                 false if quoting => "; a field that holds the delimiter needs quotes",
                 false => "",
@@ -164,6 +168,8 @@ struct Record {
     /// First line, counted from 1, and the number of lines it spans.
     line: u32,
     lines: u32,
+    /// Whether the row before ends in a carriage return, where others end in a line feed.
+    after_return: bool,
     fields: StringRecord,
 }
 
@@ -193,6 +199,8 @@ fn records(content: &str, delimiter: u8, quoting: bool) -> Vec<Record> {
         while matches!(bytes.get(start), Some(b'\n' | b'\r')) {
             start += 1;
         }
+        let ends = bytes[..start].iter().rev().take_while(|byte| matches!(byte, b'\n' | b'\r'));
+        let after_return = end == b'\n' && start > 0 && !ends.clone().any(|&byte| byte == end);
         line += newlines(counted, start);
         counted = start;
         let end = (reader.position().byte() as usize).max(start);
@@ -201,7 +209,8 @@ fn records(content: &str, delimiter: u8, quoting: bool) -> Vec<Record> {
             continue;
         }
         let row = bytes[start..end].trim_ascii_end().len();
-        records.push(Record { line, lines: 1 + newlines(start, start + row), fields: fields.clone() });
+        let lines = 1 + newlines(start, start + row);
+        records.push(Record { line, lines, after_return, fields: fields.clone() });
     }
     records
 }

@@ -296,7 +296,7 @@ impl Answers<'_> {
             let (int8, fp32) = (int8(draw), fp32(draw));
             [int8 - fp32, int8]
         });
-        drawn.map_or((None, None), |[delta, own]| (Some(delta), Some(own.within_points())))
+        drawn.map_or((None, None), |[delta, own]| (Some(delta), Some(own.within(metric))))
     }
 
     fn per_class(&self, data: &Dataset, fp32: &Metrics, int8: &Metrics) -> Vec<ClassComparison> {
@@ -346,13 +346,17 @@ pub(super) fn metric_interval(data: &Dataset, metric: Metric, predicted: &[Targe
     }
     let points = points(data, metric, predicted);
     let [interval] = bootstrap(data.len(), ROUNDS, SEED, |draw| [points(draw)])?;
-    Some(interval.within_points())
+    Some(interval.within(metric))
 }
 
 impl Interval {
-    /// Returns the part that is possible for a metric in points: none is above 100.
-    fn within_points(self) -> Self {
-        Self { high: self.high.min(100.0), ..self }
+    /// Returns the part that is possible for a metric, in points.
+    fn within(self, metric: Metric) -> Self {
+        let lowest = match metric {
+            Metric::Mcc | Metric::Pearson | Metric::Spearman => -100.0,
+            Metric::Accuracy | Metric::MacroF1 | Metric::MicroF1 | Metric::WeightedF1 => 0.0,
+        };
+        Self { low: self.low.max(lowest), high: self.high.min(100.0) }
     }
 }
 

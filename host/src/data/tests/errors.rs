@@ -117,6 +117,16 @@ fn errors_name_file_line_and_remedy() {
             "a.txt:2: no tab; a line is `label<TAB>text` (or choose another `format`)",
         ),
         (
+            "a.csv",
+            b"text,label\na,x\nhello\rworld,x\n",
+            "a.csv:3: 1 fields where 2 are expected; a carriage return without a line feed ends a row here: take it out of the text",
+        ),
+        (
+            "a.tsv",
+            b"label\ttext\r\nx\ta\r\nx\thello\rworld\r\n",
+            "a.tsv:3: 1 fields where 2 are expected; a carriage return without a line feed ends a row here: take it out of the text",
+        ),
+        (
             "a.txt",
             b"hello there\n",
             "a.txt: neither the extension nor the first line tells the format; decide it with --format (`format` under [data] in a recipe)",

@@ -133,6 +133,24 @@ fn possible_lists_of_labels_are_reported() {
     assert!(warnings(Some("|")).contains("no row has `|` between labels"));
 }
 
+/// Rows with several labels are not left out as if their label were unknown.
+#[test]
+fn labels_of_held_out_data_that_are_not_separated_are_told() {
+    let folder = Folder::new();
+    let lists = folder
+        .file("t.jsonl", "{\"text\":\"a\",\"labels\":[\"x\",\"y\"]}\n{\"text\":\"b\",\"labels\":[\"z\"]}\n");
+    let train = Dataset::read(&[lists], Some(Task::MultiLabel), None).unwrap();
+    let rows = "q,x\n".repeat(40);
+    let read = |label: &str, separator: Option<&str>| {
+        let file = folder.file("d.csv", format!("text,labels\n{rows}r,\"{label}\"\n"));
+        train.read_like(&[Source { label_separator: separator.map(str::to_owned), ..file }])
+    };
+    let told = message(read("x, z", None));
+    assert!(told.starts_with("d.csv:42: ") && told.contains("--label-separator"), "{told}");
+    assert_eq!(read("x, z", Some(",")).unwrap().examples[40].target, Target::Classes(vec![0, 2]));
+    assert_eq!(read("x, w", None).unwrap().left_out(), 1, "no two labels");
+}
+
 #[test]
 fn held_out_data_follows_the_training_data() {
     let folder = Folder::new();
