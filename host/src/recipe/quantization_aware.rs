@@ -31,8 +31,9 @@ pub(super) fn quantization_aware(
     let mut checkpoint = Checkpoint::load(folder)?;
     let before = checkpoint.config.clone();
     let usual_rate = || (TrainOptions::default().learning_rate(&before) / 4.0).min(5e-5);
+    let batch_size = teaching.batch_size.unwrap_or(recipe.train.batch_size);
     let usual_epochs = || {
-        let step = recipe.train.batch_size * recipe.train.accumulate;
+        let step = batch_size * recipe.train.accumulate;
         let enough = (LEAST_STEPS * step) as f64 / prepared.train.len().max(1) as f64;
         enough.clamp(1.0, 30.0)
     };
@@ -50,7 +51,9 @@ pub(super) fn quantization_aware(
         agreement: 0.0,
         adversarial: Some(0.0),
         soup: None,
-        eval_every: recipe.distill.as_ref().and_then(|d| d.eval_every).or(recipe.train.eval_every),
+        batch_size,
+        eval_every: teaching.eval_every.or(recipe.train.eval_every),
+        patience: teaching.patience.or(recipe.train.patience),
         ..recipe.train.clone()
     };
     let key = fingerprint(&[

@@ -93,7 +93,7 @@ impl Ready {
             check_can_be_cut(&recipe)?;
         }
         let base = checked_base(&recipe, &prepared)?;
-        if until != Until::Train && starts_anew_on_few_texts(&recipe, &prepared) {
+        if until != Until::Train && starts_anew_on_few_texts(&recipe, &prepared)? {
             watch(Progress::Note(
                 "the student does not start as its teacher, and there are few texts: fine-tuned alone it may be better. It needs texts without labels (distill.unlabelled, --unlabelled)",
             ));
@@ -139,11 +139,16 @@ impl Ready {
 
 /// Returns whether a student that does not start as its teacher has few texts to learn from. On 900 labelled texts of
 /// SST-2 it was three points worse than the fine-tuned base (docs/sizes.md).
-fn starts_anew_on_few_texts(recipe: &Recipe, prepared: &Prepared) -> bool {
+fn starts_anew_on_few_texts(recipe: &Recipe, prepared: &Prepared) -> Result<bool, RunError> {
     const FEW: usize = 4000;
-    let distill = recipe.distill.as_ref();
-    distill.is_some_and(|distill| distill.start.is_some() && distill.unlabelled.is_empty())
-        && prepared.train.len() < FEW
+    // with n-grams, texts are made for the student, and what is fine-tuned alone is compared with it
+    let few = prepared.train.len() < FEW;
+    let distill =
+        recipe.distill.as_ref().filter(|d| few && d.unlabelled.is_empty() && d.ngrams != Some(true));
+    let Some(start) = distill.and_then(|distill| distill.start.as_deref()) else { return Ok(false) };
+    let mut start = base::load(start)?;
+    prepared.adapt(&mut start);
+    Ok(!start.has_head())
 }
 
 /// The name of each model, and the comparison of its bundle or why it failed.

@@ -137,7 +137,7 @@ impl<'a> Distillation<'a> {
             let held_out_keys = prepared.held_out_keys();
             unlabelled
                 .retain(|(text, pair)| !held_out_keys.contains(&data::unordered_key(text, pair.as_deref())));
-            let files = base::load(&teachers[0])?.tokenizer;
+            let files = base::load(distill.start.as_deref().unwrap_or(&teachers[0]))?.tokenizer;
             unlabelled = windowed_texts(unlabelled, &files, prepared.input.max_tokens, windows)?;
         }
         // the texts rather than the files: which columns are read is not part of them

@@ -85,7 +85,8 @@ fn train_teacher(
         ..train.clone()
     };
     let key = fingerprint(&[
-        "train",
+        // on dev, in which precision
+        if config.only_teaches() { "train, measured as trained" } else { "train" },
         &start.digest,
         &json(&(recipe.base.pooler, recipe.base.head)),
         &prepared.digest(),

@@ -27,7 +27,7 @@ pub fn predict(
     encoded: &Encoded,
     done: &mut dyn FnMut(usize),
 ) -> Result<Vec<f32>, Error> {
-    Ok(predict_while(model, encoded, &mut always(done))?.expect("it always goes on"))
+    Ok(predict_while(model, encoded, Mode::Evaluate, &mut always(done))?.expect("it always goes on"))
 }
 
 /// Like [`predict`], in any precision: for soft labels, which need not be exact. With `vectors`, the answers have the
@@ -46,14 +46,15 @@ pub fn soft_labels(
     Ok(answers(model, encoded, vectors, mode, &mut always(done))?.expect("it always goes on"))
 }
 
-/// Like [`predict`], but `None` as soon as `go_on`, which receives the number of texts after each batch, returns
-/// `false`.
+/// Like [`predict`] or [`soft_labels`], by `mode`, but `None` as soon as `go_on`, which receives the number of texts
+/// after each batch, returns `false`.
 pub(super) fn predict_while(
     model: &Classifier,
     encoded: &Encoded,
+    mode: Mode,
     go_on: &mut dyn FnMut(usize) -> bool,
 ) -> Result<Option<Vec<f32>>, Error> {
-    Ok(answers(model, encoded, false, Mode::Evaluate, go_on)?.map(|answers| answers.logits))
+    Ok(answers(model, encoded, false, mode, go_on)?.map(|answers| answers.logits))
 }
 
 /// Like [`predict`], with the \[CLS\] vectors.

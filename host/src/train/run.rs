@@ -5,7 +5,8 @@ use super::log::Log;
 use super::state::{self, Position};
 use super::update::{Memory, update};
 use super::{Criterion, Error, Event, Job, Schedule, Summary, TrainOptions};
-use crate::bert::Checkpoint;
+use crate::bert::ops::Precision;
+use crate::bert::{Checkpoint, Mode};
 use crate::data::{Task, batches};
 use crate::metrics::{self, MetricsError};
 use std::cell::Cell;
@@ -179,13 +180,14 @@ fn evaluate(
 ) -> Result<(), Error> {
     let mut swap = |job: &mut Job| memory.average.iter_mut().for_each(|average| average.swap(job.model));
     swap(job);
-    let measured = measure(job, at, steps, log, watch);
+    let measured = measure(job, memory.precision, at, steps, log, watch);
     swap(job);
     measured
 }
 
 fn measure(
     job: &Job,
+    precision: Precision,
     at: &mut Position,
     steps: u64,
     log: &mut Log,
@@ -200,7 +202,12 @@ fn measure(
         watch(Event::Evaluating { done, all, stop: &stop });
         !stop.get()
     };
-    let answers = predict_while(job.model, dev, &mut go_on)?;
+    // what only teaches is never packed, so its soft labels are what counts
+    let mode = match job.model.config().only_teaches() {
+        true => Mode::Answer { precision },
+        false => Mode::Evaluate,
+    };
+    let answers = predict_while(job.model, dev, mode, &mut go_on)?;
     let answers = answers.ok_or(Error::Interrupted { step: at.step, steps })?;
     let mut logits = dev.of_examples(answers);
     if let (0, Some(value)) = (at.step, logits.iter().find(|logit| !logit.is_finite())) {

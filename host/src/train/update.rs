@@ -23,7 +23,7 @@ fn layer_scale(name: &str, layers: usize, decay: f64) -> f64 {
 pub(super) struct Memory {
     pub adam: AdamW,
     pub average: Option<Average>,
-    precision: Precision,
+    pub precision: Precision,
     tape: Tape,
     gradients: Gradients,
 }

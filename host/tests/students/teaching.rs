@@ -125,6 +125,7 @@ fn ngrams_teach_a_base_that_does_not_know_the_language() {
     assert!(count == 1 && notes.contains("n-grams of the training texts teach too"), "{notes}");
     let (count, notes) = students(0.1, "");
     assert!(count == 1 && notes.contains("n-grams of the training texts teach too"), "{notes}");
+    assert!(!notes.contains("needs texts without labels"), "{notes}");
     // a student that learns nothing is not packed
     let better = "the model that learned without n-grams is better, and is packed";
     let (count, notes) = students(30.0, "[distill]\nepochs = 0.1\nlearning_rate = 1e-9\nngrams = true");
