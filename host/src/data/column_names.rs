@@ -2,7 +2,7 @@
 
 /// Column names that mean a single text, the two texts of a pair, or a label; compared ignoring case.
 const TEXT: [&str; 7] = ["text", "sentence", "utterance", "message", "query", "review", "phrase"];
-const PAIR: [(&str, &str); 8] = [
+const PAIR: [(&str, &str); 9] = [
     ("question", "sentence"),
     ("question", "answer"),
     ("question", "passage"),
@@ -11,6 +11,7 @@ const PAIR: [(&str, &str); 8] = [
     ("query", "document"),
     ("claim", "evidence"),
     ("context", "response"),
+    ("source", "translation"),
 ];
 /// Stems of numbered column names that mean a pair.
 const NUMBERED: [&str; 3] = ["text", "sentence", "question"];
@@ -36,11 +37,12 @@ const TEXT_FALLBACK: [&str; 16] = [
     "texte",
     "mensaje",
 ];
-const LABEL_FALLBACK: [&str; 16] = [
+const LABEL_FALLBACK: [&str; 17] = [
     "target",
     "emotion",
     "polarity",
     "stance",
+    "verdict",
     "topic",
     "type",
     "tag",
@@ -55,8 +57,8 @@ const LABEL_FALLBACK: [&str; 16] = [
     "catégorie",
 ];
 /// Names that mean a label where no other column is left: often they are those of a column beside the label.
-const LABEL_WEAK: [&str; 9] =
-    ["verdict", "gold", "genre", "language", "lang", "categories", "topics", "priority", "department"];
+const LABEL_WEAK: [&str; 8] =
+    ["gold", "genre", "language", "lang", "categories", "topics", "priority", "department"];
 /// Names of texts that usually accompany a main text.
 const TITLE: [&str; 2] = ["title", "headline"];
 

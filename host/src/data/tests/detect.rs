@@ -50,6 +50,12 @@ fn columns_by_elimination_or_by_fallback_names() {
         ("Review Text,Overall Rating\na,x\nb,y\n", "text `Review Text`, label `Overall Rating`"),
         ("id,text,verdict\n1,a,x\n2,b,y\n", "text `text`, label `verdict`; not used: `id`"),
         (
+            "page,evidence,claim,verdict\n1,a,b,x\n2,c,d,y\n",
+            "text `claim`, pair `evidence`, label `verdict`; not used: `page`",
+        ),
+        ("source,translation,error\na,b,x\nc,d,y\n", "text `source`, pair `translation`, label `error`"),
+        ("text,source,label\na,b,x\nc,d,y\n", "text `text`, label `label`; not used: `source`"),
+        (
             "source1,source2,sentence1,sentence2,score\nx,y,a,b,1\nx,y,c,d,2\n",
             "text `sentence1`, pair `sentence2`, label `score`; not used: `source1`, `source2`",
         ),
