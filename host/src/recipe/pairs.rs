@@ -30,22 +30,25 @@ pub(super) struct Compares {
 
 /// Teaches the base to compare, on pairs of the training texts, if recipe and base call for it.
 ///
-/// If the base can already compare, only the pairs are made, and only if there are students.
+/// If the base can already compare, only the pairs are made, and only if there are students. The same holds for a base
+/// that can only teach: it is so large that these pairs would take it far longer than those with labels. The model that
+/// the students start from makes them then.
 pub(super) fn learn_to_compare(
     recipe: &Recipe,
     base: &Checkpoint,
     prepared: &Prepared,
     watch: Watch,
 ) -> Result<Option<Compares>, RunError> {
-    let Some(pooling) = base.sentence_pooling().filter(|_| recipe.base.compare == Compare::Auto) else {
-        return Ok(None);
-    };
-    // a model that can only teach is large: these pairs would take far longer than those with labels
-    if !prepared.train.is_paired() || base.has_head() || base.config.only_teaches() {
+    if !prepared.train.is_paired() || recipe.base.compare != Compare::Auto {
         return Ok(None);
     }
-    let can_already = base.config.compares_pairs;
-    if can_already && recipe.distill.is_none() {
+    let only_teaches = base.config.only_teaches();
+    let start = recipe.distill.as_ref().and_then(|distill| distill.start.as_deref()).filter(|_| only_teaches);
+    let start = start.map(|path| Ok::<_, RunError>((base::load(path)?, path))).transpose()?;
+    let (base, path) = start.as_ref().map_or((base, &*recipe.base.checkpoint), |(start, path)| (start, path));
+    let Some(pooling) = base.sentence_pooling() else { return Ok(None) };
+    let only_pairs = only_teaches || base.config.compares_pairs;
+    if base.has_head() || base.config.only_teaches() || only_pairs && recipe.distill.is_none() {
         return Ok(None);
     }
     let texts = texts(prepared);
@@ -68,7 +71,7 @@ pub(super) fn learn_to_compare(
     let max_tokens = prepared.input.max_tokens;
     let key = fingerprint(&[
         "compare",
-        &base::digest(&recipe.base.checkpoint)?,
+        &base::digest(path)?,
         &fingerprint(&texts.iter().map(String::as_str).collect::<Vec<_>>()),
         &json(&options.that_decide()),
         &format!("{pooling:?} {count} {max_tokens}"),
@@ -93,7 +96,7 @@ pub(super) fn learn_to_compare(
             name.starts_with("pairs-") && name.ends_with(".jsonl") && path != file
         })?;
     }
-    if can_already {
+    if only_pairs {
         return Ok(Some(Compares { learned: None, pairs: file }));
     }
     once("learn to compare", &folder, &key, watch, |watch| {
