@@ -221,7 +221,10 @@ fn what_students_start_from_makes_pairs_for_them() {
     };
     run(&recipe, Until::Distill, watch).unwrap();
     assert_eq!(steps, ["make pairs", "train", "distill"]);
-    assert!(notes.iter().any(|note| note.starts_with("8000 pairs of ")), "{notes:?}");
+    let made =
+        |note: &String| note.starts_with("8000 pairs of ") && note.contains("by what students start from");
+    assert!(notes.iter().any(made), "{notes:?}");
+    assert!(!notes.iter().any(|note| note.contains("there are few texts")), "{notes:?}");
     let pairs = std::fs::read_dir(path("run/compares")).unwrap().count();
     let learned = notes.iter().filter_map(|note| note.split_once(" texts to learn from"));
     let learned: Vec<usize> = learned.map(|(count, _)| count.parse().unwrap()).collect();

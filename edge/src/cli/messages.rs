@@ -7,7 +7,7 @@ use goldcrest_edge::stream::{self, End, Interrupt, Lines, Sink, Source};
 use rustix::io::ioctl_fionread;
 use signal_hook::consts::SIGTERM;
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
@@ -73,14 +73,10 @@ fn run_all(files: &[PathBuf], sink: &mut impl Sink, failed: &mut Vec<anyhow::Err
                 continue;
             }
         };
-        match is_stdout(&source) {
-            Ok(false) => {}
+        if is_stdout(&source) {
             // its own records would be messages, without end
-            Ok(true) => {
-                failed.push(refused(io::Error::other("the input file is also the output"), ""));
-                continue;
-            }
-            Err(error) => return Err(error).context("stdout"),
+            failed.push(refused(io::Error::other("the input file is also the output"), ""));
+            continue;
         }
         match lines.run(&mut source, sink, &interrupt) {
             Ok(End::Source) => {}
@@ -104,12 +100,12 @@ fn run_all(files: &[PathBuf], sink: &mut impl Sink, failed: &mut Vec<anyhow::Err
     Ok(())
 }
 
-/// Returns whether stdout goes to this regular file.
-fn is_stdout(source: &File) -> io::Result<bool> {
-    let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-    let of = |file: &File| file.metadata().map(|file| (file.is_file(), file.dev(), file.ino()));
-    let (source, stdout) = (of(source)?, of(&stdout)?);
-    Ok(source.0 && source == stdout)
+/// Returns whether stdout is known to go to this regular file.
+fn is_stdout(source: &File) -> bool {
+    let file = |file: &File| file.metadata().ok().filter(|file| file.is_file());
+    let stdout = io::stdout().as_fd().try_clone_to_owned().ok().and_then(|stdout| file(&stdout.into()));
+    let id = |file: Metadata| (file.dev(), file.ino());
+    stdout.zip(file(source)).is_some_and(|(stdout, source)| id(stdout) == id(source))
 }
 
 /// A signal ended the program before everything was answered.

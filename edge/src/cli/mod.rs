@@ -71,8 +71,8 @@ struct Usage(String);
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     if let (None, Some(first)) = (&cli.command, cli.classify.first_file())
-        && is_command(first)
         && !first.exists()
+        && is_command(first)
     {
         let name = first.display();
         say(format_args!("a command comes first: `goldcrest-edge {name} …`, and there is no file `{name}`"));

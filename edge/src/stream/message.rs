@@ -198,9 +198,9 @@ impl Input {
             // waits before reading: input that is read must be answered, and input that is not may go to
             // another reader
             let ready = !waits || source.wait(interrupt);
-            // before a message of a file, the caller has just found that there is more, or no request
-            let asked = !waits && self.of_message == 0;
-            if interrupt.requested() && !asked && !(ready && self.may_finish()) {
+            // before a message of a file, the caller has already decided
+            let decided = !waits && self.of_message == 0;
+            if interrupt.requested() && !decided && !(ready && self.may_finish()) {
                 return Err(Error::Interrupted);
             }
             if !ready {

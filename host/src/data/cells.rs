@@ -88,7 +88,9 @@ impl<'a> Cells<'a> {
         }
         if self.task == Task::MultiLabel {
             let mut ids = match names(&cell).map(|name| self.id(name, &at)).collect::<Result<Vec<u32>, _>>() {
-                Err(DataError::UnknownLabel { at, label, .. }) if self.holds_several(&label) => {
+                Err(DataError::UnknownLabel { at, label, .. })
+                    if matches!(cell, Cell::One(_)) && self.holds_several(&label) =>
+                {
                     return Err(DataError::Joined { at, label });
                 }
                 ids => ids?,

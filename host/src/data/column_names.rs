@@ -2,7 +2,7 @@
 
 /// Column names that mean a single text, the two texts of a pair, or a label; compared ignoring case.
 const TEXT: [&str; 7] = ["text", "sentence", "utterance", "message", "query", "review", "phrase"];
-const PAIR: [(&str, &str); 9] = [
+const PAIR: [(&str, &str); 8] = [
     ("question", "sentence"),
     ("question", "answer"),
     ("question", "passage"),
@@ -11,8 +11,9 @@ const PAIR: [(&str, &str); 9] = [
     ("query", "document"),
     ("claim", "evidence"),
     ("context", "response"),
-    ("source", "translation"),
 ];
+/// Names that mean a pair where no column is named like a text: alone they mean other things.
+const PAIR_FALLBACK: (&str, &str) = ("source", "translation");
 /// Stems of numbered column names that mean a pair.
 const NUMBERED: [&str; 3] = ["text", "sentence", "question"];
 const LABEL: [&str; 7] = ["label", "labels", "score", "intent", "class", "category", "sentiment"];
@@ -37,12 +38,11 @@ const TEXT_FALLBACK: [&str; 16] = [
     "texte",
     "mensaje",
 ];
-const LABEL_FALLBACK: [&str; 17] = [
+const LABEL_FALLBACK: [&str; 16] = [
     "target",
     "emotion",
     "polarity",
     "stance",
-    "verdict",
     "topic",
     "type",
     "tag",
@@ -57,8 +57,10 @@ const LABEL_FALLBACK: [&str; 17] = [
     "catégorie",
 ];
 /// Names that mean a label where no other column is left: often they are those of a column beside the label.
-const LABEL_WEAK: [&str; 8] =
-    ["gold", "genre", "language", "lang", "categories", "topics", "priority", "department"];
+const LABEL_WEAK: [&str; 9] =
+    [VERDICT, "gold", "genre", "language", "lang", "categories", "topics", "priority", "department"];
+/// The name of a label where another column is left beside a pair too, such as the page of a claim.
+const VERDICT: &str = "verdict";
 /// Names of texts that usually accompany a main text.
 const TITLE: [&str; 2] = ["title", "headline"];
 
@@ -177,6 +179,10 @@ pub(super) fn pairs(names: &[&str]) -> Vec<(usize, usize)> {
     let all = columns.iter().flat_map(|a| columns.iter().map(move |b| (*a, *b)));
     let all: Vec<(usize, usize)> = all.filter(|(a, b)| is_pair(*a, *b)).collect();
     let usual: Vec<_> = all.iter().copied().filter(|(a, _)| is_known(names[*a])).collect();
+    if all.is_empty() && texts(names).is_empty() {
+        let named = |name: &str| names.iter().position(|other| same(other, name));
+        return named(PAIR_FALLBACK.0).zip(named(PAIR_FALLBACK.1)).into_iter().collect();
+    }
     match usual.is_empty() {
         // beside a text, numbered columns are something else, such as two labels
         true if texts(names).iter().any(|text| all.iter().all(|(a, b)| a != text && b != text)) => Vec::new(),
@@ -214,6 +220,9 @@ pub(super) fn labels(names: &[&str]) -> Vec<usize> {
                 rest.retain(|i| !is_id(names[*i]));
             }
             rest.retain(|i| texts(&[names[*i]]).is_empty());
+            if rest.len() > 1 {
+                rest.retain(|i| same(names[*i], VERDICT));
+            }
             if rest.len() == 1 { rest } else { labels }
         }
         _ => weak_label(names),

@@ -27,8 +27,8 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
     });
     let mut rows = Vec::with_capacity(records.len());
     let mut again = 0;
-    let after = records.iter().skip(usize::from(header) + 1).map(Some).chain([None]);
-    for (record, next) in records[usize::from(header)..].iter().zip(after) {
+    let broken = |index: usize| records[index..].iter().take(2).any(|record| record.after_return);
+    for (index, record) in records.iter().enumerate().skip(usize::from(header)) {
         let fields = &record.fields;
         // concatenated files repeat the header
         if header && *fields == first.fields {
@@ -40,7 +40,7 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
                 true => {
                     "; the row spans lines: is a quote never closed? (--quoting false makes it a character)"
                 }
-                false if record.after_return || next.is_some_and(|next| next.after_return) => {
+                false if fields.len() < names.len() && broken(index) => {
                     "; a carriage return without a line feed ends a row here: take it out of the text"
                 }
                 false if quoting => "; a field that holds the delimiter needs quotes",
@@ -199,8 +199,8 @@ fn records(content: &str, delimiter: u8, quoting: bool) -> Vec<Record> {
         while matches!(bytes.get(start), Some(b'\n' | b'\r')) {
             start += 1;
         }
-        let ends = bytes[..start].iter().rev().take_while(|byte| matches!(byte, b'\n' | b'\r'));
-        let after_return = end == b'\n' && start > 0 && !ends.clone().any(|&byte| byte == end);
+        let mut ends = bytes[..start].iter().rev().take_while(|byte| matches!(byte, b'\n' | b'\r'));
+        let after_return = end == b'\n' && start > 0 && !ends.any(|byte| *byte == end);
         line += newlines(counted, start);
         counted = start;
         let end = (reader.position().byte() as usize).max(start);

@@ -20,11 +20,11 @@ const PAIRS: [usize; 2] = [8_000, 40_000];
 /// Number of pairs held out to measure how well it compares.
 const HELD_OUT: usize = 500;
 
-/// A base that can compare two texts.
+/// Pairs that were made of the training texts.
 pub(super) struct Compares {
-    /// Its checkpoint folder, if it had to learn to compare.
+    /// Checkpoint folder of the base that learned to compare from them, if it had to.
     pub learned: Option<PathBuf>,
-    /// File of the pairs that it learned from, or that only students learn from.
+    /// Their file. Students learn from them too.
     pub pairs: PathBuf,
 }
 
@@ -42,13 +42,22 @@ pub(super) fn learn_to_compare(
     if !prepared.train.is_paired() || recipe.base.compare != Compare::Auto {
         return Ok(None);
     }
-    let only_teaches = base.config.only_teaches();
-    let start = recipe.distill.as_ref().and_then(|distill| distill.start.as_deref()).filter(|_| only_teaches);
-    let start = start.map(|path| Ok::<_, RunError>((base::load(path)?, path))).transpose()?;
-    let (base, path) = start.as_ref().map_or((base, &*recipe.base.checkpoint), |(start, path)| (start, path));
-    let Some(pooling) = base.sentence_pooling() else { return Ok(None) };
-    let only_pairs = only_teaches || base.config.compares_pairs;
-    if base.has_head() || base.config.only_teaches() || only_pairs && recipe.distill.is_none() {
+    let only_pairs = base.config.only_teaches() || base.config.compares_pairs;
+    if only_pairs && recipe.distill.is_none() {
+        return Ok(None);
+    }
+    let start = recipe.distill.as_ref().and_then(|distill| distill.start.as_ref());
+    let mut loaded;
+    let (encoder, path, name) = match start.filter(|_| base.config.only_teaches()) {
+        Some(start) => {
+            loaded = base::load(start)?;
+            prepared.adapt(&mut loaded);
+            (&loaded, start, "what students start from")
+        }
+        None => (base, &recipe.base.checkpoint, "the base"),
+    };
+    let Some(pooling) = encoder.sentence_pooling() else { return Ok(None) };
+    if encoder.has_head() || encoder.config.only_teaches() {
         return Ok(None);
     }
     let texts = texts(prepared);
@@ -83,10 +92,10 @@ pub(super) fn learn_to_compare(
     watch(Progress::Step { name: "make pairs", reused: made });
     if !made {
         watch(Progress::Note(&format!(
-            "{count} pairs of {} texts, scored by the base, which reads each text separately (base.compare)",
+            "{count} pairs of {} texts, scored by {name}, which reads each text separately (base.compare)",
             texts.len()
         )));
-        let encoder = Classifier::new(base.clone(), 0)?;
+        let encoder = Classifier::new(encoder.clone(), 0)?;
         let mut ask = |done, all| watch(Progress::Classified { done, all });
         let pairs = pretrain::pairs(&encoder, pooling, texts, count, max_tokens, options.seed, &mut ask)?;
         std::fs::create_dir_all(&folder).map_err(RunError::io(&folder))?;

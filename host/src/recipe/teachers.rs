@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 pub(super) struct Teachers {
     pub folders: Vec<PathBuf>,
     pub summaries: Vec<Summary>,
-    /// The base that learned to compare pairs, if they are for pairs.
+    /// Pairs made of the training texts, if they are pairs.
     pub compares: Option<Compares>,
 }
 

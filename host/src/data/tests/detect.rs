@@ -54,7 +54,11 @@ fn columns_by_elimination_or_by_fallback_names() {
             "text `claim`, pair `evidence`, label `verdict`; not used: `page`",
         ),
         ("source,translation,error\na,b,x\nc,d,y\n", "text `source`, pair `translation`, label `error`"),
-        ("text,source,label\na,b,x\nc,d,y\n", "text `text`, label `label`; not used: `source`"),
+        (
+            "tweet,source,translation,sentiment\na,b,c,x\nd,e,f,y\n",
+            "text `tweet`, label `sentiment`; not used: `source`, `translation`",
+        ),
+        ("content,rating,verdict\na,x,1\nc,y,2\n", "text `content`, label `rating`; not used: `verdict`"),
         (
             "source1,source2,sentence1,sentence2,score\nx,y,a,b,1\nx,y,c,d,2\n",
             "text `sentence1`, pair `sentence2`, label `score`; not used: `source1`, `source2`",

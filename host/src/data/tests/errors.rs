@@ -122,6 +122,11 @@ fn errors_name_file_line_and_remedy() {
             "a.csv:3: 1 fields where 2 are expected; a carriage return without a line feed ends a row here: take it out of the text",
         ),
         (
+            "a.csv",
+            b"text,label\ra, b,x\nb,y\nc,x\n",
+            "a.csv:1: 3 fields where 2 are expected; a field that holds the delimiter needs quotes",
+        ),
+        (
             "a.tsv",
             b"label\ttext\r\nx\ta\r\nx\thello\rworld\r\n",
             "a.tsv:3: 1 fields where 2 are expected; a carriage return without a line feed ends a row here: take it out of the text",
