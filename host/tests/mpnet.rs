@@ -196,37 +196,3 @@ fn it_teaches_a_bert() {
         assert!(!student.config.only_teaches() && student.config.hidden_size == SHAPES[2].hidden);
     }
 }
-
-/// It would itself take far too long to learn from them.
-#[test]
-fn what_students_start_from_makes_pairs_for_them() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name);
-    write_mpnet(&path("mpnet"), "", "");
-    let mut start = checkpoint_with_pieces(&SHAPES[2], 7);
-    start.drop_head();
-    start.pass_through_pooler();
-    start.save(&path("bert")).unwrap();
-    let row = |i: usize| format!("piece{} piece{},piece{},{}\n", 6 + i % 50, 6 + i / 2, 6 + i / 3, i % 2);
-    let rows: String = (0..110).map(row).collect();
-    std::fs::write(path("pairs.csv"), format!("text_a,text_b,label\n{rows}")).unwrap();
-    let text = "output = \"run\"\n[data]\ntrain = \"pairs.csv\"\n[base]\ncheckpoint = \"mpnet\"\n[task]\nmax_tokens = 16\n\
-                [train]\nepochs = 0.1\n[distill]\nstart = \"bert\"\nepochs = 0.001\n[pack]\nname = \"x\"\n";
-    let recipe = Recipe::parse(text, &path("recipe.toml")).unwrap();
-    let (mut steps, mut notes) = (Vec::new(), Vec::new());
-    let watch = &mut |progress: Progress| match progress {
-        Progress::Step { name, .. } => steps.push(name.to_owned()),
-        Progress::Note(note) => notes.push(note.to_owned()),
-        _ => {}
-    };
-    run(&recipe, Until::Distill, watch).unwrap();
-    assert_eq!(steps, ["make pairs", "train", "distill"]);
-    let made =
-        |note: &String| note.starts_with("8000 pairs of ") && note.contains("by what students start from");
-    assert!(notes.iter().any(made), "{notes:?}");
-    assert!(!notes.iter().any(|note| note.contains("there are few texts")), "{notes:?}");
-    let pairs = std::fs::read_dir(path("run/compares")).unwrap().count();
-    let learned = notes.iter().filter_map(|note| note.split_once(" texts to learn from"));
-    let learned: Vec<usize> = learned.map(|(count, _)| count.parse().unwrap()).collect();
-    assert!(pairs == 1 && learned.len() == 1 && learned[0] > 4000, "{notes:?}");
-}

@@ -30,34 +30,22 @@ pub(super) struct Compares {
 
 /// Teaches the base to compare, on pairs of the training texts, if recipe and base call for it.
 ///
-/// If the base can already compare, only the pairs are made, and only if there are students. The same holds for a base
-/// that can only teach: it is so large that these pairs would take it far longer than those with labels. The model that
-/// the students start from makes them then.
+/// If the base can already compare, only the pairs are made, and only if there are students.
 pub(super) fn learn_to_compare(
     recipe: &Recipe,
     base: &Checkpoint,
     prepared: &Prepared,
     watch: Watch,
 ) -> Result<Option<Compares>, RunError> {
-    if !prepared.train.is_paired() || recipe.base.compare != Compare::Auto {
+    let Some(pooling) = base.sentence_pooling().filter(|_| recipe.base.compare == Compare::Auto) else {
         return Ok(None);
-    }
-    let only_pairs = base.config.only_teaches() || base.config.compares_pairs;
-    if only_pairs && recipe.distill.is_none() {
-        return Ok(None);
-    }
-    let start = recipe.distill.as_ref().and_then(|distill| distill.start.as_ref());
-    let mut loaded;
-    let (encoder, path, name) = match start.filter(|_| base.config.only_teaches()) {
-        Some(start) => {
-            loaded = base::load(start)?;
-            prepared.adapt(&mut loaded);
-            (&loaded, start, "what students start from")
-        }
-        None => (base, &recipe.base.checkpoint, "the base"),
     };
-    let Some(pooling) = encoder.sentence_pooling() else { return Ok(None) };
-    if encoder.has_head() || encoder.config.only_teaches() {
+    // a model that can only teach is large: these pairs would take far longer than those with labels
+    if !prepared.train.is_paired() || base.has_head() || base.config.only_teaches() {
+        return Ok(None);
+    }
+    let can_already = base.config.compares_pairs;
+    if can_already && recipe.distill.is_none() {
         return Ok(None);
     }
     let texts = texts(prepared);
@@ -80,7 +68,7 @@ pub(super) fn learn_to_compare(
     let max_tokens = prepared.input.max_tokens;
     let key = fingerprint(&[
         "compare",
-        &base::digest(path)?,
+        &base::digest(&recipe.base.checkpoint)?,
         &fingerprint(&texts.iter().map(String::as_str).collect::<Vec<_>>()),
         &json(&options.that_decide()),
         &format!("{pooling:?} {count} {max_tokens}"),
@@ -92,10 +80,10 @@ pub(super) fn learn_to_compare(
     watch(Progress::Step { name: "make pairs", reused: made });
     if !made {
         watch(Progress::Note(&format!(
-            "{count} pairs of {} texts, scored by {name}, which reads each text separately (base.compare)",
+            "{count} pairs of {} texts, scored by the base, which reads each text separately (base.compare)",
             texts.len()
         )));
-        let encoder = Classifier::new(encoder.clone(), 0)?;
+        let encoder = Classifier::new(base.clone(), 0)?;
         let mut ask = |done, all| watch(Progress::Classified { done, all });
         let pairs = pretrain::pairs(&encoder, pooling, texts, count, max_tokens, options.seed, &mut ask)?;
         std::fs::create_dir_all(&folder).map_err(RunError::io(&folder))?;
@@ -105,7 +93,7 @@ pub(super) fn learn_to_compare(
             name.starts_with("pairs-") && name.ends_with(".jsonl") && path != file
         })?;
     }
-    if only_pairs {
+    if can_already {
         return Ok(Some(Compares { learned: None, pairs: file }));
     }
     once("learn to compare", &folder, &key, watch, |watch| {

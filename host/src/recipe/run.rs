@@ -9,7 +9,7 @@ use super::students::distil;
 use super::teachers::{Teachers, train_teachers};
 use super::within_limits::pack_within_limits;
 use super::without_ngrams::is_better;
-use super::{Compare, ForData, Recipe, base};
+use super::{ForData, Recipe, base};
 use crate::bert::Checkpoint;
 use crate::distill::{Distill, Plan};
 use crate::evaluate::Comparison;
@@ -141,9 +141,7 @@ impl Ready {
 /// SST-2 it was three points worse than the fine-tuned base (docs/sizes.md).
 fn starts_anew_on_few_texts(recipe: &Recipe, prepared: &Prepared) -> Result<bool, RunError> {
     const FEW: usize = 4000;
-    // many pairs are made for students
-    let pairs = prepared.train.is_paired() && recipe.base.compare == Compare::Auto;
-    let few = prepared.train.len() < FEW && !pairs;
+    let few = prepared.train.len() < FEW;
     let distill = recipe.distill.as_ref().filter(|distill| few && distill.unlabelled.is_empty());
     let Some(start) = distill.and_then(|distill| distill.start.as_deref()) else { return Ok(false) };
     let mut start = base::load(start)?;
