@@ -42,8 +42,8 @@ pub fn run_lines(files: &[PathBuf], sink: &mut impl Sink) -> Result<()> {
     let mut failed = Vec::new();
     let mut ended = run_all(if files.is_empty() { &stdin } else { files }, sink, &mut failed);
     // the caller reports the last error, like any other; that the reader of the output has gone hides none
-    let is_none = |error: &anyhow::Error| stream::is_broken_pipe(error.as_ref());
-    if ended.as_ref().err().is_none_or(is_none)
+    let reader_gone = |error: &anyhow::Error| stream::is_broken_pipe(error.as_ref());
+    if ended.as_ref().err().is_none_or(reader_gone)
         && let Some(last) = failed.pop()
     {
         ended = Err(last);

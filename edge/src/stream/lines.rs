@@ -309,6 +309,7 @@ mod tests {
 
     #[test]
     fn nothing_is_left_if_the_end_is_requested_while_the_last_answers_are_made() {
+        /// Requests the end when it is flushed for the second time, which is after the first read.
         struct Slow(Interrupt, usize);
         impl Sink for Slow {
             fn message(&mut self, _: u64, _: &mut Message<'_>) -> Result<(), Error> {

@@ -85,7 +85,7 @@ fn train_teacher(
         ..train.clone()
     };
     let key = fingerprint(&[
-        // on dev, in which precision
+        // an MPNet was once measured on dev in f32, which may have kept another checkpoint
         if config.only_teaches() { "train, measured as trained" } else { "train" },
         &start.digest,
         &json(&(recipe.base.pooler, recipe.base.head)),
