@@ -52,19 +52,25 @@ impl TokenizerFiles {
             adapt(&mut object);
             Ok::<_, Error>(object)
         };
-        let (config, fast) = (object("tokenizer_config.json")?, object("tokenizer.json")?);
-        unusual::check_kind(&config, &fast)?;
+        let (mut config, fast) = (config(dir)?, object("tokenizer.json")?);
+        adapt(&mut config);
+        let id = |token: &str| pieces.iter().position(|piece| *piece == token);
+        unusual::check_kind(&config, &fast, id)?;
         let (map, added) = (object("special_tokens_map.json")?, object("added_tokens.json")?);
         unusual::check_special_tokens(&config, &map)?;
         unusual::check_added_tokens(&config, &map, &fast, &added)?;
         if let Some(fast) = fast["model"]["vocab"].as_object() {
+            // blank ones are in no text, and several of them are one in JSON
+            let visible = |piece: &&str| !piece.trim().is_empty();
             let differs = |(id, piece): &(usize, &&str)| fast.get(**piece).is_none_or(|other| *other != *id);
-            let problem = match pieces.iter().enumerate().find(differs) {
+            let ours = || pieces.iter().enumerate().filter(|(_, piece)| visible(piece));
+            let (count, in_fast) = (ours().count(), fast.keys().map(String::as_str).filter(visible).count());
+            let problem = match ours().find(differs) {
                 Some((id, piece)) => {
                     format!("`{piece}` has the id {id} there, and none or another in tokenizer.json")
                 }
-                None if fast.len() != pieces.len() => {
-                    format!("{} pieces there, and {} in tokenizer.json", pieces.len(), fast.len())
+                None if count != in_fast => {
+                    format!("{count} pieces there, and {in_fast} in tokenizer.json")
                 }
                 None => String::new(),
             };
@@ -100,7 +106,7 @@ impl TokenizerFiles {
 
     /// Returns whether the folder's tokenizer gives the texts of a pair different token types.
     pub(super) fn gives_token_types(dir: &Path) -> Result<bool, Error> {
-        Ok(unusual::gives_token_types(&json_object(&dir.join("tokenizer_config.json"))?))
+        Ok(unusual::gives_token_types(&config(dir)?))
     }
 
     /// Writes `vocab.txt`, `tokenizer_config.json`, `special_tokens_map.json` and `tokenizer.json`.
@@ -230,6 +236,16 @@ fn vocab_of_tokenizer_json(path: &Path) -> Result<String, Error> {
     Ok(pieces.iter().flat_map(|(_, p)| [p, "\n"]).collect())
 }
 
+/// Reads `tokenizer_config.json`. The class of tokenizer may be named in `config.json` instead.
+fn config(dir: &Path) -> Result<Value, Error> {
+    let mut config = json_object(&dir.join("tokenizer_config.json"))?;
+    if config.is_object() && config["tokenizer_class"].is_null() {
+        let model = json_object(&dir.join("config.json"))?;
+        config["tokenizer_class"] = model["tokenizer_class"].clone();
+    }
+    Ok(config)
+}
+
 /// Reads a file that may be absent.
 fn json_object(path: &Path) -> Result<Value, Error> {
     if is_there(path) { read_json(path) } else { Ok(json!({})) }
@@ -306,6 +322,34 @@ mod tests {
     }
 
     #[test]
+    fn the_class_may_be_named_in_the_config_of_the_model() {
+        let cased = fast(&json!({"type": "BertNormalizer", "lowercase": false}));
+        let lowercase = |own: Value, model: Value| {
+            let files =
+                [("tokenizer.json", &cased), ("tokenizer_config.json", &own), ("config.json", &model)];
+            load_files(&files).map(|files| files.lowercase)
+        };
+        let generic = || json!({"tokenizer_class": "PreTrainedTokenizerFast"});
+        assert_eq!(lowercase(json!({}), generic()), Ok(false));
+        assert_eq!(lowercase(json!({"tokenizer_class": null}), generic()), Ok(false));
+        assert_eq!(lowercase(json!({"tokenizer_class": "BertTokenizer"}), generic()), Ok(true));
+        assert_eq!(lowercase(json!({}), json!([])), Ok(true));
+        let error = lowercase(json!({}), json!({"tokenizer_class": "BertJapaneseTokenizer"})).unwrap_err();
+        assert!(error.contains("BertJapaneseTokenizer"), "{error}");
+    }
+
+    #[test]
+    fn blank_lines_of_a_vocabulary_keep_their_ids() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "[PAD]\n\n[UNK]\n[CLS]\n\u{3000}\n[SEP]\n\nA\n\n\n";
+        std::fs::write(folder.path().join("vocab.txt"), text).unwrap();
+        let files = TokenizerFiles::load(folder.path()).unwrap();
+        assert_eq!(files.pieces().position(|piece| piece == "A"), Some(7));
+        files.save(folder.path(), 512).unwrap();
+        assert_eq!(TokenizerFiles::load(folder.path()).unwrap(), files);
+    }
+
+    #[test]
     fn tokenizers_that_read_otherwise_are_refused() {
         let bert = json!({"type": "BertNormalizer", "lowercase": true});
         let refused = |change: &dyn Fn(&mut Value, &mut Value), said: &str| {
@@ -342,6 +386,16 @@ mod tests {
             load(&fast, &json!({}))
         };
         assert!(processed("[SEP]", "[CLS]").is_ok());
+        refused(
+            &|fast, _| fast["post_processor"]["special_tokens"]["[CLS]"]["ids"] = json!([5]),
+            "the post_processor",
+        );
+        refused(&|_, config| config["image_token"] = json!("<x>"), "\"<x>\"");
+        refused(&|_, config| config["pad_token"] = json!({"content": "<pad>"}), "\"<pad>\"");
+        for class in ["BertJapaneseTokenizer", "CanineTokenizer", "MPNetTokenizerFast", "Fast", "MyTokenizer"]
+        {
+            refused(&|_, config| config["tokenizer_class"] = json!(class), class);
+        }
         for (sep, cls) in [("A", "[CLS]"), ("[SEP]", "A")] {
             assert!(processed(sep, cls).unwrap_err().contains("the post_processor"), "{sep} {cls}");
         }
@@ -353,6 +407,13 @@ mod tests {
             let error = load_files(&[("tokenizer.json", &fast(&bert)), (file, &value)]).unwrap_err();
             assert!(error.contains(said), "{file}: {error}");
         }
+        let shadowed = [
+            ("tokenizer_config.json", json!({"cls_token": "[CLS]"})),
+            ("special_tokens_map.json", json!({"cls_token": "<s>"})),
+        ];
+        let fast_file = ("tokenizer.json", fast(&bert));
+        let files: Vec<_> = shadowed.iter().chain([&fast_file]).map(|(name, value)| (*name, value)).collect();
+        assert!(load_files(&files).unwrap_err().contains("cls_token is \"<s>\""));
         let usual = json!({"[MASK]": 4, "[unused7]": 6});
         assert!(load_files(&[("tokenizer.json", &fast(&bert)), ("added_tokens.json", &usual)]).is_ok());
     }

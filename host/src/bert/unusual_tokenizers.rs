@@ -20,40 +20,42 @@ fn alone<'a>(value: &'a Value, list: &str) -> &'a Value {
 
 /// Returns whether `tokenizer.json` decides about case and accents, rather than `tokenizer_config.json`.
 pub(super) fn decides(config: &Value, fast: &Value) -> bool {
-    let class = config["tokenizer_class"].as_str().unwrap_or_default();
-    ["PreTrainedTokenizerFast", "TokenizersBackend"].contains(&class) && !fast["model"].is_null()
+    DECIDED_BY_TOKENIZER_JSON.contains(&class(config)) && !fast["model"].is_null()
+}
+
+/// Classes that do what `tokenizer.json` says.
+const DECIDED_BY_TOKENIZER_JSON: [&str; 3] =
+    ["PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend"];
+
+/// Models whose tokenizers read a text as BERT's.
+const AS_BERT: [&str; 7] =
+    ["Bert", "DistilBert", "Electra", "LayoutLM", "Lxmert", "MobileBert", "SqueezeBert"];
+
+fn class(config: &Value) -> &str {
+    config["tokenizer_class"].as_str().unwrap_or_default()
 }
 
 /// Returns whether the tokenizer tells the texts of a pair apart. Without token types, Transformers gives the
 /// model those of the first text for both.
 pub(super) fn gives_token_types(config: &Value) -> bool {
-    let class = config["tokenizer_class"].as_str().unwrap_or_default();
     match config["model_input_names"].as_array() {
         Some(names) => names.iter().any(|name| name == "token_type_ids"),
-        None => !class.starts_with("DistilBert"),
+        None => !class(config).starts_with("DistilBert"),
     }
 }
 
-/// Rejects other models, normalizers, pre-tokenizers, post-processors and sides.
-pub(super) fn check_kind(config: &Value, fast: &Value) -> Result<(), Error> {
-    const OTHERS: [&str; 11] = [
-        "Albert",
-        "Bart",
-        "Bertweet",
-        "Camembert",
-        "Deberta",
-        "GPT",
-        "Llama",
-        "MPNet",
-        "Roberta",
-        "T5",
-        "XLM",
-    ];
-    let class = config["tokenizer_class"].as_str().unwrap_or_default();
-    if OTHERS.iter().any(|other| class.starts_with(other)) {
-        let problem =
-            format!("tokenizer_config.json: tokenizer_class is {class:?}; only BERT's are supported");
-        return Err(Error::Tokenizer(problem));
+/// Rejects other models, normalizers, pre-tokenizers, post-processors and sides. `id` returns the id of a word piece.
+pub(super) fn check_kind(
+    config: &Value,
+    fast: &Value,
+    id: impl Fn(&str) -> Option<usize>,
+) -> Result<(), Error> {
+    let class = class(config);
+    let of_model = class.strip_suffix("Fast").unwrap_or(class).strip_suffix("Tokenizer").unwrap_or(class);
+    if !class.is_empty() && !DECIDED_BY_TOKENIZER_JSON.contains(&class) && !AS_BERT.contains(&of_model) {
+        return Err(Error::Tokenizer(format!(
+            "tokenizer_class (in tokenizer_config.json, else in config.json) is {class:?}; only BERT's are supported. If it reads texts as BERT's, write \"BertTokenizer\" in tokenizer_config.json"
+        )));
     }
     let none = json!("none");
     // a part that is said to be absent; a file that does not mention it is none of Transformers'
@@ -89,7 +91,7 @@ pub(super) fn check_kind(config: &Value, fast: &Value) -> Result<(), Error> {
         Some((key, found, known)) => {
             Err(Error::Tokenizer(format!("{key} is {found}; only {known} is supported")))
         }
-        None if !fast.get("post_processor").is_none_or(is_bert_post_processor) => {
+        None if !fast.get("post_processor").is_none_or(|processor| is_bert_post_processor(processor, id)) => {
             let problem = "tokenizer.json: the post_processor does not add [CLS] and [SEP] as BERT's does";
             Err(Error::Tokenizer(problem.into()))
         }
@@ -97,16 +99,22 @@ pub(super) fn check_kind(config: &Value, fast: &Value) -> Result<(), Error> {
     }
 }
 
-/// Returns whether a post-processor adds \[CLS\] and \[SEP\] as BERT's does, with token types 0 and 1.
-fn is_bert_post_processor(processor: &Value) -> bool {
+/// Returns whether a post-processor adds \[CLS\] and \[SEP\] as BERT's does, with token types 0 and 1 and the ids of the
+/// vocabulary.
+fn is_bert_post_processor(processor: &Value, id: impl Fn(&str) -> Option<usize>) -> bool {
     let processor = alone(processor, "processors");
     let token = |token: &str, kind: u32| json!({"SpecialToken": {"id": token, "type_id": kind}});
     let text = |id: &str, kind: u32| json!({"Sequence": {"id": id, "type_id": kind}});
     let single = json!([token("[CLS]", 0), text("A", 0), token("[SEP]", 0)]);
     let pair = json!([token("[CLS]", 0), text("A", 0), token("[SEP]", 0), text("B", 1), token("[SEP]", 1)]);
     match processor["type"].as_str() {
-        Some("BertProcessing") => processor["cls"][0] == "[CLS]" && processor["sep"][0] == "[SEP]",
-        Some("TemplateProcessing") => processor["single"] == single && processor["pair"] == pair,
+        Some("BertProcessing") => [("cls", "[CLS]"), ("sep", "[SEP]")]
+            .into_iter()
+            .all(|(key, token)| processor[key] == json!([token, id(token)])),
+        Some("TemplateProcessing") => {
+            let ids = |token: &str| processor["special_tokens"][token]["ids"] == json!([id(token)]);
+            processor["single"] == single && processor["pair"] == pair && ids("[CLS]") && ids("[SEP]")
+        }
         _ => false,
     }
 }
@@ -120,8 +128,9 @@ fn content(token: &Value) -> Option<&str> {
 pub(super) fn check_special_tokens(config: &Value, map: &Value) -> Result<(), Error> {
     let used = SPECIAL.iter().filter(|(name, _)| ["unk_token", "cls_token", "sep_token"].contains(name));
     for (name, usual) in used {
-        let found = [config, map].into_iter().find_map(|file| content(&file[name]));
-        if let Some(other) = found.filter(|found| found != usual) {
+        // which file wins depends on further keys
+        let found = [config, map].into_iter().filter_map(|file| content(&file[name]));
+        if let Some(other) = found.into_iter().find(|found| found != usual) {
             return Err(Error::Tokenizer(format!("{name} is {other:?}; only {usual:?} is supported")));
         }
     }
@@ -142,10 +151,11 @@ pub(super) fn check_added_tokens<'a>(
         value.as_array().into_iter().flatten().chain(named)
     }
     let several = ["added_tokens_decoder", "additional_special_tokens", "extra_special_tokens"];
-    let single = ["mask_token", "bos_token", "eos_token"];
     let of_file = |file: &'a Value| {
         let several = several.into_iter().flat_map(move |name| items(&file[name]));
-        several.chain(single.into_iter().map(move |name| &file[name]))
+        // Transformers 5 adds the tokens of names that it does not know
+        let single = file.as_object().into_iter().flatten().filter(|(name, _)| name.ends_with("_token"));
+        several.chain(single.map(|(_, token)| token))
     };
     let tokens =
         items(&fast["added_tokens"]).chain([config, map].into_iter().flat_map(of_file)).filter_map(content);

@@ -6,6 +6,10 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
+The columns of --answers: the line, the text or two, its label, the answer (several are joined by |), the score of a
+single label, and how little the answer fits the label. This is 1 less the label's probability; of several labels the
+largest probability against one of them, 0.5 where it would just be right; of numbers the distance in standard deviations.
+
 Examples:
   goldcrest evaluate runs/voice/voice.bundle messages.csv
   goldcrest evaluate runs/voice/voice.bundle messages.csv --answers answers.csv

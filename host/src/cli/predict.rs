@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 #[command(after_help = "\
+Writes JSON Lines, one record per text, as `goldcrest-edge --format jsonl` does (docs/device.md).
+
 Example:
   echo 'turn on the light' | goldcrest predict runs/voice/student --logits")]
 pub struct Args {

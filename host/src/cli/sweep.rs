@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 #[command(after_help = "\
+The bundles are in packed/ of the recipe's output folder, those of further seeds in seed-1/packed/ and so on.
+
 Examples:
   goldcrest sweep host/recipes/sst2-small.toml host/recipes/sst2-nano.toml --plot sizes.svg
   goldcrest sweep host/recipes/voice-commands.toml --seeds 3")]

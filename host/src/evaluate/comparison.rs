@@ -351,7 +351,7 @@ pub(super) fn metric_interval(data: &Dataset, metric: Metric, predicted: &[Targe
 
 impl Interval {
     /// Returns the part that is possible for a metric, in points.
-    fn within(self, metric: Metric) -> Self {
+    pub(super) fn within(self, metric: Metric) -> Self {
         let lowest = match metric {
             Metric::Mcc | Metric::Pearson | Metric::Spearman => -100.0,
             Metric::Accuracy | Metric::MacroF1 | Metric::MicroF1 | Metric::WeightedF1 => 0.0,

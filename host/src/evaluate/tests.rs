@@ -77,6 +77,19 @@ fn comparison_by_hand() {
 }
 
 #[test]
+fn intervals_hold_only_what_a_metric_can_be() {
+    let beyond = Interval { low: -130.0, high: 130.0 };
+    for metric in [Metric::Accuracy, Metric::MacroF1, Metric::MicroF1, Metric::WeightedF1] {
+        assert_eq!(beyond.within(metric), Interval { low: 0.0, high: 100.0 }, "{metric:?}");
+    }
+    for metric in [Metric::Mcc, Metric::Pearson, Metric::Spearman] {
+        assert_eq!(beyond.within(metric), Interval { low: -100.0, high: 100.0 }, "{metric:?}");
+    }
+    let inside = Interval { low: 20.0, high: 30.0 };
+    assert_eq!(inside.within(Metric::Accuracy), inside);
+}
+
+#[test]
 fn gate_names_the_classes_that_suffered() {
     let (data, fp32, int8) = on_off();
     let comparison = compare(&data, &fp32, &int8);

@@ -122,9 +122,9 @@ impl Ready {
             finished.model = students.last().map_or(finished.model, |last| last.folder.clone());
             return Ok(finished);
         }
-        let mut models = to_pack(recipe, has_student, prepared, &teachers, students, watch)?;
+        let (recipe, mut models) = to_pack(recipe, has_student, prepared, &teachers, students, watch)?;
         let (folder, bits) = models.pop().expect("a teacher or students");
-        let (bundle, comparison) = pack_within_limits(recipe, &folder, bits, prepared, watch)?;
+        let (bundle, comparison) = pack_within_limits(&recipe, &folder, bits, prepared, watch)?;
         let most = recipe.distill.as_ref().and_then(|distill| distill.student.as_ref()?.megabytes());
         let size = std::fs::metadata(&bundle).map_or(0.0, |file| file.len() as f64 / 1e6);
         if let Some(most) = most.filter(|most| size > *most) {
@@ -163,7 +163,7 @@ pub fn run_every_stage(recipe: &Recipe, watch: Watch) -> Result<Stages, RunError
     let _lock = Lock::on(&recipe.output)?;
     let teachers = train_teachers(recipe, base, prepared, watch)?;
     let students = students(recipe, &teachers, prepared, watch)?;
-    let models = to_pack(recipe, has_student, prepared, &teachers, students, watch)?;
+    let (recipe, models) = to_pack(recipe, has_student, prepared, &teachers, students, watch)?;
     let pack_one = |(folder, bits): (PathBuf, Bits)| {
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let own = Recipe { output: recipe.output.join("packed").join(&name), ..recipe.clone() };
@@ -187,7 +187,7 @@ struct Student {
 }
 
 /// Returns the folders of the models to pack and the bits of their word embeddings: the students of all
-/// stages, or the first teacher if there are none. The student that learned from n-grams although the recipe
+/// stages, or the first teacher if there are none. The recipe they are packed by has no `[distill]` if that teacher is. The student that learned from n-grams although the recipe
 /// names none is packed unless it is worse than the teacher by more than chance: it was better in every language that
 /// was tried (docs/sizes.md), but a base that does know the language may learn more without them.
 fn to_pack(
@@ -197,7 +197,7 @@ fn to_pack(
     teachers: &Teachers,
     students: Vec<Student>,
     watch: Watch,
-) -> Result<Vec<(PathBuf, Bits)>, RunError> {
+) -> Result<(Recipe, Vec<(PathBuf, Bits)>), RunError> {
     let teacher = &teachers.folders[0];
     let mut only_teacher = students.is_empty();
     if let (false, Some(student)) = (has_student, students.last()) {
@@ -212,9 +212,11 @@ fn to_pack(
         )));
     }
     if only_teacher {
-        return Ok(vec![(teacher.clone(), recipe.quantize.embedding_bits(8))]);
+        let alone = Recipe { distill: None, ..recipe.clone() };
+        return Ok((alone, vec![(teacher.clone(), recipe.quantize.embedding_bits(8))]));
     }
-    Ok(students.into_iter().map(|student| (student.folder, student.bits)).collect())
+    let models = students.into_iter().map(|student| (student.folder, student.bits)).collect();
+    Ok((recipe.clone(), models))
 }
 
 /// Makes the students of all stages; none without distillation.
