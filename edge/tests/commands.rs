@@ -6,7 +6,8 @@ use goldcrest_edge::bundle::{Golden, Manifest, Windows};
 use goldcrest_edge::decision::{Abstention, Task};
 use serde_json::Value;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
@@ -209,6 +210,26 @@ fn files_are_read_in_their_order() {
     let folder = bench.folder.path().to_str().unwrap();
     let output = run(&["--bundle", &moods, folder], b"");
     assert!(output.code == 1 && output.err.contains(folder), "{}", output.err);
+}
+
+#[test]
+fn a_socket_that_its_reader_has_closed_is_no_failure() {
+    let bench = Bench::new();
+    let texts = bench.put("texts.txt", "good\n".repeat(20_000));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut reader = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let output = std::os::fd::OwnedFd::from(listener.accept().unwrap().0);
+    let program = Command::new(env!("CARGO_BIN_EXE_goldcrest-edge"))
+        .args(["--quiet", "--bundle", &bench.bundle(&manifest()), &texts])
+        .stdout(output)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // answers that are there and were not read make it a reset
+    reader.read_exact(&mut [0; 10]).unwrap();
+    drop(reader);
+    let done = program.wait_with_output().unwrap();
+    assert!(done.status.success() && done.stderr.is_empty(), "{done:?}");
 }
 
 /// Otherwise its own records would be messages, until the disk is full.

@@ -258,6 +258,35 @@ fn the_host_says_what_is_wrong() {
     assert_eq!(status.code(), Some(1));
 }
 
+/// As a shell sets them up: pipes, redirections and limits.
+#[test]
+fn the_host_suits_a_shell() {
+    let tiny = tiny();
+    let folder = tiny.folder.join("shell");
+    fs::create_dir(&folder).unwrap();
+    let shell = |script: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).arg(binary("goldcrest")).current_dir(&folder);
+        command.env("MODEL", tiny.folder.join("out/student-2"));
+        let done = run(&mut command, b"weather\train\nlight\tlamp\nweather\tcold\nlight\tdark\n", MINUTE);
+        (done.status.code(), String::from_utf8(done.stdout).unwrap(), done.stderr)
+    };
+    // nothing of a pipe is lost
+    let (code, out, error) = shell("cat | \"$0\" inspect --format lines /dev/stdin");
+    assert!(code == Some(0) && out.contains("2  weather") && out.contains("2  light"), "{out} {error}");
+    // which cannot be read again
+    let (code, _, error) = shell("cat | \"$0\" run --format lines /dev/stdin");
+    assert!(code == Some(1) && error.contains("is not a regular file"), "{error}");
+    // the limit is for a failure, which would fill the disk
+    let (code, _, error) =
+        shell("echo light > own; ulimit -f 64; \"$0\" predict \"$MODEL\" --max-tokens 48 own >> own");
+    assert!(code == Some(1) && error.contains("own: the input file is also the output"), "{error}");
+    let (code, _, error) = shell("ulimit -f 1; \"$0\" pack \"$MODEL\" --max-tokens 48 -o packed.bundle");
+    assert!(code == Some(1) && error.contains("packed.bundle: File too large"), "{error}");
+    let left: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["own"]);
+}
+
 #[test]
 fn a_bundle_takes_no_more_memory_than_inspect_says() {
     for bundle in bundles().iter().chain([&tiny().bundle]) {

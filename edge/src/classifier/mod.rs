@@ -7,9 +7,8 @@ mod threaded;
 
 #[doc(hidden)]
 pub use model_pool::ModelPool;
-use reader::Length;
 #[doc(hidden)]
-pub use reader::Reader;
+pub use reader::{Length, Read, Reader};
 pub use self_test::SelfTestError;
 pub use threaded::{MAX_THREADS, NumberedOutcome, ThreadedClassifier};
 
@@ -258,7 +257,7 @@ impl Classifier {
         }
         check_rows(&mut model, &manifest, tokenizer.vocab_size())?;
         let decider = Decider::with_kernels(model.kernels(), manifest.task, classes, &manifest.decision)?;
-        let reader = Reader::new(tokenizer, &manifest, mapped);
+        let reader = Reader::of_bundle(tokenizer, &manifest, mapped);
         Ok(Classifier {
             manifest,
             reader,

@@ -4,10 +4,10 @@ use crate::bundle::{Manifest, Mapped, Windows};
 use crate::tokenizer::{self, Encoder, Encoding, Tokenizer};
 use bytes::Bytes;
 
-/// The tokenizer, with the manifest's settings for long texts and pairs.
+/// A tokenizer with a vocabulary `V`, and the manifest's settings for long texts and pairs.
 #[derive(Clone)]
-pub struct Reader {
-    tokenizer: Tokenizer<Bytes>,
+pub struct Reader<V = Bytes> {
+    tokenizer: Tokenizer<V>,
     /// The file of the bundle, which must not change.
     mapped: Option<Mapped>,
     encoding: Box<Encoding>,
@@ -29,13 +29,25 @@ pub struct Length {
 pub type Read<E> = Result<Result<Length, Error>, E>;
 
 impl Reader {
-    pub(super) fn new(tokenizer: Tokenizer<Bytes>, manifest: &Manifest, mapped: Option<Mapped>) -> Reader {
+    pub(super) fn of_bundle(
+        tokenizer: Tokenizer<Bytes>,
+        manifest: &Manifest,
+        mapped: Option<Mapped>,
+    ) -> Reader {
         let Manifest { max_tokens, windows, pair, .. } = *manifest;
-        Reader { tokenizer, mapped, encoding: Box::default(), max_tokens: max_tokens as usize, windows, pair }
+        Reader { mapped, ..Reader::new(tokenizer, max_tokens as usize, windows, pair) }
+    }
+}
+
+impl<V: AsRef<[u8]>> Reader<V> {
+    /// Creates a reader without a bundle. `max_tokens` is the length of the longest input, special tokens included;
+    /// `pair` says whether a message has two texts, and then has no windows.
+    pub fn new(tokenizer: Tokenizer<V>, max_tokens: usize, windows: Windows, pair: bool) -> Self {
+        Reader { tokenizer, mapped: None, encoding: Box::default(), max_tokens, windows, pair }
     }
 
     /// Returns the tokenizer.
-    pub fn tokenizer(&self) -> &Tokenizer<Bytes> {
+    pub fn tokenizer(&self) -> &Tokenizer<V> {
         &self.tokenizer
     }
 
@@ -154,8 +166,7 @@ mod tests {
 
     fn reader(pair: bool, windows: Windows) -> Reader {
         let vocabulary = Bytes::from_static(b"[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n");
-        let tokenizer = Tokenizer::new(vocabulary, Settings::uncased()).unwrap();
-        Reader { tokenizer, mapped: None, encoding: Box::default(), max_tokens: 5, windows, pair }
+        Reader::new(Tokenizer::new(vocabulary, Settings::uncased()).unwrap(), 5, windows, pair)
     }
 
     fn read(

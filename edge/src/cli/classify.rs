@@ -1,11 +1,11 @@
 //! `goldcrest-edge classify`
 use super::bundle::ModelArgs;
 use super::messages::{check_pair, parse_separator, run_lines};
-use super::{MAX_THREADS, Stdout, Usage, say, say_errors};
+use super::{MAX_THREADS, Usage, say, say_errors};
 use anyhow::Result;
 use clap::ValueEnum;
 use goldcrest_edge::decision::Task;
-use goldcrest_edge::stream::{self, Format, Records, ThreadedRecords};
+use goldcrest_edge::stream::{self, Format, Records, Stdout, ThreadedRecords};
 use std::path::{Path, PathBuf};
 
 /// Classify messages, one per line, from files or stdin (the default)

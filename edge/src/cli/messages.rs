@@ -3,14 +3,11 @@ use super::{Usage, is_command, say};
 use anyhow::{Context, Result};
 use goldcrest_edge::bundle::Manifest;
 use goldcrest_edge::format_error;
-use goldcrest_edge::stream::{self, End, Interrupt, Lines, Sink, Source};
+use goldcrest_edge::stream::{self, End, Interrupt, Lines, Sink, Source, Stdout};
 use rustix::io::ioctl_fionread;
 use signal_hook::consts::SIGTERM;
 use std::fmt;
-use std::fs::{File, Metadata};
 use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Parses the separator between the two texts of a line: `TAB` or any single character.
@@ -73,9 +70,8 @@ fn run_all(files: &[PathBuf], sink: &mut impl Sink, failed: &mut Vec<anyhow::Err
                 continue;
             }
         };
-        if is_stdout(&source) {
-            // its own records would be messages, without end
-            failed.push(refused(io::Error::other("the input file is also the output"), ""));
+        if let Err(error) = Stdout::check_is_not(&source) {
+            failed.push(refused(error, ""));
             continue;
         }
         match lines.run(&mut source, sink, &interrupt) {
@@ -98,14 +94,6 @@ fn run_all(files: &[PathBuf], sink: &mut impl Sink, failed: &mut Vec<anyhow::Err
         }
     }
     Ok(())
-}
-
-/// Returns whether stdout is known to go to this regular file.
-fn is_stdout(source: &File) -> bool {
-    let file = |file: &File| file.metadata().ok().filter(|file| file.is_file());
-    let stdout = io::stdout().as_fd().try_clone_to_owned().ok().and_then(|stdout| file(&stdout.into()));
-    let id = |file: Metadata| (file.dev(), file.ino());
-    stdout.zip(file(source)).is_some_and(|(stdout, source)| id(stdout) == id(source))
 }
 
 /// A signal ended the program before everything was answered.

@@ -10,11 +10,8 @@ mod verify;
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 use goldcrest_edge::stream;
-use rustix::event::{PollFd, PollFlags, poll};
 use std::fmt;
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::os::fd::AsFd;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -69,6 +66,8 @@ const MAX_THREADS: i64 = goldcrest_edge::classifier::MAX_THREADS as i64;
 struct Usage(String);
 
 pub fn main() -> ExitCode {
+    // without it, a limit ends the program without a word
+    let _ = stream::survive_file_size_limit();
     let cli = Cli::parse();
     if let (None, Some(first)) = (&cli.command, cli.classify.first_file())
         && !first.exists()
@@ -122,32 +121,5 @@ fn print(text: &str) -> anyhow::Result<()> {
 fn say_errors(count: u64) {
     if count > 0 {
         say(format_args!("messages that could not be read or classified: {count}"));
-    }
-}
-
-/// Stdout, for records. If another process has made it non-blocking, writes wait here until they can go on.
-struct Stdout(File);
-
-impl Stdout {
-    fn buffered() -> io::Result<BufWriter<Self>> {
-        let stdout = io::stdout().as_fd().try_clone_to_owned()?;
-        Ok(BufWriter::with_capacity(64 << 10, Stdout(stdout.into())))
-    }
-}
-
-impl Write for Stdout {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        loop {
-            match self.0.write(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    poll(&mut [PollFd::new(&self.0, PollFlags::OUT)], None)?;
-                }
-                written => return written,
-            }
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

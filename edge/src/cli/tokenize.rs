@@ -1,11 +1,11 @@
 //! `goldcrest-edge tokenize`
 use super::bundle::BundleArgs;
 use super::messages::{check_pair, parse_separator, run_lines};
-use super::{Stdout, Usage, say_errors};
+use super::{Usage, say_errors};
 use anyhow::{Context, Result};
 use goldcrest_edge::bundle::{self, Bundle};
 use goldcrest_edge::classifier::Input;
-use goldcrest_edge::stream::{Error, Format, Message, MessageError, Sink, feed, write_error};
+use goldcrest_edge::stream::{Error, Format, Message, MessageError, Sink, Stdout, feed, write_error};
 use goldcrest_edge::tokenizer::{Encoder, Encoding, Settings, Tokenizer, capacity};
 use std::io::{self, Write};
 use std::path::PathBuf;

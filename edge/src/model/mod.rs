@@ -10,6 +10,7 @@ mod decoded_size;
 mod error;
 mod fused;
 mod graph;
+mod layer_norm;
 mod onnx;
 mod recognise;
 mod split;

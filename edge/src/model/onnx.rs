@@ -14,7 +14,7 @@ use super::{Error, decoded_size};
 pub const EXTERNAL_LOCATION: &str = crate::bundle::section::EXTERNAL;
 
 /// Decodes `onnx`, and drops shape annotations: those of other tools contain symbols that clash with ours.
-/// Refuses what would take too much memory, and axes beyond [`MAX_AXIS`].
+/// Refuses what would take too much memory, axes beyond [`MAX_AXIS`], and orders of axes that name one twice.
 pub(super) fn decode(onnx: &[u8]) -> Result<ModelProto, Error> {
     decoded_size::check(onnx)?;
     let mut model = ModelProto::decode(onnx).map_err(Error::Decode)?;
@@ -23,6 +23,11 @@ pub(super) fn decode(onnx: &[u8]) -> Result<ModelProto, Error> {
     };
     graph.value_info.clear();
     for node in nodes(graph) {
+        // tract would look for the steps to such an order without end
+        let mut orders = node.attribute.iter().filter(|a| a.name == "perm").map(|a| &a.ints);
+        if let Some(order) = orders.find(|order| !is_permutation(order)) {
+            return Err(Error::Unsupported(format!("`{}` has the order of axes {order:?}", node.name)));
+        }
         let axes = node.attribute.iter().filter(|a| matches!(&a.name[..], "axis" | "axes" | "perm"));
         let mut numbers = axes.flat_map(|a| a.ints.iter().chain([&a.i]));
         if let Some(axis) = numbers.find(|axis| axis.unsigned_abs() > MAX_AXIS) {
@@ -30,6 +35,13 @@ pub(super) fn decode(onnx: &[u8]) -> Result<ModelProto, Error> {
         }
     }
     Ok(model)
+}
+
+/// Returns whether these are the numbers from 0, each once.
+fn is_permutation(numbers: &[i64]) -> bool {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_unstable();
+    (0..).zip(sorted).all(|(index, number)| index == number)
 }
 
 /// Returns all nodes of a graph, those in branches and loops included.
@@ -177,6 +189,23 @@ mod tests {
         let graph = GraphProto { node: vec![node], ..Default::default() };
         let model = ModelProto { graph: Some(graph), ..Default::default() }.encode_to_vec();
         assert!(decode(&model).unwrap_err().to_string().contains("`norm` has axis 65"));
+    }
+
+    #[test]
+    fn an_order_that_names_an_axis_twice_is_refused() {
+        let model = |order: &[i64]| {
+            let attribute =
+                AttributeProto { name: "perm".into(), ints: order.to_vec(), ..Default::default() };
+            let node = NodeProto { name: "heads".into(), attribute: vec![attribute], ..Default::default() };
+            let graph = GraphProto { node: vec![node], ..Default::default() };
+            ModelProto { graph: Some(graph), ..Default::default() }.encode_to_vec()
+        };
+        for order in [&[0, 2, 1, 3][..], &[1, 0], &[]] {
+            assert!(decode(&model(order)).is_ok(), "{order:?}");
+        }
+        for order in [&[0, 1, 1, 3][..], &[0, -1], &[1, 2, 3]] {
+            assert!(decode(&model(order)).unwrap_err().to_string().contains("order of axes"), "{order:?}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::{DimLike, TDim};
 use tract_onnx::tract_hir::infer::Factoid;
 
-use super::{Error, onnx};
+use super::{Error, layer_norm, onnx};
 
 /// What a graph input takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,7 +36,9 @@ impl Stock {
     }
 
     fn build(model: ModelProto) -> Result<Stock, Error> {
-        let mut graph = tract_onnx::onnx().model_for_proto_model(&model).map_err(tract)?;
+        let mut framework = tract_onnx::onnx();
+        layer_norm::check_axes(&mut framework);
+        let mut graph = framework.model_for_proto_model(&model).map_err(tract)?;
         drop(model);
         let sequence: TDim = graph.symbols.sym("sequence").into();
         let mut feeds = vec![];

@@ -37,7 +37,7 @@ impl Interrupt {
     /// there were no handler: timeout(1), for one, sends each signal twice. If `idle` is given, the first one
     /// ends it at once too, with this exit code, while the program is [idle](Self::set_idle).
     ///
-    /// Also catches SIGXFSZ, so that a limit on the size of files makes a write fail instead of ending the process.
+    /// Also [survives a limit on the size of files](survive_file_size_limit).
     ///
     /// Takes a small thread, which waits for the first signal. If it cannot be started, the second signal
     /// counts however soon it comes.
@@ -67,7 +67,7 @@ impl Interrupt {
             flag::register(signal, interrupt.requested.clone())?;
             low_level::pipe::register(signal, interrupt.sockets.1.try_clone()?)?;
         }
-        flag::register(SIGXFSZ, Arc::default())?;
+        survive_file_size_limit()?;
         Ok(interrupt)
     }
 
@@ -105,6 +105,14 @@ impl Interrupt {
             Err(error) => error != Errno::INTR,
         }
     }
+}
+
+/// Catches SIGXFSZ, so that a limit on the size of files makes a write fail instead of ending the process.
+///
+/// # Errors
+/// If the system refuses the handler.
+pub fn survive_file_size_limit() -> io::Result<()> {
+    flag::register(SIGXFSZ, Arc::default()).map(|_| ())
 }
 
 /// Returns whether a process ignores a signal, according to its `/proc/PID/status`

@@ -51,16 +51,15 @@ pub enum Error {
     Interrupted,
 }
 
-/// Returns whether an error, or one of its causes, is that the reader of the output has closed the pipe, as in
-/// `goldcrest-edge | head`.
+/// Returns whether an error, or one of its causes, is that the reader of the output has gone: it has closed the pipe, as
+/// in `goldcrest-edge | head`, or the socket.
 pub fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| error.source()).any(|cause| {
+        if let Some(Error::Write(error)) = cause.downcast_ref() {
+            return matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset);
+        }
         // only writing gives this kind, so it cannot come from a source
-        let error = match cause.downcast_ref() {
-            Some(Error::Write(error)) => Some(error),
-            _ => cause.downcast_ref::<io::Error>(),
-        };
-        error.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
     })
 }
 

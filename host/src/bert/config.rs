@@ -1,5 +1,6 @@
 use super::tokenizer_files::read_json;
 use super::{Error, mpnet};
+use goldcrest_edge::bundle::Windows;
 use goldcrest_edge::decision::Task;
 use goldcrest_edge::tokenizer::capacity::MAX_TOKENS;
 use serde::{Deserialize, Serialize};
@@ -114,6 +115,12 @@ pub struct TextWindows {
     pub overlap: u32,
     /// Maximum number of windows per text; the rest of the text is cut off.
     pub most: u32,
+}
+
+impl From<TextWindows> for Windows {
+    fn from(TextWindows { overlap, most }: TextWindows) -> Self {
+        Windows::Mean { overlap, most }
+    }
 }
 
 /// (De)serialises tasks under the names that Transformers uses.

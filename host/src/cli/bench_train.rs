@@ -31,7 +31,7 @@ pub struct Args {
 
 /// Times forward, backward, clipping and AdamW on random ids, with dropout.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    super::use_threads(Some(args.threads));
+    super::start_threads(Some(args.threads))?;
     let mut model = Classifier::new(start(args)?, 1)?;
     let vocabulary = model.config().vocab_size;
     let [steps, batch, tokens] = [args.steps, args.batch, args.tokens].map(usize::from);

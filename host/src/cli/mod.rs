@@ -31,6 +31,7 @@ mod run;
 mod shrink;
 mod sweep;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use goldcrest::bert::{Checkpoint, Config, InputFormat, InputOptions};
 use goldcrest::data::Dataset;
@@ -112,7 +113,16 @@ Examples:
 struct Usage(String);
 
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    // without it, a limit ends the program without a word
+    let _ = stream::survive_file_size_limit();
+    let command = Cli::parse().command;
+    // the others know how many
+    let threads = match command {
+        Command::Run(_) | Command::Train(_) | Command::Distill(_) => Ok(()),
+        Command::Sweep(_) | Command::Shrink(_) | Command::BenchTrain(_) => Ok(()),
+        _ => start_threads(None),
+    };
+    let result = threads.and_then(|()| match command {
         Command::Run(args) => run::run(&args, Until::Pack),
         Command::Train(args) => run::run(&args, Until::Train),
         Command::Distill(args) => run::run(&args, Until::Distill),
@@ -126,7 +136,7 @@ pub fn main() -> ExitCode {
         Command::Shrink(args) => shrink::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::BenchTrain(args) => bench_train::run(&args),
-    };
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if stream::is_broken_pipe(error.as_ref()) => ExitCode::SUCCESS,
@@ -148,10 +158,11 @@ fn is_interrupted(error: &RunError) -> bool {
     matches!(error, RunError::Train(train::Error::Interrupted { .. }))
 }
 
-/// Sets the number of threads for all parallel work; default: all cores.
-fn use_threads(threads: Option<usize>) {
-    // 0 stands for all, or RAYON_NUM_THREADS; fails only if it was set before
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0)).build_global();
+/// Starts the threads for all parallel work, once; default: one for each core.
+fn start_threads(threads: Option<usize>) -> anyhow::Result<()> {
+    // 0 stands for all, or RAYON_NUM_THREADS
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0));
+    pool.build_global().context("cannot start the threads; fewer may do (RAYON_NUM_THREADS=1)")
 }
 
 /// Checks that this is a file that may hold texts.
@@ -160,6 +171,10 @@ fn check_is_texts(path: &Path) -> anyhow::Result<()> {
     anyhow::ensure!(path.exists(), "{shown}: no such file");
     anyhow::ensure!(!path.join("recipe.toml").is_file(), "{shown} is a folder: run {shown}/recipe.toml");
     anyhow::ensure!(!path.is_dir(), "{shown} is a folder, not a file of texts");
+    anyhow::ensure!(
+        path.is_file(),
+        "{shown} is not a regular file: a run reads its texts again when it is resumed, so write them to a file"
+    );
     anyhow::ensure!(
         !is_bundle(path),
         "{shown} is a bundle: goldcrest-edge classifies with it, and --base starts from it"
@@ -170,8 +185,9 @@ fn check_is_texts(path: &Path) -> anyhow::Result<()> {
 /// Returns whether a file is a bundle, by its first bytes.
 fn is_bundle(path: &Path) -> bool {
     let mut first = Vec::new();
-    let file = std::fs::File::open(path);
-    file.is_ok_and(|file| file.take(4).read_to_end(&mut first).is_ok() && first == *b"\x89GCB")
+    // what is read of a pipe is gone
+    let file = std::fs::File::open(path).ok().filter(|_| path.is_file());
+    file.is_some_and(|file| file.take(4).read_to_end(&mut first).is_ok() && first == *b"\x89GCB")
 }
 
 /// Loads the checkpoint in a folder; the error says where else to look for one.

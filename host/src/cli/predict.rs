@@ -2,8 +2,7 @@ use anyhow::Context;
 use goldcrest::bert::InputOptions;
 use goldcrest::data::Task;
 use goldcrest::train::Predictor;
-use goldcrest_edge::stream::{self, Format, Interrupt, Lines, Records};
-use std::io::BufWriter;
+use goldcrest_edge::stream::{self, Format, Interrupt, Lines, Records, Stdout};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -47,14 +46,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
     let separator = input.pairs.then_some('\t');
     let options = stream::Options { format: Format::Jsonl, top: args.top, logits: args.logits, separator };
-    let out = BufWriter::new(std::io::stdout());
-    let mut records = Records::new(Predictor::new(checkpoint, input)?, out, options);
+    let mut records = Records::new(Predictor::new(checkpoint, input)?, Stdout::buffered()?, options);
     // signals end the program as usual: nothing is lost
     let (mut lines, interrupt) = (Lines::default(), Interrupt::new()?);
     let stdin = [PathBuf::from("-")];
     for path in if args.files.is_empty() { &stdin[..] } else { &args.files } {
         let name = || if path == Path::new("-") { "stdin".into() } else { path.display().to_string() };
         let mut source = stream::open(path).with_context(name)?;
+        Stdout::check_is_not(&source).with_context(name)?;
         lines.run(&mut source, &mut records, &interrupt).map_err(|error| match error {
             stream::Error::Read(_) => anyhow::Error::from(error).context(name()),
             error => error.into(),

@@ -89,12 +89,13 @@ fn run_recipe(args: &Args, until: Until) -> anyhow::Result<Finished> {
         return Err(super::Usage(hint.into()).into());
     }
     let recipe = Recipe::load(&args.recipe)?;
-    super::use_threads(recipe.train.threads);
+    super::start_threads(recipe.train.threads)?;
     let mut display = Display::new(args.quiet)?;
     Ok(recipe::run(&recipe, until, &mut |p| display.show(p))?)
 }
 
 fn run_texts(args: &Args, until: Until) -> anyhow::Result<Finished> {
+    super::start_threads(None)?;
     let (path, texts) = (&args.recipe, &args.texts);
     let measured = [Some(path), texts.dev.as_ref(), texts.test.as_ref()];
     for file in measured.into_iter().flatten().chain(&texts.unlabelled) {

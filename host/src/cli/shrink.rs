@@ -49,7 +49,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    super::use_threads(args.threads.map(usize::from));
+    super::start_threads(args.threads.map(usize::from))?;
     let mut display = Display::new(args.quiet)?;
     let order = Shrink {
         base: args.base.clone(),

@@ -56,7 +56,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let recipes = args.recipes.iter().map(|path| Recipe::load(path)).collect::<Result<Vec<_>, _>>()?;
     // as many as the recipe that asks for most; none asks for all
     let threads = recipes.iter().map(|recipe| recipe.train.threads);
-    super::use_threads(threads.max_by_key(|threads| threads.unwrap_or(usize::MAX)).flatten());
+    super::start_threads(threads.max_by_key(|threads| threads.unwrap_or(usize::MAX)).flatten())?;
     let mut display = Display::new(args.quiet)?;
     let mut rows: Vec<Row> = Vec::new();
     let mut series = Vec::new();

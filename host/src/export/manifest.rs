@@ -13,10 +13,7 @@ pub fn manifest(checkpoint: &Checkpoint, input: InputFormat) -> Manifest {
         labels: config.labels(),
         tokenizer: checkpoint.tokenizer.settings(),
         max_tokens: input.max_tokens as u32,
-        windows: match input.windows {
-            Some(TextWindows { overlap, most }) => Windows::Mean { overlap, most },
-            None => Windows::Truncate,
-        },
+        windows: input.windows.map_or(Windows::Truncate, Windows::from),
         decision: Default::default(),
         measured: Vec::new(),
         licence: Licence { base_model: String::new(), data: String::new() },

@@ -1,4 +1,4 @@
-use super::name::bundle_name;
+use super::name::{bundle_name, folder_name};
 use super::{Recipe, RecipeError};
 use crate::data::{Format, Source, Task};
 use std::path::{Path, PathBuf};
@@ -30,9 +30,9 @@ pub struct ForData<'a> {
 }
 
 impl ForData<'_> {
-    /// Returns the default output folder: `runs/` and the bundle's name.
+    /// Returns the default output folder, in `runs/`.
     pub fn usual_output(data: &Path) -> PathBuf {
-        Path::new("runs").join(bundle_name(data))
+        Path::new("runs").join(folder_name(data))
     }
 
     /// Returns the recipe, not yet written.

@@ -15,7 +15,9 @@ impl Lock {
     pub fn on(folder: &Path) -> Result<Self, RunError> {
         std::fs::create_dir_all(folder).map_err(RunError::io(folder))?;
         let path = folder.join(LOCK);
-        let file = File::create(&path).map_err(RunError::io(&path))?;
+        // what another program keeps under this name stays
+        let open = File::options().write(true).create(true).truncate(false).open(&path);
+        let file = open.map_err(RunError::io(&path))?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => return Err(RunError::Busy { folder: folder.into() }),
             // file systems without locks
@@ -59,7 +61,9 @@ mod tests {
         let first = Lock::on(&path).unwrap();
         assert!(matches!(Lock::on(&path), Err(RunError::Busy { .. })));
         drop(first);
+        std::fs::write(path.join(LOCK), "precious").unwrap();
         Lock::on(&path).unwrap();
+        assert_eq!(std::fs::read_to_string(path.join(LOCK)).unwrap(), "precious");
     }
 
     #[test]

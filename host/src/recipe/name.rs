@@ -24,6 +24,15 @@ pub(super) fn bundle_name(data: &Path) -> String {
     }
 }
 
+/// Returns the name of a folder for what is made of a file of texts: that of the bundle, or the file's own if letters of
+/// it cannot be part of the bundle's.
+pub(super) fn folder_name(data: &Path) -> String {
+    let stem = data.file_stem().unwrap_or_default().to_string_lossy();
+    let loses_letters = stem.chars().any(|c| c.is_alphanumeric() && !c.is_ascii());
+    let usable = !stem.starts_with(['-', '.']) && !stem.contains(char::is_control);
+    if loses_letters && usable { stem.into_owned() } else { bundle_name(data) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -33,5 +42,8 @@ mod tests {
         let named = ["отзывы.csv", "(final) é.csv", ".hidden.csv", "a.b.csv", "-x"]
             .map(|file| bundle_name(Path::new(file)));
         assert_eq!(named, ["bundle", "final---", "hidden", "a.b", "x"]);
+        let folders = ["отзывы.csv", "день 1.csv", "日本.tsv", "---.csv", "a.csv"]
+            .map(|file| folder_name(Path::new(file)));
+        assert_eq!(folders, ["отзывы", "день 1", "日本", "bundle", "a"]);
     }
 }

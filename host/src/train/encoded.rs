@@ -100,36 +100,20 @@ pub fn mean_of_windows<'a>(mut windows: impl Iterator<Item = &'a [f32]>) -> Vec<
     mean
 }
 
-/// Turns texts into model inputs as the device does, with a vocabulary `V`.
-pub struct Reader<V> {
-    tokenizer: Tokenizer<V>,
+/// Turns texts into model inputs as the device does.
+pub struct Reader<'a> {
+    tokenizer: Tokenizer<&'a [u8]>,
     encoding: Box<Encoding>,
     input: InputFormat,
 }
 
-impl<'a> Reader<&'a [u8]> {
+impl<'a> Reader<'a> {
     /// Creates a reader with a checkpoint's vocabulary.
     ///
     /// # Errors
     /// If the vocabulary does not make a tokenizer.
     pub fn new(files: &'a TokenizerFiles, input: InputFormat) -> Result<Self, Error> {
-        Self::of(files.vocab.as_bytes(), files, input)
-    }
-}
-
-impl Reader<Vec<u8>> {
-    /// Like [`new`](Reader::new), with a copy of the vocabulary.
-    ///
-    /// # Errors
-    /// If the vocabulary does not make a tokenizer.
-    pub fn owned(files: &TokenizerFiles, input: InputFormat) -> Result<Self, Error> {
-        Self::of(files.vocab.clone().into_bytes(), files, input)
-    }
-}
-
-impl<V: AsRef<[u8]>> Reader<V> {
-    fn of(vocabulary: V, files: &TokenizerFiles, input: InputFormat) -> Result<Self, Error> {
-        let tokenizer = Tokenizer::new(vocabulary, files.settings())?;
+        let tokenizer = Tokenizer::new(files.vocab.as_bytes(), files.settings())?;
         Ok(Self { tokenizer, encoding: Box::default(), input })
     }
 
@@ -158,7 +142,8 @@ impl<V: AsRef<[u8]>> Reader<V> {
     }
 }
 
-fn tokens(encoding: &Encoding) -> Tokens {
+/// Returns what a model reads of an encoding.
+pub(super) fn tokens(encoding: &Encoding) -> Tokens {
     Tokens { ids: encoding.ids().to_vec(), type_ids: encoding.type_ids().to_vec() }
 }
 

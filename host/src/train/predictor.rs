@@ -1,7 +1,11 @@
-use super::{Error, Reader, mean_of_windows};
+use super::encoded::tokens;
+use super::{Error, mean_of_windows};
 use crate::bert::{Batch, Checkpoint, Classifier, InputFormat, Mode, Tape, Tokens};
-use goldcrest_edge::classifier::{self, Classify, Input, Outcome};
+use goldcrest_edge::bundle::Windows;
+use goldcrest_edge::classifier::{self, Classify, Input, Length, Outcome, Reader};
 use goldcrest_edge::decision::{Decider, Settings};
+use goldcrest_edge::tokenizer::Tokenizer;
+use std::convert::Infallible;
 
 /// A trained model that classifies text by text in full precision, with answers like the device's.
 ///
@@ -37,7 +41,10 @@ impl Predictor {
     /// for a bundle.
     pub fn new(checkpoint: Checkpoint, input: InputFormat) -> Result<Self, Error> {
         let (task, labels) = (checkpoint.config.task(), checkpoint.config.labels());
-        let reader = Reader::owned(&checkpoint.tokenizer, input)?;
+        let files = &checkpoint.tokenizer;
+        let tokenizer = Tokenizer::new(files.vocab.clone().into_bytes(), files.settings())?;
+        let windows = input.windows.map_or(Windows::Truncate, Windows::from);
+        let reader = Reader::new(tokenizer, input.max_tokens, windows, input.pairs);
         let decider = Decider::new(task, labels.len(), &Settings::default())?;
         let model = Classifier::trained(checkpoint)?;
         Ok(Self { model, labels, reader, input, tape: Tape::default(), decider, logits: Vec::new() })
@@ -54,12 +61,21 @@ impl Predictor {
     /// If there are two texts where the model reads one or the other way round, a text has an id that the model lacks,
     /// or the answer is not a number.
     pub fn classify(&mut self, text: &str, pair: Option<&str>) -> Result<Outcome<'_>, classifier::Error> {
-        if pair.is_some() != self.input.pairs {
-            return Err(classifier::Error::Texts { pair: self.input.pairs });
-        }
-        let (windows, truncated) = self.reader.read(text, pair).map_err(other)?;
+        let mut feed = |input: &mut dyn Input| -> Result<(), Infallible> {
+            input.push(text);
+            if let Some(pair) = pair {
+                input.second_text();
+                input.push(pair);
+            }
+            Ok(())
+        };
+        let Ok(outcome) = self.classify_chunks(&mut feed);
+        outcome
+    }
+
+    fn answer(&mut self, windows: &[Tokens], length: Length) -> Result<Outcome<'_>, classifier::Error> {
         let mut said = Vec::with_capacity(windows.len());
-        for window in &windows {
+        for window in windows {
             let batch = Batch::new([window].into_iter(), self.model.config().pad_token_id as u32);
             let output = self.model.forward(&batch, Mode::Evaluate, &mut self.tape).map_err(other)?;
             said.push(output.logits.clone());
@@ -67,15 +83,8 @@ impl Predictor {
         self.logits = mean_of_windows(said.iter().map(Vec::as_slice));
         let decision = self.decider.decide(&self.logits)?;
         let (labels, logits) = (&*self.labels, &*self.logits);
-        Ok(Outcome { labels, logits, decision, tokens: count(&windows, self.input), truncated })
+        Ok(Outcome { labels, logits, decision, tokens: length.tokens, truncated: length.truncated })
     }
-}
-
-/// Counts tokens as the device does: those shared by two windows count once.
-fn count(windows: &[Tokens], input: InputFormat) -> usize {
-    let shared = 2 + input.windows.map_or(0, |windows| windows.overlap as usize);
-    let all: usize = windows.iter().map(|window| window.ids.len()).sum();
-    all - shared * (windows.len() - 1)
 }
 
 fn other(error: impl Into<Error>) -> classifier::Error {
@@ -87,19 +96,15 @@ impl Classify for Predictor {
         &mut self,
         feed: &mut dyn FnMut(&mut dyn Input) -> Result<(), E>,
     ) -> Result<Result<Outcome<'_>, classifier::Error>, E> {
-        #[derive(Default)]
-        struct Texts(String, Option<String>);
-        impl Input for Texts {
-            fn push(&mut self, chunk: &str) {
-                self.1.as_mut().unwrap_or(&mut self.0).push_str(chunk);
-            }
-            fn second_text(&mut self) {
-                self.1 = Some(String::new());
-            }
-        }
-        let mut texts = Texts::default();
-        feed(&mut texts)?;
-        Ok(self.classify(&texts.0, texts.1.as_deref()))
+        let mut windows = Vec::new();
+        let read = self.reader.read(feed, &mut |window| {
+            windows.push(tokens(window));
+            Ok(())
+        });
+        Ok(match read? {
+            Ok(length) => self.answer(&windows, length),
+            Err(error) => Err(error),
+        })
     }
 }
 
