@@ -271,9 +271,15 @@ fn without_token_types_both_texts_are_of_the_first() {
         (r#"{"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}"#, false),
         (r#"{"tokenizer_class": "DistilBertTokenizer"}"#, true),
         (r#"{"tokenizer_class": "BertTokenizer"}"#, false),
+        // then config.json says it
+        (r#"{}"#, true),
     ] {
         model.save(folder.path()).unwrap();
         std::fs::write(&path, config).unwrap();
+        let config_of_model = folder.path().join("config.json");
+        let text = std::fs::read_to_string(&config_of_model).unwrap();
+        let text = text.replacen('{', r#"{"tokenizer_class": "DistilBertTokenizerFast","#, 1);
+        std::fs::write(&config_of_model, text).unwrap();
         let loaded = Checkpoint::load(folder.path()).unwrap();
         let Array { shape, data } = &loaded.tensors[TYPE_EMBEDDINGS];
         let rows: Vec<&[f32]> = data.chunks_exact(shape[1]).collect();

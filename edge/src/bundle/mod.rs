@@ -12,7 +12,7 @@
 //! | 24 | 8 | length of the body: the offset of the digest |
 //! | 32 | 32 s | section table; each entry: name (24 bytes, zero padded), size (8 bytes) |
 //! | 32 + 32 s | m | manifest ([postcard](https://postcard.jamesmunns.com/wire-format)) |
-//! | aligned | | the sections in the order of the table, zeros between them |
+//! | aligned | | the sections in the order of the table; the writer puts zeros between them |
 //! | body | 32 | SHA-256 of the SHA-256 digests of the body's parts; all but the last have 1 MiB |
 //! | body + 32 | 4 | number of signatures: 0 in this version |
 //!

@@ -290,6 +290,10 @@ impl Header {
 
 /// Returns the name in `field`, which must be that of a known section, and the section's maximum size.
 fn section_name(field: &[u8]) -> Result<(&'static str, u64), Error> {
+    // copied before it is checked: it may be in a mapped file, which others can change
+    let mut copy = [0; limits::SECTION_NAME];
+    copy.copy_from_slice(field);
+    let field = &copy;
     let length = field.iter().position(|&b| b == 0).unwrap_or(field.len());
     let (name, padding) = field.split_at(length);
     if name.is_empty() || !name.iter().all(u8::is_ascii_graphic) || padding.iter().any(|&b| b != 0) {

@@ -152,7 +152,9 @@ impl Runner {
 /// Returns words that are single pieces, so that texts of any number of tokens can be made of them.
 fn words(vocabulary: &[u8], tokenizer: &Tokenizer<Bytes>) -> Result<Vec<String>> {
     let mut encoding = Encoding::new();
-    let words: Vec<_> = String::from_utf8_lossy(vocabulary)
+    // copied before it is checked: it may be in a mapped file, which others can change
+    let vocabulary = vocabulary.to_vec();
+    let words: Vec<_> = String::from_utf8_lossy(&vocabulary)
         .lines()
         .filter(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase()))
         .filter(|word| {

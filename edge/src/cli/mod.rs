@@ -9,7 +9,7 @@ mod verify;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
-use goldcrest_edge::stream;
+use goldcrest_edge::stream::{self, Stdout};
 use std::fmt;
 use std::io::{self, Write};
 use std::path::Path;
@@ -114,7 +114,9 @@ fn say(line: fmt::Arguments<'_>) {
 
 /// Prints a result on stdout.
 fn print(text: &str) -> anyhow::Result<()> {
-    io::stdout().write_all(text.as_bytes()).context("stdout: cannot write")
+    let printed =
+        Stdout::buffered().and_then(|mut out| out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+    printed.map_err(stream::Error::Write).context("stdout")
 }
 
 /// Reports the number of messages that got an error instead of an answer, if any.

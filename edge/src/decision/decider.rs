@@ -46,8 +46,7 @@ pub struct Decision<'a> {
 }
 
 impl Decider {
-    /// Returns a decider for a model with `classes` logits, on the fastest kernels. Fails
-    /// if a setting is invalid.
+    /// Returns a decider for a model with `classes` logits, on the fastest kernels.
     ///
     /// # Errors
     /// If a setting is invalid for such a model.

@@ -83,9 +83,11 @@ impl Activations {
     }
 }
 
-/// Returns the number of bytes from one row to the next. Rows are padded to a multiple of 64 activations:
-/// whole steps and whole lane sets of every instruction set.
+/// Rows are padded to a multiple of so many activations: whole steps and whole lane sets of every instruction set.
+pub(super) const ROW_PADDING: usize = 64;
+
+/// Returns the number of bytes from one row to the next.
 fn stride(kernels: Kernels, inputs: usize) -> usize {
     let table::Layout { activation_bytes, .. } = kernels.table.layout;
-    inputs.next_multiple_of(64) * activation_bytes
+    inputs.next_multiple_of(ROW_PADDING) * activation_bytes
 }

@@ -53,7 +53,7 @@ impl Isa {
     }
 
     /// Returns whether this processor can run it. Without the feature `std`, only target features set at
-    /// compile time count.
+    /// compile time count. For AMX it asks Linux for the tile registers, for the whole process.
     pub fn available(self) -> bool {
         super::table::of(self).is_some() && detected(self)
     }

@@ -214,8 +214,8 @@ pub(super) trait Dot: Lanes {
     /// separate function, or assembly.
     ///
     /// # Safety
-    /// The call is between [`Dot::begin`] and [`Dot::end`]. `x` has `R` rows of `stride` bytes, with `steps *
-    /// STEP` activations each; `panel` has `steps * STEP * COLUMNS` weights of any alignment; `start` has
+    /// The call is between [`Dot::begin`] and [`Dot::end`]. `steps` is not 0. `x` has `R` rows of `stride` bytes, with
+    /// `steps * STEP` activations each; `panel` has `steps * STEP * COLUMNS` weights of any alignment; `start` has
     /// COLUMNS values; `acc` has room for `R * COLUMNS` values.
     unsafe fn tile<const R: usize>(
         x: *const u8,

@@ -3,7 +3,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::mem::MaybeUninit;
 
-use super::activations::Activations;
+use super::activations::{Activations, ROW_PADDING};
 use super::ahead::{Ahead, BY_TILE};
 use super::lanes::{Dot, LANES, MAX_COLUMNS, MAX_ROWS, TileOrder};
 use super::memory::{Aligned, Arena};
@@ -204,6 +204,7 @@ pub(super) unsafe fn linear<D: Dot>(
     out: &mut [f32],
 ) {
     const { assert!(D::ROWS <= MAX_ROWS && D::COLUMNS <= MAX_COLUMNS && D::COLUMNS.is_multiple_of(LANES)) };
+    const { assert!(ROW_PADDING.is_multiple_of(D::STEP) && ROW_PADDING.is_multiple_of(LANES)) };
     let mut sums = MaybeUninit::<[i32; MAX_ROWS * MAX_COLUMNS]>::uninit();
     let acc = sums.as_mut_ptr().cast::<i32>();
     let steps = layer.inputs.div_ceil(D::STEP);
@@ -218,7 +219,7 @@ pub(super) unsafe fn linear<D: Dot>(
     let highest = rows.div_ceil(tiles);
     let panel_bytes = steps * D::STEP * D::COLUMNS;
     let panels = layer.panels.bytes().chunks_exact(panel_bytes);
-    // SAFETY: a tile has at most ROWS rows.
+    // SAFETY: a tile has at least one row, and at most ROWS.
     unsafe { D::begin(highest) };
     for (panel, weights) in panels.enumerate().take(layer.scale.len() / D::COLUMNS) {
         let first = panel * D::COLUMNS;
@@ -228,8 +229,9 @@ pub(super) unsafe fn linear<D: Dot>(
             } else {
                 (tile * least + tile.min(higher), least + usize::from(tile < higher))
             };
-            // SAFETY: rows up to `row + height` exist; `weights` is one whole panel; `start` is padded to
-            // whole panels; `acc` has room for any tile.
+            // SAFETY: rows up to `row + height` exist, padded to whole steps; there is a step, because `check_shape`
+            // refuses layers without inputs; `weights` is one whole panel; `start` is padded to whole panels; `acc` has
+            // room for any tile.
             unsafe {
                 let x = x.data().as_ptr().add(row * stride);
                 let (w, start) = (weights.as_ptr().cast(), layer.start.as_ptr().add(first));

@@ -15,7 +15,8 @@
 //! Rust requires, the default: a host program that flushes subnormals to zero (FTZ, DAZ) changes bits.
 //! (`add` and `dequantize_row` pass infinities and NaN through.)
 //!
-//! Nothing here allocates after [`Linear::pack`], [`Activations::new`] and [`AttentionScratch::new`].
+//! Nothing here allocates after [`Linear::pack`], [`FloatLinear::pack`], [`Activations::new`] and
+//! [`AttentionScratch::new`].
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "aarch64")]

@@ -1,4 +1,5 @@
-//! The portable kernels, which are the oracle: sixteen lanes as an array, weights in their original order.
+//! The portable kernels, which are the oracle: sixteen lanes as an array, weights in panels of sixteen
+//! outputs.
 use super::float::fma;
 use super::lanes::{Dot, LANES, Lanes};
 

@@ -1,8 +1,10 @@
 //! Look-ups in an ONNX graph: which node makes a value, what a constant holds.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use prost::Message;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
@@ -18,6 +20,8 @@ pub(super) struct Graph<'a> {
     makers: HashMap<&'a str, &'a NodeProto>,
     constants: HashMap<&'a str, &'a TensorProto>,
     external: &'a Bytes,
+    /// How many more numbers may be copied. A graph may refer to a constant often, but not to fill the memory.
+    floats_left: Cell<usize>,
 }
 
 impl<'a> Graph<'a> {
@@ -29,6 +33,8 @@ impl<'a> Graph<'a> {
             makers: proto.node.iter().filter_map(output).collect(),
             constants: proto.initializer.iter().map(|t| (t.name.as_str(), t)).collect(),
             external,
+            // four times what the file can hold
+            floats_left: Cell::new(proto.encoded_len() + external.len()),
         }
     }
 
@@ -108,15 +114,15 @@ impl<'a> Graph<'a> {
 
     /// Returns the only value of an f32 constant.
     pub fn scalar(&self, name: &str) -> Found<f32> {
-        match self.floats(name, 1)?[..] {
-            [one] => Ok(one),
-            _ => Err(format!("`{name}` is not a scalar")),
-        }
+        floats(self.finite(name, 1)?).next().ok_or_else(|| format!("`{name}` is not a scalar"))
     }
 
     /// Returns a copy of an f32 constant of `count` finite values.
     pub fn floats(&self, name: &str, count: usize) -> Found<Vec<f32>> {
-        self.finite(name, count).map(|bytes| floats(bytes).collect())
+        let bytes = self.finite(name, count)?;
+        let left = self.floats_left.get().checked_sub(count);
+        self.floats_left.set(left.ok_or("constants are used too often")?);
+        Ok(floats(bytes).collect())
     }
 
     /// Returns the bytes of an f32 constant of `count` finite values, in place.

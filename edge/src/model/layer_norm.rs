@@ -60,8 +60,8 @@ impl InferenceOp for Checked {
         outputs: TVec<&InferenceFact>,
         observed: TVec<&InferenceFact>,
     ) -> TractResult<(TVec<InferenceFact>, TVec<InferenceFact>, TVec<InferenceFact>)> {
-        // the output has the same rank
-        for fact in inputs.first().into_iter().chain(outputs.first()) {
+        // all outputs have the rank of the first input
+        for fact in inputs.first().copied().into_iter().chain(outputs.iter().copied()) {
             if let Some(rank) = fact.shape.rank().concretize() {
                 ensure!((-rank..rank).contains(&self.axis), "axis {} of {rank} dimensions", self.axis);
             }
@@ -96,60 +96,87 @@ impl InferenceOp for Checked {
 mod tests {
     use super::super::stock::Stock;
     use tract_onnx::pb::type_proto::{self, Tensor as TensorType};
-    use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto};
+    use tract_onnx::pb::{
+        AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TypeProto,
+        ValueInfoProto,
+    };
 
-    /// Loads a model that normalises its ids, a tensor of two dimensions, and returns why it is refused.
-    fn refused(axis: Option<i64>, squeezed: bool) -> String {
-        let int = |name: &str, i: i64| AttributeProto {
+    fn node(kind: &str, inputs: &[&str], outputs: &[&str], attributes: &[(&str, i64)]) -> NodeProto {
+        let integer = 2;
+        let attribute = |&(name, i): &(&str, i64)| AttributeProto {
             name: name.into(),
             i,
-            r#type: 2, // INT
+            r#type: integer,
             ..Default::default()
         };
-        let node = |kind: &str, inputs: &[&str], output: &str, attribute: Vec<AttributeProto>| NodeProto {
-            name: output.into(),
+        let names = |names: &[&str]| names.iter().map(|&name| name.into()).collect();
+        NodeProto {
+            name: outputs[0].into(),
             op_type: kind.into(),
-            input: inputs.iter().map(|&name| name.into()).collect(),
-            output: vec![output.into()],
-            attribute,
+            input: names(inputs),
+            output: names(outputs),
+            attribute: attributes.iter().map(attribute).collect(),
             ..Default::default()
-        };
+        }
+    }
+
+    /// Loads a model that makes `output` of its ids as f32, [1, sequence], and returns why it is refused.
+    fn refused(nodes: &[NodeProto], output: &str) -> Option<String> {
+        let int64 = 7;
         let of_type = TypeProto {
-            value: Some(type_proto::Value::TensorType(TensorType { elem_type: 7, shape: None })),
+            value: Some(type_proto::Value::TensorType(TensorType { elem_type: int64, shape: None })),
             ..Default::default()
         };
         let value = |name: &str, r#type| ValueInfoProto { name: name.into(), r#type, ..Default::default() };
-        let cast = node("Cast", &["input_ids"], "cast", vec![int("to", 1)]);
-        let keep = vec![int("keepdims", i64::from(!squeezed))];
-        let sum = node("ReduceSum", &["cast"], "sum", keep);
-        let norm = node(
-            "LayerNormalization",
-            &["sum", "sum"],
-            "norm",
-            axis.map(|i| int("axis", i)).into_iter().collect(),
-        );
+        let zero =
+            TensorProto { name: "zero".into(), data_type: int64, raw_data: vec![0; 8], ..Default::default() };
+        let cast = node("Cast", &["input_ids"], &["ids"], &[("to", 1)]);
         let graph = GraphProto {
-            node: vec![cast, sum, norm],
+            node: [&[cast], nodes].concat(),
+            initializer: vec![zero],
             input: vec![value("input_ids", Some(of_type))],
-            output: vec![value("norm", None)],
+            output: vec![value(output, None)],
             ..Default::default()
         };
-        let opset_import = vec![tract_onnx::pb::OperatorSetIdProto { version: 17, ..Default::default() }];
+        let opset_import = vec![OperatorSetIdProto { version: 17, ..Default::default() }];
         let model = ModelProto { graph: Some(graph), opset_import, ir_version: 8, ..Default::default() };
-        Stock::load(model, &[]).map_or_else(|error| error.to_string(), |_| "no".into())
+        Stock::load(model, &[]).err().map(|error| error.to_string())
     }
 
     #[test]
     fn an_axis_has_to_be_one_of_the_input() {
-        for axis in [None, Some(-1), Some(-2), Some(0), Some(1)] {
-            assert_eq!(refused(axis, false), "no", "{axis:?}");
+        let of_sum = |axis: &[(&str, i64)], keep: i64| {
+            let sum = node("ReduceSum", &["ids"], &["sum"], &[("keepdims", keep)]);
+            refused(&[sum, node("LayerNormalization", &["sum", "sum"], &["norm"], axis)], "norm")
+        };
+        assert_eq!(of_sum(&[], 1), None);
+        for axis in [-2, -1, 0, 1] {
+            assert_eq!(of_sum(&[("axis", axis)], 1), None, "{axis}");
         }
         for axis in [-64, -3, 2, 64] {
-            let error = refused(Some(axis), false);
+            let error = of_sum(&[("axis", axis)], 1).unwrap();
             assert!(error.contains(&format!("axis {axis} of 2 dimensions")), "{error}");
         }
         // a single number has no last axis
-        let error = refused(None, true);
+        let error = of_sum(&[], 0).unwrap();
         assert!(error.contains("axis -1 of 0 dimensions"), "{error}");
+    }
+
+    /// The number of dimensions that the ids are reshaped to is unknown, but not that of the means.
+    #[test]
+    fn the_dimensions_may_be_known_from_a_further_output() {
+        let gathered = node("Gather", &["input_ids", "zero"], &["shape"], &[("axis", 0)]);
+        let reshaped = node("Reshape", &["ids", "shape"], &["reshaped"], &[]);
+        let norm = node("LayerNormalization", &["reshaped", "reshaped"], &["norm", "mean"], &[("axis", -3)]);
+        let mut transposed = node("Transpose", &["mean"], &["transposed"], &[]);
+        let (name, integers) = ("perm".into(), 7);
+        transposed.attribute.push(AttributeProto {
+            name,
+            ints: vec![1, 0],
+            r#type: integers,
+            ..Default::default()
+        });
+        let error = refused(&[gathered, reshaped, norm, transposed], "transposed").unwrap();
+        assert!(error.contains("axis -3 of 2 dimensions"), "{error}");
     }
 }

@@ -249,7 +249,7 @@ impl Model {
 
     /// Like [`run`](Model::run), for one part of a text. Parts wait for each other, so each needs its own
     /// thread and its own model, all [shared](Model::share) from one. The first part writes the logits, with
-    /// the same bits.
+    /// the same bits. No part of another text may begin before all parts of this one are done.
     ///
     /// # Errors
     /// The same as for `run`; all parts fail alike.
@@ -316,6 +316,8 @@ impl Model {
 /// Maximum number of nodes: the time to load grows faster than their square. A BERT of 24
 /// layers has 2,000 to 4,000.
 const MAX_NODES: usize = 8000;
+/// A quarter of what may be added to the weights of a small model to fill whole tiles, in bytes.
+const PADDING: usize = 16 << 20;
 /// The operator set that defines the operators of a recognised graph.
 const OPSET: i64 = 17;
 
@@ -333,8 +335,9 @@ fn fuse(
     let graph = Graph::new(graph, external);
     let parts = recognise::recognise(&graph)?;
     let (room, file) = (Bert::room(kernels, &parts), proto.encoded_len() + external.len());
+    let (int8, most, weights) = (room.int8, room.most, room.weights);
     // layers may share weights in the file, but not once they are packed
-    let weights = room.weights;
     expect(weights / 4 <= file, || format!("{weights} weights in a model of {file} bytes"))?;
-    Bert::pack(kernels, parts, release).map_err(|e| e.to_string())
+    expect(most / 4 <= file + PADDING, || format!("{most} bytes of weights from a model of {file} bytes"))?;
+    Bert::pack(kernels, parts, int8, release).map_err(|e| e.to_string())
 }

@@ -9,7 +9,8 @@ use std::sync::{Barrier, PoisonError, RwLock};
 
 use super::bert::Bert;
 
-/// Where the threads of a split text exchange their keys and values.
+/// Where the threads of a split text exchange their keys and values. All parts of a text have to be done before the next
+/// text begins, whose first layer may use the buffer of this one's last.
 pub struct Exchange {
     /// One for each number of parts, from 0.
     barriers: Vec<Barrier>,

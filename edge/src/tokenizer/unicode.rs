@@ -1,6 +1,6 @@
 //! Unicode properties, in the same versions as in Hugging Face `tokenizers` 0.23: categories of Unicode 8,
-//! canonical decomposition of Unicode 9 (`unicode_tables.rs`), lower case of Unicode 17 (`lowercase.rs`; there, that of
-//! the Rust release that builds it). White space has been the same since Unicode 6.3.
+//! canonical decomposition of Unicode 9 (`unicode_tables.rs`), lower case of Unicode 17 (`lowercase.rs`; theirs is that of
+//! the Rust release that builds them). White space has been the same since Unicode 6.3.
 use super::unicode_tables::{
     BLOCK, COMBINING_CLASSES, DECOMPOSES, DECOMPOSITIONS, DROPPED_STARTER, FLAGS, INDEX, MARK, NONSTARTER,
     OTHER, POOL, PUNCTUATION,

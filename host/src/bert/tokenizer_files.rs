@@ -33,8 +33,8 @@ pub struct TokenizerFiles {
 
 impl TokenizerFiles {
     /// Reads `vocab.txt` (or the vocabulary in `tokenizer.json`) and the settings, from where Transformers takes
-    /// them: for `PreTrainedTokenizerFast` from the normalizer in `tokenizer.json`, for all others from
-    /// `tokenizer_config.json`.
+    /// them: for the classes `PreTrainedTokenizerFast`, `PreTrainedTokenizer` and `TokenizersBackend` from the normalizer
+    /// in `tokenizer.json`, for BERT's from `tokenizer_config.json`. That file names the class, or else `config.json`.
     ///
     /// # Errors
     /// [`Error`], which names the file: there is no vocabulary, or the tokenizer reads texts in another way than

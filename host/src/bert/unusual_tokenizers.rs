@@ -28,8 +28,17 @@ const DECIDED_BY_TOKENIZER_JSON: [&str; 3] =
     ["PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend"];
 
 /// Models whose tokenizers read a text as BERT's.
-const AS_BERT: [&str; 7] =
-    ["Bert", "DistilBert", "Electra", "LayoutLM", "Lxmert", "MobileBert", "SqueezeBert"];
+const AS_BERT: [&str; 9] = [
+    "Bert",
+    "DPRContextEncoder",
+    "DPRQuestionEncoder",
+    "DistilBert",
+    "Electra",
+    "LayoutLM",
+    "Lxmert",
+    "MobileBert",
+    "SqueezeBert",
+];
 
 fn class(config: &Value) -> &str {
     config["tokenizer_class"].as_str().unwrap_or_default()
@@ -53,8 +62,12 @@ pub(super) fn check_kind(
     let class = class(config);
     let of_model = class.strip_suffix("Fast").unwrap_or(class).strip_suffix("Tokenizer").unwrap_or(class);
     if !class.is_empty() && !DECIDED_BY_TOKENIZER_JSON.contains(&class) && !AS_BERT.contains(&of_model) {
+        let instead = match fast["model"].is_null() {
+            true => "\"BertTokenizer\", and do_lower_case",
+            false => "\"PreTrainedTokenizerFast\", which does what tokenizer.json says",
+        };
         return Err(Error::Tokenizer(format!(
-            "tokenizer_class (in tokenizer_config.json, else in config.json) is {class:?}; only BERT's are supported. If it reads texts as BERT's, write \"BertTokenizer\" in tokenizer_config.json"
+            "tokenizer_class (in tokenizer_config.json, else in config.json) is {class:?}; only BERT's are supported. If it reads texts as BERT's, write {instead}, in tokenizer_config.json"
         )));
     }
     let none = json!("none");
@@ -154,7 +167,8 @@ pub(super) fn check_added_tokens<'a>(
     let of_file = |file: &'a Value| {
         let several = several.into_iter().flat_map(move |name| items(&file[name]));
         // Transformers 5 adds the tokens of names that it does not know
-        let single = file.as_object().into_iter().flatten().filter(|(name, _)| name.ends_with("_token"));
+        let is_token = |name: &str| name.ends_with("_token") && !name.ends_with("auth_token");
+        let single = file.as_object().into_iter().flatten().filter(move |(name, _)| is_token(name));
         several.chain(single.map(|(_, token)| token))
     };
     let tokens =

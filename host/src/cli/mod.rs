@@ -5,8 +5,9 @@
 macro_rules! say {
     ($($text:tt)*) => {
         anyhow::Context::context(
-            std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{}\n", format_args!($($text)*))),
-            "stdout: cannot write",
+            std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{}\n", format_args!($($text)*)))
+                .map_err(goldcrest_edge::stream::Error::Write),
+            "stdout",
         )?
     };
 }
@@ -162,7 +163,10 @@ fn is_interrupted(error: &RunError) -> bool {
 fn start_threads(threads: Option<usize>) -> anyhow::Result<()> {
     // 0 stands for all, or RAYON_NUM_THREADS
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0));
-    pool.build_global().context("cannot start the threads; fewer may do (RAYON_NUM_THREADS=1)")
+    pool.build_global().with_context(|| match threads {
+        Some(threads) => format!("cannot start {threads} threads; fewer may do (`train.threads`, --threads)"),
+        None => "cannot start the threads; fewer may do (RAYON_NUM_THREADS=1)".into(),
+    })
 }
 
 /// Checks that this is a file that may hold texts.

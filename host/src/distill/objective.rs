@@ -157,6 +157,10 @@ impl Objective for Imitation<'_> {
         sum.add_cls(gradient);
         Ok((sum.loss, sum.gradient))
     }
+
+    fn needs_labels(&self) -> bool {
+        false
+    }
 }
 
 /// Returns some rows of a matrix of this width.

@@ -295,6 +295,11 @@ impl Distill {
         not_negative(self.hidden_weight, "distill.hidden_weight")?;
         not_negative(self.relation_weight, "distill.relation_weight")?;
         part(self.dropout, "distill.dropout")?;
+        ensure(
+            self.batch_size.unwrap_or(1) <= TrainOptions::MOST_TEXTS,
+            "distill.batch_size",
+            "is more than 1048576",
+        )?;
         optional_counts(&[
             (self.batch_size, "distill.batch_size"),
             (self.eval_every, "distill.eval_every"),

@@ -198,7 +198,6 @@ impl Comparison {
         let points = |metrics: &Metrics| metrics.get(metric).unwrap_or_default() * 100.0;
         let delta = points(&int8.metrics) - points(&fp32.metrics);
         let classes = data.task != Task::Regression;
-        let (interval, own) = answers.intervals(data, metric);
         Ok(Comparison {
             task: data.task,
             of: None,
@@ -208,8 +207,8 @@ impl Comparison {
             left_out: data.left_out(),
             metric,
             delta,
-            interval: interval.unwrap_or(Interval { low: delta, high: delta }),
-            int8_interval: own.filter(|_| data.task != Task::SingleLabel),
+            interval: answers.interval_of_difference(data, metric),
+            int8_interval: metric_interval(data, metric, &answers.int8),
             agreeing: classes.then(|| answers.count(|_, fp32, int8| fp32 == int8)),
             mcnemar: classes.then(|| answers.mcnemar()),
             largest_logit_difference: largest_difference(inputs.fp32.logits, inputs.int8.logits),
@@ -284,19 +283,17 @@ impl Answers<'_> {
         (0..numbers).filter_map(of_number).max_by(f64::total_cmp)
     }
 
-    /// Returns the confidence intervals of the difference in the metric and, except for accuracy, of int8's, in points.
-    fn intervals(&self, data: &Dataset, metric: Metric) -> (Option<Interval>, Option<Interval>) {
+    /// Returns the confidence interval of the difference in the metric, in points.
+    fn interval_of_difference(&self, data: &Dataset, metric: Metric) -> Interval {
         if metric == Metric::Accuracy {
             let McNemar { only_fp32, only_int8, .. } = self.mcnemar();
             let Interval { low, high } = paired_shares(only_fp32, only_int8, data.len() as u64);
-            return (Some(Interval { low: low * 100.0, high: high * 100.0 }), None);
+            return Interval { low: low * 100.0, high: high * 100.0 };
         }
         let [int8, fp32] = [&self.int8, &self.fp32].map(|said| points(data, metric, said));
-        let drawn = bootstrap(data.len(), ROUNDS, SEED, |draw| {
-            let (int8, fp32) = (int8(draw), fp32(draw));
-            [int8 - fp32, int8]
-        });
-        drawn.map_or((None, None), |[delta, own]| (Some(delta), Some(own.within(metric))))
+        let drawn = bootstrap(data.len(), ROUNDS, SEED, |draw| [int8(draw) - fp32(draw)]);
+        let [interval] = drawn.expect("what was measured has rows");
+        interval
     }
 
     fn per_class(&self, data: &Dataset, fp32: &Metrics, int8: &Metrics) -> Vec<ClassComparison> {

@@ -98,7 +98,9 @@ pub fn run_bundle(path: &Path, data: &Dataset, progress: &mut dyn FnMut()) -> Re
     let mut alone = classifier.share().map_err(|source| load_error(path, source))?;
     let logits = classify_all(classifier, path, &texts, &at, progress)?;
     let latency = latency(&mut alone, &texts, &at)?;
-    Ok(BundleRun { logits, latency, bytes: std::fs::metadata(path).map_or(0, |m| m.len()), decision })
+    let bytes =
+        std::fs::metadata(path).map_err(|cause| bundle::OpenError::Io { path: path.into(), cause })?.len();
+    Ok(BundleRun { logits, latency, bytes, decision })
 }
 
 /// Measures the latency of a bundle as [`run_bundle`] does.

@@ -64,10 +64,10 @@ impl Recipe {
         let mut recipe = self.clone();
         if number > 0 {
             recipe.output.push(format!("seed-{number}"));
-            let step = number * recipe.distill.as_ref().map_or(1, |d| d.teachers as u64);
-            recipe.train.seed += step;
-            if let Some(seed) = recipe.distill.as_mut().and_then(|d| d.seed.as_mut()) {
-                *seed += step;
+            let step = number.wrapping_mul(recipe.distill.as_ref().map_or(1, |d| d.teachers as u64));
+            let of_students = recipe.distill.as_mut().and_then(|distill| distill.seed.as_mut());
+            for seed in [&mut recipe.train.seed].into_iter().chain(of_students) {
+                *seed = seed.wrapping_add(step);
             }
         }
         recipe

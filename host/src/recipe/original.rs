@@ -20,6 +20,8 @@ pub(super) struct Original {
     folder: PathBuf,
     bundle: PathBuf,
     thresholds: Vec<f32>,
+    /// Those of the model before the export.
+    trained_thresholds: Vec<f32>,
     on_dev: Answered,
 }
 
@@ -53,8 +55,10 @@ impl Original {
         let out_of_scope = run_texts(&bundle, &prepared.out_of_scope, &mut || counted.one())?;
         let decision = fit_decision(&prepared.dev, &on_dev.exported.logits, &out_of_scope, &recipe.decision);
         let thresholds = decision.thresholds.clone();
+        let trained_thresholds =
+            fit_decision(&prepared.dev, &on_dev.trained, &[], &recipe.decision).thresholds;
         save(&bundle, &export::with_manifest(&packed, &Manifest { decision, ..manifest })?)?;
-        Ok(Self { folder: folder.to_owned(), bundle, thresholds, on_dev })
+        Ok(Self { folder: folder.to_owned(), bundle, thresholds, trained_thresholds, on_dev })
     }
 
     /// Returns its outputs on dev.
@@ -80,7 +84,8 @@ impl Original {
     /// Returns its outputs, before and after the export, for a comparison.
     pub fn outputs<'a>(&'a self, answered: &'a Answered, latency: Latency) -> [Outputs<'a>; 2] {
         let exported = Outputs { latency: Some(latency), ..answered.exported.outputs_with(&self.thresholds) };
-        let trained = Outputs { logits: &answered.trained, bytes: None, latency: None, ..exported };
+        let thresholds = Some(&self.trained_thresholds[..]).filter(|thresholds| !thresholds.is_empty());
+        let trained = Outputs { logits: &answered.trained, thresholds, bytes: None, latency: None };
         [trained, exported]
     }
 }

@@ -126,7 +126,7 @@ impl Ready {
         let (folder, bits) = models.pop().expect("a teacher or students");
         let (bundle, comparison) = pack_within_limits(&recipe, &folder, bits, prepared, watch)?;
         let most = recipe.distill.as_ref().and_then(|distill| distill.student.as_ref()?.megabytes());
-        let size = std::fs::metadata(&bundle).map_or(0.0, |file| file.len() as f64 / 1e6);
+        let size = std::fs::metadata(&bundle).map_err(RunError::io(&bundle))?.len() as f64 / 1e6;
         if let Some(most) = most.filter(|most| size > *most) {
             watch(Progress::Note(&format!(
                 "the bundle takes {size:.2} MB, more than {most} MB (distill.student)"

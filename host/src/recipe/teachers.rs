@@ -47,7 +47,7 @@ pub(super) fn train_teachers(
             _ => (format!("train teacher {number} of {count}"), format!("teacher-{number}")),
         };
         let folder = recipe.output.join(folder);
-        let seed = recipe.train.seed + number as u64 - 1;
+        let seed = recipe.train.seed.wrapping_add(number as u64 - 1);
         summaries.push(train_teacher(recipe, prepared, &start, seed, &name, &folder, watch)?);
         folders.push(folder);
     }

@@ -73,6 +73,7 @@ impl DataFiles {
             ("data.train", Some(&self.train)),
             ("data.dev", self.dev.as_ref()),
             ("data.test", self.test.as_ref()),
+            ("data.out_of_scope", self.out_of_scope.as_ref()),
         ];
         for (key, files) in lists {
             ensure(files.is_none_or(|files: &Files| !files.paths().is_empty()), key, "names no file")?;

@@ -63,6 +63,11 @@ impl Encoded {
         Ok(Self { data, tokens, windows: input.windows.map(|_| counts), truncated })
     }
 
+    /// Returns whether texts are read in windows, so that [`tokens`](Self::tokens) has more items than there are texts.
+    pub fn is_in_windows(&self) -> bool {
+        self.windows.is_some()
+    }
+
     /// Returns some of the texts, by row.
     ///
     /// # Panics

@@ -49,6 +49,9 @@ pub enum Error {
         /// Number of updates in all.
         steps: u64,
     },
+    /// Training texts are read in windows.
+    #[error("training texts are read in windows; each window has to be a text of its own")]
+    Windows,
     /// Class weights name a label that the data lacks.
     #[error("train.class_weights names {0:?}, which is no label of the data")]
     ClassWeight(String),

@@ -28,6 +28,11 @@ pub trait Objective: Sync {
     fn target_scale(&self) -> TargetScale {
         TargetScale::default()
     }
+
+    /// Returns whether the labels of the texts have to be the model's. Default: yes.
+    fn needs_labels(&self) -> bool {
+        true
+    }
 }
 
 /// The loss of `BertForSequenceClassification` for the data's task, with label smoothing and class weights.

@@ -163,6 +163,9 @@ impl Default for TrainOptions {
 const STEPS: f64 = 1_500.0;
 
 impl TrainOptions {
+    /// Maximum batch size.
+    pub(crate) const MOST_TEXTS: usize = 1 << 20;
+
     /// Returns the options that decide the result; the others have their defaults.
     pub(crate) fn that_decide(&self) -> TrainOptions {
         let TrainOptions { threads, save_every, .. } = TrainOptions::default();
@@ -226,7 +229,7 @@ impl TrainOptions {
         number(self.epochs.unwrap_or_default(), passes, "train.epochs", "0 to 1000000")?;
         count(self.batch_size, "train.batch_size")?;
         count(self.accumulate, "train.accumulate")?;
-        ensure(self.batch_size <= 1 << 20, "train.batch_size", "is more than 1048576")?;
+        ensure(self.batch_size <= Self::MOST_TEXTS, "train.batch_size", "is more than 1048576")?;
         ensure(self.accumulate <= 1 << 20, "train.accumulate", "is more than 1048576")?;
         self.learning_rate.iter().try_for_each(|&rate| positive(rate, "train.learning_rate"))?;
         share(self.warmup, "train.warmup")?;

@@ -40,7 +40,24 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
         problem: "is \"bf16\", but this processor has no AMX; \"auto\" uses it where it is".into(),
     })?;
     std::fs::create_dir_all(job.folder).map_err(Error::io(job.folder))?;
-    job.objective.target_scale().enter(job.model);
+    let scale = job.objective.target_scale();
+    scale.enter(job.model);
+    let trained = run(job, &lengths, precision, watch);
+    if trained.is_err() {
+        let model = scale.leave(job.model);
+        job.model.set(&model)?;
+    }
+    trained
+}
+
+/// Trains a model whose head is on the scale of the objective, and leaves the best one on that of the targets.
+fn run(
+    job: &mut Job,
+    lengths: &[usize],
+    precision: Precision,
+    watch: &mut dyn FnMut(Event),
+) -> Result<Summary, Error> {
+    let options = job.options;
     let per_epoch = options.steps_per_epoch(lengths.len());
     let highest = options.learning_rate(job.model.config());
     let steps = match options.epochs(lengths.len(), job.train.data.classes(), false) {
@@ -93,7 +110,7 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
         }
         let number = at.step / per_epoch;
         if epoch.as_ref().is_none_or(|(n, _)| *n != number) {
-            epoch = Some((number, batches(&lengths, options.batch_size, options.seed, number)));
+            epoch = Some((number, batches(lengths, options.batch_size, options.seed, number)));
         }
         let order = &epoch.as_ref().expect("set above").1;
         let first = (at.step % per_epoch) as usize * options.accumulate;
@@ -135,13 +152,15 @@ pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Err
 fn check(job: &Job) -> Result<(), Error> {
     let config = job.model.config();
     let model = config.num_labels();
-    for data in [Some(&job.train.data), job.dev.map(|(dev, _)| &dev.data)].into_iter().flatten() {
-        // a base that learns vectors is trained on unlabelled texts, without dev
-        let unlabelled = job.dev.is_none() && data.labels.is_empty();
-        if !unlabelled && metrics::width(data) != model {
+    if job.train.is_in_windows() {
+        return Err(Error::Windows);
+    }
+    let train = Some(&job.train.data).filter(|_| job.objective.needs_labels());
+    for data in [train, job.dev.map(|(dev, _)| &dev.data)].into_iter().flatten() {
+        if metrics::width(data) != model {
             return Err(Error::Labels { data: metrics::width(data), model });
         }
-        if !unlabelled && (config.task() != data.task || !data.is_labelled(&config.labels())) {
+        if config.task() != data.task || !data.is_labelled(&config.labels()) {
             let (task, labels) = (data.task, data.labels.names().to_vec());
             return Err(Error::OtherLabels { task, labels });
         }
@@ -195,7 +214,7 @@ fn measure(
 ) -> Result<(), Error> {
     let Some((dev, criterion)) = job.dev else {
         at.best = Some((0.0, at.step));
-        return save_best(job);
+        return save_best(job, at.step);
     };
     let (all, stop) = (dev.tokens.len(), Cell::new(false));
     let mut go_on = |done| {
@@ -231,7 +250,7 @@ fn measure(
     let kept = at.highest.is_none_or(|(highest, _)| value >= highest - chance(highest, dev.data.len()));
     if kept {
         at.best = Some((value, at.step));
-        save_best(job)?;
+        save_best(job, at.step)?;
     }
     let mut line = serde_json::json!({"step": at.step, "dev": value, "kept": kept, "metrics": metrics});
     // with 150 classes, the confusion matrix would fill the screen of anyone following the log; the report
@@ -242,7 +261,12 @@ fn measure(
     Ok(())
 }
 
-fn save_best(job: &Job) -> Result<(), Error> {
+fn save_best(job: &Job, step: u64) -> Result<(), Error> {
+    let state = job.folder.join(STATE);
+    // at the beginning it is the state of another job, which could go on only from the checkpoint that this replaces
+    if step == 0 && state.exists() {
+        std::fs::remove_file(&state).map_err(Error::io(&state))?;
+    }
     Ok(job.objective.target_scale().leave(job.model).save(&job.folder.join(BEST))?)
 }
 

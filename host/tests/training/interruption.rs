@@ -102,3 +102,25 @@ fn only_the_state_of_the_same_job_is_resumed() {
     std::fs::remove_dir_all(folder.path().join("best")).unwrap();
     assert!(!resumes(checkpoint(), "test"), "the best checkpoint is lost");
 }
+
+/// Each job keeps its best checkpoint in the same folder.
+#[test]
+fn a_state_does_not_outlive_its_best_checkpoint() {
+    let (whole, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let options = TrainOptions { epochs: Some(2.0), save_every: 0.0, ..options() };
+    run(None, &options, whole.path()).unwrap();
+    let supervised = Supervised::new(&data(96, 0), &options).unwrap();
+    let fail_at = |update: usize, fingerprint: &str| {
+        let failing = Interrupted(&supervised, AtomicUsize::new(update));
+        let failed = run_job(checkpoint(), Some(&failing), &options, fingerprint, folder.path(), &mut |_| ());
+        assert!(failed.is_err());
+    };
+    fail_at(15, "test");
+    let state = folder.path().join("state.safetensors");
+    assert!(state.exists());
+    // another job, which fails before it saves a state
+    fail_at(1, "another");
+    assert!(!state.exists());
+    run(None, &options, folder.path()).unwrap();
+    assert_eq!(weights(whole.path()), weights(folder.path()));
+}

@@ -1,6 +1,6 @@
 //! Regressions.
 use super::*;
-use goldcrest::bert::InputFormat;
+use goldcrest::bert::{InputFormat, TextWindows};
 use goldcrest::train::{predict, set_head};
 
 /// Makes regression data whose value depends on "warm", at any magnitude.
@@ -113,4 +113,51 @@ fn several_numbers_of_unlike_magnitudes_are_learned_together() {
         let error = errors.sum::<f32>() / 40.0;
         assert!(error < 0.35, "{number}: {error}");
     }
+}
+
+#[test]
+fn a_failed_run_leaves_a_model_of_the_original_unit() {
+    let mut checkpoint = checkpoint();
+    checkpoint.config.set_labels(&["score".into()], Task::Regression);
+    let data = Encoded::new(numbers(96, 0, 100.0), &checkpoint.tokenizer, 16).unwrap();
+    let mut model = Classifier::new(checkpoint, 1).unwrap();
+    assert!(set_head(&mut model, &data).unwrap());
+    let says = |model: &Classifier| predict(model, &data, &mut |_| ()).unwrap();
+    let (before, options, folder) = (says(&model), options(), tempfile::tempdir().unwrap());
+    let supervised = Supervised::new(&data.data, &options).unwrap();
+    let failed = train(
+        &mut Job {
+            model: &mut model,
+            train: &data,
+            dev: None,
+            options: &options,
+            objective: &Interrupted(&supervised, AtomicUsize::new(1)),
+            folder: folder.path(),
+            fingerprint: "test",
+        },
+        &mut |_| (),
+    );
+    assert!(failed.is_err());
+    for (before, after) in before.iter().zip(says(&model)) {
+        assert!((before - after).abs() < 1e-2, "{before} {after}");
+    }
+}
+
+#[test]
+fn texts_in_windows_are_not_trained_on() {
+    let windows = Some(TextWindows { overlap: 0, most: 4 });
+    let format = InputFormat { max_tokens: 4, pairs: false, windows };
+    let data = Encoded::with_format(data(96, 0), &checkpoint().tokenizer, format).unwrap();
+    let (mut model, options) = (Classifier::new(checkpoint(), 1).unwrap(), options());
+    let folder = tempfile::tempdir().unwrap();
+    let mut job = Job {
+        model: &mut model,
+        train: &data,
+        dev: None,
+        options: &options,
+        objective: &Supervised::new(&data.data, &options).unwrap(),
+        folder: folder.path(),
+        fingerprint: "test",
+    };
+    assert!(matches!(train(&mut job, &mut |_| ()), Err(Error::Windows)));
 }

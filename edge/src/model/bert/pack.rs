@@ -1,15 +1,21 @@
 //! Packs weights for the kernels.
 
-use crate::kernels::{FloatLinear, KernelError, Kernels, Linear};
+use crate::kernels::{KernelError, Kernels, Linear};
 use crate::model::recognise::{EmbeddingParts, LayerParts, LinearParts, Parts};
 
 use super::dense::Packer;
 use super::{Bert, Embeddings, Layer};
 
 impl Bert {
-    /// Packs the parts for `kernels`, and calls `release` with the weights that it has copied.
-    pub fn pack(kernels: Kernels, parts: Parts<'_>, release: &dyn Fn(&[u8])) -> Result<Bert, KernelError> {
-        let mut packer = Packer::new(kernels, Self::room(kernels, &parts).int8, release);
+    /// Packs the parts for `kernels`, the int8 weights into one arena of `int8` bytes, and calls `release` with the
+    /// weights that it has copied.
+    pub fn pack(
+        kernels: Kernels,
+        parts: Parts<'_>,
+        int8: usize,
+        release: &dyn Fn(&[u8]),
+    ) -> Result<Bert, KernelError> {
+        let mut packer = Packer::new(kernels, int8, release);
         let EmbeddingParts { words, packed, word_scales, copied, width, projection, types, positions, norm } =
             parts.embeddings;
         Ok(Bert {
@@ -41,23 +47,26 @@ impl Bert {
 pub struct Room {
     /// Int8 weights, which share one arena.
     pub int8: usize,
-    /// Weights that are unpacked from half precision to f32, each in its own memory.
-    pub wide: usize,
-    /// The number of weights, which is the same on every processor.
+    /// The most that all weights take on any processor.
+    pub most: usize,
+    /// The number of weights.
     pub weights: usize,
 }
 
 impl Bert {
     /// Returns the size of all weights once they are packed. Layers that share weights are packed separately.
     pub fn room(kernels: Kernels, parts: &Parts<'_>) -> Room {
-        let mut room = Room { int8: 0, wide: 0, weights: 0 };
+        /// No processor has tiles of more inputs or outputs.
+        const TILE: usize = 64;
+        let mut room = Room { int8: 0, most: 0, weights: 0 };
         let mut joined = |parts: &[&LinearParts<'_>]| {
             let (inputs, outputs) = (parts[0].inputs, parts.iter().map(|p| p.outputs).sum());
             room.weights = room.weights.saturating_add(inputs * outputs);
-            match parts[0].scales {
-                Some(_) => room.int8 += Linear::room(kernels, inputs, outputs),
-                None => room.wide += FloatLinear::room(inputs, outputs),
-            }
+            let int8 = parts[0].scales.is_some();
+            // half precision is unpacked to f32, each layer in memory of its own
+            let bytes = if int8 { size_of::<i8>() } else { size_of::<f32>() };
+            room.most = room.most.saturating_add((inputs + TILE) * (outputs + TILE) * bytes);
+            room.int8 += if int8 { Linear::room(kernels, inputs, outputs) } else { 0 };
         };
         for layer in &parts.layers {
             joined(&[&layer.key, &layer.value]);

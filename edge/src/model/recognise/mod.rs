@@ -10,7 +10,7 @@ mod embeddings;
 
 use tract_onnx::pb::tensor_proto::DataType;
 
-use crate::kernels::AttentionScratch;
+use crate::kernels::{AttentionScratch, Linear};
 
 use super::graph::{Found, Graph, attribute, expect, inputs};
 use super::stock::Feed;
@@ -67,6 +67,8 @@ pub(super) struct Parts<'a> {
 
 /// More layers than any BERT has. Bounds the search if a malformed graph has a cycle.
 const MAX_LAYERS: usize = 256;
+/// Wider than any BERT. Bounds the scratch buffers.
+const MAX_WIDTH: usize = 8192;
 
 /// Returns the parts of the classifier that `graph` computes, or where it differs from one.
 pub(super) fn recognise<'a>(graph: &'a Graph<'a>) -> Found<Parts<'a>> {
@@ -74,6 +76,7 @@ pub(super) fn recognise<'a>(graph: &'a Graph<'a>) -> Found<Parts<'a>> {
     let (pooler, first) = graph.linear(graph.unary(pooled, "Tanh")?)?;
     let mut x = graph.first_token(first)?;
     let hidden = pooler.inputs;
+    expect(hidden <= MAX_WIDTH, || format!("hidden states of {hidden}"))?;
     expect(pooler.outputs <= hidden, || "the pooler is wider than the hidden states".into())?;
     let classifier = classifier.sized_inputs(pooler.outputs)?;
     let mut layers = vec![];
@@ -119,6 +122,7 @@ impl<'a> Graph<'a> {
         let (key, key_heads) = self.heads(key, &[0, 2, 3, 1])?;
         let (value, value_heads) = self.heads(value, &[0, 2, 1, 3])?;
         let width = heads.count * heads.size;
+        expect(width <= MAX_WIDTH, || format!("heads of {width} together"))?;
         let same = key_heads == heads && value_heads == heads;
         let joined = self.integers(context[1])? == [0, 0, width as i64];
         expect(same && joined, || format!("`{scores}` mixes heads of different sizes"))?;
@@ -208,7 +212,7 @@ impl<'a> Graph<'a> {
         let bias = |outputs| bias.map_or(Ok(vec![]), |b| self.floats(b, outputs));
         if let Ok([x, weights]) = self.inputs(product, "MatMul") {
             let weights = self.cast(weights, DataType::Float)?;
-            let (inputs, outputs) = self.matrix(weights)?;
+            let (inputs, outputs) = self.layer_shape(weights)?;
             let weights = self.bytes(weights, DataType::Float16)?;
             return Ok((LinearParts { weights, inputs, outputs, scales: None, bias: bias(outputs)? }, x));
         }
@@ -217,7 +221,7 @@ impl<'a> Graph<'a> {
         let [q, weights, zero] = self.inputs(self.cast(sum, DataType::Float)?, "MatMulInteger")?;
         expect(self.bytes(zero, DataType::Uint8)? == [128], || format!("`{zero}` is not 128"))?;
         let x = self.quantized(q, x_scale)?;
-        let (inputs, outputs) = self.matrix(weights)?;
+        let (inputs, outputs) = self.layer_shape(weights)?;
         let linear = LinearParts {
             weights: self.bytes(weights, DataType::Int8)?,
             inputs,
@@ -226,6 +230,14 @@ impl<'a> Graph<'a> {
             bias: bias(outputs)?,
         };
         Ok((linear, x))
+    }
+
+    /// Returns the numbers of inputs and outputs of a linear layer that the kernels can take.
+    fn layer_shape(&self, weights: &str) -> Found<(usize, usize)> {
+        let (inputs, outputs) = self.matrix(weights)?;
+        let most = Linear::MAX_INPUTS;
+        expect(inputs <= most && outputs <= most, || format!("`{weights}` is {inputs} by {outputs}"))?;
+        Ok((inputs, outputs))
     }
 
     /// Returns the value that was quantized, row by row, into `q` with `scale`.

@@ -53,7 +53,7 @@ pub(super) unsafe fn configure() {
 /// # Safety
 /// [`available`] was true.
 pub(super) unsafe fn release() {
-    // SAFETY: nothing else uses tile registers.
+    // SAFETY: nothing on this thread still needs what is in the tile registers.
     unsafe {
         asm!("tilerelease", out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm4") _, out("tmm5") _,
             out("tmm6") _, out("tmm7") _, options(nostack, nomem));
