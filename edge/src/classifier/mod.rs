@@ -324,8 +324,11 @@ fn check_rows(model: &mut Model, manifest: &Manifest, pieces: usize) -> Result<(
     }
 }
 
-/// Returns a `feed` for texts that are already complete.
-fn feed<'a>(text: &'a str, pair: Option<&'a str>) -> impl FnMut(&mut dyn Input) -> Result<(), Infallible> {
+/// Returns the `feed` of [`Classify::classify_chunks`] for texts that are already complete.
+pub fn feed<'a>(
+    text: &'a str,
+    pair: Option<&'a str>,
+) -> impl FnMut(&mut dyn Input) -> Result<(), Infallible> {
     move |input| {
         input.push(text);
         if let Some(pair) = pair {

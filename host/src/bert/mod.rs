@@ -34,3 +34,4 @@ pub use model::{Classifier, Rounding};
 pub use output::{Mode, Output, OutputGradient, Pooling};
 pub use tape::Tape;
 pub use tokenizer_files::TokenizerFiles;
+pub(crate) use tokenizer_files::is_special;

@@ -13,6 +13,11 @@ pub(super) const SPECIAL: [(&str, &str); 5] = [
     ("mask_token", "[MASK]"),
 ];
 
+/// Returns whether a word piece is a special token, which is no part of a text.
+pub(crate) fn is_special(piece: &str) -> bool {
+    SPECIAL.iter().any(|(_, token)| *token == piece)
+}
+
 /// Vocabulary and tokenizer settings of a checkpoint.
 ///
 /// `vocab.txt` is authoritative; `tokenizer.json` is written from it so that fast tokenizers can load the

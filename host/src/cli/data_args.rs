@@ -1,4 +1,4 @@
-use goldcrest::data::{Column, Dataset, Format, LabelColumns, Labels, Source, Task};
+use goldcrest::data::{Column, Dataset, Format, LabelColumns, Labels, Source};
 use goldcrest_edge::bundle::{Bundle, Manifest, map};
 use std::path::{Path, PathBuf};
 
@@ -52,10 +52,8 @@ impl DataArgs {
         let mapped = map(bundle)?;
         let read = Bundle::read(mapped.bytes()).map_err(|e| anyhow::anyhow!("{}: {e}", bundle.display()))?;
         let manifest = read.manifest().clone();
-        // the name of a single number does not matter
-        let named = manifest.task != Task::Regression || manifest.labels.len() > 1;
-        let labels = named.then(|| Labels::ordered(manifest.labels.clone())).transpose()?;
-        let data = Dataset::read_to_measure(&[self.source()], Some(manifest.task), labels)?;
+        let labels = Labels::ordered(manifest.labels.clone())?;
+        let data = Dataset::read_to_measure(&[self.source()], Some(manifest.task), Some(labels))?;
         super::say_reading(&data);
         Ok((manifest, data))
     }

@@ -1,7 +1,6 @@
 use super::data_args::Reading;
 use goldcrest::bert::Checkpoint;
 use goldcrest::data::{Dataset, Task, Warning};
-use goldcrest::metrics::width;
 use goldcrest::recipe::Recipe;
 use std::path::PathBuf;
 
@@ -47,7 +46,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let data = Dataset::read_to_measure(&[args.reading.source(path)], args.task, None)?;
     say!("{}", data.files[0].reading);
     say!("{} rows, {}{}", data.len(), data.task, if data.is_paired() { ", pairs" } else { "" });
-    let numbers = if data.task == Task::Regression { width(&data) } else { 0 };
+    let numbers = if data.task == Task::Regression { data.width() } else { 0 };
     for number in 0..numbers {
         let numbers = data.examples.iter().filter_map(|example| example.target.numbers().get(number));
         let (mut least, mut most, mut sum) = (f32::INFINITY, f32::NEG_INFINITY, 0.0);

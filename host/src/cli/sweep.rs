@@ -131,7 +131,7 @@ fn draw(path: &Path, rows: &[Row], series: &[Vec<Point>]) -> anyhow::Result<()> 
 
 impl Row {
     fn int8(&self) -> Vec<f64> {
-        self.runs.iter().map(|c| c.int8.metrics.get(c.metric).unwrap_or(f64::NAN) * 100.0).collect()
+        self.runs.iter().map(|c| c.points(&c.int8)).collect()
     }
 
     /// Returns the run whose int8 model is best.
@@ -154,7 +154,7 @@ impl Row {
             self.errors.first().map(|error| format!(" ({})", error.replace('\n', "; ").replace('|', "/")));
         let reason = reason.unwrap_or_default();
         let Some((c, int8)) = self.best() else { return format!("| {}{reason} | | | | | | |", self.name) };
-        let fp32 = c.fp32.metrics.get(c.metric).unwrap_or(f64::NAN) * 100.0;
+        let fp32 = c.points(&c.fp32);
         let mean = self.int8().iter().sum::<f64>() / self.runs.len() as f64;
         let micros = c.int8.latency.map_or(f64::NAN, |l| l.p50);
         let (name, megabytes, metric) = (&self.name, self.megabytes(), c.metric);

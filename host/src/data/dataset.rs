@@ -178,6 +178,11 @@ impl Dataset {
         }
     }
 
+    /// Returns the number of logits per row: one per label, or number of a regression.
+    pub fn width(&self) -> usize {
+        if self.task == Task::Regression { self.labels.len().max(1) } else { self.labels.len() }
+    }
+
     /// Returns the number of classes; 0 for regression.
     pub fn classes(&self) -> usize {
         if self.task == Task::Regression { 0 } else { self.labels.len() }

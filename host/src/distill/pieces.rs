@@ -1,10 +1,9 @@
-/// Special pieces, which are not part of a text.
-const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
+use crate::bert::is_special;
 
 /// Joins word pieces to text; special ones are left out.
 pub(super) fn joined(ids: &[u32], pieces: &[&str]) -> String {
     let mut text = String::new();
-    for piece in ids.iter().map(|id| pieces[*id as usize]).filter(|piece| !SPECIAL.contains(piece)) {
+    for piece in ids.iter().map(|id| pieces[*id as usize]).filter(|piece| !is_special(piece)) {
         match piece.strip_prefix("##") {
             Some(rest) => text.push_str(rest),
             None => {

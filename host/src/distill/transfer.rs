@@ -2,7 +2,6 @@ use super::pieces::joined;
 use crate::bert::ops::{nearest, unit_rows};
 use crate::bert::{Checkpoint, WORD_EMBEDDINGS};
 use crate::data::{Dataset, Example, SplitMix, Target, Task, Text};
-use crate::metrics;
 use crate::train::Encoded;
 use goldcrest_edge::tokenizer::capacity;
 use std::collections::{HashMap, HashSet};
@@ -71,7 +70,7 @@ impl TransferSet {
         let nothing = match train.task {
             Task::SingleLabel => Target::Class(0),
             Task::MultiLabel => Target::Classes(Vec::new()),
-            Task::Regression => Target::Numbers(vec![0.0; metrics::width(train)]),
+            Task::Regression => Target::Numbers(vec![0.0; train.width()]),
         };
         let mut add = |data: &mut Dataset, text: String, pair: Option<String>| {
             let example = Example { text, pair, target: nothing.clone(), file: 0, line: 0 };

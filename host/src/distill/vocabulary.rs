@@ -1,4 +1,4 @@
-use crate::bert::{Array, Checkpoint, WORD_EMBEDDINGS};
+use crate::bert::{Array, Checkpoint, WORD_EMBEDDINGS, is_special};
 use crate::train::Encoded;
 use std::collections::HashSet;
 
@@ -76,10 +76,6 @@ pub fn prune_vocabulary(checkpoint: &Checkpoint, counts: &[f64], budget: usize) 
     let total: f64 = (0..pieces.len()).filter(of_texts).map(|id| counts[id]).sum();
     let covered: f64 = ids.iter().filter(|id| of_texts(id)).map(|id| counts[*id]).sum();
     Pruned { checkpoint: pruned, kept: ids.len(), coverage: covered / total.max(1.0) }
-}
-
-fn is_special(piece: &str) -> bool {
-    ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].contains(&piece)
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub struct AnsweredRow {
 /// # Panics
 /// If the decision settings or the logits were changed to some that suit no model of these labels.
 pub fn answered_rows(data: &Dataset, run: &BundleRun) -> Vec<AnsweredRow> {
-    let width = metrics::width(data);
+    let width = data.width();
     let mut decider = Decider::new(data.task, width, &run.decision).expect("settings of a bundle");
     let deviations: Vec<f32> = TargetScale::of(data).deviations().collect();
     let answered = |(row, logits): (usize, &[f32])| {

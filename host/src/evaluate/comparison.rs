@@ -195,8 +195,7 @@ impl Comparison {
             fp32: answers(&inputs.fp32).map_err(by("fp32"))?,
             int8: answers(&inputs.int8).map_err(by("int8"))?,
         };
-        let points = |metrics: &Metrics| metrics.get(metric).unwrap_or_default() * 100.0;
-        let delta = points(&int8.metrics) - points(&fp32.metrics);
+        let delta = in_points(&int8.metrics, metric) - in_points(&fp32.metrics, metric);
         let classes = data.task != Task::Regression;
         Ok(Comparison {
             task: data.task,
@@ -215,11 +214,7 @@ impl Comparison {
             largest_export_difference: inputs
                 .host
                 .map(|host| largest_difference(inputs.fp32.logits, host.logits)),
-            unexplained_variance: if classes {
-                None
-            } else {
-                answers.unexplained_variance(metrics::width(data))
-            },
+            unexplained_variance: if classes { None } else { answers.unexplained_variance(data.width()) },
             size_ratio: fp32.bytes.zip(int8.bytes).map(|(fp32, int8)| int8 as f64 / fp32 as f64),
             per_class: answers.per_class(data, &fp32.metrics, &int8.metrics),
             per_number: per_number(data, &fp32.metrics, &int8.metrics),
@@ -231,11 +226,20 @@ impl Comparison {
         })
     }
 
+    /// Returns the metric of one of the models, in points.
+    pub fn points(&self, model: &Measured) -> f64 {
+        in_points(&model.metrics, self.metric)
+    }
+
     /// Returns how many points of the metric the export to fp32 cost.
     pub fn export_cost(&self) -> Option<f64> {
-        let points = |measured: &Measured| measured.metrics.get(self.metric).map(|value| value * 100.0);
-        Some(points(self.host.as_ref()?)? - points(&self.fp32)?)
+        self.host.as_ref().map(|host| self.points(host) - self.points(&self.fp32))
     }
+}
+
+/// Returns a metric that suits the task, in points.
+fn in_points(metrics: &Metrics, metric: Metric) -> f64 {
+    metrics.get(metric).unwrap_or_default() * 100.0
 }
 
 /// Measures one model.

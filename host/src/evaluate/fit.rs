@@ -1,7 +1,7 @@
 //! Decision settings, fitted on held-out texts after quantization; the device uses them as they are.
 
 use crate::data::{Dataset, Target, Task};
-use crate::metrics::{self, argmax, calibration, temperature, thresholds};
+use crate::metrics::{argmax, calibration, temperature, thresholds};
 use goldcrest_edge::decision::{Abstention, Answer, Decider, Settings};
 use serde::{Deserialize, Serialize};
 
@@ -57,7 +57,7 @@ pub fn fit_decision(
     out_of_scope: &[f32],
     options: &DecisionOptions,
 ) -> Settings {
-    let width = metrics::width(data);
+    let width = data.width();
     let mut settings = Settings::default();
     match data.task {
         Task::SingleLabel => {
@@ -92,7 +92,7 @@ pub fn describe_decision(
     logits: &[f32],
     out_of_scope: Option<&[f32]>,
 ) -> Fitted {
-    let width = metrics::width(data);
+    let width = data.width();
     let mut fitted = Fitted {
         temperature: settings.temperature,
         thresholds: settings.thresholds.clone(),

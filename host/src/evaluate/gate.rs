@@ -85,12 +85,10 @@ impl Gate {
             return Ok(());
         }
         classes.sort_by(|a, b| b.drop().total_cmp(&a.drop()));
-        let points =
-            |metrics: &crate::metrics::Metrics| metrics.get(comparison.metric).unwrap_or_default() * 100.0;
         Err(Refusal {
             metric: comparison.metric,
-            fp32: points(&comparison.fp32.metrics),
-            int8: points(&comparison.int8.metrics),
+            fp32: comparison.points(&comparison.fp32),
+            int8: comparison.points(&comparison.int8),
             max_drop: self.max_drop.filter(|_| broken),
             max_drop_per_class: self.max_drop_per_class,
             unexplained_variance,

@@ -155,11 +155,6 @@ pub enum MetricsError {
     },
 }
 
-/// Returns the number of logits per row: one per label, or number of a regression.
-pub fn width(data: &Dataset) -> usize {
-    if data.task == Task::Regression { data.labels.len().max(1) } else { data.labels.len() }
-}
-
 /// Converts logits to predictions. `logits` is `[examples, width]`, row-major, in the order of `data`.
 /// Single label: the first largest logit. Multi-label: every label whose sigmoid reaches its threshold (one
 /// per label; [`THRESHOLD`] for all if `None`). Regression: the numbers themselves.
@@ -171,7 +166,7 @@ pub fn predict(
     logits: &[f32],
     thresholds: Option<&[f32]>,
 ) -> Result<Vec<Target>, MetricsError> {
-    let (rows, width) = (data.len(), width(data));
+    let (rows, width) = (data.len(), data.width());
     let shape = |what, found, expected| MetricsError::Shape { what, found, expected, rows, width };
     if logits.len() != rows * width {
         return Err(shape("logits", logits.len(), rows * width));
@@ -225,7 +220,7 @@ pub fn measure(data: &Dataset, logits: &[f32], thresholds: Option<&[f32]>) -> Re
             Target::Class(id) => Some(id),
             Target::Classes(_) | Target::Numbers(_) => None,
         });
-        metrics.calibration_error = calibration(logits, width(data), gold).error;
+        metrics.calibration_error = calibration(logits, data.width(), gold).error;
     }
     Ok(metrics)
 }

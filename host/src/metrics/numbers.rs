@@ -2,7 +2,6 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use super::width;
 use crate::data::{Dataset, Target, Task};
 
 /// Metrics of a regression.
@@ -177,7 +176,7 @@ pub(crate) fn mean_and_deviation(numbers: impl Iterator<Item = f64> + Clone) -> 
 /// Returns logits, [texts, width], in which no number of a regression outweighs the others: several numbers are
 /// divided by their standard deviations in `exact`, anything else stays as it is.
 pub fn balanced<'a>(data: &Dataset, exact: &[f32], logits: &'a [f32]) -> Cow<'a, [f32]> {
-    let width = width(data);
+    let width = data.width();
     if data.task != Task::Regression || width == 1 {
         return logits.into();
     }

@@ -13,7 +13,7 @@ const BELIEF: f64 = 30.0;
 /// Returns, for each label of a multi-label task, the probability threshold that maximises its F1. `logits`
 /// is `[examples, labels]`, row-major.
 pub fn thresholds(data: &Dataset, logits: &[f32]) -> Vec<f32> {
-    let width = super::width(data);
+    let width = data.width();
     let columns: Vec<Vec<(f32, bool)>> = (0..width)
         .map(|label| {
             let rows = logits.chunks_exact(width).zip(&data.examples);

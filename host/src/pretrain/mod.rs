@@ -4,7 +4,7 @@
 //! it learns to, as its own teacher: the target is the similarity of the vectors that it gives the two texts
 //! separately. Bases made by `scripts/teach-base`, such as `models/base`, have already learned this.
 
-mod compare;
 mod edit;
+mod pairs;
 
-pub use compare::pairs;
+pub use pairs::pairs;

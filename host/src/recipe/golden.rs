@@ -52,7 +52,7 @@ impl Prepared {
     /// Returns the bytes that a bundle has left for the texts of so many messages.
     fn room(&self, messages: usize) -> usize {
         // a logit takes at most five bytes; the rest are length fields
-        let beside = self.train.labels.len().max(1) * 5 + 16;
+        let beside = self.train.width() * 5 + 16;
         (limits::GOLDEN_BYTES as usize).saturating_sub(messages * beside)
     }
 }

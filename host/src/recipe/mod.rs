@@ -4,6 +4,7 @@
 
 mod base;
 mod check;
+mod compare;
 mod contents;
 mod coverage;
 mod error;
@@ -17,7 +18,6 @@ mod name;
 mod ngram_teacher;
 mod original;
 mod pack;
-mod pairs;
 mod prepare;
 mod progress;
 mod quantization_aware;
@@ -39,7 +39,7 @@ pub use for_data::ForData;
 pub use load::RecipeError;
 pub use name::{BUNDLE_NAME, is_bundle_name};
 pub use progress::Progress;
-pub use run::{Finished, Stages, Until, run, run_every_stage, run_for_data};
+pub use run::{Finished, Packed, Until, run, run_every_stage, run_for_data};
 pub use schema::{Aware, Base, Compare, DataFiles, Files, Head, Pack, Pooler, Quantize, Recipe, TaskOptions};
 pub use shrink::{Shrink, shrink};
 

@@ -148,12 +148,12 @@ impl<'a> Packer<'a> {
         self.compare(candidate, test, &original, &int8)
     }
 
-    /// Returns why no bundle may be packed, if so. `rounded` as in
+    /// Returns why no bundle may be packed, if so. `last_resort` as in
     /// [`Quantize::allowed_drop`](super::Quantize::allowed_drop).
-    fn refusal(&self, judged: &Comparison, rounded: bool) -> Option<RunError> {
+    fn refusal(&self, judged: &Comparison, last_resort: bool) -> Option<RunError> {
         let Recipe { quantize, pack, .. } = self.recipe;
         let bundle = output(self.recipe, ".bundle");
-        let max_drop = quantize.allowed_drop(judged, rounded);
+        let max_drop = quantize.allowed_drop(judged, last_resort);
         // as in the gate, a drop of exactly the limit passes despite rounding
         let cost = judged.export_cost().filter(|cost| pack.vocabulary.is_some() && *cost > max_drop + 1e-9);
         if let Some(cost) = cost {

@@ -150,14 +150,14 @@ fn starts_anew_on_few_texts(recipe: &Recipe, prepared: &Prepared) -> Result<bool
 }
 
 /// The name of each model, and the comparison of its bundle or why it failed.
-pub type Stages = Vec<(String, Result<Comparison, RunError>)>;
+pub type Packed = Vec<(String, Result<Comparison, RunError>)>;
 
 /// Like [`run`], but packs the students of all stages, each into its own folder; without students, the
 /// model that `run` packs.
 ///
 /// # Errors
 /// [`RunError`] from training; errors of packing are returned per stage.
-pub fn run_every_stage(recipe: &Recipe, watch: Watch) -> Result<Stages, RunError> {
+pub fn run_every_stage(recipe: &Recipe, watch: Watch) -> Result<Packed, RunError> {
     let Ready { recipe, has_student, prepared, base } = Ready::new(recipe, Until::Pack, watch)?;
     let (recipe, prepared) = (&recipe, &prepared);
     let _lock = Lock::on(&recipe.output)?;

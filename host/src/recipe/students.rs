@@ -1,8 +1,8 @@
 //! The stages of distillation, each reused as long as its inputs stay the same.
 
+use super::compare::Compares;
 use super::error::RunError;
 use super::ngram_teacher::NgramAnswers;
-use super::pairs::Compares;
 use super::progress::{Progress, Watch};
 use super::step::{fingerprint, fit, json, once, remove_files, restore_dropout};
 use super::teacher_answers::ask;
@@ -234,7 +234,7 @@ impl<'a> Distillation<'a> {
     /// Returns a model's answers on the transfer set, cached in the output folder.
     fn answers(&mut self, folder: &Path, watch: Watch) -> Result<Answers, RunError> {
         let file = self.answers_file(folder)?;
-        let labels = self.prepared.train.labels.len().max(1);
+        let labels = self.prepared.train.width();
         if let Some(answers) = Answers::load(&file, self.transfer(watch)?.data.len(), labels) {
             return Ok(answers);
         }

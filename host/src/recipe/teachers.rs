@@ -1,7 +1,7 @@
 //! Training the teachers by fine-tuning the base.
 
+use super::compare::{Compares, learn_to_compare, without_comparison};
 use super::error::RunError;
-use super::pairs::{Compares, learn_to_compare, without_comparison};
 use super::progress::{Progress, Watch};
 use super::step::{DONE, fingerprint, fit, json, once};
 use super::{Recipe, base, prepare::Prepared};

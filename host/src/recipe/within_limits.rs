@@ -45,11 +45,11 @@ pub(super) fn pack_within_limits(
 
 impl Quantize {
     /// Returns the points that int8 may lose: those of the recipe, or else half a point or one more wrong
-    /// row. Once nothing but half precision is left (`rounded`: the model has had quantization-aware
+    /// row. Once nothing but half precision is left (`last_resort`: the model has had quantization-aware
     /// training), a drop must also exceed chance: two rows of 300 mean nothing, and would cost a bundle that
     /// is twice as slow.
-    pub(super) fn allowed_drop(&self, found: &Comparison, rounded: bool) -> f64 {
-        let last = rounded || self.aware == Aware::Never;
+    pub(super) fn allowed_drop(&self, found: &Comparison, last_resort: bool) -> f64 {
+        let last = last_resort || self.aware == Aware::Never;
         // By chance, a drop exceeds this once in twenty times: the 95 % interval of a normal distribution
         // extends 1.96 deviations to either side, the 90 % interval 1.645.
         let by_chance = (found.interval.high - found.interval.low) / 2.0 * (1.645 / 1.96);

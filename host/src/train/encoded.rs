@@ -1,6 +1,8 @@
 use super::Error;
 use crate::bert::{Batch, InputFormat, TokenizerFiles, Tokens};
 use crate::data::{Dataset, Example};
+use goldcrest_edge::bundle::Windows;
+use goldcrest_edge::classifier::{Reader, feed};
 use goldcrest_edge::tokenizer::{Encoding, Tokenizer};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -46,10 +48,10 @@ impl Encoded {
         const BLOCK: usize = 1024;
         let data = data.into();
         // tells a faulty vocabulary even if there are no texts
-        Reader::new(files, input)?;
+        reader(&files.vocab, files, input)?;
         let read_block = |examples: &[Example]| -> Result<Vec<_>, Error> {
-            let mut reader = Reader::new(files, input)?;
-            examples.iter().map(|example| reader.read(&example.text, example.pair.as_deref())).collect()
+            let mut reader = reader(&files.vocab, files, input)?;
+            examples.iter().map(|example| read(&mut reader, example)).collect()
         };
         let blocks: Vec<Result<Vec<_>, Error>> = data.examples.par_chunks(BLOCK).map(read_block).collect();
         let (mut tokens, mut counts, mut truncated) = (Vec::new(), Vec::with_capacity(data.len()), 0);
@@ -94,7 +96,7 @@ impl Encoded {
 }
 
 /// Averages the logits of a text's windows, adding them in the same order as the device.
-pub fn mean_of_windows<'a>(mut windows: impl Iterator<Item = &'a [f32]>) -> Vec<f32> {
+pub(super) fn mean_of_windows<'a>(mut windows: impl Iterator<Item = &'a [f32]>) -> Vec<f32> {
     let mut mean = windows.next().unwrap_or_default().to_vec();
     let mut count = 1.0;
     for window in windows {
@@ -105,46 +107,29 @@ pub fn mean_of_windows<'a>(mut windows: impl Iterator<Item = &'a [f32]>) -> Vec<
     mean
 }
 
-/// Turns texts into model inputs as the device does.
-pub struct Reader<'a> {
-    tokenizer: Tokenizer<&'a [u8]>,
-    encoding: Box<Encoding>,
+/// Returns what turns texts into model inputs on the device too. `vocabulary` is that of the files.
+///
+/// # Errors
+/// If the vocabulary does not make a tokenizer.
+pub(super) fn reader<V: AsRef<[u8]>>(
+    vocabulary: V,
+    files: &TokenizerFiles,
     input: InputFormat,
+) -> Result<Reader<V>, Error> {
+    let tokenizer = Tokenizer::new(vocabulary, files.settings())?;
+    let windows = input.windows.map_or(Windows::Truncate, Windows::from);
+    Ok(Reader::new(tokenizer, input.max_tokens, windows, input.pairs))
 }
 
-impl<'a> Reader<'a> {
-    /// Creates a reader with a checkpoint's vocabulary.
-    ///
-    /// # Errors
-    /// If the vocabulary does not make a tokenizer.
-    pub fn new(files: &'a TokenizerFiles, input: InputFormat) -> Result<Self, Error> {
-        let tokenizer = Tokenizer::new(files.vocab.as_bytes(), files.settings())?;
-        Ok(Self { tokenizer, encoding: Box::default(), input })
-    }
-
-    /// Returns the token ids of a text or a pair, or of each window of a text, and whether something was
-    /// truncated.
-    ///
-    /// # Errors
-    /// If `max_tokens` is too small for such inputs.
-    pub fn read(&mut self, text: &str, pair: Option<&str>) -> Result<(Vec<Tokens>, bool), Error> {
-        let Self { tokenizer, encoding, input } = self;
-        let Some(windows) = input.windows.filter(|_| pair.is_none()) else {
-            tokenizer.encode(text, pair, input.max_tokens, encoding)?;
-            return Ok((vec![tokens(encoding)], encoding.truncated()));
-        };
-        let (most, mut found, mut inputs) = (windows.most.max(1) as usize, 0, Vec::new());
-        let take = |window: &Encoding| {
-            found += 1;
-            if found <= most {
-                inputs.push(tokens(window));
-            }
-        };
-        let mut windows = tokenizer.windows(input.max_tokens, windows.overlap as usize, encoding, take)?;
-        windows.push(text);
-        windows.finish();
-        Ok((inputs, found > most))
-    }
+/// Returns the inputs of a text or a pair, one for each window, and whether something was truncated.
+fn read<V: AsRef<[u8]>>(reader: &mut Reader<V>, example: &Example) -> Result<(Vec<Tokens>, bool), Error> {
+    let mut inputs = Vec::new();
+    let read = reader.read(&mut feed(&example.text, example.pair.as_deref()), &mut |window| {
+        inputs.push(tokens(window));
+        Ok(())
+    });
+    let Ok(length) = read;
+    Ok((inputs, length?.truncated))
 }
 
 /// Returns what a model reads of an encoding.
@@ -171,14 +156,14 @@ mod tests {
         for windows in [None, Some(TextWindows { overlap: 1, most: 2 })] {
             let input = InputFormat { max_tokens: 6, pairs: false, windows };
             let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
-            let read = pool.install(|| Encoded::with_format(data.clone(), &files, input)).unwrap();
-            let mut reader = Reader::new(&files, input).unwrap();
-            let one_by_one = data.examples.iter().map(|example| reader.read(&example.text, None).unwrap());
+            let together = pool.install(|| Encoded::with_format(data.clone(), &files, input)).unwrap();
+            let mut reader = reader(&files.vocab, &files, input).unwrap();
+            let one_by_one = data.examples.iter().map(|example| read(&mut reader, example).unwrap());
             let (inputs, cut_off): (Vec<_>, Vec<_>) = one_by_one.unzip();
             let counts = windows.map(|_| inputs.iter().map(|inputs| inputs.len() as u32).collect());
-            assert_eq!(read.windows, counts);
-            assert_eq!(read.truncated, cut_off.into_iter().filter(|cut_off| *cut_off).count());
-            assert_eq!(read.tokens, inputs.concat());
+            assert_eq!(together.windows, counts);
+            assert_eq!(together.truncated, cut_off.into_iter().filter(|cut_off| *cut_off).count());
+            assert_eq!(together.tokens, inputs.concat());
         }
     }
 }

@@ -24,6 +24,9 @@ pub enum Error {
     /// The vocabulary does not make a tokenizer.
     #[error("tokenizer: {0}")]
     Tokenizer(goldcrest_edge::tokenizer::Error),
+    /// A text cannot be read.
+    #[error(transparent)]
+    Read(#[from] goldcrest_edge::classifier::Error),
     /// The model cannot decide: it has too many labels.
     #[error(transparent)]
     Decision(#[from] goldcrest_edge::decision::Error),

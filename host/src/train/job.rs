@@ -89,12 +89,7 @@ pub struct Summary {
     /// Number of updates made; for averaged runs, in the longest of them.
     pub steps: u64,
     /// Number of runs whose weights were averaged; 1 for a single run.
-    #[serde(default = "one")]
     pub runs: usize,
     /// Training time in seconds, over all interruptions.
     pub seconds: f64,
-}
-
-fn one() -> usize {
-    1
 }

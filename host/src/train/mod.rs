@@ -27,7 +27,7 @@ mod update;
 
 pub use adamw::AdamW;
 pub use answers::{Answers, predict, predict_with_vectors, sentence_vectors, soft_labels};
-pub use encoded::{Encoded, Reader, mean_of_windows};
+pub use encoded::Encoded;
 pub use error::Error;
 pub use head::set_head;
 pub use job::{Criterion, Event, Job, Summary};

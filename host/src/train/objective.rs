@@ -2,7 +2,6 @@ use super::{ClassWeights, Encoded, Error, TargetScale, TrainOptions, WeightRule}
 use crate::bert::ops::{Distribution, Loss};
 use crate::bert::{Batch, Output, OutputGradient};
 use crate::data::{Dataset, Target, Task};
-use crate::metrics;
 
 /// The loss that a training step minimises.
 pub trait Objective: Sync {
@@ -118,7 +117,7 @@ impl Objective for Supervised {
         batch: &Batch,
         output: &Output,
     ) -> Result<(f64, OutputGradient), Error> {
-        let (data, model) = (metrics::width(&encoded.data), output.logits.len() / batch.texts());
+        let (data, model) = (encoded.data.width(), output.logits.len() / batch.texts());
         if data != model {
             return Err(Error::Labels { data, model });
         }

@@ -1,11 +1,8 @@
-use super::encoded::tokens;
-use super::{Error, mean_of_windows};
+use super::Error;
+use super::encoded::{mean_of_windows, reader, tokens};
 use crate::bert::{Batch, Checkpoint, Classifier, InputFormat, Mode, Tape, Tokens};
-use goldcrest_edge::bundle::Windows;
-use goldcrest_edge::classifier::{self, Classify, Input, Length, Outcome, Reader};
+use goldcrest_edge::classifier::{self, Classify, Input, Length, Outcome, Reader, feed};
 use goldcrest_edge::decision::{Decider, Settings};
-use goldcrest_edge::tokenizer::Tokenizer;
-use std::convert::Infallible;
 
 /// A trained model that classifies text by text in full precision, with answers like the device's.
 ///
@@ -42,9 +39,7 @@ impl Predictor {
     pub fn new(checkpoint: Checkpoint, input: InputFormat) -> Result<Self, Error> {
         let (task, labels) = (checkpoint.config.task(), checkpoint.config.labels());
         let files = &checkpoint.tokenizer;
-        let tokenizer = Tokenizer::new(files.vocab.clone().into_bytes(), files.settings())?;
-        let windows = input.windows.map_or(Windows::Truncate, Windows::from);
-        let reader = Reader::new(tokenizer, input.max_tokens, windows, input.pairs);
+        let reader = reader(files.vocab.clone().into_bytes(), files, input)?;
         let decider = Decider::new(task, labels.len(), &Settings::default())?;
         let model = Classifier::trained(checkpoint)?;
         Ok(Self { model, labels, reader, input, tape: Tape::default(), decider, logits: Vec::new() })
@@ -61,15 +56,7 @@ impl Predictor {
     /// If there are two texts where the model reads one or the other way round, a text has an id that the model lacks,
     /// or the answer is not a number.
     pub fn classify(&mut self, text: &str, pair: Option<&str>) -> Result<Outcome<'_>, classifier::Error> {
-        let mut feed = |input: &mut dyn Input| -> Result<(), Infallible> {
-            input.push(text);
-            if let Some(pair) = pair {
-                input.second_text();
-                input.push(pair);
-            }
-            Ok(())
-        };
-        let Ok(outcome) = self.classify_chunks(&mut feed);
+        let Ok(outcome) = self.classify_chunks(&mut feed(text, pair));
         outcome
     }
 

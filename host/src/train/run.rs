@@ -157,8 +157,8 @@ fn check(job: &Job) -> Result<(), Error> {
     }
     let train = Some(&job.train.data).filter(|_| job.objective.needs_labels());
     for data in [train, job.dev.map(|(dev, _)| &dev.data)].into_iter().flatten() {
-        if metrics::width(data) != model {
-            return Err(Error::Labels { data: metrics::width(data), model });
+        if data.width() != model {
+            return Err(Error::Labels { data: data.width(), model });
         }
         if config.task() != data.task || !data.is_labelled(&config.labels()) {
             let (task, labels) = (data.task, data.labels.names().to_vec());

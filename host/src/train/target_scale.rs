@@ -1,6 +1,6 @@
 use crate::bert::{Array, CLASSIFIER, CLASSIFIER_BIAS, Checkpoint, Classifier};
 use crate::data::{Dataset, Task};
-use crate::metrics::{self, mean_and_deviation};
+use crate::metrics::mean_and_deviation;
 use std::collections::BTreeMap;
 
 /// Standardises the targets of a regression: training sees (y - mean) / deviation of each number. Each update
@@ -28,7 +28,7 @@ impl TargetScale {
             let (mean, deviation) = mean_and_deviation(targets.map(|target| f64::from(*target)));
             Scale { mean, deviation }
         };
-        let numbers = if data.task == Task::Regression { metrics::width(data) } else { 0 };
+        let numbers = if data.task == Task::Regression { data.width() } else { 0 };
         Self { numbers: (0..numbers).map(scale).collect() }
     }
 

@@ -8,7 +8,6 @@ mod terms;
 
 use super::pieces::joined;
 use crate::bert::TokenizerFiles;
-use crate::metrics;
 use crate::train::{Encoded, Objective, Supervised, TargetScale};
 use fit::{Sparse, add_product, fit};
 use rayon::prelude::*;
@@ -38,7 +37,7 @@ impl<'a> NgramModel<'a> {
         watch: &mut dyn FnMut(usize, usize),
     ) -> Self {
         let strings = strings(texts, files);
-        let labels = metrics::width(&texts.data);
+        let labels = texts.data.width();
         let terms = [Kind::Words, Kind::Characters].map(|kind| Terms::of(kind, &strings, MOST / labels));
         let rows = strings.into_par_iter().map(|text| row(&terms, &text)).collect();
         let features = Sparse::of_rows(rows, terms.iter().map(Terms::len).sum::<usize>() + 1);
