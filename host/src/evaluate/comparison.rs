@@ -20,7 +20,7 @@ pub struct Latency {
 /// One model's outputs on the examples.
 #[derive(Clone, Copy, Debug)]
 pub struct Outputs<'a> {
-    /// `[examples, width]`, row-major, in the order of the data; see [`metrics::width`].
+    /// `[examples, width]`, row-major, in the order of the data; see [`Dataset::width`].
     pub logits: &'a [f32],
     /// Multi-label: one probability threshold per label; [`metrics::THRESHOLD`] if `None`.
     pub thresholds: Option<&'a [f32]>,

@@ -252,19 +252,8 @@ impl<'a> Distillation<'a> {
         Ok(answers)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "called from one place")]
-    fn stage(
-        &mut self,
-        stage: &Stage,
-        before: &Path,
-        after_another: bool,
-        options: &train::TrainOptions,
-        folder: &Path,
-        key: &str,
-        watch: Watch,
-    ) -> Result<Summary, RunError> {
-        let max_tokens = self.prepared.input.max_tokens;
-        let previous = (stage.together && after_another).then_some(before);
+    /// Returns the mean of what the teachers answer, `previous` among them, and of what n-grams say.
+    fn answers_of_all(&mut self, previous: Option<&Path>, watch: Watch) -> Result<Answers, RunError> {
         let others = self.teachers[1..].iter().map(PathBuf::as_path).chain(previous);
         // one after the other: with many texts and labels the answers of all take gigabytes
         let (mut sum, mut count) = (Vec::new(), 1.0);
@@ -277,17 +266,33 @@ impl<'a> Distillation<'a> {
             add(&mut answers.logits, sum);
         }
         answers.logits.iter_mut().for_each(|logit| *logit /= count);
-        let (recipe, prepared) = (self.recipe, self.prepared);
-        let networks: Vec<&Path> = self.teachers.iter().map(PathBuf::as_path).chain(previous).collect();
         if self.distill.ngrams == Some(true) {
             if self.ngrams.is_none() {
                 let texts = self.transfer(watch)?.data.clone();
                 watch(Progress::Note("learning from n-grams"));
-                self.ngrams = Some(NgramAnswers::new(&self.teachers[0], &texts, prepared, watch)?);
+                self.ngrams = Some(NgramAnswers::new(&self.teachers[0], &texts, self.prepared, watch)?);
             }
             let ngrams = self.ngrams.as_ref().expect("set above");
-            ngrams.add_to(&mut answers.logits, &networks, prepared, watch)?;
+            let networks: Vec<&Path> = self.teachers.iter().map(PathBuf::as_path).chain(previous).collect();
+            ngrams.add_to(&mut answers.logits, &networks, self.prepared, watch)?;
         }
+        Ok(answers)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "called from one place")]
+    fn stage(
+        &mut self,
+        stage: &Stage,
+        before: &Path,
+        after_another: bool,
+        options: &train::TrainOptions,
+        folder: &Path,
+        key: &str,
+        watch: Watch,
+    ) -> Result<Summary, RunError> {
+        let answers = self.answers_of_all((stage.together && after_another).then_some(before), watch)?;
+        let (recipe, prepared) = (self.recipe, self.prepared);
+        let max_tokens = prepared.input.max_tokens;
         let set = self.transfer(watch)?;
 
         let mut model = base::load(before)?;
