@@ -316,6 +316,28 @@ fn a_tiny_model_is_fused_despite_padding() {
     }
 }
 
+/// Bounds on what is copied before anything is packed.
+#[test]
+fn a_graph_does_not_fill_the_memory_while_it_is_looked_at() {
+    let with_outputs = |outputs: i64, edit: fn(&mut Graph)| {
+        let mut graph = Graph::of(int8(&SHAPES[0]));
+        graph.resize("0.intermediate.dense.weight_int8", &[32, outputs]);
+        graph.resize("0.intermediate.dense.weight_scale", &[outputs]);
+        graph.resize("0.intermediate.dense.bias", &[outputs]);
+        graph.resize("0.output.dense.weight_int8", &[outputs, 32]);
+        edit(&mut graph);
+        graph.load(&Options::default()).unwrap().describe().stock
+    };
+    assert_eq!(with_outputs(60_000, |_| ()), None);
+    let stock = with_outputs(70_000, |_| ()).unwrap();
+    assert!(stock.contains("is 70000 by 32"), "{stock}");
+    // each turn copies the scales and biases again
+    let stock = with_outputs(60_000, |g| {
+        g.rename("", "bert.embeddings.LayerNorm", "bert.encoder.layer.0.output.LayerNorm");
+    });
+    assert!(stock.as_deref().is_some_and(|why| why.contains("constants are used too often")), "{stock:?}");
+}
+
 #[test]
 fn too_many_nodes_are_refused() {
     let mut graph = Graph::of(int8(&SHAPES[0]));

@@ -48,11 +48,6 @@ impl FloatLinear {
         Ok(FloatLinear { inputs, outputs, panels, bias: padded })
     }
 
-    /// Returns the number of bytes that weights of this shape take.
-    pub fn room(inputs: usize, outputs: usize) -> usize {
-        4 * inputs * outputs.next_multiple_of(LANES)
-    }
-
     /// Returns the number of inputs, k.
     pub fn inputs(&self) -> usize {
         self.inputs

@@ -89,7 +89,7 @@ pub struct InputFormat {
 
 impl InputFormat {
     /// Returns whether an input has room for a text beside the special tokens, and a window for new tokens.
-    pub(super) fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         let room = self.max_tokens.saturating_sub(2);
         let fits = |windows: TextWindows| windows.most > 0 && (windows.overlap as usize) < room;
         room > 0 && self.windows.is_none_or(fits)

@@ -85,7 +85,9 @@ fn sensitivity(checkpoint: Checkpoint, data: Dataset, quantized: &Quantized) -> 
     super::say_reading(&data);
     let task = data.task;
     let metric = Metric::of(data.task);
-    let input = checkpoint.config.input_format(InputOptions::default(), MAX_TOKENS)?;
+    // an ordinary checkpoint does not say that it reads pairs
+    let asked = InputOptions { pairs: data.is_paired(), ..InputOptions::default() };
+    let input = checkpoint.config.input_format(asked, MAX_TOKENS)?;
     let texts = Encoded::with_format(data, &checkpoint.tokenizer, input)?;
     let mut model = Classifier::trained(checkpoint)?;
     let exact = texts.of_examples(predict(&model, &texts, &mut |_| ())?);

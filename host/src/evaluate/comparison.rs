@@ -197,6 +197,7 @@ impl Comparison {
         };
         let delta = in_points(&int8.metrics, metric) - in_points(&fp32.metrics, metric);
         let classes = data.task != Task::Regression;
+        let (interval, int8_interval) = answers.intervals(data, metric);
         Ok(Comparison {
             task: data.task,
             of: None,
@@ -206,8 +207,8 @@ impl Comparison {
             left_out: data.left_out(),
             metric,
             delta,
-            interval: answers.interval_of_difference(data, metric),
-            int8_interval: metric_interval(data, metric, &answers.int8),
+            interval,
+            int8_interval,
             agreeing: classes.then(|| answers.count(|_, fp32, int8| fp32 == int8)),
             mcnemar: classes.then(|| answers.mcnemar()),
             largest_logit_difference: largest_difference(inputs.fp32.logits, inputs.int8.logits),
@@ -287,17 +288,21 @@ impl Answers<'_> {
         (0..numbers).filter_map(of_number).max_by(f64::total_cmp)
     }
 
-    /// Returns the confidence interval of the difference in the metric, in points.
-    fn interval_of_difference(&self, data: &Dataset, metric: Metric) -> Interval {
+    /// Returns the confidence intervals of the difference in the metric and, but for single labels, of int8's, in points.
+    fn intervals(&self, data: &Dataset, metric: Metric) -> (Interval, Option<Interval>) {
         if metric == Metric::Accuracy {
             let McNemar { only_fp32, only_int8, .. } = self.mcnemar();
             let Interval { low, high } = paired_shares(only_fp32, only_int8, data.len() as u64);
-            return Interval { low: low * 100.0, high: high * 100.0 };
+            let interval = Interval { low: low * 100.0, high: high * 100.0 };
+            return (interval, metric_interval(data, metric, &self.int8));
         }
         let [int8, fp32] = [&self.int8, &self.fp32].map(|said| points(data, metric, said));
-        let drawn = bootstrap(data.len(), ROUNDS, SEED, |draw| [int8(draw) - fp32(draw)]);
-        let [interval] = drawn.expect("what was measured has rows");
-        interval
+        let drawn = bootstrap(data.len(), ROUNDS, SEED, |draw| {
+            let (int8, fp32) = (int8(draw), fp32(draw));
+            [int8 - fp32, int8]
+        });
+        let [interval, own] = drawn.expect("what was measured has rows");
+        (interval, Some(own.within(metric)).filter(|_| data.task != Task::SingleLabel))
     }
 
     fn per_class(&self, data: &Dataset, fp32: &Metrics, int8: &Metrics) -> Vec<ClassComparison> {

@@ -1,5 +1,5 @@
 use super::Error;
-use crate::bert::{Batch, InputFormat, TokenizerFiles, Tokens};
+use crate::bert::{self, Batch, InputFormat, TokenizerFiles, Tokens};
 use crate::data::{Dataset, Example};
 use goldcrest_edge::bundle::Windows;
 use goldcrest_edge::classifier::{Reader, feed};
@@ -38,7 +38,8 @@ impl Encoded {
     /// Tokenizes as a device with this input format does.
     ///
     /// # Errors
-    /// If the vocabulary does not make a tokenizer, or the windows are too short for their overlap.
+    /// If the vocabulary does not make a tokenizer, an input has no room for a text, or the data have two texts where
+    /// the format has one or the other way round.
     pub fn with_format(
         data: impl Into<Arc<Dataset>>,
         files: &TokenizerFiles,
@@ -110,12 +111,15 @@ pub(super) fn mean_of_windows<'a>(mut windows: impl Iterator<Item = &'a [f32]>) 
 /// Returns what turns texts into model inputs on the device too. `vocabulary` is that of the files.
 ///
 /// # Errors
-/// If the vocabulary does not make a tokenizer.
+/// If the vocabulary does not make a tokenizer, or an input has no room for a text.
 pub(super) fn reader<V: AsRef<[u8]>>(
     vocabulary: V,
     files: &TokenizerFiles,
     input: InputFormat,
 ) -> Result<Reader<V>, Error> {
+    if !input.has_room() {
+        return Err(bert::Error::NoRoom { max_tokens: input.max_tokens, windows: input.windows }.into());
+    }
     let tokenizer = Tokenizer::new(vocabulary, files.settings())?;
     let windows = input.windows.map_or(Windows::Truncate, Windows::from);
     Ok(Reader::new(tokenizer, input.max_tokens, windows, input.pairs))

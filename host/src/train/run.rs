@@ -27,7 +27,8 @@ const LOG_EVERY: u64 = 20;
 /// good ones the last is kept; if dev has few rows, differences within chance count as equal.
 ///
 /// # Errors
-/// [`Error`]; a saved state is kept, and the next call resumes from it.
+/// [`Error`]; a saved state is kept, and the next call for the same job resumes from it. (Another job in the same
+/// folder deletes it, with the checkpoint that it would need.) The model then has the last weights.
 pub fn train(job: &mut Job, watch: &mut dyn FnMut(Event)) -> Result<Summary, Error> {
     let options = job.options;
     let lengths: Vec<usize> = job.train.tokens.iter().map(|t| t.ids.len()).collect();
@@ -143,8 +144,9 @@ fn run(
     }
     let (best, best_step) = at.best.expect("evaluated before the first update");
     let best_model = Checkpoint::load(&job.folder.join(BEST))?;
-    job.model.set(&best_model)?;
+    // what can fail comes first: the caller takes a failed model to be on the objective's scale
     best_model.save(job.folder)?;
+    job.model.set(&best_model)?;
     Ok(Summary { best, best_step, steps: at.step, runs: 1, seconds: at.seconds })
 }
 

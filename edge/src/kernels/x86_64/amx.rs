@@ -77,8 +77,8 @@ pub(super) unsafe fn configure(rows: usize) {
         configuration.rows[tile] = if (1..4).contains(&tile) { 16 } else { rows as u8 };
     }
     // SAFETY: the configuration is 64 bytes and describes shapes that the processor has. It stays in effect
-    // after this statement, for this thread: between this and `release` nothing but this file's tiles runs, and the compiler
-    // uses no tile registers.
+    // after this statement, for this thread: of what runs between this and `release`, only this file uses tile registers;
+    // the compiler does not.
     unsafe {
         asm!("ldtilecfg [{}]", in(reg) &configuration, out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
             out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _, options(nostack, readonly));
