@@ -207,6 +207,8 @@ fn files_are_read_in_their_order() {
     let bad = bench.put("bad.txt", b"good\xff\n");
     let output = run(&["--bundle", &moods, &bad, "none.txt"], b"");
     assert!(output.code == 1 && output.err.contains("read or classified: 1"), "{}", output.err);
+    let output = run(&["--bundle", &moods, &moods], b"");
+    assert!(output.code == 2 && output.err.contains("is a bundle: --bundle"), "{}", output.err);
     let folder = bench.folder.path().to_str().unwrap();
     let output = run(&["--bundle", &moods, folder], b"");
     assert!(output.code == 1 && output.err.contains(folder), "{}", output.err);

@@ -25,7 +25,11 @@ pub enum OpenError {
         cause: io::Error,
     },
     /// The path names a folder, pipe or device.
-    #[error("{} is not a file", path.display())]
+    #[error(
+        "{} is not a file{}",
+        path.display(),
+        if path.join("config.json").is_file() { ", but the folder of a checkpoint, of which a bundle is made" } else { "" }
+    )]
     NotAFile {
         /// The path.
         path: PathBuf,

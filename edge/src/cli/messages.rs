@@ -7,7 +7,8 @@ use goldcrest_edge::stream::{self, End, Interrupt, Lines, Sink, Source, Stdout};
 use rustix::io::ioctl_fionread;
 use signal_hook::consts::SIGTERM;
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// Parses the separator between the two texts of a line: `TAB` or any single character.
@@ -35,6 +36,10 @@ pub fn check_pair(manifest: &Manifest, separator: Option<char>) -> Result<(), Us
 /// Passes all lines of `files` to `sink`; `-`, or no file at all, means stdin. If a file cannot be read, the
 /// others are read nevertheless.
 pub fn run_lines(files: &[PathBuf], sink: &mut impl Sink) -> Result<()> {
+    if let Some(bundle) = files.iter().find(|file| is_bundle(file)) {
+        let bundle = bundle.display();
+        return Err(Usage(format!("{bundle} is a bundle: --bundle {bundle} classifies with it")).into());
+    }
     let stdin = [PathBuf::from("-")];
     let mut failed = Vec::new();
     let mut ended = run_all(if files.is_empty() { &stdin } else { files }, sink, &mut failed);
@@ -49,6 +54,14 @@ pub fn run_lines(files: &[PathBuf], sink: &mut impl Sink) -> Result<()> {
         say(format_args!("{}", format_error(error.as_ref())));
     }
     ended
+}
+
+/// Returns whether a file is a bundle, by its first bytes.
+fn is_bundle(path: &Path) -> bool {
+    let mut first = [0; 4];
+    // opening a pipe may wait, and what is read of it is gone
+    path.is_file()
+        && File::open(path).is_ok_and(|mut file| file.read_exact(&mut first).is_ok() && first == *b"\x89GCB")
 }
 
 fn run_all(files: &[PathBuf], sink: &mut impl Sink, failed: &mut Vec<anyhow::Error>) -> Result<()> {

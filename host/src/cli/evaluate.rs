@@ -7,7 +7,8 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 #[command(after_help = "\
 The columns of --answers: the line, the text or two, its label, the answer (several are joined by |), the score of a
-single label, and how little the answer fits the label. This is 1 less the label's probability; of several labels the
+single label, and how little the answer fits the label. To find wrong labels among the texts that the model was trained
+on, go by that: it has learned some of them by heart, and its accuracy there says little. This is 1 less the label's probability; of several labels the
 largest probability against one of them, 0.5 where it would just be right; of numbers the distance in standard deviations.
 
 Examples:

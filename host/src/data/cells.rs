@@ -101,7 +101,7 @@ impl<'a> Cells<'a> {
         }
         let mut labels = names(&cell);
         match (labels.next(), labels.count()) {
-            (None, _) => Err(DataError::EmptyLabel { at: at() }),
+            (None, _) => Err(DataError::EmptyLabel { at: at(), more: 0 }),
             (Some(label), 0) => Ok(Target::Class(self.id(label, &at)?)),
             (Some(_), more) => Err(DataError::SeveralLabels { at: at(), count: 1 + more }),
         }
@@ -149,7 +149,7 @@ impl<'a> Cells<'a> {
 fn number(text: &str, at: impl Fn() -> Place) -> Result<f32, DataError> {
     let number = text.parse().ok().filter(|number: &f32| number.is_finite());
     number.ok_or_else(|| match text.is_empty() {
-        true => DataError::EmptyLabel { at: at() },
+        true => DataError::EmptyLabel { at: at(), more: 0 },
         false => DataError::Number { at: at(), found: text.to_owned() },
     })
 }

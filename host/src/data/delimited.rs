@@ -2,6 +2,7 @@
 //! would silently merge rows, so such input is refused here.
 
 use csv::{ReaderBuilder, StringRecord};
+use std::collections::HashSet;
 
 use super::rows::{self, Cell, Row, Rows, at, labels_shown};
 use super::{Column, DataError, Format, LabelColumns, Source, column_names, column_values, detect_columns};
@@ -68,8 +69,13 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
         && !header
         && word
         && column_values::looks_like_names(first(columns.text), texts);
+    let swallowed = match &columns.label {
+        LabelColumns::One(label) if quoting => swallowed(&records, delimiter, names.len(), *label),
+        _ => None,
+    };
     let reading =
-        Reading { format, header, doubtful, quoting, names: &names, columns: &columns, again }.describe();
+        Reading { format, header, doubtful, quoting, names: &names, columns: &columns, again, swallowed }
+            .describe();
     // by name where possible: similar files may order their columns differently
     let position = |index: usize| match names[index].trim() {
         name if !name.is_empty() && names.iter().filter(|other| other.trim() == name).count() == 1 => {
@@ -101,12 +107,14 @@ struct Reading<'a> {
     columns: &'a detect_columns::Columns,
     /// How often the header was found again.
     again: usize,
+    /// Where a row spans lines that look like rows, and how many.
+    swallowed: Option<(u32, u32)>,
 }
 
 impl Reading<'_> {
     /// Describes it for humans.
     fn describe(&self) -> String {
-        let Reading { format, header, doubtful, quoting, names, columns, again } = self;
+        let Reading { format, header, doubtful, quoting, names, columns, again, swallowed } = self;
         let column = |index: usize| match header {
             true => format!("`{}`", names[index].trim()),
             false => format!("{}", index + 1),
@@ -120,8 +128,13 @@ impl Reading<'_> {
             1 => "; the header again in a row, which is left out".to_owned(),
             again => format!("; the header again in {again} rows, which are left out"),
         };
+        let swallowed = swallowed.map_or(String::new(), |(line, lines)| {
+            format!(
+                "; the row at line {line} spans {lines} lines that look like rows: is a quote out of place? (--quoting false makes it a character)"
+            )
+        });
         format!(
-            "{format}, {}, {}, text {}{}, {}{}{again}",
+            "{format}, {}, {}, text {}{}, {}{}{again}{swallowed}",
             match (*header, *doubtful) {
                 (true, _) => "header",
                 (false, true) => "no header (the first row may be one all the same: then --header true)",
@@ -171,6 +184,38 @@ struct Record {
     /// Whether the row before ends in a carriage return, where others end in a line feed.
     after_return: bool,
     fields: StringRecord,
+}
+
+/// Returns the first row that spans lines most of which look like rows, with a label of other rows: two quotes out of
+/// place make one field of all that is between them. Returns its line, and the number of lines.
+fn swallowed(records: &[Record], delimiter: u8, columns: usize, label: usize) -> Option<(u32, u32)> {
+    const FEW: usize = 3;
+    if records.iter().all(|record| record.lines == 1) {
+        return None;
+    }
+    let labels: HashSet<&str> = records
+        .iter()
+        .filter(|record| record.lines == 1)
+        .filter_map(|record| record.fields.get(label))
+        .collect();
+    let is_row = |line: &&&str| {
+        let fields: Vec<&str> = line.split(char::from(delimiter)).collect();
+        fields.len() == columns && labels.contains(fields[label])
+    };
+    let holds_rows = |record: &&Record| {
+        // the first and the last are beside other fields
+        let mut lines: Vec<&str> = Vec::new();
+        for field in &record.fields {
+            let all: Vec<&str> = field.lines().collect();
+            lines.extend(all.get(1..all.len().saturating_sub(1)).unwrap_or_default());
+        }
+        lines.len() >= FEW && 2 * lines.iter().filter(is_row).count() > lines.len()
+    };
+    records
+        .iter()
+        .filter(|record| record.lines > 1)
+        .find(holds_rows)
+        .map(|record| (record.line, record.lines))
 }
 
 fn reader(content: &str, delimiter: u8, quoting: bool) -> csv::Reader<&[u8]> {

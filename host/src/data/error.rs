@@ -70,9 +70,10 @@ pub enum DataError {
     )]
     EmptyText { at: Place, second: bool, more: usize },
     #[error(
-        "{at}: the label is empty; fill it in, or remove the row; if a row may have several labels or none, --label-separator (`label_separator` in a recipe) says what separates them"
+        "{at}: the label is empty{}; fill it in, or remove the row (a model can learn from such texts in a file of their own, --unlabelled); if a row may have several labels or none, --label-separator (`label_separator` in a recipe) says what separates them",
+        and_more(*.more)
     )]
-    EmptyLabel { at: Place },
+    EmptyLabel { at: Place, more: usize },
     #[error(
         "{at}: `{found}` is not a finite number, and the task is regression; {}",
         if is_decimal_comma(found) { "write the decimal comma as a point" } else if found.parse::<f64>().is_ok_and(f64::is_finite) { "it is too large for f32" } else if found.parse::<f64>().is_ok() { "remove the row" } else { "if it is a class, --task single-label (`kind` in a recipe) says so" }

@@ -45,6 +45,7 @@ impl Dataset {
             }
             let cells = Cells::new(task, &labels, &file.label, joined, &rows::at(source, 1))?;
             let (rows, mut left_out) = (file.rows.len(), LeftOut::default());
+            let unlabelled = file.rows.iter().filter(|row| names(&row.label).next().is_none()).count();
             examples.reserve(rows);
             for row in file.rows {
                 let at = || rows::at(source, row.line);
@@ -56,6 +57,9 @@ impl Dataset {
                     Err(error @ DataError::UnknownLabel { .. }) if unknown_labels == UnknownLabels::Skip => {
                         left_out.add(error);
                         continue;
+                    }
+                    Err(DataError::EmptyLabel { at, .. }) => {
+                        return Err(DataError::EmptyLabel { at, more: unlabelled.saturating_sub(1) });
                     }
                     target => target?,
                 };

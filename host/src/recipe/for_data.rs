@@ -133,7 +133,7 @@ fn text(order: &ForData) -> std::io::Result<String> {
         ("pack", vec![("name", quoted(bundle_name(&train.path)))]),
     ];
     let mut text =
-        "# Everything not named has a default; change what you like and run this file.\noutput = \".\"\n"
+        "# Everything not named has a default; change what you like and run this file.\noutput = \".\" # the folder of this file\n"
             .to_owned();
     for (section, keys) in sections {
         let given: Vec<_> = keys.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();

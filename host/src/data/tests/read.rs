@@ -16,6 +16,19 @@ fn csv_with_quotes_newlines_and_blank_lines_keeps_line_numbers() {
 }
 
 #[test]
+fn rows_between_two_stray_quotes_are_told() {
+    let rows = "one,a\ntwo,b\n\"three,a\nfour,b\nfive,a\nsix,b\nseven\",a\neight,b\n";
+    let data = read("a.csv", format!("text,label\n{rows}")).unwrap();
+    assert_eq!(data.len(), 4);
+    let reading = &data.files[0].reading;
+    assert!(reading.contains("the row at line 4 spans 5 lines that look like rows"), "{reading}");
+    // lines with as many commas, but without labels
+    let prose = rows.replace("four,b", "four, by").replace("five,a", "five, as").replace("six,b", "six, but");
+    let data = read("a.csv", format!("text,label\n{prose}")).unwrap();
+    assert_eq!(data.files[0].reading, "csv, header, quoted, text `text`, label `label`");
+}
+
+#[test]
 fn tsv_comes_quoted_or_not() {
     let quoted = read("a.tsv", "text\tlabel\n\"a\t\"\"b\"\"\"\tx\nc\ty\n").unwrap();
     assert_eq!(rows(&quoted), [(2, "a\t\"b\"", "x"), (3, "c", "y")]);
