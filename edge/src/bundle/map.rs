@@ -1,10 +1,11 @@
 //! Bundles mapped into memory: processes share the pages, which are read on demand.
 #![allow(unsafe_code)]
 use super::digest::digest_by_threads;
+use super::layout::MAGIC;
 use super::{Bundle, Error, limits};
 use bytes::Bytes;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -130,6 +131,14 @@ pub fn map(path: &Path) -> Result<Mapped, OpenError> {
     let map = unsafe { memmap2::Mmap::map(&file) }.map_err(fail)?;
     let source = Source { path: path.into(), file, state: state.into(), digest: OnceLock::new() };
     Ok(Mapped { bytes: Bytes::from_owner(map), of_file: true, source: Some(Arc::new(source)) })
+}
+
+/// Returns whether a file is a bundle, by its first bytes.
+pub fn is_bundle(path: &Path) -> bool {
+    let mut first = [0; MAGIC.len()];
+    // opening a pipe may wait, and what is read of it is gone
+    path.is_file()
+        && File::open(path).is_ok_and(|mut file| file.read_exact(&mut first).is_ok() && first == MAGIC)
 }
 
 impl Mapped {

@@ -35,7 +35,7 @@ mod write;
 
 pub use manifest::{Golden, Licence, Manifest, ManifestError, Measured, Windows};
 #[cfg(feature = "runtime")]
-pub use map::{Mapped, OpenError, map};
+pub use map::{Mapped, OpenError, is_bundle, map};
 pub use read::{Bundle, Error};
 #[cfg(feature = "std")]
 pub use save::{save, temporary_writer};

@@ -1,14 +1,13 @@
 //! Where messages come from.
 use super::{Usage, is_command, say};
 use anyhow::{Context, Result};
-use goldcrest_edge::bundle::Manifest;
+use goldcrest_edge::bundle::{Manifest, is_bundle};
 use goldcrest_edge::format_error;
 use goldcrest_edge::stream::{self, End, Interrupt, Lines, Sink, Source, Stdout};
 use rustix::io::ioctl_fionread;
 use signal_hook::consts::SIGTERM;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Parses the separator between the two texts of a line: `TAB` or any single character.
@@ -54,14 +53,6 @@ pub fn run_lines(files: &[PathBuf], sink: &mut impl Sink) -> Result<()> {
         say(format_args!("{}", format_error(error.as_ref())));
     }
     ended
-}
-
-/// Returns whether a file is a bundle, by its first bytes.
-fn is_bundle(path: &Path) -> bool {
-    let mut first = [0; 4];
-    // opening a pipe may wait, and what is read of it is gone
-    path.is_file()
-        && File::open(path).is_ok_and(|mut file| file.read_exact(&mut first).is_ok() && first == *b"\x89GCB")
 }
 
 fn run_all(files: &[PathBuf], sink: &mut impl Sink, failed: &mut Vec<anyhow::Error>) -> Result<()> {

@@ -39,7 +39,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         return Ok(());
     }
     anyhow::ensure!(
-        !super::is_bundle(path),
+        !goldcrest_edge::bundle::is_bundle(path),
         "{0} is a bundle: goldcrest-edge inspect --bundle {0}",
         path.display()
     );

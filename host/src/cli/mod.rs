@@ -38,9 +38,9 @@ use goldcrest::bert::{Checkpoint, Config, InputFormat, InputOptions};
 use goldcrest::data::Dataset;
 use goldcrest::recipe::{RunError, Until};
 use goldcrest::train;
+use goldcrest_edge::bundle::is_bundle;
 use goldcrest_edge::{format_error, stream};
 use serde::Serialize;
-use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -184,15 +184,6 @@ fn check_is_texts(path: &Path) -> anyhow::Result<()> {
         "{shown} is a bundle: goldcrest-edge classifies with it, and --base starts from it"
     );
     Ok(())
-}
-
-/// Returns whether a file is a bundle, by its first bytes.
-fn is_bundle(path: &Path) -> bool {
-    let mut first = Vec::new();
-    // opening a pipe may wait, and what is read of it is gone
-    path.is_file()
-        && std::fs::File::open(path)
-            .is_ok_and(|file| file.take(4).read_to_end(&mut first).is_ok() && first == *b"\x89GCB")
 }
 
 /// Loads the checkpoint in a folder; the error says where else to look for one.

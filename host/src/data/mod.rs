@@ -20,6 +20,7 @@ mod from_rows;
 mod json;
 mod labels;
 mod random;
+mod records;
 mod rows;
 mod source;
 mod split;
