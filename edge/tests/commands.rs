@@ -209,6 +209,12 @@ fn files_are_read_in_their_order() {
     assert!(output.code == 1 && output.err.contains("read or classified: 1"), "{}", output.err);
     let output = run(&["--bundle", &moods, &moods], b"");
     assert!(output.code == 2 && output.err.contains("is a bundle: --bundle"), "{}", output.err);
+    // columns are not taken apart, which is told
+    let table = bench.put("table.CSV", b"text,label\ngood,x\n");
+    let output = run(&["--bundle", &moods, &table], b"");
+    assert!(output.code == 0 && output.err.contains("table.CSV: each line"), "{}", output.err);
+    let output = run(&["--bundle", &moods, "--quiet", &table], b"");
+    assert_eq!((output.code, output.err.as_str()), (0, ""));
     let folder = bench.folder.path().to_str().unwrap();
     let output = run(&["--bundle", &moods, folder], b"");
     assert!(output.code == 1 && output.err.contains(folder), "{}", output.err);

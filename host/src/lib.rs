@@ -81,6 +81,7 @@ pub mod pretrain;
 pub mod quantize;
 mod ranges;
 pub mod recipe;
+mod spread;
 pub mod train;
 
 /// The device's side: bundles, and what runs them.

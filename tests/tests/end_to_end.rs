@@ -276,6 +276,8 @@ fn the_host_suits_a_shell() {
     // nothing of a pipe is lost
     let (code, out, error) = shell("cat | \"$0\" inspect --format lines /dev/stdin");
     assert!(code == Some(0) && out.contains("2  weather") && out.contains("2  light"), "{out} {error}");
+    let (code, out, error) = shell("head -n 1 | \"$0\" inspect --format lines /dev/stdin");
+    assert!(code == Some(0) && out.contains("there is nothing to learn"), "{out} {error}");
     // which cannot be read again
     let (code, _, error) = shell("cat | \"$0\" run --format lines /dev/stdin");
     assert!(code == Some(1) && error.contains("is not a regular file"), "{error}");
@@ -283,6 +285,9 @@ fn the_host_suits_a_shell() {
     let (code, _, error) =
         shell("echo light > own; ulimit -f 64; \"$0\" predict \"$MODEL\" --max-tokens 48 own >> own");
     assert!(code == Some(1) && error.contains("own: the input file is also the output"), "{error}");
+    let (code, out, error) =
+        shell("echo light > a.tsv; \"$0\" predict \"$MODEL\" --max-tokens 48 a.tsv; rm a.tsv");
+    assert!(code == Some(0) && out.lines().count() == 1 && error.contains("a.tsv: each line"), "{error}");
     let (code, _, error) = shell("ulimit -f 1; \"$0\" pack \"$MODEL\" --max-tokens 48 -o packed.bundle");
     assert!(code == Some(1) && error.contains("packed.bundle: File too large"), "{error}");
     let left: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();

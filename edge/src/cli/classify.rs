@@ -89,6 +89,10 @@ pub fn run(args: &Args) -> Result<()> {
     {
         say(format_args!("not fused, so slower, and bits may differ between processors: {stock}"));
     }
+    let untold = args.quiet || args.text_pair.is_some();
+    for table in args.files.iter().filter(|file| !untold && stream::is_named_as_table(file)) {
+        say(format_args!("{}: {}", table.display(), stream::WHOLE_LINES));
+    }
     let options = stream::Options { format, top: args.top, logits: args.logits, separator: args.text_pair };
     let out = Stdout::buffered()?;
     let (ended, errors) = if args.threads == 1 {

@@ -57,9 +57,7 @@ pub enum KernelError {
     #[error("the environment variable GOLDCREST_ISA: {0}")]
     Variable(alloc::boxed::Box<KernelError>),
     /// The name is not that of an [`Isa`].
-    #[error(
-        "unknown instruction set \"{name}\"; known: portable, avx2, avx-vnni, avx512-vnni, avx512-amx, neon, neon-dot, neon-i8mm"
-    )]
+    #[error("unknown instruction set \"{name}\"; known: {}", Isa::ALL.map(Isa::name).join(", "))]
     UnknownIsa {
         /// What was requested.
         name: String,

@@ -1,6 +1,6 @@
 use super::data_args::Reading;
 use goldcrest::bert::Checkpoint;
-use goldcrest::data::{Dataset, Task, Warning};
+use goldcrest::data::{Dataset, Target, Task, Warning};
 use goldcrest::recipe::Recipe;
 use std::path::PathBuf;
 
@@ -43,7 +43,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         "{0} is a bundle: goldcrest-edge inspect --bundle {0}",
         path.display()
     );
-    let data = Dataset::read_to_measure(&[args.reading.source(path)], args.task, None)?;
+    let source = args.reading.source(path);
+    let data = Dataset::read_to_measure(std::slice::from_ref(&source), args.task, None)?;
     say!("{}", data.files[0].reading);
     say!("{} rows, {}{}", data.len(), data.task, if data.is_paired() { ", pairs" } else { "" });
     let numbers = if data.task == Task::Regression { data.width() } else { 0 };
@@ -57,11 +58,19 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     for (label, count) in data.labels.names().iter().zip(data.class_counts()) {
         say!("{count:>8}  {label}");
     }
+    let unlabelled =
+        data.examples.iter().filter(|example| example.target == Target::Classes(Vec::new())).count();
+    if unlabelled > 0 {
+        say!("{unlabelled:>8}  without a label");
+    }
     let quantities = data.quantities().filter(|_| args.task.is_none());
     let absent =
         Some(data.absent()).filter(|labels| !labels.is_empty()).map(|labels| Warning::Absent { labels });
     for warning in data.warnings().into_iter().chain(quantities).chain(absent) {
         say!("warning: {warning}");
+    }
+    if let Err(error) = data.check_variety(&[source]) {
+        say!("warning: {error}");
     }
     Ok(())
 }

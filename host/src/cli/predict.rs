@@ -46,6 +46,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
     let separator = input.pairs.then_some('\t');
     let options = stream::Options { format: Format::Jsonl, top: args.top, logits: args.logits, separator };
+    for table in args.files.iter().filter(|file| stream::is_named_as_table(file) && separator.is_none()) {
+        tell!("goldcrest: {}: {}", table.display(), stream::WHOLE_LINES);
+    }
     let mut records = Records::new(Predictor::new(checkpoint, input)?, Stdout::buffered()?, options);
     // signals end the program as usual: nothing is lost
     let (mut lines, interrupt) = (Lines::default(), Interrupt::new()?);

@@ -3,6 +3,9 @@
 use super::rows::{self, Cell};
 use super::{DataError, LabelColumns, Labels, Place, Target, Task, column_names};
 
+/// What usually separates several labels in one cell.
+pub(super) const SEPARATORS: [char; 3] = ['|', ';', ','];
+
 /// Returns the values of a cell that are not empty: label names, unless there is a column for each.
 pub(super) fn names(label: &Cell) -> impl Iterator<Item = &str> {
     values(label).iter().map(String::as_str).filter(|name| !name.is_empty())
@@ -68,9 +71,6 @@ impl<'a> Cells<'a> {
                 Cell::Each(self.order.iter().map(|column| values[*column].clone()).collect())
             }
             Cell::Each(values) => self.labels_that_hold(&values, &at)?,
-            Cell::One(label) if self.joined && label.contains(['|', ';', ',']) => {
-                return Err(DataError::Joined { at: at(), label });
-            }
             cell => cell,
         };
         if self.task == Task::Regression {
@@ -87,14 +87,12 @@ impl<'a> Cells<'a> {
             return Ok(Target::Numbers(numbers.collect::<Result<_, _>>()?));
         }
         if self.task == Task::MultiLabel {
-            let mut ids = match names(&cell).map(|name| self.id(name, &at)).collect::<Result<Vec<u32>, _>>() {
-                Err(DataError::UnknownLabel { at, label, .. })
-                    if matches!(cell, Cell::One(_)) && self.holds_several(&label) =>
-                {
-                    return Err(DataError::Joined { at, label });
-                }
-                ids => ids?,
-            };
+            if let Cell::One(label) = &cell
+                && let Some(separator) = self.separator(label)
+            {
+                return Err(DataError::Joined { at: at(), label: label.clone(), separator });
+            }
+            let mut ids = names(&cell).map(|name| self.id(name, &at)).collect::<Result<Vec<u32>, _>>()?;
             ids.sort_unstable();
             ids.dedup();
             return Ok(Target::Classes(ids));
@@ -107,12 +105,15 @@ impl<'a> Cells<'a> {
         }
     }
 
-    /// Returns whether a value holds several known labels, separated in a usual way.
-    fn holds_several(&self, value: &str) -> bool {
-        ['|', ';', ','].into_iter().any(|separator| {
-            let mut parts = value.split(separator).map(str::trim);
-            value.contains(separator) && parts.all(|part| self.labels.id(part).is_some())
-        })
+    /// Returns what separates several labels in a value that seems to hold them: it is no label, and its parts are, or
+    /// might be.
+    fn separator(&self, value: &str) -> Option<char> {
+        let several = |separator: &char| {
+            let mut parts = value.split(*separator).map(str::trim);
+            value.contains(*separator) && (self.joined || parts.all(|part| self.labels.id(part).is_some()))
+        };
+        let known = !self.joined && self.labels.id(value).is_some();
+        SEPARATORS.into_iter().find(several).filter(|_| !known)
     }
 
     /// Returns the labels whose column says that they apply.
@@ -142,6 +143,8 @@ impl<'a> Cells<'a> {
             at: at(),
             label: label.to_owned(),
             labels: self.labels.shared_names(),
+            like: None,
+            more: 0,
         })
     }
 }

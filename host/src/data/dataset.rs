@@ -144,7 +144,13 @@ impl Dataset {
     }
 
     /// Checks that there is something to learn: two classes, or two different numbers.
-    pub(crate) fn check_variety(&self, sources: &[Source]) -> Result<(), DataError> {
+    ///
+    /// # Errors
+    /// [`DataError::SingleClass`] if there is not.
+    ///
+    /// # Panics
+    /// If there are no examples.
+    pub fn check_variety(&self, sources: &[Source]) -> Result<(), DataError> {
         let first = &self.examples[0].target;
         let value = match first {
             Target::Class(id) => self.labels.name(*id).unwrap_or_default().to_owned(),

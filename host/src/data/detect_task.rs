@@ -1,6 +1,6 @@
 //! Detection of the task from the label column.
 
-use super::cells::names;
+use super::cells::{SEPARATORS, names};
 use super::error::is_decimal_comma;
 use super::rows::{self, Cell, Rows};
 use super::{DataError, LabelColumns, Source, Task, column_names};
@@ -44,11 +44,13 @@ pub(super) fn detect_task(source: &Source, files: &[Rows], classes: bool) -> Res
         }
         return Ok(Task::Regression);
     }
+    let of_several = |name: &str| SEPARATORS.into_iter().find(|separator| name.contains(*separator));
     if column_names::same(column, column_names::LABELS)
-        && cells.clone().flat_map(names).any(|name| name.contains([',', ';', '|']))
+        && let Some((label, separator)) =
+            cells.clone().flat_map(names).find_map(|name| Some((name, of_several(name)?)))
     {
         return ambiguous(format!(
-            "`{column}` may hold several labels (then also give --label-separator) or one"
+            "`{column}` may hold several labels, such as `{label}` (then also give --label-separator '{separator}'), or one"
         ));
     }
     let number = |cell: &Cell| names(cell).all(is_number);
@@ -109,7 +111,7 @@ fn is_number(name: &str) -> bool {
 /// of the parts also occur elsewhere, alone or with others.
 fn joined<'a>(cells: impl Iterator<Item = &'a Cell>) -> Option<(char, &'a str)> {
     let labels: HashSet<&str> = cells.flat_map(names).collect();
-    ['|', ';', ','].into_iter().find_map(|separator| {
+    SEPARATORS.into_iter().find_map(|separator| {
         let mut counts = HashMap::<&str, usize>::new();
         let parts = |label: &'a str| label.split(separator).map(str::trim);
         for label in &labels {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::{Labels, Task};
 use crate::listed;
 
-/// A line of a file; for a row that spans several lines, the first.
+/// A line of a file; for a row that spans several lines, the first. The objects of a JSON array on a single line count as
+/// lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The file.
@@ -90,15 +91,24 @@ pub enum DataError {
     )]
     SeveralLabels { at: Place, count: usize },
     #[error(
-        "{at}: in a multi-label task, several labels must be separated: does `{label}` hold several? --label-separator (`label_separator` in a recipe) says what separates them"
+        "{at}: in a multi-label task, several labels must be separated: does `{label}` hold several? --label-separator '{separator}' (`label_separator` in a recipe) separates them"
     )]
-    Joined { at: Place, label: String },
+    Joined { at: Place, label: String, separator: char },
     #[error(
         "{at}: a list of {count} zeros and ones, one for each label; write the names of the labels that apply, or a column of 0 and 1 for each label"
     )]
     ZerosAndOnes { at: Place, count: usize },
-    #[error("{at}: unknown label `{label}`; the labels are {}", quoted(labels))]
-    UnknownLabel { at: Place, label: String, labels: Arc<[String]> },
+    #[error(
+        "{at}: unknown label `{label}`{}{}; the labels are {}",
+        like.as_ref().map_or(String::new(), |like| format!(", another spelling of `{like}`")),
+        match more {
+            0 => String::new(),
+            1 => " (1 more row has an unknown label)".to_owned(),
+            more => format!(" ({more} more rows have unknown labels)"),
+        },
+        quoted(labels)
+    )]
+    UnknownLabel { at: Place, label: String, labels: Arc<[String]>, like: Option<String>, more: usize },
     #[error("{at}: {}", if *.expected { "one text where the other rows have two" } else { "two texts where the other rows have one" })]
     PairMix { at: Place, expected: bool },
     #[error("no file was named")]

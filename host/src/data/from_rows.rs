@@ -1,11 +1,11 @@
 //! From the rows of files to examples: task, labels, and rows with unknown labels.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use super::cells::{Cells, names};
 use super::detect_task::detect_task;
 use super::rows::{self, Cell, Rows};
-use super::{DataError, Dataset, Example, File, LabelColumns, Labels, Source, Task};
+use super::{DataError, Dataset, Example, File, LabelColumns, Labels, Place, Source, Task};
 use crate::listed;
 
 impl Dataset {
@@ -54,8 +54,10 @@ impl Dataset {
                     return Err(DataError::PairMix { at: at(), expected });
                 }
                 let target = match cells.target(row.label, at) {
-                    Err(error @ DataError::UnknownLabel { .. }) if unknown_labels == UnknownLabels::Skip => {
-                        left_out.add(error);
+                    Err(DataError::UnknownLabel { label, at, .. })
+                        if unknown_labels == UnknownLabels::Skip =>
+                    {
+                        left_out.add(label, at);
                         continue;
                     }
                     Err(DataError::EmptyLabel { at, .. }) => {
@@ -113,38 +115,38 @@ pub(super) enum UnknownLabels {
 #[derive(Default)]
 struct LeftOut {
     count: usize,
-    /// Number of rows with each unknown label.
-    labels: BTreeMap<String, usize>,
-    /// The error for the first such row.
-    first: Option<DataError>,
+    /// The unknown labels, with the number of rows that have it and the first of them.
+    labels: BTreeMap<String, (usize, Place)>,
 }
 
 impl LeftOut {
     /// Skipping more than one row in this many is an error.
     const ONE_IN: usize = 20;
 
-    fn add(&mut self, error: DataError) {
+    fn add(&mut self, label: String, at: Place) {
         self.count += 1;
-        if let DataError::UnknownLabel { label, .. } = &error {
-            *self.labels.entry(label.clone()).or_default() += 1;
-        }
-        self.first.get_or_insert(error);
+        self.labels.entry(label).or_insert((0, at)).0 += 1;
     }
 
     /// Describes the skipped rows of a file of `rows` rows. Too many of them are an error, and so is another
     /// spelling of a known label.
     fn describe(self, rows: usize, known: &Labels) -> Result<String, DataError> {
-        let Some(first) = self.first else { return Ok(String::new()) };
         let letters = |label: &str| -> String {
             label.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
         };
-        let known: HashSet<String> = known.names().iter().map(|name| letters(name)).collect();
-        let misspelt = self.labels.keys().any(|label| known.contains(&letters(label)));
-        if misspelt || self.count * Self::ONE_IN > rows {
-            return Err(first);
+        let spelt: HashMap<String, &String> =
+            known.names().iter().rev().map(|name| (letters(name), name)).collect();
+        let like = |label: &str| spelt.get(&letters(label)).map(|name| name.to_string());
+        // the first row of a misspelt label, else the first of all
+        let first = self.labels.iter().min_by_key(|(label, (_, at))| (like(label).is_none(), at.line));
+        let Some((label, (_, at))) = first else { return Ok(String::new()) };
+        let like = like(label);
+        if like.is_some() || self.count * Self::ONE_IN > rows {
+            let (at, label, labels) = (at.clone(), label.clone(), known.shared_names());
+            return Err(DataError::UnknownLabel { at, label, labels, like, more: self.count - 1 });
         }
         let labels: Vec<String> =
-            self.labels.iter().map(|(label, count)| format!("`{label}` {count}")).collect();
+            self.labels.iter().map(|(label, (count, _))| format!("`{label}` {count}")).collect();
         Ok(format!(
             "; {} of {rows} rows are left out: their labels are unknown ({})",
             self.count,

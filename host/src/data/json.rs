@@ -103,15 +103,17 @@ struct Array<'a> {
     content: &'a str,
     /// What is left of `content`, from the next object or the end of the array on.
     rest: &'a str,
-    /// The line of the last object, and the number of bytes before it.
+    /// The line of the last object, or its number if all are on one line, and the number of bytes before it.
     line: u32,
     counted: usize,
+    one_line: bool,
 }
 
 impl<'a> Array<'a> {
     fn new(source: &'a Source, content: &'a str) -> Self {
         let rest = content.trim_start().strip_prefix('[').unwrap_or(content).trim_start();
-        Self { source, content, rest, line: 1, counted: 0 }
+        let one_line = !content.trim().contains('\n');
+        Self { source, content, rest, line: u32::from(!one_line), counted: 0, one_line }
     }
 
     /// Parses what comes next; `None` at the end of the array.
@@ -122,7 +124,10 @@ impl<'a> Array<'a> {
             return if clean { Ok(None) } else { Err(problem(self.line, "text follows the array".into())) };
         }
         let start = self.content.len() - self.rest.len();
-        self.line += self.content[self.counted..start].matches('\n').count() as u32;
+        self.line += match self.one_line {
+            true => 1,
+            false => self.content[self.counted..start].matches('\n').count() as u32,
+        };
         self.counted = start;
         let mut values = serde_json::Deserializer::from_str(self.rest).into_iter();
         let object = match values.next() {

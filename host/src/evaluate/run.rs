@@ -1,9 +1,9 @@
 use super::{Latency, Outputs};
 use crate::data::{Dataset, SplitMix, Task, Text};
+use crate::spread::{one_for_each_thread, spread};
 use goldcrest_edge::bundle;
 use goldcrest_edge::classifier::{self, Classifier, Options};
 use goldcrest_edge::decision::Settings;
-use rayon::prelude::*;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -170,29 +170,24 @@ fn classify_all(
 ) -> Result<Vec<f32>, BundleError> {
     /// Texts of each thread from one report of progress to the next.
     const BLOCK: usize = 32;
-    let threads = rayon::current_num_threads();
-    let mut classifiers = vec![classifier];
-    while classifiers.len() < threads.min(texts.len().div_ceil(BLOCK)) {
-        classifiers.push(classifiers[0].share().map_err(|source| load_error(path, source))?);
-    }
-    let mut logits = Vec::new();
-    for (block, first) in texts.chunks(BLOCK * threads).zip((0..).step_by(BLOCK * threads)) {
-        let of_share = |(classifier, (texts, first)): (&mut Classifier, (&[TextRef], usize))| {
-            let mut logits = Vec::new();
-            for (&(text, pair), row) in texts.iter().zip(first..) {
-                let outcome = classifier.classify(text, pair);
-                let outcome = outcome.map_err(|cause| BundleError::Row { at: at(row), cause })?;
-                logits.extend_from_slice(outcome.logits);
-            }
-            Ok(logits)
-        };
-        let shares: Vec<_> = block.chunks(BLOCK).zip((first..).step_by(BLOCK)).collect();
-        let shares = classifiers.par_iter_mut().zip(shares).map(of_share);
-        for share in shares.collect::<Vec<Result<Vec<f32>, BundleError>>>() {
-            logits.extend(share?);
+    let share = |classifier: &Classifier| classifier.share().map_err(|source| load_error(path, source));
+    let mut classifiers = one_for_each_thread(classifier, texts.len(), BLOCK, share)?;
+    let classify = |classifier: &mut Classifier, texts: &[TextRef], first: usize| {
+        let mut logits = Vec::new();
+        for (&(text, pair), row) in texts.iter().zip(first..) {
+            let outcome = classifier.classify(text, pair);
+            let outcome = outcome.map_err(|cause| BundleError::Row { at: at(row), cause })?;
+            logits.extend_from_slice(outcome.logits);
         }
-        block.iter().for_each(|_| progress());
-    }
+        Ok::<_, BundleError>((logits, texts.len()))
+    };
+    let mut logits = Vec::new();
+    spread(&mut classifiers, texts, BLOCK, classify, |blocks| {
+        for (of_block, texts) in blocks {
+            logits.extend(of_block);
+            (0..texts).for_each(|_| progress());
+        }
+    })?;
     Ok(logits)
 }
 

@@ -89,11 +89,17 @@ impl Splits {
                 listed(&few, 6)
             ));
         }
-        if let Some(most) = recipe.decision.max_error.filter(|most| most * (dev.len() as f64) < 2.0) {
-            note(format!(
-                "decision.max_error = {most} is fitted on {} rows, too few to show so few errors: hold out more",
-                dev.len()
-            ));
+        let decision = &recipe.decision;
+        for (key, share, what) in [
+            ("max_error", decision.max_error, "errors"),
+            ("false_reject", decision.false_reject, "false rejects"),
+        ] {
+            if let Some(share) = share.filter(|share| share * (dev.len() as f64) < 2.0) {
+                note(format!(
+                    "decision.{key} = {share} is fitted on {} rows, too few to show so few {what}: hold out more",
+                    dev.len()
+                ));
+            }
         }
         for (data, rows, so) in [
             (&self.train, "learn from", "nothing is to be learned of it"),

@@ -5,10 +5,10 @@ use super::progress::{Progress, Watch};
 use crate::bert::ops::Precision;
 use crate::bert::{Checkpoint, Classifier, Tokens};
 use crate::metrics::{balanced, unexplained_variance};
+use crate::spread::{one_for_each_thread, spread};
 use crate::train::{self, Answers, Encoded};
 use crate::{export, quantize};
 use goldcrest_edge::model::{self, Bytes, Model};
-use rayon::prelude::*;
 
 /// Number of texts on which int8 and f32 are compared, and the largest share of the logits' variance that
 /// int8 may fail to explain.
@@ -65,32 +65,27 @@ fn ask_in_int8(
         return Ok(None);
     }
     let labels = checkpoint.config.num_labels();
-    let threads = rayon::current_num_threads();
-    let mut models = vec![model];
-    while models.len() < threads.min(texts.tokens.len().div_ceil(BLOCK)) {
-        models.push(models[0].share().map_err(RunError::Device)?);
-    }
-    let mut answers = Answers::default();
-    for block in texts.tokens.chunks(BLOCK * threads) {
-        let of_share = |(model, texts): (&mut Model, &[Tokens])| -> Result<Answers, model::Error> {
-            let mut answers = Answers::default();
-            let mut logits = vec![0.0; labels];
-            for text in texts {
-                model.run(&text.ids, &text.type_ids, &mut logits)?;
-                answers.logits.extend(&logits);
-                if vectors {
-                    answers.cls.extend(model.cls().into_iter().flatten());
-                }
+    let share = |model: &Model| model.share().map_err(RunError::Device);
+    let mut models = one_for_each_thread(model, texts.tokens.len(), BLOCK, share)?;
+    let answer = |model: &mut Model, texts: &[Tokens], _| {
+        let mut answers = Answers::default();
+        let mut logits = vec![0.0; labels];
+        for text in texts {
+            model.run(&text.ids, &text.type_ids, &mut logits).map_err(RunError::Device)?;
+            answers.logits.extend(&logits);
+            if vectors {
+                answers.cls.extend(model.cls().into_iter().flatten());
             }
-            Ok(answers)
-        };
-        let shares = models.par_iter_mut().zip(block.par_chunks(BLOCK)).map(of_share);
-        for share in shares.collect::<Vec<_>>() {
-            let share = share.map_err(RunError::Device)?;
-            answers.logits.extend(share.logits);
-            answers.cls.extend(share.cls);
+        }
+        Ok::<_, RunError>(answers)
+    };
+    let mut answers = Answers::default();
+    spread(&mut models, &texts.tokens, BLOCK, answer, |blocks| {
+        for block in blocks {
+            answers.logits.extend(block.logits);
+            answers.cls.extend(block.cls);
         }
         done(answers.logits.len() / labels);
-    }
+    })?;
     Ok(Some(answers))
 }

@@ -92,7 +92,7 @@ fn errors_name_file_line_and_remedy() {
         (
             "a.csv",
             b"text,labels\na,\"x,y\"\nb,x\n",
-            "a.csv: `labels` may hold several labels (then also give --label-separator) or one; decide it with --task (`kind` under [task] in a recipe)",
+            "a.csv: `labels` may hold several labels, such as `x,y` (then also give --label-separator ','), or one; decide it with --task (`kind` under [task] in a recipe)",
         ),
         (
             "a.csv",

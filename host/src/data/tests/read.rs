@@ -62,6 +62,10 @@ fn json_lines_take_strings_numbers_and_arrays() {
         read("a.json", "[\n {\"text\": \"a, b\", \"label\": 10},\n\n {\"label\": 9,\n \"text\": \"]\"}\n]\n")
             .unwrap();
     assert_eq!(rows(&array), [(2, "a, b", "10"), (4, "]", "9")]);
+    let on_one_line =
+        read("a.json", "\n[{\"text\": \"a\", \"label\": \"x\"}, {\"text\": \"b\", \"label\": \"y\"}]\n")
+            .unwrap();
+    assert_eq!(rows(&on_one_line), [(1, "a", "x"), (2, "b", "y")], "objects count as lines");
     let multi =
         read("a.jsonl", "{\"text\":\"a\",\"labels\":[\"y\",\"x\",\"y\"]}\n{\"text\":\"b\",\"labels\":[]}")
             .unwrap();
@@ -173,6 +177,10 @@ fn held_out_data_follows_the_training_data() {
     assert_eq!(
         message(train.read_like(&[folder.file("d.csv", "text,label\nq,x\nr,w\n")])),
         "d.csv:3: unknown label `w`; the labels are `x`, `y`, `z`"
+    );
+    assert_eq!(
+        message(train.read_like(&[folder.file("d.csv", "text,label\nq,w\nr,Z\ns,v\n")])),
+        "d.csv:3: unknown label `Z`, another spelling of `z` (2 more rows have unknown labels); the labels are `x`, `y`, `z`"
     );
     // two unknown labels in 41 rows are skipped and reported
     let rows = "q,x\n".repeat(39);
