@@ -2,7 +2,10 @@
 
 mod support;
 
-use goldcrest::bert::{Array, Checkpoint, TYPE_EMBEDDINGS};
+use goldcrest::bert::{
+    Array, CLASSIFIER, CLASSIFIER_BIAS, Checkpoint, InputFormat, InputOptions, TYPE_EMBEDDINGS,
+};
+use goldcrest::data::{Dataset, Labels, Task};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::path::Path;
 use support::{SHAPES, checkpoint_with_pieces};
@@ -55,6 +58,8 @@ fn unusable_folders_are_refused_by_name() {
         ("config.json", "\"vocab_size\": ", "\"is_decoder\": true, \"vocab_size\": ", "is_decoder is true"),
         ("config.json", "\"pad_token_id\": ", "\"pad_token_id\": 99999", "pad_token_id is 9"),
         ("config.json", "\"id2label\": {", "\"id2label\": { \"7\": \"far\",", "none for"),
+        ("config.json", "\"id2label\": {", "\"id2label\": { \"x\": \"far\",", "`x` is no id"),
+        ("config.json", "\"id2label\": {", "\"id2label\": { \"7\": null,", "id 7 has no name"),
         ("config.json", "{", "{ \"reads\": { \"max_tokens\": 2 },", "reads says 2 tokens"),
         ("config.json", "\"pad_token_id\": 0", "\"pad_token_id\": 700", "pad_token_id is 700"),
         ("config.json", "_prob\": ", "_prob\": 1.0, \"x\": ", "dropout_prob is 1;"),
@@ -118,6 +123,12 @@ fn unusable_folders_are_refused_by_name() {
         let error = edited("shape", "config.json", "{", &format!("{{ \"goldcrest\": {{ {shape} }},"));
         assert!(error.contains(expected), "{shape}: {error}");
     }
+    // whose keys are others
+    let path = saved("distilbert", &|_| ());
+    std::fs::write(path.join("config.json"), r#"{"model_type": "distilbert", "dim": 768, "n_layers": 6}"#)
+        .unwrap();
+    let distilbert = Checkpoint::load(&path).unwrap_err().to_string();
+    assert!(distilbert.contains("model_type is \"distilbert\"; only \"bert\""), "{distilbert}");
     let instead = |name: &str, bytes: &[u8]| {
         let path = saved(name, &|_| ());
         std::fs::write(path.join("model.safetensors"), bytes).unwrap();
@@ -314,4 +325,41 @@ fn a_student_whose_padding_was_trained_is_a_plain_model() {
     let loaded = Checkpoint::load(folder.path()).unwrap();
     assert_eq!(loaded.config.goldcrest, None);
     assert_eq!(loaded.tensors["bert.pooler.dense.bias"].data.last(), Some(&0.5));
+}
+
+#[test]
+fn a_head_is_put_in_the_order_of_the_labels() {
+    let model = checkpoint_with_pieces(&SHAPES[2], 7);
+    let names = model.config.labels();
+    let width = model.tensors[CLASSIFIER].data.len() / names.len();
+    let prepared = |names: Vec<String>| {
+        let data = Dataset::new(Task::SingleLabel, Labels::ordered(names).unwrap(), Vec::new()).unwrap();
+        let mut model = model.clone();
+        model.prepare_for(&data, InputFormat { max_tokens: 16, pairs: false, windows: None });
+        model
+    };
+    let mut reversed = names.clone();
+    reversed.reverse();
+    let other = prepared(reversed.clone());
+    assert_eq!(other.config.labels(), reversed);
+    for (row, same) in (0..names.len()).rev().enumerate() {
+        let row_of =
+            |model: &Checkpoint, row: usize| model.tensors[CLASSIFIER].data[row * width..][..width].to_vec();
+        assert_eq!(row_of(&other, row), row_of(&model, same));
+        assert_eq!(other.tensors[CLASSIFIER_BIAS].data[row], model.tensors[CLASSIFIER_BIAS].data[same]);
+    }
+    assert!(prepared(names.clone()).tensors == model.tensors);
+    // one label more, or another one
+    let more = [&names[..], &["another".to_owned()]].concat();
+    assert!(!prepared(more.clone()).has_head() && !prepared(more[1..].to_vec()).has_head());
+}
+
+#[test]
+fn what_a_head_reads_is_not_what_its_base_was_taught() {
+    let mut config = checkpoint_with_pieces(&SHAPES[2], 7).config;
+    config.compares_pairs = true;
+    let input = |pairs| config.input_format(InputOptions { pairs, ..InputOptions::default() }, 32).unwrap();
+    assert!(!input(false).pairs && input(true).pairs);
+    config.input = Some(InputFormat { max_tokens: 32, pairs: true, windows: None });
+    assert!(config.input_format(InputOptions::default(), 32).unwrap().pairs);
 }

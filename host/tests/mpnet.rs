@@ -58,9 +58,7 @@ fn a_saved_table_of_another_size_is_refused() {
     mpnet().save(folder.path()).unwrap();
     let path = folder.path().join("config.json");
     let config = std::fs::read_to_string(&path).unwrap();
-    for (other, said) in
-        [("16,", "is 16; with a model_type of \"goldcrest-mpnet\" it must be 32"), ("null,", "is none;")]
-    {
+    for (other, said) in [("16,", "is 16; that of an MPNet must be 32"), ("null,", "is none;")] {
         std::fs::write(&path, config.replace("buckets\": 32,", &format!("buckets\": {other}"))).unwrap();
         let error = Checkpoint::load(folder.path()).unwrap_err().to_string();
         assert!(error.contains(said), "{error}");
@@ -83,9 +81,9 @@ fn other_tables_of_distances_are_refused() {
         Checkpoint::load(folder.path()).unwrap_err().to_string()
     };
     let error = refused("buckets\": 32", "buckets\": 16");
-    assert!(error.contains("relative_attention_num_buckets is 16; with"), "{error}");
+    assert!(error.contains("relative_attention_num_buckets is 16; that of an MPNet"), "{error}");
     let error = refused("\"mpnet\"", "\"bert\"");
-    assert!(error.contains("is 32; with a model_type of \"bert\" it must be none"), "{error}");
+    assert!(error.contains("is 32; that of a BERT must be none"), "{error}");
     let error = refused("\"mpnet\"", "\"roberta\"");
     assert!(error.contains("\"mpnet\" for teachers"), "{error}");
     let error = refused("embeddings\": 130", "embeddings\": 129");

@@ -106,19 +106,36 @@ impl Checkpoint {
         self.tensors.retain(|name, _| !name.starts_with("classifier."));
     }
 
-    /// Sets labels, task and input format to those of data that is about to be learned. A head for other labels is
-    /// dropped; so is `compares_pairs` if the texts are single.
+    /// Sets labels, task and input format to those of data that is about to be learned. A head for the same labels in
+    /// another order is put in this one, a head for others dropped; so is `compares_pairs` if the texts are single.
     pub fn prepare_for(&mut self, data: &Dataset, input: InputFormat) {
         let labels = match data.task {
             Task::Regression if data.labels.is_empty() => vec!["score".to_string()],
             _ => data.labels.names().to_vec(),
         };
-        if !data.is_labelled(&self.config.labels()) {
+        if !data.is_labelled(&self.config.labels()) && !self.reorder_head(&labels) {
             self.drop_head();
         }
         self.config.set_labels(&labels, data.task);
         self.config.compares_pairs &= data.is_paired();
         self.config.input = Some(input);
+    }
+
+    /// Puts the classifier's rows in the order of these labels. Returns `false` if it is for others.
+    fn reorder_head(&mut self, labels: &[String]) -> bool {
+        let own = self.config.labels();
+        let row_of = |label: &String| own.iter().position(|own| own == label);
+        let Some(rows) = labels.iter().map(row_of).collect::<Option<Vec<usize>>>() else { return false };
+        if own.len() != labels.len() {
+            return false;
+        }
+        for name in [CLASSIFIER, CLASSIFIER_BIAS] {
+            if let Some(head) = self.tensors.get_mut(name) {
+                let width = head.data.len() / own.len();
+                head.data = rows.iter().flat_map(|row| &head.data[row * width..][..width]).copied().collect();
+            }
+        }
+        true
     }
 
     /// Returns whether the pooler's weights have decayed: their root mean square is below 0.01, half of what

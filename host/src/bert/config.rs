@@ -1,5 +1,5 @@
 use super::tokenizer_files::read_json;
-use super::{Error, mpnet};
+use super::{Error, config_check, mpnet};
 use goldcrest_edge::bundle::Windows;
 use goldcrest_edge::decision::Task;
 use goldcrest_edge::tokenizer::capacity::MAX_TOKENS;
@@ -48,7 +48,7 @@ pub struct Config {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classifier_dropout: Option<f64>,
     /// Label names by id.
-    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "id2label", skip_serializing_if = "BTreeMap::is_empty")]
     pub id2label: BTreeMap<usize, String>,
     /// Ids by label name.
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "BTreeMap::is_empty")]
@@ -56,7 +56,8 @@ pub struct Config {
     /// Task of the head, which determines its loss.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "problem_type")]
     pub problem_type: Option<Task>,
-    /// Whether the model was pretrained to compare two texts that it reads together. Not a Transformers key.
+    /// Whether the model was pretrained to compare two texts that it reads together. Says nothing of what a classifier on it
+    /// reads, since Transformers keeps the key, whatever it trains. Not a Transformers key.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub compares_pairs: bool,
     /// A student's native shape, where it differs from the plain form on disk.
@@ -185,6 +186,21 @@ impl LayerShape {
 /// The number of labels of a configuration that does not name them.
 pub(super) const NUM_LABELS: &str = "num_labels";
 
+/// Reads the names of labels, which may be numbers or truth values.
+fn id2label<'de, D: serde::Deserializer<'de>>(from: D) -> Result<BTreeMap<usize, String>, D::Error> {
+    let names: serde_json::Map<String, serde_json::Value> = or_default(from)?;
+    let read = |(id, name): (String, serde_json::Value)| {
+        let wrong = |problem: &str| serde::de::Error::custom(format!("id2label: {problem}"));
+        let name = match name {
+            serde_json::Value::String(name) => name,
+            name @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_)) => name.to_string(),
+            _ => return Err(wrong(&format!("the label with the id {id} has no name"))),
+        };
+        Ok((id.parse().map_err(|_| wrong(&format!("`{id}` is no id of a label")))?, name))
+    };
+    names.into_iter().map(read).collect()
+}
+
 /// Reads `null` like an absent key.
 fn or_default<'de, T, D>(from: D) -> Result<T, D::Error>
 where
@@ -221,7 +237,15 @@ impl Config {
 
     /// Returns also whether the folder is an MPNet in Transformers' layout.
     pub(super) fn read(dir: &Path) -> Result<(Self, bool), Error> {
-        let mut config: Config = read_json(&dir.join("config.json"))?;
+        #[derive(Deserialize)]
+        struct Kind {
+            model_type: Option<String>,
+        }
+        let path = dir.join("config.json");
+        // other models have other keys, so this comes first
+        let Kind { model_type } = read_json(&path)?;
+        config_check::check_model_type(model_type.as_deref().unwrap_or("bert")).map_err(Error::Config)?;
+        let mut config: Config = read_json(&path)?;
         let is_mpnet = mpnet::is_mpnet(&config);
         if is_mpnet {
             mpnet::convert_config(&mut config);
@@ -266,7 +290,8 @@ impl Config {
     /// Transformers.
     pub fn num_labels(&self) -> usize {
         let counted = self.extra.get(NUM_LABELS).filter(|count| !count.is_null());
-        let counted = counted.map_or(2, |count| count.as_u64().unwrap_or_default());
+        let number = |count: &serde_json::Value| count.as_u64().or_else(|| count.as_str()?.parse().ok());
+        let counted = counted.map_or(2, |count| number(count).unwrap_or_default());
         if self.id2label.is_empty() { counted as usize } else { self.id2label.len() }
     }
 
@@ -299,8 +324,7 @@ impl Config {
             return Err(Error::Positions { asked, positions });
         }
         let max_tokens = asked.max_tokens.or(self.input.map(|input| input.max_tokens)).unwrap_or(usual);
-        // a base that compares pairs says so even before fine-tuning
-        let pairs = asked.pairs || self.input.map_or(self.compares_pairs, |input| input.pairs);
+        let pairs = asked.pairs || self.input.is_some_and(|input| input.pairs);
         if pairs && self.type_vocab_size < 2 {
             return Err(Error::Pairs);
         }

@@ -5,8 +5,20 @@ use super::{Config, Error, InputFormat, StudentShape, mpnet};
 
 /// Largest number in a shape: far more than any BERT has, and products of three still fit a `usize`.
 const MAX_SIZE: usize = 1 << 20;
+/// `model_type` of BERT in Transformers.
+const BERT: &str = "bert";
 /// Largest number of layers: about ten times as many as any BERT has.
 const MAX_LAYERS: usize = 1000;
+
+/// Rejects other models than BERT, and MPNet as a teacher.
+pub(super) fn check_model_type(kind: &str) -> Result<(), String> {
+    match [BERT, mpnet::MPNET, mpnet::CONVERTED].contains(&kind) {
+        true => Ok(()),
+        false => Err(format!(
+            "model_type is {kind:?}; only \"bert\" checkpoints can be trained, and \"mpnet\" for teachers"
+        )),
+    }
+}
 
 impl Config {
     /// Rejects configurations that this crate cannot run.
@@ -21,19 +33,16 @@ impl Config {
     /// Rejects other models and variants of BERT that compute something else.
     fn check_kind(&self) -> Result<(), String> {
         let text = |key: &str| self.extra.get(key).and_then(|value| value.as_str());
-        let kind = text("model_type").unwrap_or("bert");
-        if !["bert", mpnet::CONVERTED].contains(&kind) {
-            return Err(format!(
-                "model_type is {kind:?}; only \"bert\" checkpoints can be trained, and \"mpnet\" for teachers"
-            ));
-        }
+        let kind = text("model_type").unwrap_or(BERT);
+        check_model_type(kind)?;
         let (buckets, wanted) =
             (self.relative_attention_num_buckets, (kind == mpnet::CONVERTED).then_some(mpnet::BUCKETS));
         if buckets != wanted {
             let shown = |number: Option<usize>| number.map_or("none".to_owned(), |number| number.to_string());
             return Err(format!(
-                "relative_attention_num_buckets is {}; with a model_type of {kind:?} it must be {}",
+                "relative_attention_num_buckets is {}; that of {} must be {}",
                 shown(buckets),
+                if kind == BERT { "a BERT" } else { "an MPNet" },
                 shown(wanted)
             ));
         }

@@ -158,7 +158,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The vocabulary file is unusable.
-    #[error("the vocabulary (vocab.txt): {0}")]
+    #[error("the vocabulary (vocab.txt, or else tokenizer.json): {0}")]
     Vocabulary(String),
 }
 

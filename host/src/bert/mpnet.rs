@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// `model_type` of MPNet in Transformers.
-const MPNET: &str = "mpnet";
+pub(super) const MPNET: &str = "mpnet";
 /// `model_type` of the form here, which Transformers refuses rather than ignore the distances.
 pub(super) const CONVERTED: &str = "goldcrest-mpnet";
 /// Rows of the table of distances: 16 for a token itself and those before it, 16 for those after.

@@ -34,7 +34,7 @@ mod sweep;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use goldcrest::bert::{Checkpoint, Config, InputFormat, InputOptions};
+use goldcrest::bert::{Checkpoint, InputFormat, InputOptions};
 use goldcrest::data::Dataset;
 use goldcrest::recipe::{RunError, Until};
 use goldcrest::train;
@@ -221,9 +221,11 @@ fn check_output<'a>(output: &Path, read: impl IntoIterator<Item = &'a Path>) -> 
     Ok(())
 }
 
-/// Returns the input format of a checkpoint; what it cannot read is wrong usage.
-fn input_format(config: &Config, asked: InputOptions, usual: usize) -> Result<InputFormat, Usage> {
-    config.input_format(asked, usual).map_err(|error| Usage(error.to_string()))
+/// Returns the input format of a checkpoint, of at most `usual` word pieces and as many as its tokenizer gives, unless it or
+/// the user says more; what it cannot read is wrong usage.
+fn input_format(checkpoint: &Checkpoint, asked: InputOptions, usual: usize) -> Result<InputFormat, Usage> {
+    let usual = usual.min(checkpoint.tokenizer.max_length);
+    checkpoint.config.input_format(asked, usual).map_err(|error| Usage(error.to_string()))
 }
 
 /// Value parser for clap: points that may be lost.

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
+The task is config.json's problem_type. Without it, one output is a number and several are the labels of a text.
+
 Examples:
   goldcrest pack runs/voice/aware -o voice.bundle --name voice --golden messages.txt
   goldcrest pack my-checkpoint -o reviews.bundle --max-tokens 256 --windows 16,8")]
@@ -36,7 +38,7 @@ pub struct Args {
     /// most sensitive ones
     #[arg(long, value_name = "NAME", conflicts_with = "fp32", value_parser = NonEmptyStringValueParser::new())]
     half: Vec<String>,
-    /// Longest input in word pieces [default: as it was trained, else 128]
+    /// Longest input in word pieces [default: as it was trained, else what its tokenizer gives, at most 128]
     #[arg(long, value_parser = clap::value_parser!(u32).range(3..=512))]
     max_tokens: Option<u32>,
     /// Read longer texts in windows: tokens that two neighbours share, and maximum number per text [default:
@@ -72,7 +74,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     super::check_output(&args.output, [args.checkpoint.as_path()].into_iter().chain(args.golden.as_deref()))?;
     let max_tokens = args.max_tokens.map(|tokens| tokens as usize);
     let asked = InputOptions { max_tokens, pairs: args.pairs, windows: args.windows };
-    let input = super::input_format(&checkpoint.config, asked, 128)?;
+    let input = super::input_format(&checkpoint, asked, 128)?;
     if args.windows.is_some() && input.pairs {
         return Err(super::Usage("this checkpoint reads pairs: --windows does not apply".into()).into());
     }

@@ -16,7 +16,7 @@ pub struct Args {
     checkpoint: PathBuf,
     /// Texts, one per line; `-`, or no file, means stdin
     files: Vec<PathBuf>,
-    /// Longest input in word pieces [default: as it was trained, else 512]
+    /// Longest input in word pieces [default: as it was trained, else what its tokenizer gives, at most 512]
     #[arg(long, value_parser = clap::value_parser!(u32).range(3..=512))]
     max_tokens: Option<u32>,
     /// Two texts per line, separated by a tab; implied if the checkpoint reads pairs
@@ -40,7 +40,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     );
     let max_tokens = args.max_tokens.map(|tokens| tokens as usize);
     let asked = InputOptions { max_tokens, pairs: args.pairs, windows: None };
-    let input = super::input_format(&checkpoint.config, asked, 512)?;
+    let input = super::input_format(&checkpoint, asked, 512)?;
     if args.top > 0 && checkpoint.config.task() == Task::Regression {
         return Err(super::Usage("this model gives numbers: --top does not apply".into()).into());
     }
