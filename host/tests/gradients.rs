@@ -301,6 +301,19 @@ fn distillation_losses_are_those_of_the_definition() {
             .map(|row| row.iter().any(|g| *g != 0.0))
             .eq([false, true, false, true])
     );
+    // at a temperature, the divergence of softened probabilities, times its square (Hinton et al., arXiv 1503.02531)
+    let (found, _) = loss(Distill { alpha_hard: 0.0, temperature: 3.0, ..none.clone() });
+    let softened = |logits: &[f32]| {
+        let powers: Vec<f64> = logits.iter().map(|x| (f64::from(*x) / 3.0).exp()).collect();
+        let sum: f64 = powers.iter().sum();
+        powers.into_iter().map(move |power| power / sum)
+    };
+    let divergence = |at: usize, row: usize| -> f64 {
+        let of_teacher = softened(&answers.logits[row * labels..][..labels]);
+        of_teacher.zip(softened(&output.logits[at * labels..][..labels])).map(|(p, q)| p * (p / q).ln()).sum()
+    };
+    let wanted = (0..).zip(rows).map(|(at, row)| 9.0 * divergence(at, row as usize)).sum::<f64>() / 4.0;
+    assert!((found - wanted).abs() < 1e-6, "{found} {wanted}");
     // the output of the student's first layer learns from that of the teacher's second
     let plain = loss(Distill { alpha_hard: 0.0, ..none.clone() });
     let (found, gradient) = loss(Distill { alpha_hard: 0.0, hidden_weight: 5.0, ..none });

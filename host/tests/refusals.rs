@@ -368,6 +368,56 @@ fn test_texts_are_removed_from_train_and_dev() {
     assert!(matches!(error, RunError::NothingLeft { .. }), "{error}");
 }
 
+#[test]
+fn the_rows_are_those_that_the_recipe_describes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let mut model = checkpoint_with_pieces(&SHAPES[2], 7);
+    model.config.set_labels(&["a", "b", "c", "d", "e"].map(String::from), Task::SingleLabel);
+    model.save(&path("base")).unwrap();
+    let row = |i: usize| format!("piece{},piece{},{}\n", i + 5, i + 6, ["a", "b", "c", "d", "e"][i * i % 5]);
+    std::fs::write(
+        path("pairs.csv"),
+        "text_a,text_b,label\n".to_owned() + &(0..60).map(row).collect::<String>(),
+    )
+    .unwrap();
+    // trained for no step, the model's figure on dev tells which rows these are
+    let of = |keys: &str| {
+        let text = format!(
+            "output = \"out\"\n[data]\ntrain = \"pairs.csv\"\n{keys}\n[base]\ncheckpoint = \"base\"\npooler = \"keep\"\n[task]\n\
+             max_tokens = 16\nlabels = [\"a\", \"b\", \"c\", \"d\", \"e\"]\n[train]\nepochs = 0\n[pack]\nname = \"x\"\n"
+        );
+        let mut rows = String::new();
+        let finished =
+            run(&Recipe::parse(&text, &path("recipe.toml")).unwrap(), Until::Train, &mut |progress| {
+                if let Progress::Note(note) = progress
+                    && note.contains("rows to learn from")
+                {
+                    rows = note.to_owned();
+                }
+            });
+        (rows, finished.unwrap().teachers[0].best)
+    };
+    let (rows, _) = of("dev_fraction = 0.2");
+    assert!(rows.contains("48 rows to learn from, 12 to choose on"), "{rows}");
+    let (rows, _) = of("dev_fraction = 0.2\nsymmetric = true");
+    assert!(rows.contains("96 rows to learn from, 12 to choose on"), "{rows}");
+    let figures: Vec<f64> = (1..9).map(|seed| of(&format!("dev_fraction = 0.2\nseed = {seed}")).1).collect();
+    assert!(figures.iter().any(|figure| *figure != figures[0]), "{figures:?}");
+    // what is held out as a test may leave one label to learn
+    let single = |label: &str, range: std::ops::Range<usize>| -> String {
+        range.map(|i| format!("piece{i},{label}\n")).collect()
+    };
+    let (a, b) = (single("a", 5..25), single("b", 30..35));
+    std::fs::write(path("train.csv"), format!("text,label\n{a}{b}")).unwrap();
+    std::fs::write(path("test.csv"), format!("text,label\n{b}")).unwrap();
+    let text = "output = \"out\"\n[data]\ntrain = \"train.csv\"\ntest = \"test.csv\"\n[base]\ncheckpoint = \"base\"\n\
+                [pack]\nname = \"x\"\n";
+    let error =
+        run(&Recipe::parse(text, &path("recipe.toml")).unwrap(), Until::Train, &mut |_| ()).unwrap_err();
+    assert!(error.to_string().contains("there is nothing to learn"), "{error}");
+}
+
 /// Whoever prints an error with its sources would print that twice.
 #[test]
 fn no_error_says_again_what_its_source_says() {

@@ -6,8 +6,8 @@ use goldcrest::bert::ops::Precision;
 use goldcrest::bert::{Checkpoint, Classifier};
 use goldcrest::data::{Dataset, Source, Task};
 use goldcrest::recipe::{Progress, Recipe, Until, run};
-use goldcrest::train::{Encoded, predict_with_vectors, soft_labels};
-use support::{SHAPES, checkpoint_with_pieces};
+use goldcrest::train::{Encoded, Event, predict_with_vectors, soft_labels};
+use support::{SHAPES, checkpoint_with_pieces, spoiled};
 
 /// Returns how many teachers were asked, and whether the student was reused.
 fn distil(recipe: &Recipe) -> (u32, Option<bool>) {
@@ -121,6 +121,145 @@ fn a_student_is_made_anew_if_anything_it_depends_on_changes() {
         assert_eq!(again(), (asked, Some(false)), "{name}");
         assert_eq!(again(), (0, Some(true)));
     }
+}
+
+#[test]
+fn a_stage_is_made_anew_if_it_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    classifier(7).save(&path("base")).unwrap();
+    std::fs::write(path("train.csv"), rows(5..45)).unwrap();
+    let made = |layers: &str| {
+        let text = format!(
+            "output = \"out\"\n[data]\ntrain = \"train.csv\"\n[base]\ncheckpoint = \"base\"\n[task]\nmax_tokens = 16\n\
+             [train]\nepochs = 0\n[distill]\nepochs = 0.1\nreplaced = 0\n[[distill.stages]]\nlayers = {layers}\n[pack]\nname = \"x\"\n"
+        );
+        distil(&Recipe::parse(&text, &path("recipe.toml")).unwrap())
+    };
+    assert_eq!(
+        [made("[0]"), made("[0]"), made("[1]")],
+        [(1, Some(false)), (0, Some(true)), (0, Some(false))]
+    );
+}
+
+#[test]
+fn a_teacher_is_trained_anew_if_anything_it_depends_on_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let write = |name: &str, rows: &str| std::fs::write(path(name), rows).unwrap();
+    classifier(7).save(&path("base")).unwrap();
+    write("train.csv", &rows(5..45));
+    write("dev.csv", &rows(100..110));
+    let usual = "output = \"out\"\n[data]\ntrain = \"train.csv\"\ndev = \"dev.csv\"\n[base]\ncheckpoint = \"base\"\n\
+                 [task]\nmax_tokens = 16\n[train]\nepochs = 0.1\n[pack]\nname = \"x\"\n";
+    let reused = |from: &str, to: &str| {
+        let mut found = None;
+        let recipe = Recipe::parse(&usual.replace(from, to), &path("recipe.toml")).unwrap();
+        run(&recipe, Until::Train, &mut |progress| {
+            if let Progress::Step { name: "train", reused } = progress {
+                found = Some(reused);
+            }
+        })
+        .unwrap();
+        found.unwrap()
+    };
+    let again = || reused("name", "name");
+    assert!(!again() && again());
+    for (from, to) in [
+        ("= 16", "= 12"),
+        ("[train]", "[train]\nseed = 1"),
+        ("[train]", "[train]\nsoup = 2"),
+        ("[task]", "[task]\nmetric = \"macro-f1\""),
+        ("\"base\"", "\"base\"\npooler = \"pass\""),
+    ] {
+        assert!(!reused(from, to), "{to}");
+        assert!(!again() && again(), "{to}");
+    }
+    type Change<'a> = &'a dyn Fn();
+    let changes: [(&str, Change); 3] = [
+        // two labels exchanged: the texts and the labels are the same
+        ("labels", &|| {
+            write(
+                "train.csv",
+                &rows(5..45)
+                    .replace("piece6,label0", "piece6,label1")
+                    .replace("piece7,label1", "piece7,label0"),
+            )
+        }),
+        ("dev", &|| write("dev.csv", &rows(100..111))),
+        ("base", &|| classifier(8).save(&path("base")).unwrap()),
+    ];
+    for (what, change) in changes {
+        change();
+        assert!(!again() && again(), "{what}");
+    }
+}
+
+#[test]
+fn every_teacher_and_every_averaged_run_has_a_seed_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    classifier(7).save(&path("base")).unwrap();
+    std::fs::write(path("train.csv"), rows(5..45)).unwrap();
+    let text = "output = \"out\"\n[data]\ntrain = \"train.csv\"\n[base]\ncheckpoint = \"base\"\n[task]\nmax_tokens = 16\n\
+                [train]\nepochs = 1\nsoup = 2\n[distill]\nlayers = 1\nteachers = 2\n[pack]\nname = \"x\"\n";
+    let mut runs: Vec<Vec<f32>> = Vec::new();
+    run(&Recipe::parse(text, &path("recipe.toml")).unwrap(), Until::Train, &mut |progress| match progress {
+        Progress::Step { .. } => runs.push(Vec::new()),
+        Progress::Training(Event::Step { loss, .. }) => runs.last_mut().unwrap().push(loss),
+        _ => {}
+    })
+    .unwrap();
+    runs.retain(|losses| !losses.is_empty());
+    assert_eq!(runs.len(), 4);
+    assert!((0..4).all(|i| (0..i).all(|j| runs[i] != runs[j])), "{runs:?}");
+}
+
+#[test]
+fn a_teacher_that_int8_ruins_answers_in_f32() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("train.csv"), rows(5..45)).unwrap();
+    for (name, model, ruined) in [("sound", classifier(7), false), ("spoiled", spoiled(), true)] {
+        model.save(&path(name)).unwrap();
+        let text = format!(
+            "output = \"of-{name}\"\n[data]\ntrain = \"train.csv\"\n[base]\ncheckpoint = \"{name}\"\n[task]\nmax_tokens = 16\n\
+             [train]\nepochs = 0\n[distill]\nlayers = 1\nepochs = 0.1\n[pack]\nname = \"x\"\n"
+        );
+        let mut said = false;
+        run(&Recipe::parse(&text, &path("recipe.toml")).unwrap(), Until::Distill, &mut |progress| {
+            said |= matches!(progress, Progress::Note(note) if note.starts_with("int8 differs too much"));
+        })
+        .unwrap();
+        assert_eq!(said, ruined, "{name}");
+    }
+}
+
+/// The student of a regression learns its n-grams' answers in the unit of the numbers.
+#[test]
+fn ngrams_answer_in_the_unit_of_the_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let mut base = checkpoint_with_pieces(&SHAPES[2], 7);
+    base.drop_head();
+    base.save(&path("base")).unwrap();
+    let number = |i: usize| format!("piece{} piece{},{}\n", 5 + i % 40, 50 + i % 7, 1000 + i % 7);
+    let table =
+        |range: std::ops::Range<usize>| "text,score\n".to_owned() + &range.map(number).collect::<String>();
+    std::fs::write(path("train.csv"), table(0..200)).unwrap();
+    std::fs::write(path("dev.csv"), table(300..340)).unwrap();
+    let text = "output = \"out\"\n[data]\ntrain = \"train.csv\"\ndev = \"dev.csv\"\nremove_overlap = false\n[base]\n\
+                checkpoint = \"base\"\n[task]\nmax_tokens = 16\n[train]\nepochs = 1\n[distill]\nngrams = true\nepochs = 10\n\
+                learning_rate = 5e-3\n[pack]\nname = \"x\"\n";
+    let finished =
+        run(&Recipe::parse(text, &path("recipe.toml")).unwrap(), Until::Distill, &mut |_| ()).unwrap();
+    let model = Classifier::trained(Checkpoint::load(&finished.model).unwrap()).unwrap();
+    let dev = Dataset::read(&[Source::new(path("dev.csv"))], Some(Task::Regression), None).unwrap();
+    let answers =
+        predict_with_vectors(&model, &Encoded::new(dev, model.tokenizer(), 16).unwrap(), &mut |_| ())
+            .unwrap();
+    let mean = answers.logits.iter().sum::<f32>() / answers.logits.len() as f32;
+    assert!((mean - 1003.0).abs() < 2.0, "{mean}");
 }
 
 /// Soft labels are computed in larger batches, which must not mix up the texts.

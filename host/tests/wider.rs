@@ -3,38 +3,17 @@
 mod support;
 
 use goldcrest::bert::{Checkpoint, Classifier};
-use goldcrest::data::{Dataset, Labels, Source, Task};
+use goldcrest::data::{Column, Dataset, LabelColumns, Labels, Source, Task};
+use goldcrest::evaluate::{DecisionOptions, Rows, fit_decision, run_bundle};
+use goldcrest::metrics;
 use goldcrest::quantize::{Bits, quantize};
-use goldcrest::recipe::{Files, Recipe, RunError, Until, run};
+use goldcrest::recipe::{Files, Progress, Recipe, RunError, Until, run};
 use goldcrest::train::{Encoded, predict};
 use goldcrest_edge::bundle::Bundle;
 use goldcrest_edge::kernels::Isa;
 use goldcrest_edge::model::{Bytes, Model, Options};
 use std::path::Path;
-use support::{Random, SHAPES, checkpoint_with_pieces};
-
-const SPOILED: [&str; 2] =
-    ["bert.encoder.layer.0.intermediate.dense.weight", "bert.encoder.layer.1.intermediate.dense.weight"];
-
-/// Makes a random classifier in which two matrices have large weights for an input that is always zero. They
-/// are harmless in f32, but determine the int8 scale of all other weights, and no training changes them.
-fn spoiled() -> Checkpoint {
-    let shape = &SHAPES[2];
-    let mut model = checkpoint_with_pieces(shape, 7);
-    model
-        .config
-        .set_labels(&(0..shape.labels).map(|i| format!("label{i}")).collect::<Vec<_>>(), Task::SingleLabel);
-    for matrix in SPOILED {
-        let layer = matrix.strip_suffix("intermediate.dense.weight").unwrap();
-        for part in ["weight", "bias"] {
-            let name = format!("{layer}attention.output.LayerNorm.{part}");
-            model.tensors.get_mut(&name).unwrap().data[0] = 0.0;
-        }
-        let rows = model.tensors.get_mut(matrix).unwrap().data.chunks_exact_mut(shape.hidden);
-        rows.for_each(|row| row[0] = 500.0);
-    }
-    model
-}
+use support::{Random, SHAPES, SPOILED, checkpoint_with_pieces, spoiled};
 
 /// Writes random texts with the labels that the model gives them.
 fn write_data(model: &Checkpoint, path: &Path, seed: u64, rows: usize) {
@@ -95,10 +74,23 @@ fn half_precision_is_the_last_resort() {
         assert!(matches!(error, RunError::Refused { .. }), "{refused}: {error}");
         let message = error.to_string();
         assert!(message.contains("classes that suffered") && message.contains("label"), "{message}");
-        assert!(!path("out/spoiled.bundle").exists());
+        let left: Vec<_> =
+            std::fs::read_dir(path("out")).unwrap().map(|file| file.unwrap().file_name()).collect();
+        assert!(
+            !left.iter().any(|name| name == "spoiled.bundle" || name == "spoiled.candidate.bundle"),
+            "{left:?}"
+        );
     }
 
-    let finished = run(&recipe(""), Until::Pack, &mut |_| ()).unwrap();
+    std::fs::remove_dir_all(path("out")).unwrap();
+    let mut steps = Vec::new();
+    let finished = run(&recipe(""), Until::Pack, &mut |progress| {
+        if let Progress::Step { name, .. } = progress {
+            steps.push(name.to_owned());
+        }
+    });
+    let finished = finished.unwrap();
+    assert!(steps.iter().any(|step| step == "quantization-aware training"), "it comes first: {steps:?}");
     let comparison = finished.comparison.unwrap();
     assert_eq!(comparison.wide, SPOILED);
     assert!(comparison.markdown().contains("in half precision: bert.encoder.layer.0.intermediate"));
@@ -108,7 +100,10 @@ fn half_precision_is_the_last_resort() {
     let mut tested = recipe("");
     tested.data.test = Some(Files::One(path("test.csv")));
     let measured = run(&tested, Until::Pack, &mut |_| ()).unwrap().comparison.unwrap();
-    assert_eq!((measured.rows, &measured.wide[..]), (40, &comparison.wide[..]));
+    assert_eq!(
+        (measured.rows, measured.of, &measured.wide[..]),
+        (40, Some(Rows::Test), &comparison.wide[..])
+    );
     tested.quantize.wider = false;
     match run(&tested, Until::Pack, &mut |_| ()).unwrap_err() {
         RunError::Refused { refusal, .. } => {
@@ -155,4 +150,130 @@ fn dropping_needed_word_pieces_is_refused() {
     }
     // the report is of this run: the model as trained knows all pieces
     assert!(std::fs::read_to_string(path("out/report.md")).unwrap().contains("| 100.00"));
+}
+
+/// A lossy bundle is packed if the recipe allows the loss, and says how large it is.
+#[test]
+fn a_bundle_holds_what_was_fitted_and_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let model = spoiled();
+    model.save(&path("base")).unwrap();
+    write_data(&model, &path("train.csv"), 1, 160);
+    write_data(&model, &path("dev.csv"), 2, 120);
+    let text = "output = \"out\"\n[data]\ntrain = \"train.csv\"\ndev = \"dev.csv\"\n[base]\ncheckpoint = \"base\"\n[task]\n\
+                max_tokens = 16\n[train]\nepochs = 0\n[quantize]\nmax_drop = 100\naware = \"never\"\n[pack]\nname = \"lossy\"\n";
+    let finished =
+        run(&Recipe::parse(text, &path("recipe.toml")).unwrap(), Until::Pack, &mut |_| ()).unwrap();
+    let (comparison, bundle) = (finished.comparison.unwrap(), finished.bundle.unwrap());
+    let manifest = Bundle::read(&std::fs::read(&bundle).unwrap()).unwrap().manifest().clone();
+    let dev = Dataset::read(&[Source::new(path("dev.csv"))], None, None).unwrap();
+    let answers = run_bundle(&bundle, &dev, &mut || ()).unwrap();
+    let decision = fit_decision(&dev, &answers.logits, &[], &DecisionOptions::default());
+    assert!(decision.temperature != 1.0 && manifest.decision == decision, "{:?}", manifest.decision);
+    let [measured] = &manifest.measured[..] else { panic!("{:?}", manifest.measured) };
+    let shares =
+        [&comparison.fp32, &comparison.int8].map(|model| model.metrics.get(comparison.metric).unwrap());
+    assert_eq!(([measured.fp32, measured.int8], shares[0]), (shares, 1.0));
+    assert!(shares[1] < 0.9, "{shares:?}");
+    assert_eq!((measured.rows, measured.data_sha256), (120, dev.digest()));
+    assert_eq!(comparison.of, Some(Rows::Dev));
+}
+
+#[test]
+fn each_model_is_measured_with_its_own_thresholds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let mut model = spoiled();
+    let names = model.config.labels();
+    model.config.set_labels(&names, Task::MultiLabel);
+    model.save(&path("base")).unwrap();
+    let mut random = Random(3);
+    let texts: Vec<String> =
+        (0..200).map(|_| (0..5).map(|_| format!("piece{} ", 5 + random.below(695))).collect()).collect();
+    let header = format!("text,{}\n", names.join(","));
+    let table = |applies: &dyn Fn(usize, usize) -> bool| {
+        let row = |(row, text): (usize, &String)| {
+            let ones = (0..names.len()).map(|label| if applies(row, label) { ",1" } else { ",0" });
+            text.trim().to_owned() + &ones.collect::<String>() + "\n"
+        };
+        header.clone() + &texts.iter().enumerate().map(row).collect::<String>()
+    };
+    let source = Source {
+        label: Some(LabelColumns::Each(names.iter().cloned().map(Column::Name).collect())),
+        ..Source::new(path("data.csv"))
+    };
+    let read = || Dataset::read(std::slice::from_ref(&source), Some(Task::MultiLabel), None).unwrap();
+    std::fs::write(path("data.csv"), table(&|row, label| (row + label) % 2 == 0)).unwrap();
+    let encoded = Encoded::new(read(), &model.tokenizer, 16).unwrap();
+    let logits = predict(&Classifier::new(model.clone(), 0).unwrap(), &encoded, &mut |_| ()).unwrap();
+    // a label applies to the third of the texts whose logit is largest, which is no threshold of one half
+    let of_label = |label: usize| logits.iter().skip(label).step_by(names.len()).copied();
+    let least: Vec<f32> = (0..names.len())
+        .map(|label| {
+            let mut sorted: Vec<f32> = of_label(label).collect();
+            sorted.sort_by(|a, b| b.total_cmp(a));
+            sorted[texts.len() / 3]
+        })
+        .collect();
+    std::fs::write(path("data.csv"), table(&|row, label| logits[row * names.len() + label] > least[label]))
+        .unwrap();
+    std::fs::copy(path("data.csv"), path("dev.csv")).unwrap();
+    let columns = names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+    let text = format!(
+        "output = \"out\"\n[data]\ntrain = \"data.csv\"\ndev = \"dev.csv\"\nremove_overlap = false\nlabel = [{columns}]\n\
+         [base]\ncheckpoint = \"base\"\n[task]\nmax_tokens = 16\n[train]\nepochs = 0\n[quantize]\nmax_drop = 100\n\
+         aware = \"never\"\n[pack]\nname = \"several\"\n"
+    );
+    let finished =
+        run(&Recipe::parse(&text, &path("recipe.toml")).unwrap(), Until::Pack, &mut |_| ()).unwrap();
+    let (comparison, data) = (finished.comparison.unwrap(), read());
+    let figure = |bundle: &Path| {
+        let answers = run_bundle(bundle, &data, &mut || ()).unwrap();
+        let thresholds = metrics::thresholds(&data, &answers.logits);
+        assert_eq!(answers.decision.thresholds, thresholds);
+        let measured = metrics::measure(&data, &answers.logits, Some(&thresholds)).unwrap();
+        (
+            measured.get(comparison.metric).unwrap(),
+            metrics::predict(&data, &answers.logits, Some(&thresholds)).unwrap(),
+        )
+    };
+    let (fp32, said) = figure(&path("out/several.fp32.bundle"));
+    let (int8, rounded) = figure(&path("out/several.bundle"));
+    let found =
+        [&comparison.fp32, &comparison.int8].map(|model| model.metrics.get(comparison.metric).unwrap());
+    assert_eq!(found, [fp32, int8]);
+    assert!(fp32 > 0.99 && int8 < 0.95, "{found:?}");
+    let agreeing = said.iter().zip(&rounded).filter(|(a, b)| a == b).count() as u64;
+    assert_eq!(comparison.agreeing, Some(agreeing));
+}
+
+#[test]
+fn quantization_aware_training_is_reused_for_the_same_model_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let model = spoiled();
+    model.save(&path("base")).unwrap();
+    write_data(&model, &path("train.csv"), 1, 160);
+    write_data(&model, &path("dev.csv"), 2, 120);
+    let reused = |bits: u32| {
+        let text = format!(
+            "output = \"out\"\n[data]\ntrain = \"train.csv\"\ndev = \"dev.csv\"\n[base]\ncheckpoint = \"base\"\n[task]\n\
+             max_tokens = 16\n[train]\nepochs = 0\n[quantize]\nmax_drop = 100\naware = \"always\"\nepochs = 1\n\
+             embedding_bits = {bits}\n[pack]\nname = \"x\"\n"
+        );
+        let mut found = None;
+        run(&Recipe::parse(&text, &path("recipe.toml")).unwrap(), Until::Pack, &mut |progress| {
+            if let Progress::Step { name: "quantization-aware training", reused } = progress {
+                found = Some(reused);
+            }
+        })
+        .unwrap();
+        found.unwrap()
+    };
+    assert_eq!([reused(8), reused(8), reused(4), reused(4)], [false, true, false, true]);
+    let mut other = model;
+    other.tensors.get_mut("classifier.bias").unwrap().data[0] += 1e-3;
+    other.save(&path("base")).unwrap();
+    assert_eq!([reused(4), reused(4)], [false, true]);
 }

@@ -219,6 +219,16 @@ fn every_task_is_compared() {
     assert!(refusal.contains("differ by 175.00 % of their variance where 5.00 % are allowed"), "{refusal}");
     assert_eq!(Gate::default().check(&comparison), Ok(()));
     assert_eq!(Gate { max_drop: Some(180.0), max_drop_per_class: None }.check(&comparison), Ok(()));
+    // of several numbers the worst counts
+    let pairs = [[1.0, 30.0], [2.0, 10.0], [3.0, 20.0]];
+    let two =
+        dataset(Task::Regression, &["a", "b"], pairs.map(|pair| Target::Numbers(pair.to_vec())).to_vec());
+    for worst in 0..2 {
+        let mut int8 = pairs;
+        int8.iter_mut().for_each(|pair| pair[worst] = 0.0);
+        let unexplained = compare(&two, &pairs.concat(), &int8.concat()).unexplained_variance.unwrap();
+        assert!(unexplained > 1.0, "{worst}: {unexplained}");
+    }
     // just within the limit, and with constant gold values
     assert_eq!(gate.check(&compare(&numbers, &[1.0, 2.0, 3.0], &[1.1, 2.1, 3.2])), Ok(()));
     let same = dataset(Task::Regression, &[], [2.0, 2.0].map(Target::number).to_vec());

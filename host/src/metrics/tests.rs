@@ -35,10 +35,17 @@ fn single_label_equals_scikit_learn() {
         let row = &logits[i * WIDTH..][..WIDTH];
         Target::Class(if i % 3 > 0 { argmax(row) } else { ((i * i + i / 3) % WIDTH) as u32 })
     });
-    let Metrics::SingleLabel(m) = measure(&dataset(Task::SingleLabel, WIDTH, gold), &logits, None).unwrap()
-    else {
-        panic!()
-    };
+    let metrics = measure(&dataset(Task::SingleLabel, WIDTH, gold), &logits, None).unwrap();
+    let Metrics::SingleLabel(m) = &metrics else { panic!() };
+    for (metric, value) in [
+        (Metric::Accuracy, m.accuracy),
+        (Metric::MicroF1, m.accuracy),
+        (Metric::MacroF1, m.macro_f1),
+        (Metric::WeightedF1, m.weighted_f1),
+        (Metric::Mcc, m.mcc),
+    ] {
+        assert_eq!(metrics.get(metric), Some(value), "{metric}");
+    }
     close(m.accuracy, 0.7166666666666667);
     close(m.macro_f1, 0.7242311276794036);
     close(m.weighted_f1, 0.7056539297918608);
@@ -65,11 +72,16 @@ fn multi_label_equals_scikit_learn() {
         (None, [0.7407407407407407, 0.74010021407769, 0.7407270612554412, 0.3]),
         (Some([0.3, 0.5, 0.7, 0.85]), [0.6530612244897959, 0.6398944193061841, 0.6342986425339366, 0.2]),
     ] {
-        let Metrics::MultiLabel(m) =
-            measure(&data, &logits, thresholds.as_ref().map(|t| t.as_slice())).unwrap()
-        else {
-            panic!()
-        };
+        let metrics = measure(&data, &logits, thresholds.as_ref().map(|t| t.as_slice())).unwrap();
+        let Metrics::MultiLabel(m) = &metrics else { panic!() };
+        for (metric, value) in [
+            (Metric::Accuracy, subset),
+            (Metric::MicroF1, micro),
+            (Metric::MacroF1, macro_f1),
+            (Metric::WeightedF1, weighted),
+        ] {
+            close(metrics.get(metric).unwrap(), value);
+        }
         close(m.micro_f1, micro);
         close(m.macro_f1, macro_f1);
         close(m.weighted_f1, weighted);

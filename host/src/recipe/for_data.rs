@@ -189,6 +189,9 @@ mod tests {
         let distill = taught.distill.unwrap();
         assert_eq!((&taught.base.checkpoint, distill.start), (&large, Some(base.clone())));
         assert_eq!(distill.unlabelled, more);
+        let both =
+            ForData { teacher: Some(&large), ..order.clone() }.draft().unwrap().recipe.distill.unwrap();
+        assert_eq!(both.start, Some(base.clone()), "a student is cut from the base, whoever teaches it");
         // texts without labels need a student, which is the base if nothing else is said
         let alone = ForData { unlabelled: &more, student: None, ..order.clone() }.draft().unwrap().recipe;
         assert_eq!((alone.base.checkpoint, alone.distill.unwrap().start), (base.clone(), Some(base.clone())));

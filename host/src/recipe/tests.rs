@@ -232,6 +232,10 @@ fn another_seed_has_a_folder_of_its_own() {
     assert_eq!(recipe.with_seed(0), recipe);
     let other = recipe.with_seed(2);
     assert_eq!((other.train.seed, other.output), (recipe.train.seed + 2, recipe.output.join("seed-2")));
+    // several teachers have a seed each
+    let three = parse(&format!("{MINIMAL}[distill]\nlayers = 1\nteachers = 3\nseed = 50")).unwrap();
+    let other = three.with_seed(2);
+    assert_eq!((other.train.seed, other.distill.unwrap().seed), (three.train.seed + 6, Some(56)));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Cutting and factorising.
 use super::*;
-use goldcrest::distill::{cut_widths, factorise_embeddings, importance};
+use goldcrest::distill::{best_layers, cut_widths, factorise_embeddings, importance};
 use support::SHAPES;
 
 #[test]
@@ -144,4 +144,29 @@ fn changed_table_overrides_its_factors() {
     whole(Checkpoint::load(folder.path()).unwrap());
     std::fs::remove_file(path("embedding_factors.safetensors")).unwrap();
     whole(Checkpoint::load(folder.path()).unwrap());
+}
+
+#[test]
+fn the_best_layers_are_those_that_do_something() {
+    let mut whole = model();
+    for layer in 0..2 {
+        let at = |part: &str| format!("bert.encoder.layer.{layer}.{part}");
+        let mut fill = |name: String, value: f32| whole.tensors.get_mut(&name).unwrap().data.fill(value);
+        fill(at("output.LayerNorm.weight"), 1.0);
+        fill(at("output.LayerNorm.bias"), 0.0);
+        // the second one passes on what it gets, which is normalised already
+        for part in ["attention.output.dense", "output.dense"].into_iter().filter(|_| layer == 1) {
+            fill(at(&format!("{part}.weight")), 0.0);
+            fill(at(&format!("{part}.bias")), 0.0);
+        }
+        if layer == 1 {
+            fill(at("attention.output.LayerNorm.weight"), 1.0);
+            fill(at("attention.output.LayerNorm.bias"), 0.0);
+        }
+    }
+    let texts = data(&["red fast warm", "slower blue", "cold high low green"]);
+    let texts = Encoded::new(texts, &whole.tokenizer, 16).unwrap();
+    let answers =
+        predict_with_vectors(&Classifier::new(whole.clone(), 0).unwrap(), &texts, &mut |_| ()).unwrap();
+    assert_eq!(best_layers(&whole, 1, &texts, &answers.logits).unwrap(), Some(vec![0]));
 }

@@ -334,6 +334,30 @@ pub fn checkpoint_with_pieces(shape: &Shape, seed: u64) -> Checkpoint {
     model
 }
 
+/// The matrices of a [`spoiled`] model.
+pub const SPOILED: [&str; 2] =
+    ["bert.encoder.layer.0.intermediate.dense.weight", "bert.encoder.layer.1.intermediate.dense.weight"];
+
+/// Makes a random classifier in which two matrices have large weights for an input that is always zero. They
+/// are harmless in f32, but determine the int8 scale of all other weights, and no training changes them.
+pub fn spoiled() -> Checkpoint {
+    let shape = &SHAPES[2];
+    let mut model = checkpoint_with_pieces(shape, 7);
+    model
+        .config
+        .set_labels(&(0..shape.labels).map(|i| format!("label{i}")).collect::<Vec<_>>(), Task::SingleLabel);
+    for matrix in SPOILED {
+        let layer = matrix.strip_suffix("intermediate.dense.weight").unwrap();
+        for part in ["weight", "bias"] {
+            let name = format!("{layer}attention.output.LayerNorm.{part}");
+            model.tensors.get_mut(&name).unwrap().data[0] = 0.0;
+        }
+        let rows = model.tensors.get_mut(matrix).unwrap().data.chunks_exact_mut(shape.hidden);
+        rows.for_each(|row| row[0] = 500.0);
+    }
+    model
+}
+
 /// Returns the int8 graph of a checkpoint of this shape.
 pub fn int8(shape: &Shape) -> Onnx {
     export::int8(&quantize(&checkpoint(shape, 7), Bits::Eight).unwrap())

@@ -99,9 +99,14 @@ impl Objective for Listened<'_> {
 #[test]
 fn adversarial_perturbation_raises_the_loss_and_is_undone() {
     let folder = tempfile::tempdir().unwrap();
-    let losses = |adversarial: f64, name: &str| {
-        let options =
-            TrainOptions { adversarial: Some(adversarial), epochs: Some(1.0), accumulate: 2, ..options() };
+    let losses_at = |rate: f64, adversarial: f64, name: &str| {
+        let options = TrainOptions {
+            adversarial: Some(adversarial),
+            learning_rate: Some(rate),
+            epochs: Some(1.0),
+            accumulate: 2,
+            ..options()
+        };
         let supervised = Supervised::new(&data(96, 0), &options).unwrap();
         let listened = Listened(&supervised, Mutex::default());
         let mut checkpoint = checkpoint();
@@ -109,6 +114,7 @@ fn adversarial_perturbation_raises_the_loss_and_is_undone() {
         run_from(checkpoint, Some(&listened), &options, &folder.path().join(name)).unwrap();
         listened.1.into_inner().unwrap()
     };
+    let losses = |adversarial: f64, name: &str| losses_at(5e-3, adversarial, name);
     let (moved, plain) = (losses(0.05, "moved"), losses(0.0, "plain"));
     assert_eq!((moved.len(), plain.len()), (24, 12));
     // two batches per update, each passed twice
@@ -117,6 +123,12 @@ fn adversarial_perturbation_raises_the_loss_and_is_undone() {
     }
     // the first updates start from the same weights
     assert_eq!(moved[..2], plain[..2]);
+    // and without updates all of them do
+    let (moved, plain) = (losses_at(1e-15, 0.5, "moved still"), losses_at(1e-15, 0.0, "still"));
+    assert!(
+        moved.chunks_exact(4).map(|update| &update[..2]).eq(plain.chunks_exact(2)),
+        "{moved:?} {plain:?}"
+    );
 }
 
 #[test]

@@ -231,9 +231,23 @@ fn digest_is_of_the_content() {
     let json =
         read("b.jsonl", "{\"text\":\"a\",\"label\":\"x\"}\n{\"text\":\"b\",\"label\":\"y\"}\n").unwrap();
     assert_eq!(csv.digest(), json.digest(), "not of the file");
-    for other in ["text,label\nb,x\na,y\n", "text,label\na,x\nb,z\n", "text_a,text_b,label\na,a,x\nb,b,y\n"] {
+    for other in [
+        "text,label\nb,x\na,y\n",
+        "text,label\na,y\nb,x\n",
+        "text,label\na,x\nb,z\n",
+        "text_a,text_b,label\na,a,x\nb,b,y\n",
+    ] {
         assert_ne!(csv.digest(), read("a.csv", other).unwrap().digest());
     }
+    let digests =
+        |file: &str, contents: [&str; 2]| contents.map(|content| read(file, content).unwrap().digest());
+    let [one, other] = digests("a.csv", ["text,score\na,1\nb,2\n", "text,score\na,1\nb,2.5\n"]);
+    assert_ne!(one, other);
+    let several = |of_b: &str| {
+        format!("{{\"text\":\"a\",\"labels\":[\"x\",\"y\"]}}\n{{\"text\":\"b\",\"labels\":[{of_b}]}}\n")
+    };
+    let [one, other] = digests("a.jsonl", [&several("\"x\""), &several("\"y\"")]);
+    assert_ne!(one, other);
 }
 
 proptest! {
