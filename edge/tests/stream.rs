@@ -3,6 +3,7 @@
 mod common;
 mod stream_support;
 
+use goldcrest_edge::{Classifier, Options};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -198,6 +199,17 @@ fn a_bundle_that_is_written_to_ends_it() {
         let expected = format!("goldcrest-edge: {} was written to", bundle.display());
         assert!(errors.starts_with(&expected), "{errors}");
     }
+}
+
+#[test]
+fn a_self_test_notices_it_too() {
+    let (_, folder) = command();
+    let path = folder.path().join("moods.bundle");
+    let mut classifier = Classifier::open(&path, &Options { fuse: false, ..Options::default() }).unwrap();
+    classifier.self_test(&[]).unwrap();
+    File::options().write(true).open(&path).unwrap().set_len(10).unwrap();
+    let error = classifier.self_test(&[]).unwrap_err().to_string();
+    assert!(error.contains("was written to"), "{error}");
 }
 
 /// The system sends SIGBUS when pages are read that are gone.

@@ -47,10 +47,12 @@
 //! checkpoint.prepare_for(&data, input);
 //! let texts = Encoded::new(data, &checkpoint.tokenizer, input.max_tokens)?;
 //! let mut model = Classifier::new(checkpoint, 1)?;
+//! train::set_head(&mut model, &texts)?;
 //!
 //! let options = TrainOptions { epochs: Some(10.0), ..TrainOptions::default() };
 //! let objective = &Supervised::new(&texts.data, &options)?;
-//! let (options, fingerprint) = (&options, "lamp 1");
+//! // names everything that decides the result: a state that another job left in the folder is not resumed from
+//! let (options, fingerprint) = (&options, "the four texts, models/base, 10 epochs");
 //! let mut job = Job { model: &mut model, train: &texts, dev: None, options, objective, folder, fingerprint };
 //! train::train(&mut job, &mut |_| ())?;
 //!

@@ -76,7 +76,9 @@ impl Classifier {
         if self.manifest.pair {
             type_ids[tokens / 2..].fill(1);
         }
-        let run = self.model.run(&ids, &type_ids, &mut self.logits);
-        run.map_err(|error| SelfTestError::Longest { tokens, cause: error.into() })
+        let failed = |cause| SelfTestError::Longest { tokens, cause };
+        self.reader.check().map_err(failed)?;
+        self.model.run(&ids, &type_ids, &mut self.logits).map_err(|error| failed(error.into()))?;
+        self.reader.check().map_err(failed)
     }
 }

@@ -13,10 +13,10 @@
 //! # let options = goldcrest_edge::Options::default();
 //! # let mut classifier = goldcrest_edge::Classifier::open("commands.bundle", &options)?;
 //! let listener = std::net::TcpListener::bind("127.0.0.1:7878")?;
-//! // another thread with a clone of it can end the wait for a client's next line
+//! // another thread with a clone of it can end the wait for a client or its next line
 //! let interrupt = Interrupt::new()?;
-//! for client in listener.incoming() {
-//!     let mut client = client?;
+//! while interrupt.wait_for(&listener) {
+//!     let (mut client, _) = listener.accept()?;
 //!     let out = BufWriter::new(client.try_clone()?);
 //!     let mut records = Records::new(&mut classifier, out, Options::default());
 //!     if let Err(error) = Lines::default().run(&mut client, &mut records, &interrupt) {

@@ -143,6 +143,9 @@ pub enum Error {
         /// How longer texts are read.
         windows: Option<TextWindows>,
     },
+    /// Pairs are to be read in windows.
+    #[error("pairs of texts are truncated: windows are of one text")]
+    PairInWindows,
     /// Pairs are asked for, and there is one token type.
     #[error("the checkpoint has one token type, so it cannot read pairs of texts")]
     Pairs,

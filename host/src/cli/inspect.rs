@@ -43,8 +43,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         "{0} is a bundle: goldcrest-edge inspect --bundle {0}",
         path.display()
     );
-    let source = args.reading.source(path);
-    let data = Dataset::read_to_measure(std::slice::from_ref(&source), args.task, None)?;
+    let data = Dataset::read_to_measure(&[args.reading.source(path)], args.task, None)?;
     say!("{}", data.files[0].reading);
     say!("{} rows, {}{}", data.len(), data.task, if data.is_paired() { ", pairs" } else { "" });
     let numbers = if data.task == Task::Regression { data.width() } else { 0 };
@@ -69,7 +68,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     for warning in data.warnings().into_iter().chain(quantities).chain(absent) {
         say!("warning: {warning}");
     }
-    if let Err(error) = data.check_variety(&[source]) {
+    if let Err(error) = data.check_variety() {
         say!("warning: {error}");
     }
     Ok(())

@@ -86,7 +86,7 @@ impl Dataset {
     /// [`DataError`], which names the file, the line and the remedy.
     pub fn read(sources: &[Source], task: Option<Task>, labels: Option<Labels>) -> Result<Self, DataError> {
         let data = Self::of_rows(sources, read_all(sources)?, task, labels, UnknownLabels::Refuse)?;
-        data.check_variety(sources)?;
+        data.check_variety()?;
         Ok(data)
     }
 
@@ -143,15 +143,12 @@ impl Dataset {
         Self::of_rows(sources, files, task, labels, UnknownLabels::Skip)
     }
 
-    /// Checks that there is something to learn: two classes, or two different numbers.
+    /// Checks that there is something to learn from the examples: two classes, or two different numbers.
     ///
     /// # Errors
     /// [`DataError::SingleClass`] if there is not.
-    ///
-    /// # Panics
-    /// If there are no examples.
-    pub fn check_variety(&self, sources: &[Source]) -> Result<(), DataError> {
-        let first = &self.examples[0].target;
+    pub fn check_variety(&self) -> Result<(), DataError> {
+        let Some(Example { target: first, .. }) = self.examples.first() else { return Ok(()) };
         let value = match first {
             Target::Class(id) => self.labels.name(*id).unwrap_or_default().to_owned(),
             Target::Numbers(numbers) => numbers.iter().map(f32::to_string).collect::<Vec<_>>().join(", "),
@@ -161,7 +158,8 @@ impl Dataset {
         if self.examples.iter().any(|example| &example.target != first) {
             return Ok(());
         }
-        Err(DataError::SingleClass { path: sources[0].path.clone(), task: self.task, value })
+        let path = self.files.first().map(|file| file.path.clone()).unwrap_or_default();
+        Err(DataError::SingleClass { path, task: self.task, value })
     }
 
     /// Adds every pair again with its two texts swapped, unless that is already there.

@@ -54,7 +54,7 @@ impl Splits {
                 split.held_out
             }
         };
-        train.check_variety(&recipe.data.sources(&recipe.data.train))?;
+        train.check_variety()?;
         let splits = Self { train, dev, test };
         splits.note_gaps(recipe, &mut note);
         Ok(splits)

@@ -111,7 +111,7 @@ pub(super) fn mean_of_windows<'a>(mut windows: impl Iterator<Item = &'a [f32]>) 
 /// Returns what turns texts into model inputs on the device too. `vocabulary` is that of the files.
 ///
 /// # Errors
-/// If the vocabulary does not make a tokenizer, or an input has no room for a text.
+/// If the vocabulary does not make a tokenizer, an input has no room for a text, or pairs are to be read in windows.
 pub(super) fn reader<V: AsRef<[u8]>>(
     vocabulary: V,
     files: &TokenizerFiles,
@@ -119,6 +119,9 @@ pub(super) fn reader<V: AsRef<[u8]>>(
 ) -> Result<Reader<V>, Error> {
     if !input.has_room() {
         return Err(bert::Error::NoRoom { max_tokens: input.max_tokens, windows: input.windows }.into());
+    }
+    if input.pairs && input.windows.is_some() {
+        return Err(bert::Error::PairInWindows.into());
     }
     let tokenizer = Tokenizer::new(vocabulary, files.settings())?;
     let windows = input.windows.map_or(Windows::Truncate, Windows::from);
@@ -145,6 +148,22 @@ pub(super) fn tokens(encoding: &Encoding) -> Tokens {
 mod tests {
     use super::*;
     use crate::bert::TextWindows;
+
+    #[test]
+    fn pairs_are_not_read_in_windows() {
+        let files = TokenizerFiles {
+            vocab: "[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n".into(),
+            lowercase: true,
+            strip_accents: None,
+            chinese_chars: true,
+            max_length: 8,
+        };
+        let windows = Some(TextWindows { overlap: 1, most: 2 });
+        let input = |pairs, windows| InputFormat { max_tokens: 6, pairs, windows };
+        let read = |input| reader(&files.vocab, &files, input).map(drop).map_err(|error| error.to_string());
+        assert!(read(input(true, windows)).unwrap_err().contains("windows are of one text"));
+        assert!(read(input(true, None)).is_ok() && read(input(false, windows)).is_ok());
+    }
 
     #[test]
     fn many_texts_are_read_as_one_after_the_other() {
