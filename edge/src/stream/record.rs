@@ -16,7 +16,23 @@ pub enum Format {
     Jsonl,
 }
 
-pub(super) fn write_jsonl(
+/// Writes the record of a message with an answer, as [`Records`](super::Records) does. `number` counts the messages, from 1.
+///
+/// # Errors
+/// The error of `out`.
+pub fn write_record(
+    out: &mut impl Write,
+    number: u64,
+    outcome: &Outcome<'_>,
+    options: &Options,
+) -> io::Result<()> {
+    match options.format {
+        Format::Jsonl => write_jsonl(out, number, outcome, options),
+        Format::Text => write_text(out, outcome, options),
+    }
+}
+
+fn write_jsonl(
     out: &mut impl Write,
     number: u64,
     outcome: &Outcome<'_>,
@@ -68,7 +84,7 @@ pub(super) fn write_jsonl(
     out.write_all(b"}\n")
 }
 
-pub(super) fn write_text(out: &mut impl Write, outcome: &Outcome<'_>, options: &Options) -> io::Result<()> {
+fn write_text(out: &mut impl Write, outcome: &Outcome<'_>, options: &Options) -> io::Result<()> {
     let Outcome { labels, decision, .. } = outcome;
     let pair = |out: &mut _, label: &str, score| {
         write_all(out, label)?;

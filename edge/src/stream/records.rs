@@ -168,10 +168,7 @@ impl<W: Write> Writer<W> {
             Ok(Err(classifier::Error::Open(error))) => return Err(Error::Bundle(error)),
             Err(reason) => error(&reason),
             Ok(Err(reason)) => error(&reason),
-            Ok(Ok(outcome)) => match format {
-                Format::Jsonl => record::write_jsonl(out, number, &outcome, options),
-                Format::Text => record::write_text(out, &outcome, options),
-            },
+            Ok(Ok(outcome)) => record::write_record(out, number, &outcome, options),
         };
         written.map_err(Error::Write)?;
         if self.flushed.elapsed() < FLUSH_INTERVAL { Ok(()) } else { self.flush() }
