@@ -208,7 +208,7 @@ fn other_files_are_not_bundles() {
 #[test]
 fn invalid_manifests_are_neither_written_nor_read() {
     type Change = fn(&mut Manifest);
-    let wrong: [(Change, &str); 23] = [
+    let wrong: [(Change, &str); 24] = [
         (|m| m.pair = true, "a model that compares two texts cannot read them in windows"),
         (|m| m.name.clear(), "name must have 1 to 128 bytes, it has 0"),
         (|m| m.name = "a\nb".into(), "name holds a control character"),
@@ -229,6 +229,7 @@ fn invalid_manifests_are_neither_written_nor_read() {
         (|m| m.created_by = "a\tb".into(), "created_by holds a control character"),
         (|m| m.labels.truncate(1), "1 labels; single-label needs 2 to 512"),
         (|m| m.labels[1] = "calm".into(), "label \"calm\" occurs twice"),
+        (|m| m.labels[1] = "calm\tly".into(), "label holds a control character"),
         (|m| m.labels[1] = "x".repeat(129), "label must have 1 to 128 bytes, it has 129"),
         (|m| m.labels = (0..513).map(|i| i.to_string()).collect(), "513 labels; single-label needs 2 to 512"),
         (|m| (m.task, m.labels) = (Task::Regression, vec![]), "0 labels; regression needs 1 to 512"),
@@ -357,6 +358,10 @@ fn a_file_is_replaced_whole_and_mapped() {
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "temporary file left behind");
 
     assert!(save(&folder.path().join("missing/moods.bundle"), b"").is_err());
+    let taken = folder.path().join("taken");
+    std::fs::create_dir(&taken).unwrap();
+    assert!(save(&taken, b"new").is_err(), "a folder is not replaced");
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2, "temporary file left behind");
     assert!(matches!(map(folder.path()), Err(OpenError::NotAFile { .. })));
     let missing = map(&folder.path().join("none")).unwrap_err();
     assert!(missing.to_string().contains("none"), "{missing}");

@@ -352,8 +352,13 @@ fn verify_says_what_is_wrong() {
     verify(&altered(0), "not a bundle");
     verify(&altered(19), "oversized");
     verify(&[whole.clone(), vec![0]].concat(), "after the end");
-    let golden = Golden { text: "good".into(), pair: None, logits: vec![0xc000_0000, 0x4000_0001] };
-    verify(&with_golden(&manifest(), &[golden]), "1 of 1 golden messages give other logits");
+    let golden = |last| Golden { text: "good".into(), pair: None, logits: vec![0xc000_0000, last] };
+    let [right, wrong] = [golden(0x4000_0000), golden(0x4000_0001)];
+    verify(
+        &with_golden(&manifest(), &[right, wrong.clone(), wrong]),
+        "2 of 3 golden messages give other logits, the first is number 2",
+    );
+    verify(&common::failing_on_commas(&manifest()), "a text of 32 tokens: model: tract");
     let labels = ["a", "b", "c"].map(str::to_owned).into();
     let three = Manifest { labels, ..manifest() };
     let model = bundle(&manifest());

@@ -258,6 +258,31 @@ fn a_non_blocking_stdout_is_waited_for() {
     }
 }
 
+/// Linux refuses reads of a terminal that must not wait; it gives one line per read.
+#[cfg(target_os = "linux")]
+#[test]
+fn lines_typed_at_a_terminal_are_answered() {
+    let (command, _folder) = command();
+    // Ctrl-D ends the input
+    let script = "import os,pty,subprocess,sys\n\
+        m,s=pty.openpty()\n\
+        p=subprocess.Popen(sys.argv[1:],stdin=s,stdout=subprocess.PIPE)\n\
+        os.close(s)\n\
+        os.write(m,b'good day\\nbad\\n\\x04')\n\
+        n=sum(1 for _ in p.stdout)\n\
+        sys.exit(p.wait() or n!=2)";
+    let python = Command::new("python3")
+        .args(["-c", script])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .output();
+    match python {
+        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
+        // directly, because the test harness captures what tests print
+        Err(_) => std::io::stderr().write_all(b"skipped: no python3\n").unwrap(),
+    }
+}
+
 /// A line of 100 MB gives one record, the same as its beginning, and takes no more memory.
 #[cfg(target_os = "linux")]
 #[test]

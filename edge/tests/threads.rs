@@ -84,7 +84,9 @@ fn run(bundle: &[u8], fuse: bool, threads: usize, mut input: Dribble<'_>) -> (St
 #[test]
 fn any_number_of_threads_writes_the_same_bytes() {
     let moods = common::bundle(&common::manifest());
+    let failing = windows(&common::failing_on_commas(&common::manifest()));
     let mut bundles = vec![("moods", windows(&moods), false), ("moods, truncated", moods, false)];
+    bundles.push(("some windows fail", failing, false));
     let shipped = shipped();
     bundles.push(("windows", windows(&shipped), true));
     bundles.push(("short", altered(&shipped, |manifest| manifest.max_tokens = 16), true));

@@ -369,4 +369,39 @@ mod tests {
         assert_eq!(source.0, BUFFER as u64 + MAX_LATE);
         assert_eq!(input.unanswered(), source.0);
     }
+
+    /// Gives a byte at a time. Before each, another reader has taken the input, or a signal comes.
+    struct Contended(&'static [u8], Vec<ErrorKind>);
+
+    impl Read for Contended {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            match self.1.pop() {
+                Some(kind) => Err(kind.into()),
+                None => {
+                    self.1 = vec![ErrorKind::WouldBlock, ErrorKind::Interrupted];
+                    self.0.read(&mut buffer[..1])
+                }
+            }
+        }
+    }
+
+    impl Source for Contended {
+        fn may_wait(&self) -> bool {
+            true
+        }
+
+        fn wait(&self, _: &Interrupt) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn input_that_is_gone_when_it_is_read_is_waited_for_again() {
+        let (interrupt, mut input) = (Interrupt::new().unwrap(), Input::default());
+        let mut source = Contended(b"go\n", vec![ErrorKind::WouldBlock]);
+        let mut message = Message::new(&mut input, &mut source, &interrupt);
+        assert_eq!(message.next_chunk().unwrap(), Chunk::Text("g"));
+        assert_eq!(message.next_chunk().unwrap(), Chunk::Text("o"));
+        assert_eq!(message.next_chunk().unwrap(), Chunk::End);
+    }
 }

@@ -319,6 +319,8 @@ mod tests {
         assert_eq!(text(Task::SingleLabel, &Settings::default()), "a \"b\"\t0.731059\na \"b\"\t0.5\n");
         assert_eq!(text(Task::SingleLabel, &abstain), "a \"b\"\t0.731059\n-\t0.5\n");
         assert_eq!(text(Task::MultiLabel, &half), "a \"b\"\t0.731059\n-\n");
+        let both = Settings { thresholds: vec![0.4, 0.4], ..Settings::default() };
+        assert_eq!(text(Task::MultiLabel, &both), "a \"b\"\t0.731059\tü\t0.5\na \"b\"\t0.5\tü\t0.5\n");
         assert_eq!(text(Task::Regression, &Settings::default()), "1\n0\n");
         let top = |task| records(task, &Settings::default(), Options { top: 1, ..Options::default() }, "a");
         assert_eq!(top(Task::SingleLabel), "a \"b\"\t0.731059\ta \"b\"\t0.731059\n");
