@@ -3,13 +3,16 @@
 
 mod support;
 
-use goldcrest::bert::{Batch, Checkpoint, Mode, Rounding, Tape, Tokens, WORD_EMBEDDINGS};
-use goldcrest::export::{self, Onnx};
+use goldcrest::bert::{Array, Batch, Checkpoint, Mode, Rounding, Tape, Tokens, WORD_EMBEDDINGS};
+use goldcrest::data::Text;
+use goldcrest::export::{self, Onnx, PackError};
 use goldcrest::quantize::{Bits, Quantized, quantize};
 use goldcrest_edge::decision::Task;
 use goldcrest_edge::kernels::Isa;
 use goldcrest_edge::model::{Bytes, Error, Model, Options};
-use support::{Naive, Random, SHAPES, Shape, checkpoint, difference, int8, manifest, text};
+use support::{
+    Naive, Random, SHAPES, Shape, checkpoint, checkpoint_with_pieces, difference, int8, manifest, text,
+};
 
 fn load(onnx: Onnx, options: &Options) -> Model {
     let (graph, data) = onnx.split();
@@ -112,6 +115,15 @@ fn some_wide(checkpoint: &Checkpoint) -> Quantized {
 }
 
 #[test]
+fn weights_too_large_for_half_precision_become_the_largest() {
+    let mut large = checkpoint(&SHAPES[0], 7);
+    large.tensors.get_mut("classifier.weight").unwrap().data[..3].copy_from_slice(&[1e6, -1e6, 1e4]);
+    let mut quantized = quantize(&large, Bits::Eight).unwrap();
+    quantized.widen(&large, ["classifier.weight"]);
+    assert_eq!(quantized.tensors["classifier.weight"].data[..3], [65_504.0, -65_504.0, 1e4]);
+}
+
+#[test]
 fn matrices_in_half_precision_equal_stock_operators() {
     let (mut equal, mut all) = (0, 0);
     for shape in &SHAPES {
@@ -162,8 +174,12 @@ fn bundles_convert_back_to_checkpoints() {
     let path = folder.path().join("a.bundle");
     for shape in &SHAPES {
         let mut whole = checkpoint(shape, 7);
-        whole.tokenizer.vocab = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n".into();
+        whole.tokenizer.vocab = "[UNK]\n[CLS]\n[SEP]\n[PAD]\n[MASK]\n".into();
         (5..shape.vocabulary).for_each(|i| whole.tokenizer.vocab += &format!("piece{i}\n"));
+        // nothing as it is by default
+        (whole.config.pad_token_id, whole.config.layer_norm_eps) = (3, 1e-5);
+        (whole.tokenizer.lowercase, whole.tokenizer.strip_accents) = (false, Some(true));
+        whole.tokenizer.chinese_chars = false;
         let task = if shape.labels == 1 { Task::Regression } else { Task::SingleLabel };
         let bits = [Bits::Eight, Bits::Four].map(|bits| quantize(&whole, bits).unwrap());
         for quantized in bits.into_iter().chain([some_wide(&whole)]) {
@@ -173,7 +189,10 @@ fn bundles_convert_back_to_checkpoints() {
             let read = export::checkpoint(&path).unwrap();
             assert_eq!(read.config.layers(), whole.config.layers(), "{}", shape.name);
             assert_eq!(read.config.labels(), whole.config.labels());
-            assert_eq!(read.tokenizer.vocab, whole.tokenizer.vocab);
+            assert_eq!(read.tokenizer, whole.tokenizer);
+            let numbers =
+                |model: &Checkpoint| (model.config.pad_token_id, model.config.layer_norm_eps as f32);
+            assert_eq!(numbers(&read), numbers(&whole));
             for (name, matrix) in &quantized.matrices {
                 assert_eq!(read.tensors[name], matrix.dequantized(), "{}: {name}", shape.name);
             }
@@ -252,6 +271,14 @@ fn unsupported_graphs_run_on_stock_operators() {
     let text = text(&mut Random(1), shape.vocabulary, 12);
     let naive = Naive { checkpoint: &checkpoint, int8: true, words_as_they_are: false };
     assert!(difference(&logits(&mut model, &text), &naive.logits(&text.0, &text.1)) < 5e-2);
+    // other processors would give other bits
+    let whole = checkpoint_with_pieces(&shape, 7);
+    let pack = |golden: &[Text]| {
+        export::pack(&manifest(&whole, Task::SingleLabel), int8(&shape), &whole.tokenizer.vocab, golden)
+    };
+    assert!(pack(&[]).is_ok());
+    let refused = pack(&[("piece5".into(), None)]).unwrap_err();
+    assert!(matches!(&refused, PackError::Stock(reason) if reason.contains("heads of 160")), "{refused}");
 }
 
 #[test]
@@ -278,6 +305,13 @@ fn invalid_checkpoints_are_not_quantized() {
     bad.tensors.remove("classifier.weight");
     let message = quantize(&bad, Bits::Eight).unwrap_err().to_string();
     assert!(message.contains("classifier.weight") && message.contains("train"), "{message}");
+    // one label more than the configuration has, and a transposed matrix
+    for (name, shape) in [("classifier.bias", &[3][..]), ("classifier.weight", &[32, 2])] {
+        let mut bad = checkpoint(&SHAPES[0], 7);
+        bad.tensors.insert(name.into(), Array::zeros(shape));
+        let message = quantize(&bad, Bits::Eight).unwrap_err().to_string();
+        assert!(message.contains(name) && message.contains(&format!("{shape:?}")), "{message}");
+    }
 }
 
 #[test]

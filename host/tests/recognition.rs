@@ -81,6 +81,17 @@ impl Graph {
         tensor.dims = dims.to_vec();
     }
 
+    /// Puts zeros in half precision in the place of an int8 matrix of attention.
+    fn halve(&mut self, part: &str) {
+        self.add("half", DataType::Float16, &[32, 32], vec![0; 2 * 32 * 32]);
+        let mut wide = self.node("value.Cast").clone();
+        (wide.name, wide.input, wide.output) = ("wide".into(), vec!["half".into()], vec!["wide".into()]);
+        self.nodes().push(wide);
+        let product = self.node(&format!("{part}.product"));
+        product.op_type = "MatMul".into();
+        product.input = ["bert.embeddings.LayerNorm", "wide"].map(String::from).into();
+    }
+
     /// Checks that every value which a node reads is there.
     fn is_whole(&self) -> bool {
         let graph = self.0.graph.as_ref().unwrap();
@@ -161,15 +172,7 @@ fn different_computations_are_not_fused() {
             let attended = "bert.encoder.layer.0.attention.output.LayerNorm";
             g.rename(&format!("{attended}.quantized"), attended, "bert.embeddings.LayerNorm");
         }),
-        ("values in half precision", |g| {
-            g.add("half", DataType::Float16, &[32, 32], vec![0; 2 * 32 * 32]);
-            let mut wide = g.node("value.Cast").clone();
-            (wide.name, wide.input, wide.output) = ("wide".into(), vec!["half".into()], vec!["wide".into()]);
-            g.nodes().push(wide);
-            let product = g.node("value.product");
-            product.op_type = "MatMul".into();
-            product.input = ["bert.embeddings.LayerNorm", "wide"].map(String::from).into();
-        }),
+        ("values in half precision", |g| g.halve("value")),
         ("another activation", |g| {
             g.input("intermediate.Mul", 0, "bert.encoder.layer.0.intermediate.dense.product");
         }),
@@ -254,6 +257,17 @@ fn different_computations_are_not_fused() {
             edit(&mut graph);
             assert!(graph.is_whole() && !fused(&graph), "{name}");
         }
+    }
+}
+
+/// They are computed together. The kernels would refuse them too, but not before everything is packed.
+#[test]
+fn keys_and_values_are_of_one_precision() {
+    for part in ["key", "value"] {
+        let mut graph = Graph::of(int8(&SHAPES[0]));
+        graph.halve(part);
+        let stock = graph.load(&Options::default()).unwrap().describe().stock;
+        assert!(stock.as_deref().is_some_and(|why| why.contains("not of one precision")), "{stock:?}");
     }
 }
 
