@@ -94,7 +94,9 @@ fn options_without_effect_are_refused_before_training() {
         ("multi.jsonl", "[decision]\nfalse_reject = 0.1", "decision.false_reject"),
         ("number.csv", "[decision]\nmax_error = 0.1", "decision.max_error"),
         ("single.csv", "[train]\nclass_weights = { c = 2.0 }", "class_weights"),
-        ("single.csv", "[task]\nmax_tokens = 512", "positions"),
+        ("single.csv", "[task]\nmax_tokens = 151", "has positions for 150 tokens"),
+        // as many as there are
+        ("single.csv", "[task]\nmax_tokens = 150\n[distill]\nlayers = 9", "layers 9 of a model"),
         ("single.csv", "[[distill.stages]]\nlayers = 1\n[[distill.stages]]\nlayers = 2", "layers"),
         ("single.csv", "[distill]\nlayers = 9223372036854775807", "layers 9223372036854775807 of a model"),
         ("single.csv", "[distill]\nintermediate = 5000", "intermediate is 5000"),
@@ -206,13 +208,20 @@ fn models_have_to_fit_what_is_asked_of_them() {
         assert!(error.contains(said), "{data} {base} {keys}: {error}");
         assert!(!path("out").exists(), "{keys}");
     }
-    std::fs::write(path("golden.txt"), "").unwrap();
     let text = "output = \"out\"\n[data]\ntrain = \"single.csv\"\n[base]\ncheckpoint = \"base\"\n[pack]\nname = \"x\"\n\
                 golden_messages = \"golden.txt\"\n";
-    let error =
-        run(&Recipe::parse(text, &path("recipe.toml")).unwrap(), Until::Pack, &mut |_| ()).unwrap_err();
-    assert!(matches!(error, RunError::Golden { .. }), "{error}");
-    assert!(!path("out").exists());
+    let long = "piece5 ".repeat(150_000);
+    for (golden, said) in [
+        ("", "it is empty"),
+        (&"piece5\n".repeat(1025), "1025 messages, and a bundle takes 1024"),
+        (&long, "1 messages of 1050000 bytes"),
+    ] {
+        std::fs::write(path("golden.txt"), golden).unwrap();
+        let error =
+            run(&Recipe::parse(text, &path("recipe.toml")).unwrap(), Until::Pack, &mut |_| ()).unwrap_err();
+        assert!(matches!(error, RunError::Golden { .. }) && error.to_string().contains(said), "{error}");
+        assert!(!path("out").exists());
+    }
 }
 
 #[test]

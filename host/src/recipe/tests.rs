@@ -197,6 +197,7 @@ fn mistakes_are_named() {
         ("\"voice\"", "\"voice\"\nversion = \"1.0.x\"", "`pack.version` is `1.0.x`"),
         ("\"voice\"", "\"voice\"\ndata_licence = \"\"", "`pack.data_licence` is empty"),
         ("\"voice\"", "\"voice\"\ngolden = 0", "`pack.golden` is 0"),
+        ("\"voice\"", "\"voice\"\ngolden = 1025", "`pack.golden` is 1025; it has to be at most 1024"),
         ("\"voice\"", "\"voice\"\nvocabulary = 0", "`pack.vocabulary` is 0"),
         ("output = \"out\"", "output = \"\"", "`output` is empty"),
         ("output = \"out\"", "", "missing field `output`"),

@@ -139,6 +139,11 @@ fn unlabelled_lines_lose_their_labels_if_those_of_the_training_data_are_lines() 
     assert_eq!(unlabelled(&bare, false, &lines).unwrap()[1].0, "and\tyou");
     let pairs = folder.file("pairs.txt", "a\tb\n \t \nc\td\n").path;
     assert_eq!(unlabelled(&pairs, true, &lines).unwrap().len(), 2, "a line without words is no pair");
+    let alone = folder.file("alone.txt", "a\tb\nc\n").path;
+    assert_eq!(
+        message(unlabelled(&alone, true, &lines)),
+        "alone.txt:2: one text where the other rows have two"
+    );
     let table = folder.file("table.csv", "text\n\"open quote\nmore\n").path;
     assert!(message(unlabelled(&table, false, &lines)).contains("--quoting false"), "the table's own error");
 }

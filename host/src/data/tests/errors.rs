@@ -66,6 +66,11 @@ fn errors_name_file_line_and_remedy() {
         ("a.csv", b"text,label\na,x\n  ,y\n", "a.csv:3: the text is empty; remove such rows or fill them in"),
         (
             "a.csv",
+            b"text_a,text_b,label\na,b,x\nc,\xe2\x80\x8b,y\n",
+            "a.csv:3: the second text is empty; remove such rows or fill them in, or name the column of a single text with --text (`text` in a recipe)",
+        ),
+        (
+            "a.csv",
             b"text,label\na,x\nb, \nc,y\nd,\n",
             "a.csv:3: the label is empty, and that of 1 more row; fill it in, or remove the row (a model can learn from such texts in a file of their own, --unlabelled); if a row may have several labels or none, --label-separator (`label_separator` in a recipe) says what separates them",
         ),
