@@ -151,6 +151,15 @@ mod tests {
              0,x,,\"yes, really\",,0.9526\n\
              0,x,\"no|yes, really\",\"no|yes, really\",,0.5000\n"
         );
+        // the first is a mistake beside its high threshold, and the second is right by far
+        let fitted = Settings { thresholds: vec![0.9, 0.2], ..Settings::default() };
+        let sets = [vec![0, 1], vec![]].map(Target::Classes);
+        assert_eq!(
+            csv(Task::MultiLabel, examples(sets), &logits, fitted),
+            "line,text,label,answer,score,surprise\n\
+             0,x,,\"yes, really\",,0.9704\n\
+             0,x,\"no|yes, really\",\"yes, really\",,0.5107\n"
+        );
         // deviations 1 and 20
         let numbers = [vec![1.0, 20.0], vec![3.0, -20.0]].map(Target::Numbers);
         let logits = [1.5, 20.0, 3.0, -35.0];

@@ -147,6 +147,9 @@ fn no_number_outweighs_the_others() {
     let exact = [100.0, 1.0, 300.0, 2.0];
     assert_eq!(*balanced(&data, &exact, &exact), [1.0, 2.0, 3.0, 4.0]);
     assert_eq!(*balanced(&data, &exact, &[0.0, 0.5, 50.0, 0.25]), [0.0, 1.0, 0.5, 0.5]);
+    // a number that never varies is not divided by zero
+    let constant = [100.0, 7.0, 300.0, 7.0];
+    assert_eq!(*balanced(&data, &constant, &constant), [1.0, 7.0, 3.0, 7.0]);
     let classes = dataset(Task::SingleLabel, 2, [0, 1].map(Target::Class));
     assert_eq!(*balanced(&classes, &exact, &exact), exact);
 }

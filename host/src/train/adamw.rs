@@ -160,6 +160,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn biases_and_norms_do_not_decay() {
+        for (name, decays) in [
+            ("bert.pooler.dense.weight", true),
+            ("bert.embeddings.position_embeddings.weight", true),
+            ("bert.pooler.dense.bias", false),
+            ("bert.encoder.layer.0.output.LayerNorm.weight", false),
+            ("bert.embeddings.LayerNorm.bias", false),
+        ] {
+            let mut weights = weights(name, &[1], &[1.0]);
+            let mut gradients = Gradients::new(&weights);
+            gradients.slot(name).values.fill(0.0);
+            AdamW::default().update(&mut weights, &gradients, |_| 0.1, 0.5, 1.0);
+            assert_eq!(weights[name].data, [if decays { 0.95 } else { 1.0 }], "{name}");
+        }
+    }
+
     /// Subnormal numbers would slow each update of the row down several times.
     #[test]
     fn rows_long_unseen_have_no_subnormal_moments() {

@@ -307,6 +307,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_rate_rises_to_its_peak_and_falls() {
+        let rates = |kind, warmup| -> Vec<f64> {
+            let options = TrainOptions { warmup, schedule: kind, ..TrainOptions::default() };
+            (0..10).map(|step| (schedule(&options, step, 10) * 1000.0).round()).collect()
+        };
+        assert_eq!(
+            rates(Schedule::Linear, 0.2),
+            [500.0, 1000.0, 1000.0, 875.0, 750.0, 625.0, 500.0, 375.0, 250.0, 125.0]
+        );
+        assert_eq!(
+            rates(Schedule::Cosine, 0.2),
+            [500.0, 1000.0, 1000.0, 962.0, 854.0, 691.0, 500.0, 309.0, 146.0, 38.0]
+        );
+        assert_eq!(rates(Schedule::Constant, 0.2), [[500.0].as_slice(), &[1000.0; 9]].concat());
+        assert_eq!(rates(Schedule::Linear, 0.0)[..2], [1000.0, 900.0]);
+    }
+
+    #[test]
     fn few_rows_cannot_tell_checkpoints_apart() {
         // one standard error
         assert!((chance(0.8, 100) - 0.04).abs() < 1e-3);

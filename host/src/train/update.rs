@@ -99,3 +99,62 @@ fn gradients_of(
     }
     Ok(total)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Dataset, Example, Labels, Target, Task};
+    use crate::train::test_support::without_weights;
+    use crate::train::{Encoded, Supervised};
+    use std::path::Path;
+
+    #[test]
+    fn rates_decay_downwards() {
+        let scale = |name: &str| layer_scale(name, 3, 0.5);
+        assert_eq!([scale("classifier.weight"), scale("bert.pooler.dense.bias")], [1.0, 1.0]);
+        assert_eq!(scale("bert.encoder.layer.2.output.dense.weight"), 0.5);
+        assert_eq!(scale("bert.encoder.layer.0.output.dense.weight"), 0.125);
+        assert_eq!(scale("bert.embeddings.word_embeddings.weight"), 0.0625);
+    }
+
+    /// Updates a model once, and returns the norm of the gradient that Adam saw.
+    fn seen(batches: &[Vec<u32>], clip: f64) -> f64 {
+        let mut checkpoint = without_weights();
+        let labels = ["a", "b"].map(String::from);
+        checkpoint.config.set_labels(&labels, Task::SingleLabel);
+        checkpoint.config.set_dropout(0.0);
+        let examples = (0..8).map(|i| Example::new("x ".repeat(1 + i % 3), Target::Class((i % 2) as u32)));
+        let labels = Labels::ordered(labels.to_vec()).unwrap();
+        let data = Dataset::new(Task::SingleLabel, labels, examples.collect()).unwrap();
+        let train = Encoded::new(data, &checkpoint.tokenizer, 8).unwrap();
+        let mut model = Classifier::new(checkpoint, 1).unwrap();
+        let options = TrainOptions { clip, ..TrainOptions::default() };
+        let mut memory = Memory::new(&model, &options, Precision::F32);
+        let mut job = Job {
+            model: &mut model,
+            train: &train,
+            dev: None,
+            options: &options,
+            objective: &Supervised::new(&train.data, &options).unwrap(),
+            folder: Path::new(""),
+            fingerprint: "test",
+        };
+        update(&mut job, &mut memory, 0, batches, 1e-3).unwrap();
+        let first = memory.adam.moments.values().flat_map(|(first, _)| first);
+        // after one update, the first moment is a tenth of the gradient
+        10.0 * first.map(|m| f64::from(*m).powi(2)).sum::<f64>().sqrt()
+    }
+
+    /// The weights do not show it: what Adam does is the same for gradients of any scale.
+    #[test]
+    fn gradients_are_means_of_batches_and_clipped() {
+        let all: Vec<u32> = (0..8).collect();
+        let (one, four) = ([all.clone()], all.chunks(2).map(<[u32]>::to_vec).collect::<Vec<_>>());
+        let whole = seen(&one, 0.0);
+        // clipping adds a little to the norm, which is small here
+        let is = |found: f64, wanted: f64| (found / wanted - 1.0).abs() < 0.01;
+        assert!(is(seen(&four, 0.0), whole), "{} {whole}", seen(&four, 0.0));
+        assert!(is(seen(&one, 2.0 * whole), whole), "{} {whole}", seen(&one, 2.0 * whole));
+        assert!(is(seen(&one, 0.25 * whole), 0.25 * whole), "{} {whole}", seen(&one, 0.25 * whole));
+    }
+}
