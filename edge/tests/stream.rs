@@ -230,11 +230,26 @@ fn a_bundle_that_is_cut_off_in_full_flow_ends_it() {
     }
 }
 
+/// Runs a script that starts the command in its arguments and exits with 0 if that does what it should.
+#[cfg(target_os = "linux")]
+fn started_by_python(script: &str, command: &Command) {
+    let python = Command::new("python3")
+        .args(["-c", script])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .output();
+    match python {
+        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
+        // directly, because the test harness captures what tests print
+        Err(_) => std::io::stderr().write_all(b"skipped: no python3\n").unwrap(),
+    }
+}
+
 /// Node, ssh and shared terminals can leave stdout non-blocking.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_non_blocking_stdout_is_waited_for() {
-    let (command, folder) = command();
+    let (mut command, folder) = command();
     let file = folder.path().join("messages.txt");
     std::fs::write(&file, "good day\n".repeat(20_000)).unwrap();
     let script = "import os,subprocess,sys,time\n\
@@ -245,17 +260,8 @@ fn a_non_blocking_stdout_is_waited_for() {
         time.sleep(0.3)\n\
         n=sum(1 for _ in open(r))\n\
         sys.exit(p.wait() or n!=20000)";
-    let python = Command::new("python3")
-        .args(["-c", script])
-        .arg(command.get_program())
-        .args(command.get_args())
-        .arg(file)
-        .status();
-    match python {
-        Ok(status) => assert!(status.success()),
-        // directly, because the test harness captures what tests print
-        Err(_) => std::io::stderr().write_all(b"skipped: no python3\n").unwrap(),
-    }
+    command.arg(file);
+    started_by_python(script, &command);
 }
 
 /// Linux refuses reads of a terminal that must not wait; it gives one line per read.
@@ -271,16 +277,7 @@ fn lines_typed_at_a_terminal_are_answered() {
         os.write(m,b'good day\\nbad\\n\\x04')\n\
         n=sum(1 for _ in p.stdout)\n\
         sys.exit(p.wait() or n!=2)";
-    let python = Command::new("python3")
-        .args(["-c", script])
-        .arg(command.get_program())
-        .args(command.get_args())
-        .output();
-    match python {
-        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
-        // directly, because the test harness captures what tests print
-        Err(_) => std::io::stderr().write_all(b"skipped: no python3\n").unwrap(),
-    }
+    started_by_python(script, &command);
 }
 
 /// A line of 100 MB gives one record, the same as its beginning, and takes no more memory.

@@ -46,7 +46,7 @@ mod tests {
     #[test]
     fn results_come_in_order_and_the_first_error_counts() {
         let items: Vec<usize> = (0..23).collect();
-        let mut models = one_for_each_thread(0, items.len(), 4, |_| Ok::<_, usize>(0)).unwrap();
+        let mut models = vec![0; 3];
         let square = |calls: &mut usize, items: &[usize], first: usize| {
             *calls += 1;
             assert_eq!(items[0], first);
@@ -55,11 +55,18 @@ mod tests {
         let mut squares = Vec::new();
         spread(&mut models, &items, 4, square, |results| squares.extend(results.concat())).unwrap();
         assert_eq!(squares, items.iter().map(|item| item * item).collect::<Vec<_>>());
-        assert_eq!(models.iter().sum::<usize>(), 6, "blocks of at most 4");
-        let fail =
-            |_: &mut usize, items: &[usize], first| if items.contains(&9) { Err(first) } else { Ok(()) };
+        assert_eq!(models, [2; 3], "blocks of at most 4");
+        // the second round has blocks from 12, 16 and 20 on
+        let fail = |_: &mut usize, _: &[usize], first| if first >= 16 { Err(first) } else { Ok(()) };
         let mut taken = 0;
-        let failed = spread(&mut models[..1], &items, 4, fail, |results| taken += results.len());
-        assert_eq!((failed, taken), (Err(8), 2));
+        let failed = spread(&mut models, &items, 4, fail, |results| taken += results.len());
+        assert_eq!((failed, taken), (Err(16), 3));
+    }
+
+    #[test]
+    fn no_thread_is_without_a_block() {
+        let models = |items| one_for_each_thread((), items, 4, |_| Ok::<_, ()>(())).unwrap().len();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        assert_eq!(pool.install(|| [0, 1, 4, 5, 9, 100].map(models)), [1, 1, 1, 2, 3, 3]);
     }
 }

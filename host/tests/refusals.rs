@@ -391,33 +391,45 @@ fn the_rows_are_those_that_the_recipe_describes() {
     )
     .unwrap();
     // trained for no step, the model's figure on dev tells which rows these are
-    let of = |keys: &str| {
+    let of = |keys: &str, decision: &str| {
         let text = format!(
-            "output = \"out\"\n[data]\ntrain = \"pairs.csv\"\n{keys}\n[base]\ncheckpoint = \"base\"\npooler = \"keep\"\n[task]\n\
-             max_tokens = 16\nlabels = [\"a\", \"b\", \"c\", \"d\", \"e\"]\n[train]\nepochs = 0\n[pack]\nname = \"x\"\n"
+            "output = \"out\"\n[data]\ntrain = \"pairs.csv\"\ndev_fraction = 0.2\n{keys}\n[base]\ncheckpoint = \"base\"\n\
+             pooler = \"keep\"\n[task]\nmax_tokens = 16\nlabels = [\"a\", \"b\", \"c\", \"d\", \"e\"]\n[train]\nepochs = 0\n\
+             [decision]\n{decision}\n[pack]\nname = \"x\"\n"
         );
-        let mut rows = String::new();
+        let mut notes = String::new();
         let finished =
             run(&Recipe::parse(&text, &path("recipe.toml")).unwrap(), Until::Train, &mut |progress| {
-                if let Progress::Note(note) = progress
-                    && note.contains("rows to learn from")
-                {
-                    rows = note.to_owned();
+                if let Progress::Note(note) = progress {
+                    notes += &format!("{note}\n");
                 }
             });
-        (rows, finished.unwrap().teachers[0].best)
+        (notes, finished.unwrap().teachers[0].best)
     };
-    let (rows, _) = of("dev_fraction = 0.2");
-    assert!(rows.contains("48 rows to learn from, 12 to choose on"), "{rows}");
-    let (rows, _) = of("dev_fraction = 0.2\nsymmetric = true");
-    assert!(rows.contains("96 rows to learn from, 12 to choose on"), "{rows}");
-    let figures: Vec<f64> = (1..9).map(|seed| of(&format!("dev_fraction = 0.2\nseed = {seed}")).1).collect();
+    let (notes, _) = of("", "");
+    assert!(
+        notes.contains("48 rows to learn from, 12 to choose on") && !notes.contains("decision."),
+        "{notes}"
+    );
+    let (notes, _) = of("symmetric = true", "");
+    assert!(notes.contains("96 rows to learn from, 12 to choose on"), "{notes}");
+    let figures: Vec<f64> = (1..9).map(|seed| of(&format!("seed = {seed}"), "").1).collect();
     assert!(figures.iter().any(|figure| *figure != figures[0]), "{figures:?}");
-    // what is held out as a test may leave one label to learn
-    let single = |label: &str, range: std::ops::Range<usize>| -> String {
+    for (key, what) in [("max_error", "errors"), ("false_reject", "false rejects")] {
+        let (notes, _) = of("", &format!("{key} = 0.05"));
+        let few = format!("decision.{key} = 0.05 is fitted on 12 rows, too few to show so few {what}");
+        assert!(notes.contains(&few), "{notes}");
+    }
+}
+
+#[test]
+fn what_a_test_set_leaves_has_to_be_worth_learning() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let rows = |label: &str, range: std::ops::Range<usize>| -> String {
         range.map(|i| format!("piece{i},{label}\n")).collect()
     };
-    let (a, b) = (single("a", 5..25), single("b", 30..35));
+    let (a, b) = (rows("a", 5..25), rows("b", 30..35));
     std::fs::write(path("train.csv"), format!("text,label\n{a}{b}")).unwrap();
     std::fs::write(path("test.csv"), format!("text,label\n{b}")).unwrap();
     let text = "output = \"out\"\n[data]\ntrain = \"train.csv\"\ntest = \"test.csv\"\n[base]\ncheckpoint = \"base\"\n\

@@ -285,11 +285,11 @@ fn the_host_suits_a_shell() {
     let (code, _, error) =
         shell("echo light > own; ulimit -f 64; \"$0\" predict \"$MODEL\" --max-tokens 48 own >> own");
     assert!(code == Some(1) && error.contains("own: the input file is also the output"), "{error}");
-    let (code, out, error) =
-        shell("echo light > a.tsv; \"$0\" predict \"$MODEL\" --max-tokens 48 a.tsv; rm a.tsv");
+    let (code, out, error) = shell("echo light > a.tsv; \"$0\" predict \"$MODEL\" --max-tokens 48 a.tsv");
     assert!(code == Some(0) && out.lines().count() == 1 && error.contains("a.tsv: each line"), "{error}");
     let (code, _, error) = shell("ulimit -f 1; \"$0\" pack \"$MODEL\" --max-tokens 48 -o packed.bundle");
     assert!(code == Some(1) && error.contains("packed.bundle: File too large"), "{error}");
+    fs::remove_file(folder.join("a.tsv")).unwrap();
     let left: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["own"]);
 }

@@ -16,7 +16,8 @@ pub enum Format {
     Jsonl,
 }
 
-/// Writes the record of a message with an answer, as [`Records`](super::Records) does. `number` counts the messages, from 1.
+/// Writes the record of a message with an answer, as [`Records`](super::Records) does. `number` counts the messages
+/// from 1.
 ///
 /// # Errors
 /// The error of `out`.

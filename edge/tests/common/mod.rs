@@ -75,8 +75,8 @@ pub fn with_golden(manifest: &Manifest, golden: &[Golden]) -> Vec<u8> {
     write(manifest, &onnx(manifest.labels.len()), &[], vocabulary().as_bytes(), golden).unwrap()
 }
 
-/// Returns a bundle whose model fails on a comma, the last piece, unless it is the first token. Loading does not notice:
-/// it tries the last piece only there.
+/// Returns a bundle whose model fails on a comma, the last piece, unless it is the first token. Loading tries it only
+/// there, and so does not notice.
 pub fn failing_on_commas(manifest: &Manifest) -> Vec<u8> {
     let mut model = ModelProto::decode(&*onnx(manifest.labels.len())).unwrap();
     let graph = model.graph.as_mut().unwrap();

@@ -56,8 +56,8 @@ pub struct Config {
     /// Task of the head, which determines its loss.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "problem_type")]
     pub problem_type: Option<Task>,
-    /// Whether the model was pretrained to compare two texts that it reads together. Says nothing of what a classifier on it
-    /// reads, since Transformers keeps the key, whatever it trains. Not a Transformers key.
+    /// Whether the model was pretrained to compare two texts that it reads together. Says nothing of what a classifier
+    /// on it reads: Transformers keeps the key, whatever it trains. Not a Transformers key.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub compares_pairs: bool,
     /// A student's native shape, where it differs from the plain form on disk.
@@ -244,7 +244,10 @@ impl Config {
         let path = dir.join("config.json");
         // other models have other keys, so this comes first
         let Kind { model_type } = read_json(&path)?;
-        config_check::check_model_type(model_type.as_deref().unwrap_or("bert")).map_err(Error::Config)?;
+        let kind = model_type.as_deref().unwrap_or(config_check::BERT);
+        if kind != mpnet::MPNET {
+            config_check::check_model_type(kind).map_err(Error::Config)?;
+        }
         let mut config: Config = read_json(&path)?;
         let is_mpnet = mpnet::is_mpnet(&config);
         if is_mpnet {

@@ -3,16 +3,16 @@
 use super::config::NUM_LABELS;
 use super::{Config, Error, InputFormat, StudentShape, mpnet};
 
+/// `model_type` of BERT in Transformers.
+pub(super) const BERT: &str = "bert";
 /// Largest number in a shape: far more than any BERT has, and products of three still fit a `usize`.
 const MAX_SIZE: usize = 1 << 20;
-/// `model_type` of BERT in Transformers.
-const BERT: &str = "bert";
 /// Largest number of layers: about ten times as many as any BERT has.
 const MAX_LAYERS: usize = 1000;
 
-/// Rejects other models than BERT, and MPNet as a teacher.
+/// Rejects models other than BERT and a converted MPNet.
 pub(super) fn check_model_type(kind: &str) -> Result<(), String> {
-    match [BERT, mpnet::MPNET, mpnet::CONVERTED].contains(&kind) {
+    match [BERT, mpnet::CONVERTED].contains(&kind) {
         true => Ok(()),
         false => Err(format!(
             "model_type is {kind:?}; only \"bert\" checkpoints can be trained, and \"mpnet\" for teachers"

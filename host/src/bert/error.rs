@@ -144,7 +144,7 @@ pub enum Error {
         windows: Option<TextWindows>,
     },
     /// Pairs are to be read in windows.
-    #[error("pairs of texts are truncated: windows are of one text")]
+    #[error("pairs of texts cannot be read in windows: leave out `windows`")]
     PairInWindows,
     /// Pairs are asked for, and there is one token type.
     #[error("the checkpoint has one token type, so it cannot read pairs of texts")]

@@ -221,8 +221,8 @@ fn check_output<'a>(output: &Path, read: impl IntoIterator<Item = &'a Path>) -> 
     Ok(())
 }
 
-/// Returns the input format of a checkpoint, of at most `usual` word pieces and as many as its tokenizer gives, unless it or
-/// the user says more; what it cannot read is wrong usage.
+/// Returns the input format of a checkpoint. Unless it or the user says more, inputs have at most `usual` word pieces and
+/// no more than its tokenizer gives. What it cannot read is wrong usage.
 fn input_format(checkpoint: &Checkpoint, asked: InputOptions, usual: usize) -> Result<InputFormat, Usage> {
     let usual = usual.min(checkpoint.tokenizer.max_length);
     checkpoint.config.input_format(asked, usual).map_err(|error| Usage(error.to_string()))

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
-The task is config.json's problem_type. Without it, one output is a number and several are the labels of a text.
+The task is config.json's problem_type. Without it, one output means regression, several mean single-label.
 
 Examples:
   goldcrest pack runs/voice/aware -o voice.bundle --name voice --golden messages.txt

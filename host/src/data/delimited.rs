@@ -318,7 +318,7 @@ fn has_header(source: &Source, records: &[Record]) -> Result<bool, DataError> {
             let fields: Vec<String> = first.iter().take(10).map(shown).collect();
             let unknown = match first.len() {
                 1 if !source.unlabelled => {
-                    "only one column is found in the first row (remove a title above the header; or the delimiter may be another one: --delimiter, --format)"
+                    "only one column is found in the first row, which may be a title to remove, or the delimiter is another one (--delimiter, --format)"
                 }
                 _ => "no known column name in the first row",
             };

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{Labels, Task};
 use crate::listed;
 
-/// A line of a file; for a row that spans several lines, the first. The objects of a JSON array on a single line count as
-/// lines.
+/// A line of a file; for a row that spans several lines, the first. If a JSON array is on a single line, its objects
+/// count as lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The file.

@@ -131,12 +131,9 @@ impl LeftOut {
     /// Describes the skipped rows of a file of `rows` rows. Too many of them are an error, and so is another
     /// spelling of a known label.
     fn describe(self, rows: usize, known: &Labels) -> Result<String, DataError> {
-        let letters = |label: &str| -> String {
-            label.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-        };
         let spelt: HashMap<String, &String> =
-            known.names().iter().rev().map(|name| (letters(name), name)).collect();
-        let like = |label: &str| spelt.get(&letters(label)).map(|name| name.to_string());
+            known.names().iter().rev().map(|name| (spelling(name), name)).collect();
+        let like = |label: &str| spelt.get(&spelling(label)).map(|name| name.to_string());
         // the first row of a misspelt label, else the first of all
         let first = self.labels.iter().min_by_key(|(label, (_, at))| (like(label).is_none(), at.line));
         let Some((label, (_, at))) = first else { return Ok(String::new()) };
@@ -152,5 +149,31 @@ impl LeftOut {
             self.count,
             listed(&labels, 6)
         ))
+    }
+}
+
+/// Returns a label without the case of its letters and what separates its words.
+fn spelling(label: &str) -> String {
+    let words: Vec<&str> = label.split(|c: char| c.is_whitespace() || c == '_' || c == '-').collect();
+    // `-1` is not `1`, nor `1-2` twelve
+    match words.iter().all(|word| !word.is_empty()) && label.contains(char::is_alphabetic) {
+        true => words.concat().to_lowercase(),
+        false => label.to_lowercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::spelling;
+
+    #[test]
+    fn spellings_differ_in_case_and_between_words() {
+        let same = |a: &str, b: &str| spelling(a) == spelling(b);
+        assert!(same("Turn_On", "turn on") && same("turn-on", "TurnOn") && same("É", "é"));
+        for (a, b) in
+            [("-1", "1"), ("1-2", "12"), ("C++", "C"), ("😢", "😀"), ("turn on", "turn off"), ("-", "_")]
+        {
+            assert!(!same(a, b), "{a} {b}");
+        }
     }
 }

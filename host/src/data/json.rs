@@ -111,6 +111,7 @@ struct Array<'a> {
 
 impl<'a> Array<'a> {
     fn new(source: &'a Source, content: &'a str) -> Self {
+        let content = content.trim_end();
         let rest = content.trim_start().strip_prefix('[').unwrap_or(content).trim_start();
         let one_line = !content.trim().contains('\n');
         Self { source, content, rest, line: u32::from(!one_line), counted: 0, one_line }
@@ -118,7 +119,7 @@ impl<'a> Array<'a> {
 
     /// Parses what comes next; `None` at the end of the array.
     fn object(&mut self) -> Result<Option<Object>, DataError> {
-        let problem = |line, problem: String| DataError::Json { at: at(self.source, line), problem };
+        let problem = |line: u32, problem| DataError::Json { at: at(self.source, line.max(1)), problem };
         if let Some(after) = self.rest.strip_prefix(']') {
             let clean = after.trim().is_empty();
             return if clean { Ok(None) } else { Err(problem(self.line, "text follows the array".into())) };
@@ -134,8 +135,8 @@ impl<'a> Array<'a> {
             Some(Ok(object)) => object,
             Some(Err(error)) => {
                 // the error's line is relative to the object's beginning
-                let line = self.line + error.line().saturating_sub(1) as u32;
-                return Err(problem(line, described(&error)));
+                let lines = if self.one_line { 0 } else { error.line().saturating_sub(1) as u32 };
+                return Err(problem(self.line + lines, described(&error)));
             }
             None => return Err(problem(self.line, "the array is not closed".into())),
         };

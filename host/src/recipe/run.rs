@@ -50,8 +50,8 @@ pub struct Finished {
 /// resumes from its last saved state. `watch` can stop it during training, evaluations included, by the
 /// [`Event`](crate::train::Event)s that say so; other steps, such as asking teachers, run to their end.
 ///
-/// Parallel work runs on rayon's current pool, so that `train.threads`, which the program obeys, is the caller's to obey
-/// (`rayon::ThreadPool::install`).
+/// Parallel work runs on rayon's current pool: only the program obeys `train.threads` (see
+/// `rayon::ThreadPool::install`).
 ///
 /// # Errors
 /// [`RunError`]; everything already made is kept. A run that was stopped ends with

@@ -161,7 +161,7 @@ mod tests {
         let windows = Some(TextWindows { overlap: 1, most: 2 });
         let input = |pairs, windows| InputFormat { max_tokens: 6, pairs, windows };
         let read = |input| reader(&files.vocab, &files, input).map(drop).map_err(|error| error.to_string());
-        assert!(read(input(true, windows)).unwrap_err().contains("windows are of one text"));
+        assert!(read(input(true, windows)).unwrap_err().contains("cannot be read in windows"));
         assert!(read(input(true, None)).is_ok() && read(input(false, windows)).is_ok());
     }
 

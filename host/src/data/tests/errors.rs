@@ -154,6 +154,12 @@ fn errors_name_file_line_and_remedy() {
         ),
         ("a.json", b"[{\"text\":\"a\",\"label\":1},\n", "a.json:2: not JSON: the array is not closed"),
         ("a.json", b"[{\"text\":\"a\",\"label\":1}] 2", "a.json:1: not JSON: text follows the array"),
+        ("a.json", b"[] 2", "a.json:1: not JSON: text follows the array"),
+        (
+            "a.json",
+            b"[{\"text\":\"a\",\"label\":1}, {\"text\":\n",
+            "a.json:2: not JSON: EOF while parsing a value (column 8)",
+        ),
         (
             "a.jsonl",
             b"{\"text\":\"a\",\"label\":\"x\"}\n\n{\"text\":\n",

@@ -194,7 +194,7 @@ fn held_out_data_follows_the_training_data() {
     assert_eq!(dev.left_out(), 2);
     assert!(train.read_like(&[folder.file("d.csv", format!("text,label\n{rows}r,w\nr,v\nr,u\n"))]).is_err());
     // but another spelling of a known label is an error
-    let misspelt = train.read_like(&[folder.file("d.csv", format!("text,label\n{rows}r, Z.\n"))]);
+    let misspelt = train.read_like(&[folder.file("d.csv", format!("text,label\n{rows}r, Z\n"))]);
     assert!(message(misspelt).contains("unknown label"));
     assert_eq!(
         message(train.read_like(&[folder.file("d.csv", "text_a,text_b,label\nq,r,x\n")])),
