@@ -37,6 +37,15 @@ fn write_data(model: &Checkpoint, path: &Path, seed: u64, rows: usize) {
     write(&|i| labels[best(&logits[i * labels.len()..][..labels.len()])].clone());
 }
 
+/// Makes a folder with a spoiled model, `base`, and texts that it labelled in f32: 160 in `train.csv`, 120 in `dev.csv`.
+fn spoiled_with_data() -> (tempfile::TempDir, Checkpoint) {
+    let (folder, model) = (tempfile::tempdir().unwrap(), spoiled());
+    model.save(&folder.path().join("base")).unwrap();
+    write_data(&model, &folder.path().join("train.csv"), 1, 160);
+    write_data(&model, &folder.path().join("dev.csv"), 2, 120);
+    (folder, model)
+}
+
 #[test]
 fn keys_and_values_are_widened_together() {
     let model = checkpoint_with_pieces(&SHAPES[2], 7);
@@ -55,12 +64,8 @@ fn keys_and_values_are_widened_together() {
 
 #[test]
 fn half_precision_is_the_last_resort() {
-    let folder = tempfile::tempdir().unwrap();
+    let (folder, model) = spoiled_with_data();
     let path = |name: &str| folder.path().join(name);
-    let model = spoiled();
-    model.save(&path("base")).unwrap();
-    write_data(&model, &path("train.csv"), 1, 160);
-    write_data(&model, &path("dev.csv"), 2, 120);
     write_data(&model, &path("test.csv"), 3, 40);
     let recipe = |quantize: &str| {
         let text = format!(
@@ -155,12 +160,8 @@ fn dropping_needed_word_pieces_is_refused() {
 /// A lossy bundle is packed if the recipe allows the loss, and says how large it is.
 #[test]
 fn a_bundle_holds_what_was_fitted_and_measured() {
-    let folder = tempfile::tempdir().unwrap();
+    let (folder, _) = spoiled_with_data();
     let path = |name: &str| folder.path().join(name);
-    let model = spoiled();
-    model.save(&path("base")).unwrap();
-    write_data(&model, &path("train.csv"), 1, 160);
-    write_data(&model, &path("dev.csv"), 2, 120);
     let text = "output = \"out\"\n[data]\ntrain = \"train.csv\"\ndev = \"dev.csv\"\n[base]\ncheckpoint = \"base\"\n[task]\n\
                 max_tokens = 16\n[train]\nepochs = 0\n[quantize]\nmax_drop = 100\naware = \"never\"\n[pack]\nname = \"lossy\"\n";
     let finished =
@@ -250,12 +251,8 @@ fn each_model_is_measured_with_its_own_thresholds() {
 
 #[test]
 fn quantization_aware_training_is_reused_for_the_same_model_only() {
-    let folder = tempfile::tempdir().unwrap();
+    let (folder, model) = spoiled_with_data();
     let path = |name: &str| folder.path().join(name);
-    let model = spoiled();
-    model.save(&path("base")).unwrap();
-    write_data(&model, &path("train.csv"), 1, 160);
-    write_data(&model, &path("dev.csv"), 2, 120);
     let reused = |bits: u32| {
         let text = format!(
             "output = \"out\"\n[data]\ntrain = \"train.csv\"\ndev = \"dev.csv\"\n[base]\ncheckpoint = \"base\"\n[task]\n\
