@@ -94,6 +94,31 @@ fn layer_norm_is_the_formula() {
 }
 
 #[test]
+fn more_keys_than_the_scratch_memory_holds_are_refused() {
+    let kernels = portable();
+    let (data, mut out) = ([0.5; 8], [0.0; 8]);
+    let mut refused = |key_count| {
+        let rows = || Rows { data: &data, stride: 0 };
+        let (queries, keys, values) = (rows(), rows(), rows());
+        let input = AttentionInput {
+            queries,
+            keys,
+            values,
+            query_count: 1,
+            key_count,
+            heads: 1,
+            head_size: 8,
+            scale: 1.0,
+        };
+        let run = || kernels.attention(&input, &mut AttentionScratch::new(8, 8), &mut out);
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err()
+    };
+    assert!(!refused(8));
+    // the products of the last three overflow
+    assert!([65, 1 << 61, 1 << 62, usize::MAX].into_iter().all(refused));
+}
+
+#[test]
 fn attention_is_the_formula() {
     let kernels = portable();
     for (queries, keys, heads, size) in

@@ -66,10 +66,14 @@ impl AttentionInput<'_> {
         self.queries.check(self.query_count, width);
         self.keys.check(self.key_count, width);
         self.values.check(self.key_count, width);
-        let padded = self.key_count.next_multiple_of(LANES);
+        // rows at stride 0 may be more than memory has room for
+        let padded = self.key_count.checked_next_multiple_of(LANES);
+        let fits = |width, floats: usize| {
+            padded.and_then(|keys| keys.checked_mul(width)).is_some_and(|end| end <= floats)
+        };
         assert!(
-            padded * self.head_size <= scratch.keys.len()
-                && padded * MAX_QUERIES <= scratch.scores.len()
+            fits(self.head_size, scratch.keys.len())
+                && fits(MAX_QUERIES, scratch.scores.len())
                 && MAX_QUERIES * self.head_size <= scratch.queries.len(),
             "{} keys of {} floats do not fit the scratch memory",
             self.key_count,
