@@ -169,6 +169,7 @@ fn sockets_are_sources() {
 fn a_shared_classifier_gives_the_same_logits_on_another_thread() {
     let mut one = Classifier::new(shipped(), &Options::default()).unwrap();
     let mut other = one.share().unwrap();
+    assert_eq!([one.digest(), other.digest()], [Bundle::read(&shipped()).unwrap().digest(); 2]);
     let logits =
         |classifier: &mut Classifier| classifier.classify("what a film", None).unwrap().logits.to_vec();
     let there = thread::spawn(move || logits(&mut other)).join().unwrap();

@@ -155,6 +155,7 @@ pub trait Classify {
 /// ```
 pub struct Classifier {
     manifest: Manifest,
+    digest: [u8; 32],
     reader: Reader,
     model: Model,
     /// Logits of the current window.
@@ -205,8 +206,8 @@ impl Classifier {
         Ok(loaded)
     }
 
-    /// Verifies and loads a bundle from its bytes, a `Vec<u8>`, `&'static [u8]` or [`Bytes`], and keeps them
-    /// in use.
+    /// Verifies and loads a bundle from its bytes, a `Vec<u8>`, `&'static [u8]` or [`Bytes`] (for those in a program,
+    /// `&include_bytes!("commands.bundle")[..]`), and keeps them in use.
     ///
     /// # Errors
     /// The same as for [`open`](Self::open), except those of files.
@@ -221,9 +222,10 @@ impl Classifier {
     /// # Errors
     /// [`Error::Model`] if tract cannot plan the model again.
     pub fn share(&self) -> Result<Self, Error> {
-        let Classifier { manifest, reader, model, logits, decider, .. } = self;
+        let Classifier { manifest, digest, reader, model, logits, decider, .. } = self;
         Ok(Classifier {
             manifest: manifest.clone(),
+            digest: *digest,
             reader: reader.clone(),
             model: model.share()?,
             logits: logits.clone(),
@@ -260,12 +262,18 @@ impl Classifier {
         let reader = Reader::of_bundle(tokenizer, &manifest, mapped);
         Ok(Classifier {
             manifest,
+            digest: bundle.digest(),
             reader,
             model,
             logits: vec![0.0; classes],
             mean: Mean::new(classes),
             decider,
         })
+    }
+
+    /// Returns the [digest](Bundle::digest) of the bundle, which tells whether another one holds the same.
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
     }
 
     /// Returns the manifest of the bundle.
@@ -344,7 +352,7 @@ impl Classify for Classifier {
         &mut self,
         feed: &mut dyn FnMut(&mut dyn Input) -> Result<(), E>,
     ) -> Result<Result<Outcome<'_>, Error>, E> {
-        let Classifier { manifest, reader, model, logits, mean, decider } = self;
+        let Classifier { manifest, reader, model, logits, mean, decider, .. } = self;
         mean.clear();
         let read = reader.read(feed, &mut |encoding| {
             model.run(encoding.ids(), encoding.type_ids(), logits)?;
