@@ -245,6 +245,7 @@ fn the_host_says_what_is_wrong() {
     assert_eq!(host(&["compare", &bundle, &bundle, "x.csv", "--max-drop", "nan"]).0, Some(2));
     assert_eq!(host(&["pack", "x", "-o", "y", "--max-tokens", "513"]).0, Some(2));
     assert!(host(&["inspect", &bundle]).2.contains("goldcrest-edge inspect"));
+    assert!(host(&["inspect", &student]).1.contains("reads texts of up to 48 tokens\n"));
     let (code, _, error) = host(&["evaluate", &student, "x.csv"]);
     assert!(code == Some(1) && error.contains("is not a file, but the folder of a checkpoint"), "{error}");
     for arguments in [["pack", "--fp32"], ["export", "--int8"]] {

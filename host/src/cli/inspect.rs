@@ -1,5 +1,5 @@
 use super::data_args::Reading;
-use goldcrest::bert::Checkpoint;
+use goldcrest::bert::{Checkpoint, InputFormat};
 use goldcrest::data::{Dataset, Target, Task, Warning};
 use goldcrest::recipe::Recipe;
 use std::path::PathBuf;
@@ -91,6 +91,11 @@ fn checkpoint(checkpoint: &Checkpoint) -> anyhow::Result<()> {
     }
     if config.only_teaches() {
         say!("an MPNet: it can teach, and is neither cut nor packed");
+    }
+    if let Some(InputFormat { max_tokens, pairs, windows }) = config.input {
+        let windows = windows.map(|windows| format!(", in up to {} windows", windows.most));
+        let what = if pairs { "pairs of texts" } else { "texts" };
+        say!("reads {what} of up to {max_tokens} tokens{}", windows.unwrap_or_default());
     }
     let head = checkpoint.has_head();
     match head {
