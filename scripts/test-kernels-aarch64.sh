@@ -2,10 +2,11 @@
 # Compares the NEON kernels with the portable ones, over all shapes and extreme values of the kernel tests, under qemu-user as
 # several processors. Also runs clippy over the code for aarch64. Builds no tract.
 #
-# usage: scripts/test-kernels-aarch64.sh [CPU...]        default: cortex-a53 cortex-a76 max
+# usage: scripts/test-kernels-aarch64.sh [CPU...]        default: cortex-a53 cortex-a72 cortex-a76 max
 #
 # Needs qemu-aarch64, aarch64-linux-gnu-gcc (installed when run as root), and a Rust toolchain that has or can add the target
-# aarch64-unknown-linux-musl. Skips without that target or qemu; without qemu it fails if GOLDCREST_REQUIRE is set.
+# aarch64-unknown-linux-musl. Skips without that target or qemu; without qemu it fails if GOLDCREST_REQUIRE is set. (Debian's
+# toolchain, which cross-build.sh falls back to, has no library to link tests with.)
 #
 # example:
 #   scripts/test-kernels-aarch64.sh cortex-a72
@@ -16,7 +17,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/aarch64.sh"
 
 [[ ${1:-} != -* ]] || { usage; exit 0; }
-[ $# -gt 0 ] || set -- cortex-a53 cortex-a76 max
+[ $# -gt 0 ] || set -- cortex-a53 cortex-a72 cortex-a76 max
 triple=aarch64-unknown-linux-musl
 if ! have qemu-aarch64; then
     [ -z "${GOLDCREST_REQUIRE:-}" ] || die "must run here, but qemu-aarch64 is missing: apt-get install qemu-user"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs every command that README.md tells a reader to run: its blocks fenced as ```sh, in order, each in a fresh
-# bash that stops at the first failure, in a scratch copy of the tree. Blocks fenced otherwise (```console) are for reading.
+# Runs the blocks of commands in README.md, those fenced as ```sh, in order, each in a fresh bash that stops at the first
+# failure, in a scratch copy of the tree. What a block prints has to hold every line of a block fenced as ```jsonl after it; a
+# line may end in an ellipsis. Blocks fenced otherwise (```console) are for reading.
 #
 # usage: scripts/test-readme.sh [--list] [FILE]     default: README.md
 #   --list   print the blocks, run nothing
@@ -25,11 +26,12 @@ trap 'rm -rf "$WORK"' EXIT
 # block N becomes $WORK/block.N: its line number first, then its text
 awk -v out="$WORK/block." '
     /^```sh[ \t]*$/ && !inside { inside = 1; file = out sprintf("%02d", ++n); print "# line " NR > file; next }
+    /^```jsonl[ \t]*$/ && !inside && n { inside = 1; file = file ".expected"; next }
     /^```/ && inside { inside = 0; close(file); next }
     inside { if ($0 ~ /scripts\/test\.sh/) print "# left out: " $0 > file; else print > file }
     END { if (inside) { print "a block is not closed" > "/dev/stderr"; exit 1 } }' "$FILE"
 shopt -s nullglob
-BLOCKS=("$WORK"/block.*)
+BLOCKS=("$WORK"/block.??)
 [ ${#BLOCKS[@]} -gt 0 ] || die "$FILE has no block fenced as \`\`\`sh"
 
 if [ $LIST = yes ]; then
@@ -54,8 +56,12 @@ for block in "${BLOCKS[@]}"; do
     sed 's/^/    /' <(tail -n +2 "$block") >&2
     start=$SECONDS
     status=0
-    (cd "$TREE" && env -u CARGO_TARGET_DIR timeout "${GOLDCREST_README_LIMIT:-900}" bash -euo pipefail "$block" </dev/null) || status=$?
+    (cd "$TREE" && env -u CARGO_TARGET_DIR timeout "${GOLDCREST_README_LIMIT:-900}" bash -euo pipefail "$block" </dev/null) >"$block.out" || status=$?
+    cat "$block.out"
     [ $status = 0 ] || die "$where failed with exit code $status$([ $status != 124 ] || echo ': not done in time')"
+    [ ! -e "$block.expected" ] || while IFS= read -r line; do
+        grep -qF -- "${line%…}" "$block.out" || die "$where did not print $line"
+    done <"$block.expected"
     say "done in $((SECONDS - start)) s"
 done
 say "${#BLOCKS[@]} blocks ran"

@@ -9,9 +9,9 @@
 #   test     cargo test --release --workspace, with ONNX Runtime from PyPI and, if it was built, the aarch64 binary under
 #            qemu-user; the emulated AMX and AVX-VNNI kernels; scripts/check-tiles
 #   python   the exported ONNX in onnx.checker and ONNX Runtime; checkpoints in Transformers where installed
-#   readme   every command of README.md
+#   readme   the blocks of commands in README.md
 #
-# A test that lacks a tool or a file prints "skipped: ..."; with the step `cross`, the aarch64 tests must not skip.
+# A test that lacks a tool or a file prints "skipped: ..."; with the step `cross`, those of the aarch64 binary must not.
 # GOLDCREST_PYTHON names a Python with torch and transformers for the step `python`.
 #
 # examples:

@@ -5,7 +5,7 @@ mod common;
 use common::{altered, shipped};
 use goldcrest_edge::Classifier;
 use goldcrest_edge::bundle::{Bundle, Manifest, Windows, write};
-use goldcrest_edge::decision::{Settings, Task};
+use goldcrest_edge::decision::{Abstention, Settings, Task};
 use goldcrest_edge::stream::{Format, Interrupt, Lines, Options, Records, Sink, ThreadedRecords};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use std::alloc::System;
@@ -63,10 +63,16 @@ fn main() {
     let mut input = "good day, b\u{e4}d\n\n\u{1f980}\u{4e2d}\ngood\tbad\n".repeat(50).into_bytes();
     input.extend(b"not \xff UTF-8\n".iter().chain("good bad ".repeat(100_000).as_bytes()));
     let jsonl = Options { format: Format::Jsonl, top: 2, logits: true, separator: None };
-    for task in [Task::SingleLabel, Task::MultiLabel] {
-        // the shipped abstention is for a single label
+    let usual = Settings::default;
+    for (task, decision) in [
+        (Task::SingleLabel, usual()),
+        (Task::SingleLabel, Settings { abstention: Abstention::Probability(0.9), ..usual() }),
+        (Task::SingleLabel, Settings { abstention: Abstention::Energy(1.0), temperature: 1.5, ..usual() }),
+        (Task::MultiLabel, Settings { thresholds: vec![0.2, 0.9], ..usual() }),
+        (Task::Regression, usual()),
+    ] {
         let alter = |manifest: &mut Manifest| {
-            (manifest.task, manifest.decision) = (task, Settings::default());
+            (manifest.task, manifest.decision) = (task, decision.clone());
             manifest.labels[0] = "\"quoted\" and\\escaped".to_owned();
         };
         let pairs = |manifest: &mut Manifest| {
@@ -75,7 +81,7 @@ fn main() {
         };
         for options in [jsonl, Options::default()] {
             let records = Records::new(classifier(alter), out(), options);
-            assert_eq!(count(records, b"good\n", &input), 0, "{task} {options:?}");
+            assert_eq!(count(records, b"good\n", &input), 0, "{decision:?} {options:?}");
         }
         let records = Records::new(classifier(pairs), out(), Options { separator: Some('\t'), ..jsonl });
         assert_eq!(count(records, b"good\tbad\n", &input), 0, "{task}, pairs");

@@ -101,23 +101,28 @@ fn spoiled(name: &str, text: &str) -> String {
 #[test]
 fn its_tokenizer_is_checked_as_that_of_a_bert() {
     let config = "tokenizer_config.json";
+    let fast = |sep: &str, added: &str| {
+        format!(
+            r#"{{"model": {{"vocab": {{"<s>": 0, "<pad>": 1}}}}, "pre_tokenizer": {{"type": "BertPreTokenizer"}},
+            "post_processor": {{"type": "RobertaProcessing", "sep": ["{sep}", 2], "cls": ["<s>", 0]}}, "added_tokens": {added}}}"#
+        )
+    };
     for (file, text, said) in [
         (config, r#"{"do_lower_case": "false"}"#, "do_lower_case is \"false\""),
         (config, r#"{"cls_token": "<cls>"}"#, "cls_token is \"<cls>\""),
         (config, r#"{"tokenizer_class": "RobertaTokenizer"}"#, "\"RobertaTokenizer\""),
         (config, r#"{"truncation_side": "left"}"#, "truncation_side is \"left\""),
         ("added_tokens.json", r#"{"<user>": 64}"#, "\"<user>\""),
-        ("tokenizer.json", r#"{"model": {"vocab": {"<s>": 0, "<pad>": 1}}}"#, "`[SEP]` has the id 2"),
+        ("tokenizer.json", &fast("</s>", "[]"), "`[SEP]` has the id 2"),
+        ("tokenizer.json", &fast("<pad>", "[]"), "the post_processor"),
     ] {
         let error = spoiled(file, text);
         assert!(error.contains(said), "{error}");
     }
     let added = ["<s>", "<pad>", "</s>", "<unk>", "[UNK]", "<mask>"]
         .map(|token| format!(r#"{{"content": "{token}"}}"#));
-    let fast = format!(
-        r#"{{"added_tokens": [{}], "post_processor": {{"type": "RobertaProcessing"}}}}"#,
-        added.join(", ")
-    );
+    let added = format!("[{}]", added.join(", "));
+    let fast = fast("</s>", &added).replace(r#""vocab": {"<s>": 0, "<pad>": 1}"#, "");
     let usual = r#"{"bos_token": "<s>", "mask_token": {"content": "<mask>"}, "unk_token": "[UNK]", "sep_token": "</s>"}"#;
     let folder = tempfile::tempdir().unwrap();
     write_mpnet(folder.path(), "", "");

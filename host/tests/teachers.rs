@@ -49,6 +49,9 @@ fn adding_a_teacher_reuses_cached_answers_and_retrains_the_student() {
     assert_eq!(distilled("\"other1/teacher\""), (2, Some(false)));
     assert_eq!(distilled("\"other1/teacher\", \"other2/teacher\""), (1, Some(false)));
     assert_eq!(distilled("\"other1/teacher\", \"other2/teacher\""), (0, Some(true)));
+    // it is trained without dropout, and whoever trains it further begins with the base's
+    let student = Checkpoint::load(&path("out/student")).unwrap().config;
+    assert_eq!((student.hidden_dropout_prob, student.attention_probs_dropout_prob), (0.1, 0.1));
     // another seed gives other augmented texts, though the teacher is the same
     let seeded = |seed| {
         distil(&recipe_on(

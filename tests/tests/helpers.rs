@@ -5,7 +5,9 @@ use std::panic::catch_unwind;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use goldcrest_tests::{compare, messages, records, run, scratch, voice_commands, write_tiny_checkpoint};
+use goldcrest_tests::{
+    compare, messages, records, root, run, run_ok, scratch, voice_commands, write_tiny_checkpoint,
+};
 
 const RECORDS: &str = r#"{"n":1,"label":"yes","score":0.9,"tokens":7,"top":[{"label":"yes","score":0.9}],"logits":["3f800000","bf800000"]}
 {"n":2,"error":"not UTF-8"}
@@ -77,6 +79,23 @@ fn the_tiny_checkpoint_is_the_same_each_time() {
                 == fs::read(folder.join("two").join(file)).unwrap(),
             "{file}"
         );
+    }
+}
+
+#[test]
+fn recipes_come_after_what_they_need() {
+    let list = |name: &str| {
+        let mut script = Command::new(root().join("scripts/run-recipe.sh"));
+        String::from_utf8(run_ok(script.args(["--list", name]), b"", Duration::from_secs(60))).unwrap()
+    };
+    assert_eq!(
+        list("trec6"),
+        "scripts/fetch-base.sh\ntarget/release/goldcrest train host/recipes/trec6-teacher.toml\ntarget/release/goldcrest run host/recipes/trec6.toml\n"
+    );
+    let recipes = fs::read_dir(root().join("host/recipes")).unwrap().map(|entry| entry.unwrap().path());
+    for recipe in recipes.filter(|path| path.extension().is_some_and(|end| end == "toml")) {
+        let name = recipe.file_stem().unwrap().to_str().unwrap();
+        assert!(list(name).trim_end().ends_with(&format!("host/recipes/{name}.toml")), "{name}");
     }
 }
 

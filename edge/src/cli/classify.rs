@@ -90,8 +90,11 @@ pub fn run(args: &Args) -> Result<()> {
         say(format_args!("not fused, so slower, and bits may differ between processors: {stock}"));
     }
     let untold = args.quiet || args.text_pair.is_some();
-    for table in args.files.iter().filter(|file| !untold && stream::is_named_as_table(file)) {
-        say(format_args!("{}: {}", table.display(), stream::WHOLE_LINES));
+    for table in args.files.iter().filter(|file| !untold && is_named_as_table(file)) {
+        say(format_args!(
+            "{}: each line is classified as it is, as one text with all its columns",
+            table.display()
+        ));
     }
     let options = stream::Options { format, top: args.top, logits: args.logits, separator: args.text_pair };
     let out = Stdout::buffered()?;
@@ -107,4 +110,10 @@ pub fn run(args: &Args) -> Result<()> {
         say_errors(errors);
     }
     ended
+}
+
+/// Returns whether a file's name says that its lines are more than texts: CSV, TSV or JSON.
+fn is_named_as_table(path: &Path) -> bool {
+    let ends = |kind: &str| path.extension().is_some_and(|end| end.eq_ignore_ascii_case(kind));
+    ["csv", "tsv", "json", "jsonl", "ndjson"].into_iter().any(ends)
 }

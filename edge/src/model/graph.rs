@@ -61,7 +61,10 @@ impl<'a> Graph<'a> {
 
     /// Returns the node that makes `value`, which must be of this type.
     pub fn maker(&self, value: &str, op_type: &str) -> Found<&'a NodeProto> {
-        let node = self.makers.get(value).ok_or_else(|| format!("`{value}` is made by no node"))?;
+        let node = self.makers.get(value).ok_or_else(|| match self.constants.contains_key(value) {
+            true => format!("`{value}` is a constant, not made by {op_type} as in an int8 model"),
+            false => format!("`{value}` is made by no node"),
+        })?;
         let standard = node.domain.is_empty() || node.domain == "ai.onnx";
         expect(standard && node.op_type == op_type, || {
             format!("`{}` is {}, not {op_type}", node.name, node.op_type)

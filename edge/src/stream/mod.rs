@@ -36,7 +36,7 @@ mod stdout;
 pub use interrupt::{Interrupt, survive_file_size_limit};
 pub use lines::{End, Lines, Sink};
 pub use message::{Chunk, Error, Message, Source, is_broken_pipe};
-pub use open::{WHOLE_LINES, is_named_as_table, open};
+pub use open::open;
 pub use record::{Format, write_error, write_record};
 pub use records::{MessageError, Options, Records, ThreadedRecords, feed};
 pub use stdout::Stdout;

@@ -5,15 +5,6 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// What to tell about a file that [`is_named_as_table`].
-pub const WHOLE_LINES: &str = "each line is classified as it is, as one text with all its columns";
-
-/// Returns whether a file's name says that its lines are more than texts: CSV, TSV or JSON.
-pub fn is_named_as_table(path: &Path) -> bool {
-    let ends = |kind: &str| path.extension().is_some_and(|end| end.eq_ignore_ascii_case(kind));
-    ["csv", "tsv", "json", "jsonl", "ndjson"].into_iter().any(ends)
-}
-
 /// Opens a file as a [`Source`](super::Source); `-` is stdin, without the buffer of the standard library, which would
 /// hide available input from waiting. On Linux, a named pipe is opened without waiting for a writer.
 ///

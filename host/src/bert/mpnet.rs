@@ -74,7 +74,10 @@ pub(super) fn tokenizer(dir: &Path) -> Result<TokenizerFiles, Error> {
     TokenizerFiles::read(dir, vocab, |file| {
         rename_all(file);
         if let Some(file) = file.as_object_mut() {
-            file.remove("post_processor");
+            if file.get("post_processor").is_some_and(|processor| processor["type"] == "RobertaProcessing") {
+                // the same for a single text
+                file["post_processor"]["type"] = "BertProcessing".into();
+            }
             if let Some(Value::Array(tokens)) = file.get_mut("added_tokens") {
                 // it is in the vocabulary, and nothing becomes it
                 tokens.retain(|token| token["content"] != "<unk>");

@@ -364,6 +364,9 @@ mod tests {
             assert!(error.contains(said), "{error}");
         };
         refused(&|fast, _| fast["post_processor"] = json!(null), "the post_processor does not add");
+        for part in ["post_processor", "pre_tokenizer"] {
+            refused(&|fast, _| drop(fast.as_object_mut().unwrap().remove(part)), part);
+        }
         refused(
             &|fast, _| drop(fast["post_processor"]["single"].as_array_mut().unwrap().pop()),
             "post_processor",

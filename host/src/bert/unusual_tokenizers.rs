@@ -71,10 +71,9 @@ pub(super) fn check_kind(
         )));
     }
     let none = json!("none");
-    // a part that is said to be absent; a file that does not mention it is none of Transformers'
-    let kind = |part: &'static str, list: &str| match fast.get(part) {
-        Some(Value::Null) => &none,
-        _ => &alone(&fast[part], list)["type"],
+    let kind = |part: &'static str, list: &str| match &fast[part] {
+        Value::Null if !fast["model"].is_null() => &none,
+        part => &alone(part, list)["type"],
     };
     let normalizer_kind = match kind("normalizer", "normalizers") {
         // without effect where the other file decides
@@ -104,7 +103,7 @@ pub(super) fn check_kind(
         Some((key, found, known)) => {
             Err(Error::Tokenizer(format!("{key} is {found}; only {known} is supported")))
         }
-        None if !fast.get("post_processor").is_none_or(|processor| is_bert_post_processor(processor, id)) => {
+        None if !fast["model"].is_null() && !is_bert_post_processor(&fast["post_processor"], id) => {
             let problem = "tokenizer.json: the post_processor does not add [CLS] and [SEP] as BERT's does";
             Err(Error::Tokenizer(problem.into()))
         }

@@ -6,15 +6,25 @@ use std::path::{Path, PathBuf};
 #[derive(clap::Args, PartialEq, Default)]
 #[command(next_help_heading = "How labelled texts are read, where that is not detected")]
 pub struct Reading {
+    #[command(flatten)]
+    texts: TextReading,
+    /// Column of the label; if repeated, one column of 0 and 1 per label, or one per number to predict
+    #[arg(long, value_name = "COLUMN")]
+    label: Vec<String>,
+    /// Separator between several labels in one column
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    label_separator: Option<String>,
+}
+
+/// How a table of texts is read; anything not given is detected.
+#[derive(clap::Args, PartialEq, Default)]
+pub struct TextReading {
     /// Column of the text, by name or position from 1
     #[arg(long, value_name = "COLUMN")]
     text: Option<String>,
     /// Column of the second text
     #[arg(long, value_name = "COLUMN")]
     pair: Option<String>,
-    /// Column of the label; if repeated, one column of 0 and 1 per label, or one per number to predict
-    #[arg(long, value_name = "COLUMN")]
-    label: Vec<String>,
     /// auto, csv, tsv, jsonl, lines or fasttext
     #[arg(long)]
     format: Option<Format>,
@@ -27,9 +37,6 @@ pub struct Reading {
     /// Separator between columns: a character, or the word TAB
     #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
     delimiter: Option<char>,
-    /// Separator between several labels in one column
-    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    label_separator: Option<String>,
 }
 
 /// Labelled texts and how to read them.
@@ -71,16 +78,25 @@ impl Reading {
             [one] => Some(LabelColumns::One(column(one))),
             several => Some(LabelColumns::Each(several.iter().map(column).collect())),
         };
+        Source { label, label_separator: self.label_separator.clone(), ..self.texts.source(path) }
+    }
+}
+
+impl TextReading {
+    pub fn says_how_to_read(&self) -> bool {
+        *self != TextReading::default()
+    }
+
+    pub fn source(&self, path: &Path) -> Source {
+        let column = |name: &Option<String>| name.as_deref().map(Column::given);
         Source {
             path: path.into(),
             format: self.format.unwrap_or_default(),
-            text: self.text.as_ref().map(column),
-            pair: self.pair.as_ref().map(column),
-            label,
+            text: column(&self.text),
+            pair: column(&self.pair),
             header: self.header,
             quoting: self.quoting,
             delimiter: self.delimiter,
-            label_separator: self.label_separator.clone(),
             ..Source::default()
         }
     }

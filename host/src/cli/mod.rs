@@ -85,9 +85,10 @@ enum Command {
     Compare(compare::Args),
     /// Run several recipes and print one table of size, accuracy and speed
     Sweep(sweep::Args),
-    /// Classify texts with a checkpoint in full precision
+    /// Classify texts or the rows of a table: with a bundle as the device does, with a checkpoint in full precision
     ///
-    /// The temperature, thresholds and abstention that are fitted for its bundle do not apply: scores differ from the device's.
+    /// To a checkpoint, the temperature, thresholds and abstention that are fitted for its bundle do not apply: scores differ from
+    /// the device's.
     Predict(predict::Args),
     /// Make a smaller base to fine-tune: fewer layers and word pieces, trained on unlabelled texts
     Shrink(shrink::Args),
@@ -105,7 +106,7 @@ Examples:
   goldcrest inspect messages.csv
   goldcrest evaluate runs/voice/voice.bundle messages.csv
   goldcrest compare runs/voice/voice.fp32.bundle runs/voice/voice.bundle messages.csv --markdown
-  echo 'turn on the light' | goldcrest predict runs/voice/student
+  goldcrest predict runs/voice/voice.bundle messages.csv --csv > answers.csv
   goldcrest export runs/voice/student --int8 -o model.onnx";
 
 /// The command line is contradictory: exit code 2.

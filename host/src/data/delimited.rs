@@ -134,7 +134,7 @@ impl Reading<'_> {
             )
         });
         format!(
-            "{format}, {}, {}, text {}{}, {}{}{again}{swallowed}",
+            "{format}, {}, {}, text {}{}{}{}{again}{swallowed}",
             match (*header, *doubtful) {
                 (true, _) => "header",
                 (false, true) => "no header (the first row may be one all the same: then --header true)",

@@ -239,7 +239,7 @@ impl Keys {
         let pair = self.pair.as_ref().map(|pair| format!(", pair `{pair}`")).unwrap_or_default();
         let labels = labels_shown(&self.label.map(|label| format!("`{label}`")));
         let unused = detect_columns::unused(self.unused.iter().map(|key| format!("`{key}`")));
-        format!("jsonl, text `{}`{pair}, {labels}{unused}", self.text)
+        format!("jsonl, text `{}`{pair}{labels}{unused}", self.text)
     }
 }
 

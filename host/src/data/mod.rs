@@ -38,7 +38,7 @@ pub use random::SplitMix;
 pub(crate) use rows::is_invisible;
 pub use source::{Column, Format, LabelColumns, Source, UnknownFormat};
 pub use split::{Split, remove_overlap, split};
-pub use unlabelled::unlabelled;
+pub use unlabelled::{Texts, is_table, texts, unlabelled};
 
 #[cfg(test)]
 mod tests;

@@ -50,6 +50,21 @@ pub(super) struct Rows {
 
 /// Reads one source; refuses empty texts.
 pub(super) fn read(source: &Source) -> Result<Rows, DataError> {
+    let rows = read_all(source)?;
+    let without_text = |row: &&Row| is_invisible(&row.text) || row.pair.as_deref().is_some_and(is_invisible);
+    let mut empty = rows.rows.iter().filter(without_text);
+    if let Some(row) = empty.next() {
+        let second = !is_invisible(&row.text);
+        return Err(DataError::EmptyText { at: at(source, row.line), second, more: empty.count() });
+    }
+    if rows.rows.is_empty() {
+        return Err(DataError::NoRows { path: source.path.clone() });
+    }
+    Ok(rows)
+}
+
+/// Reads one source, which may have no rows.
+pub(super) fn read_all(source: &Source) -> Result<Rows, DataError> {
     if source.label_separator.as_deref() == Some("") {
         let problem = "is empty".to_owned();
         return Err(DataError::Option { path: source.path.clone(), option: "label_separator", problem });
@@ -71,12 +86,6 @@ pub(super) fn read(source: &Source) -> Result<Rows, DataError> {
         Format::FastText => fasttext(source, &content)?,
         Format::Csv | Format::Tsv | Format::Auto => delimited::read(source, &content, format)?,
     };
-    let without_text = |row: &&Row| is_invisible(&row.text) || row.pair.as_deref().is_some_and(is_invisible);
-    let mut empty = rows.rows.iter().filter(without_text);
-    if let Some(row) = empty.next() {
-        let second = !is_invisible(&row.text);
-        return Err(DataError::EmptyText { at: at(source, row.line), second, more: empty.count() });
-    }
     rows.lists |= lists(source, &mut rows.rows)?;
     for row in &mut rows.rows {
         if let (Cell::One(label), Some(separator)) = (&row.label, &source.label_separator) {
@@ -86,9 +95,6 @@ pub(super) fn read(source: &Source) -> Result<Rows, DataError> {
             Cell::One(label) => trim(label),
             Cell::Many(values) | Cell::Each(values) => values.iter_mut().for_each(trim),
         }
-    }
-    if rows.rows.is_empty() {
-        return Err(DataError::NoRows { path: source.path.clone() });
     }
     Ok(rows)
 }
@@ -255,10 +261,14 @@ pub(super) fn prefixes(line: &str) -> (Vec<&str>, &str) {
     (labels, text)
 }
 
-/// Describes the label columns for humans.
+/// Describes the label columns for humans, after a comma; nothing if there are none.
 pub(super) fn labels_shown(label: &LabelColumns<String>) -> String {
-    let several = matches!(label, LabelColumns::Each(_));
-    format!("label{} {}", if several { "s" } else { "" }, label.columns().join(", "))
+    let kind = match label {
+        LabelColumns::Each(columns) if columns.is_empty() => return String::new(),
+        LabelColumns::Each(_) => "labels",
+        LabelColumns::One(_) => "label",
+    };
+    format!(", {kind} {}", label.columns().join(", "))
 }
 
 /// Parses 1 or 0, or an equivalent word.

@@ -37,8 +37,31 @@ pub fn unlabelled(path: &Path, paired: bool, like: &Source) -> Result<Vec<Text>,
     Ok(texts)
 }
 
-/// Returns whether unlabelled texts in this file are in columns, by its extension.
-fn is_table(path: &Path) -> bool {
+/// The texts of a table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Texts {
+    /// The line where each row begins, from 1, and its text or pair of texts.
+    pub rows: Vec<(u32, Text)>,
+    /// Human-readable description of how the table was read.
+    pub reading: String,
+}
+
+/// Reads the texts of all rows of a table, empty ones too, ignoring any labels; pairs if `paired`.
+///
+/// # Errors
+/// [`DataError`], which names the file and line.
+pub fn texts(source: &Source, paired: bool) -> Result<Texts, DataError> {
+    let source = Source { unlabelled: true, label: None, label_separator: None, ..source.clone() };
+    let read = rows::read_all(&source)?;
+    let rows = read.rows.into_iter().map(|row| match row.pair.is_some() == paired {
+        true => Ok((row.line, (row.text, row.pair))),
+        false => Err(DataError::PairMix { at: rows::at(&source, row.line), expected: paired }),
+    });
+    Ok(Texts { rows: rows.collect::<Result<_, _>>()?, reading: read.reading })
+}
+
+/// Returns whether the texts in this file are in columns, by its extension.
+pub fn is_table(path: &Path) -> bool {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("").to_ascii_lowercase();
     ["csv", "tsv", "tab", "jsonl", "ndjson", "json"].contains(&extension.as_str())
 }

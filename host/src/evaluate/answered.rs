@@ -2,7 +2,8 @@ use super::BundleRun;
 use crate::data::{Dataset, Labels, Target, Task};
 use crate::metrics;
 use crate::train::TargetScale;
-use goldcrest_edge::decision::{Decider, Decision};
+use goldcrest_edge::Outcome;
+use goldcrest_edge::decision::{Answer, Decider, Decision};
 use std::io::{self, Write};
 
 /// A text with its label and the bundle's answer.
@@ -55,6 +56,24 @@ fn answer(task: Task, decision: &Decision) -> (Target, Option<f32>) {
             (Target::Classes(classes), None)
         }
         Task::Regression => (Target::Numbers(decision.scores().to_vec()), None),
+    }
+}
+
+/// Returns a device's answer in one cell, in which `|` joins several labels or numbers, and the probability of a single
+/// label. If the model abstains, the cell is empty and the probability is that of its best label.
+pub fn answer_in_a_cell(outcome: &Outcome<'_>) -> (String, Option<f32>) {
+    let Outcome { labels, decision, .. } = outcome;
+    let names = |mut classes: Vec<usize>| {
+        classes.sort_unstable();
+        classes.into_iter().map(|class| &*labels[class]).collect::<Vec<_>>().join("|")
+    };
+    match decision.answer() {
+        Answer::Class { class, score } => (labels[class].clone(), Some(score)),
+        Answer::Abstained => (String::new(), decision.ranked().next().map(|(_, score)| score)),
+        Answer::Labels => (names(decision.labels().map(|(class, _)| class).collect()), None),
+        Answer::Value(_) | Answer::Values => {
+            (decision.scores().iter().map(f32::to_string).collect::<Vec<_>>().join("|"), None)
+        }
     }
 }
 
@@ -138,6 +157,26 @@ mod tests {
              0,\"a \"\"b\"\"\",no,no,0.5000,0.5000\n\
              0,fine,\"yes, really\",\"yes, really\",0.8808,0.1192\n"
         );
+    }
+
+    #[test]
+    fn an_answer_fits_in_a_cell() {
+        let cell = |task, logits: &[f32], settings: Settings| {
+            let labels: Vec<String> = ["no", "yes"].map(str::to_owned)[..logits.len()].to_vec();
+            let mut decider = Decider::new(task, labels.len(), &settings).unwrap();
+            let decision = decider.decide(logits).unwrap();
+            let (cell, score) =
+                answer_in_a_cell(&Outcome { labels: &labels, logits, decision, tokens: 2, truncated: false });
+            (cell, score.map(|score| (score * 1000.0).round()))
+        };
+        let usual = Settings::default;
+        let sure = Settings { abstention: Abstention::Probability(0.9), ..usual() };
+        assert_eq!(cell(Task::SingleLabel, &[0.0, 2.0], usual()), ("yes".into(), Some(881.0)));
+        assert_eq!(cell(Task::SingleLabel, &[0.0, 2.0], sure), (String::new(), Some(881.0)));
+        assert_eq!(cell(Task::MultiLabel, &[1.0, 2.0], usual()), ("no|yes".into(), None));
+        assert_eq!(cell(Task::MultiLabel, &[-1.0, -2.0], usual()), (String::new(), None));
+        assert_eq!(cell(Task::Regression, &[1.5], usual()), ("1.5".into(), None));
+        assert_eq!(cell(Task::Regression, &[1.5, -2.0], usual()), ("1.5|-2".into(), None));
     }
 
     #[test]

@@ -30,7 +30,7 @@ mod significance;
 mod size_plot;
 mod table;
 
-pub use answered::{AnsweredRow, answered_rows, write_answered_rows};
+pub use answered::{AnsweredRow, answer_in_a_cell, answered_rows, write_answered_rows};
 pub use comparison::{
     ClassComparison, CompareError, Comparison, Inputs, Latency, McNemar, Measured, NumberComparison, Outputs,
     Rows,

@@ -144,20 +144,27 @@ fn latency(
     let mut rows: Vec<usize> = (0..texts.len()).collect();
     SplitMix::new(0, 0).shuffle(&mut rows);
     let begin = Instant::now();
-    let mut micros = Vec::new();
+    let mut times = Vec::new();
     for row in rows.into_iter().take(TEXTS) {
         let start = Instant::now();
         let (text, pair) = texts[row];
         classifier.classify(text, pair).map_err(|cause| BundleError::Row { at: at(row), cause })?;
-        micros.push(start.elapsed().as_secs_f64() * 1e6);
+        times.push(start.elapsed());
         if begin.elapsed() > AT_MOST {
             break;
         }
     }
-    micros.sort_by(f64::total_cmp);
-    let percentile =
-        |p: f64| micros.get(((micros.len() as f64 - 1.0) * p).round() as usize).copied().unwrap_or(0.0);
-    Ok(Latency { p50: percentile(0.5), p90: percentile(0.9), p99: percentile(0.99) })
+    Ok(percentiles(times))
+}
+
+/// By the nearest-rank method, as in `goldcrest-edge bench`.
+fn percentiles(mut times: Vec<Duration>) -> Latency {
+    times.sort_unstable();
+    let percentile = |p: usize| {
+        let time = times.get((times.len() * p).div_ceil(100).saturating_sub(1));
+        time.map_or(0.0, |time| time.as_secs_f64() * 1e6)
+    };
+    Latency { p50: percentile(50), p90: percentile(90), p99: percentile(99) }
 }
 
 /// Returns the logits of all texts, in their order. Calls `progress` for each text when its block is done.
@@ -195,6 +202,18 @@ fn classify_all(
 mod tests {
     use super::*;
     use crate::data::Labels;
+
+    #[test]
+    fn percentiles_of_times() {
+        let of = |micros: &[u64]| {
+            let Latency { p50, p90, p99 } =
+                percentiles(micros.iter().copied().map(Duration::from_micros).collect());
+            [p50, p90, p99].map(|time| time.round() as u64)
+        };
+        assert_eq!(of(&(1..=200).rev().collect::<Vec<_>>()), [100, 180, 198]);
+        assert_eq!(of(&[7]), [7, 7, 7]);
+        assert_eq!(of(&[]), [0, 0, 0]);
+    }
 
     fn nano() -> std::path::PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/sentiment-nano/sentiment-nano.bundle")

@@ -141,7 +141,7 @@ impl Ready {
 }
 
 /// Returns whether a student that does not start as its teacher has few texts to learn from. On 900 labelled texts of
-/// SST-2 it was three points worse than the fine-tuned base (docs/sizes.md).
+/// SST-2 it was three points worse than the fine-tuned base (docs/defaults.md).
 fn starts_anew_on_few_texts(recipe: &Recipe, prepared: &Prepared) -> Result<bool, RunError> {
     const FEW: usize = 4000;
     let few = prepared.train.len() < FEW;
@@ -192,7 +192,7 @@ struct Student {
 /// Returns the folders of the models to pack and the bits of their word embeddings: the students of all
 /// stages, or the first teacher if there are none. The recipe they are packed by has no `[distill]` if that teacher is. The student that learned from n-grams although the recipe
 /// names none is packed unless it is worse than the teacher by more than chance: it was better in every language that
-/// was tried (docs/sizes.md), but a base that does know the language may learn more without them.
+/// was tried (docs/defaults.md), but a base that does know the language may learn more without them.
 fn to_pack(
     recipe: &Recipe,
     has_student: bool,

@@ -11,7 +11,7 @@ const PER_CLASS: usize = 64;
 const BATCH: usize = 64;
 /// Scale of the initial head, as a share of the scale that fits the texts best. At 1, the head alone would
 /// soon separate a few texts, and the encoder would learn little from them. (Measured with 1: 5 points less
-/// after training on 100 texts of TREC-6, docs/sizes.md.)
+/// after training on 100 texts of TREC-6, docs/defaults.md.)
 pub(super) const INITIAL_CONFIDENCE: f32 = 0.2;
 
 /// A linear layer: weight [labels, width], bias [labels].

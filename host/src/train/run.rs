@@ -73,16 +73,7 @@ fn run(
     let resumable = Checkpoint::load(&job.folder.join(BEST)).is_ok();
     let saved =
         resumable.then(|| state::load(&state_file, job.model, &mut memory, job.fingerprint)).flatten();
-    let mut at = saved.unwrap_or(Position {
-        fingerprint: job.fingerprint.into(),
-        step: 0,
-        loss_sum: 0.0,
-        loss_count: 0,
-        best: None,
-        highest: None,
-        since_best: 0,
-        seconds: 0.0,
-    });
+    let mut at = saved.unwrap_or(Position { fingerprint: job.fingerprint.into(), ..Position::default() });
     watch(Event::Started { done: at.step, steps });
     let mut log = Log::open(job.folder.join(LOG), at.step)?;
     let (began, before) = (Instant::now(), at.seconds);
@@ -243,15 +234,8 @@ fn measure(
             error => error.into(),
         })?;
     let value = metrics.get(criterion.metric).unwrap_or(f64::NAN);
-    // on a tie, trained weights replace the initial ones
-    let better = at.highest.is_none_or(|(highest, step)| value > highest || (step == 0 && value == highest));
-    if better {
-        at.highest = Some((value, at.step));
-    }
-    at.since_best = if better { 0 } else { at.since_best + 1 };
-    let kept = at.highest.is_none_or(|(highest, _)| value >= highest - chance(highest, dev.data.len()));
+    let kept = is_kept(at, value, dev.data.len());
     if kept {
-        at.best = Some((value, at.step));
         save_best(job, at.step)?;
     }
     let mut line = serde_json::json!({"step": at.step, "dev": value, "kept": kept, "metrics": metrics});
@@ -261,6 +245,21 @@ fn measure(
     log.write(line)?;
     watch(Event::Evaluated { step: at.step, metrics: &metrics, value, kept });
     Ok(())
+}
+
+/// Notes the score of a checkpoint on a number of rows, and returns whether the checkpoint is kept.
+fn is_kept(at: &mut Position, value: f64, rows: usize) -> bool {
+    // on a tie, trained weights replace the initial ones
+    let better = at.highest.is_none_or(|(highest, step)| value > highest || (step == 0 && value == highest));
+    if better {
+        at.highest = Some((value, at.step));
+    }
+    at.since_best = if better { 0 } else { at.since_best + 1 };
+    let kept = at.highest.is_none_or(|(highest, _)| value >= highest - chance(highest, rows));
+    if kept {
+        at.best = Some((value, at.step));
+    }
+    kept
 }
 
 fn save_best(job: &Job, step: u64) -> Result<(), Error> {
@@ -331,5 +330,23 @@ mod tests {
         // all right: one row may be wrong by chance
         assert!(chance(1.0, 20) >= 0.05 && chance(1.0, 20) < 0.1);
         assert_eq!(chance(0.8, 200), 0.0);
+    }
+
+    /// The scores of steps 0, 1, 2 and so on; the step that is kept, and evaluations since the highest score.
+    #[test]
+    fn the_last_of_equally_good_checkpoints_is_kept() {
+        let kept = |scores: &[f64], rows| {
+            let mut at = Position::default();
+            for (step, score) in (0..).zip(scores) {
+                at.step = step;
+                is_kept(&mut at, *score, rows);
+            }
+            (at.best.unwrap(), at.since_best)
+        };
+        assert_eq!(kept(&[0.5, 0.81, 0.8, 0.79], 1000), ((0.81, 1), 2));
+        assert_eq!(kept(&[0.5, 0.81, 0.8, 0.79], 100), ((0.79, 3), 2));
+        // further below than chance explains, counted from the highest
+        assert_eq!(kept(&[0.5, 0.81, 0.79, 0.76], 100), ((0.79, 2), 2));
+        assert_eq!(kept(&[0.8, 0.8, 0.8], 1000), ((0.8, 2), 1));
     }
 }

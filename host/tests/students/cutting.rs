@@ -117,6 +117,23 @@ fn factorised_embeddings_are_multiplied_out_first() {
     assert!(lost < least * 1.001 + 1e-9, "{lost} {least}");
 }
 
+/// Weights are counts, between 1 and 900 times.
+#[test]
+fn frequent_pieces_lose_least() {
+    let whole = model().word_embeddings();
+    let (weights, counts): (Vec<f64>, Vec<f64>) =
+        (0..14).map(|i| [(1.0, 0.0), (30.0, 30.0), (900.0, 1e6)][i % 3]).unzip();
+    let narrow = factorise_embeddings(&model(), 7, &counts).word_embeddings();
+    let rows = whole.data.chunks_exact(16).zip(narrow.data.chunks_exact(16)).zip(&weights);
+    let squares = |(a, b): (&f32, &f32)| f64::from(a - b).powi(2);
+    let lost: f64 = rows.map(|((a, b), weight)| weight * a.iter().zip(b).map(squares).sum::<f64>()).sum();
+    // the singular values of the weighted table give the smallest possible loss
+    let weighted =
+        nalgebra::DMatrix::from_fn(14, 16, |i, j| weights[i].sqrt() * f64::from(whole.data[i * 16 + j]));
+    let least: f64 = weighted.singular_values().iter().skip(7).map(|s| s * s).sum();
+    assert!(lost < least * 1.001 + 1e-9, "{lost} {least}");
+}
+
 #[test]
 fn changed_table_overrides_its_factors() {
     let folder = tempfile::tempdir().unwrap();

@@ -127,6 +127,29 @@ fn unlabelled_texts_come_from_the_named_column_if_present() {
 }
 
 #[test]
+fn the_texts_of_a_table_are_those_of_all_its_rows() {
+    let folder = Folder::new();
+    let file = folder.file("x.csv", "id,text,label\n1,eins,a\n2,,\n3,\"drei\nzeilen\",b\n");
+    let of = |source: &Source, paired| {
+        texts(source, paired)
+            .map(|texts| texts.rows.into_iter().map(|(line, (text, _))| (line, text)).collect::<Vec<_>>())
+    };
+    let all = [(2, "eins"), (3, ""), (4, "drei\nzeilen")].map(|(line, text)| (line, text.to_owned()));
+    assert_eq!(of(&file, false).unwrap(), all);
+    assert!(message(of(&file, true)).contains("x.csv:2"));
+    let ids = Source { text: Some("id".into()), ..file.clone() };
+    assert_eq!(of(&ids, false).unwrap()[2], (4, "3".to_owned()));
+    let pairs = Source { text: Some("text".into()), pair: Some("label".into()), ..file.clone() };
+    assert_eq!(texts(&pairs, true).unwrap().rows[1], (3, (String::new(), Some(String::new()))));
+    assert!(message(texts(&pairs, false)).contains("x.csv:2"));
+    assert_eq!(of(&folder.file("none.csv", "text\n"), false).unwrap(), []);
+    assert_eq!(
+        texts(&ids, false).unwrap().reading,
+        "csv, header, quoted, text `id`; not used: `text`, `label`"
+    );
+}
+
+#[test]
 fn unlabelled_lines_lose_their_labels_if_those_of_the_training_data_are_lines() {
     let folder = Folder::new();
     let file = folder.file("more.txt", "ham\tHi you\n\nspam\twin\tnow\n").path;
