@@ -288,7 +288,7 @@ fn the_host_suits_a_shell() {
     assert!(code == Some(1) && error.contains("own: the input file is also the output"), "{error}");
     // the rows of a table in their order, empty ones too
     let (code, out, error) = shell(
-        "printf 'text\\tlabel\\n\"light\\nlamp\"\\tlight\\n\\t\\ndark\\tlight\\n' > a.tsv; \"$0\" predict \"$BUNDLE\" a.tsv --csv",
+        "printf 'text\\tlabel\\n\"light\\nlamp\"\\tlight\\n\\train\\ndark\\tlight\\n' > a.tsv; \"$0\" predict \"$BUNDLE\" a.tsv --csv",
     );
     let lines: Vec<_> = out.lines().collect();
     assert!(code == Some(0) && lines.len() == 5 && lines[0] == "line,text,answer,score", "{out} {error}");
@@ -296,7 +296,8 @@ fn the_host_suits_a_shell() {
         lines[1] == "2,\"light" && lines[3].starts_with("4,,") && lines[4].starts_with("5,dark,"),
         "{out}"
     );
-    let (code, records, error) = shell("cut -f 1 | \"$0\" predict \"$BUNDLE\" - --text 1 --header false");
+    let (code, records, error) =
+        shell("cut -f 1 | \"$0\" predict \"$BUNDLE\" - --format tsv --text 1 --header false");
     assert!(code == Some(0) && records.lines().count() == 4, "{records} {error}");
     let device = shell("cut -f 1 | \"${0}-edge\" --bundle \"$BUNDLE\" --format jsonl");
     assert_eq!(records, device.1);
@@ -359,7 +360,7 @@ fn a_bundle_takes_no_more_memory_than_inspect_says() {
             report(&format!("{name}: {taken} bytes at the peak, {stated} stated"));
             assert!(taken <= stated, "{name}: {taken} bytes, {stated} stated");
             // what is stated for the program is that of a plain build, and a little more
-            assert!(stated < taken + (10 << 20), "{name}: {taken} bytes, {stated} stated");
+            assert!(stated < taken + (12 << 20), "{name}: {taken} bytes, {stated} stated");
         }
     }
 }

@@ -235,13 +235,13 @@ fn peak_memory_kib() -> Option<u64> {
 
 fn table(report: &Value) -> String {
     let mut out = format!(
-        "{} {}, {} thread{}\nload {} µs, peak memory {} KiB\n\n{:>6}  {:^35}  {:^35}\n{:>6}",
+        "{} {}, {} thread{}\nload {} µs, peak memory {}\n\n{:>6}  {:^35}  {:^35}\n{:>6}",
         report["name"].as_str().unwrap_or_default(),
         report["version"].as_str().unwrap_or_default(),
         report["threads"],
         if report["threads"] == 1 { "" } else { "s" },
         report["load"],
-        report["peak_memory_kib"],
+        report["peak_memory_kib"].as_u64().map_or("unknown".into(), |memory| format!("{memory} KiB")),
         "",
         "model, µs",
         "end to end, µs",
@@ -256,7 +256,7 @@ fn table(report: &Value) -> String {
         out += " backlog, µs/text";
     }
     for length in report["lengths"].as_array().into_iter().flatten() {
-        out += &format!("\n{:>6}", length["tokens"]);
+        out += &format!("\n{:>6}", length["tokens"].as_u64().unwrap_or_default());
         for part in ["model", "end_to_end"] {
             for column in columns {
                 out += &format!("{:>9.1}", length[part][column].as_f64().unwrap_or_default());

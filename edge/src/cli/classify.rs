@@ -2,7 +2,7 @@
 use super::bundle::ModelArgs;
 use super::messages::{check_pair, parse_separator, run_lines};
 use super::{MAX_THREADS, Usage, say, say_errors};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 use goldcrest_edge::decision::Task;
 use goldcrest_edge::stream::{self, Format, Records, Stdout, ThreadedRecords};
@@ -97,7 +97,7 @@ pub fn run(args: &Args) -> Result<()> {
         ));
     }
     let options = stream::Options { format, top: args.top, logits: args.logits, separator: args.text_pair };
-    let out = Stdout::buffered()?;
+    let out = Stdout::buffered().context("stdout")?;
     let (ended, errors) = if args.threads == 1 {
         let mut records = Records::new(classifier, out, options);
         (run_lines(&args.files, &mut records), records.errors())

@@ -56,7 +56,7 @@ pub fn run_lines(files: &[PathBuf], sink: &mut impl Sink) -> Result<()> {
 }
 
 fn run_all(files: &[PathBuf], sink: &mut impl Sink, failed: &mut Vec<anyhow::Error>) -> Result<()> {
-    let interrupt = Interrupt::on_signals(None)?;
+    let interrupt = Interrupt::on_signals(None).context("signals")?;
     let mut lines = Lines::default();
     for (number, path) in (1..).zip(files) {
         let name = || if path == Path::new("-") { "stdin".into() } else { path.display().to_string() };
