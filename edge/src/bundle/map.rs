@@ -127,7 +127,8 @@ pub fn map(path: &Path) -> Result<Mapped, OpenError> {
     }
     // SAFETY: the mapping is read-only. Nothing can keep others from truncating or rewriting the file; bundles
     // are replaced by renaming, which leaves a mapped file intact. Should one be rewritten all the same, no
-    // value becomes invalid: text is copied before it is checked, and numbers may have any bits.
+    // value becomes invalid: text is copied before it is checked (see `Bundle::vocabulary`), and numbers may have any
+    // bits.
     let map = unsafe { memmap2::Mmap::map(&file) }.map_err(fail)?;
     let source = Source { path: path.into(), file, state: state.into(), digest: OnceLock::new() };
     Ok(Mapped { bytes: Bytes::from_owner(map), of_file: true, source: Some(Arc::new(source)) })
@@ -147,7 +148,10 @@ impl Mapped {
     pub fn embedded(bytes: &'static [u8]) -> Self {
         let range = bytes.as_ptr_range();
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-        let of_file = is_read_only_file(&maps, range.start as usize..range.end as usize);
+        // where the program's own constants are, nothing was changed before it became read-only
+        static CONSTANT: [u8; 8] = MAGIC;
+        let beside = CONSTANT.as_ptr() as usize;
+        let of_file = is_read_only_file(&maps, range.start as usize..range.end as usize, beside);
         Mapped { bytes: Bytes::from_static(bytes), of_file, source: None }
     }
 
@@ -258,9 +262,9 @@ extern "C" fn pages_are_gone(_signal: libc::c_int) {
 /// The largest page size of all supported processors, a multiple of the smaller ones.
 const PAGE: usize = 64 << 10;
 
-/// Returns whether `range` lies in a single read-only mapping of a file, according to `maps`, the
-/// text of /proc/self/maps.
-fn is_read_only_file(maps: &str, range: Range<usize>) -> bool {
+/// Returns whether `range` lies in the same read-only mapping of a file as the address `beside`, according to `maps`,
+/// the text of /proc/self/maps.
+fn is_read_only_file(maps: &str, range: Range<usize>, beside: usize) -> bool {
     maps.lines().any(|line| {
         let mut fields = line.split_ascii_whitespace();
         let (Some(place), Some(rights), path) = (fields.next(), fields.next(), fields.nth(3)) else {
@@ -274,6 +278,7 @@ fn is_read_only_file(maps: &str, range: Range<usize>) -> bool {
             && path.is_some_and(|path| path.starts_with('/'))
             && start <= range.start
             && range.end <= end
+            && (start..end).contains(&beside)
     })
 }
 
@@ -289,11 +294,12 @@ mod tests {
                     ab0000-ac0000 rw-p 00011000 fe:00 131 /usr/bin/goldcrest-edge\n\
                     ac0000-ad0000 r--p 00000000 00:00 0\n\
                     ad0000-ae0000 rw-p 00000000 00:00 0 [heap]\n";
-        let is = |start, end| is_read_only_file(maps, start..end);
+        let is = |start, end| is_read_only_file(maps, start..end, start);
         assert!(is(0xaa0000, 0xab0000) && is(0xaa1000, 0xaa1001));
         assert!(!is(0xaa0000, 0xab0001) && !is(0xa90000, 0xaa0001), "in part");
         assert!(!is(0xab0000, 0xab1000) && !is(0xac0000, 0xac1000) && !is(0xad0000, 0xad1000));
-        assert!(!is_read_only_file("nonsense\n\nx-y r--p 0 0 0 /", 0..1));
+        assert!(!is_read_only_file(maps, 0xaa0000..0xaa1000, 0xab0000), "in another mapping");
+        assert!(!is_read_only_file("nonsense\n\nx-y r--p 0 0 0 /", 0..1, 0));
     }
 
     #[test]

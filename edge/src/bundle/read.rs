@@ -145,7 +145,8 @@ impl<'a> Bundle<'a> {
         self.section(section::EXTERNAL).unwrap_or_default()
     }
 
-    /// Returns the word pieces, one per line.
+    /// Returns the word pieces, one per line. If they are mapped from a file, which others may write to, make the
+    /// tokenizer from a copy.
     pub fn vocabulary(&self) -> &'a [u8] {
         self.section(section::VOCABULARY).unwrap_or_default()
     }

@@ -19,7 +19,7 @@ pub struct Activations {
 impl Activations {
     /// Allocates room for `rows` rows of up to `inputs` activations.
     pub fn new(kernels: Kernels, rows: usize, inputs: usize) -> Activations {
-        let data = Aligned::zeroed(rows * stride(kernels, inputs));
+        let data = Aligned::zeroed(room(kernels, rows, inputs).expect("no more than memory holds"));
         Activations { kernels, data, scales: vec![0.0; rows], rows: 0, inputs: 0 }
     }
 
@@ -67,9 +67,9 @@ impl Activations {
 
     /// Sets the shape of the rows that are to be written next.
     pub(super) fn reshape(&mut self, rows: usize, inputs: usize) {
-        let needed = rows * stride(self.kernels, inputs);
+        let needed = room(self.kernels, rows, inputs);
         assert!(
-            rows <= self.scales.len() && needed <= self.data.bytes().len(),
+            rows <= self.scales.len() && needed.is_some_and(|bytes| bytes <= self.data.bytes().len()),
             "{rows} rows of {inputs} activations do not fit the capacity"
         );
         (self.rows, self.inputs) = (rows, inputs);
@@ -90,4 +90,10 @@ pub(super) const ROW_PADDING: usize = 64;
 fn stride(kernels: Kernels, inputs: usize) -> usize {
     let table::Layout { activation_bytes, .. } = kernels.table.layout;
     inputs.next_multiple_of(ROW_PADDING) * activation_bytes
+}
+
+/// Returns the number of bytes of so many rows, unless it is more than memory can hold.
+fn room(kernels: Kernels, rows: usize, inputs: usize) -> Option<usize> {
+    let padded = inputs.checked_next_multiple_of(ROW_PADDING)?;
+    padded.checked_mul(kernels.table.layout.activation_bytes)?.checked_mul(rows)
 }

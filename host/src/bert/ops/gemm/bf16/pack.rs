@@ -3,7 +3,7 @@
 use super::{Matrix, SIDE, Side, Tile};
 use std::arch::x86_64::*;
 
-/// See [`Kernel::pack`](super::kernel::pack).
+/// See [`kernel::pack`](super::kernel::pack).
 ///
 /// # Safety
 /// The processor has these instructions.
