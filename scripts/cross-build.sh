@@ -3,7 +3,7 @@
 #
 # usage: scripts/cross-build.sh [gnu|musl|all] [CARGO ARGUMENTS...]        default: all
 #   musl   aarch64-unknown-linux-musl: one static file, runs on any 64-bit ARM Linux
-#   gnu    aarch64-unknown-linux-gnu: uses the board's glibc (the version it needs is printed)
+#   gnu    aarch64-unknown-linux-gnu: uses the board's glibc (the version it needs is printed); not built by scripts/test.sh
 #
 # The binary is left in target/<triple>/release/goldcrest-edge (or below $CARGO_TARGET_DIR).
 # Takes your own Rust toolchain if it has the target, or if rustup can add it (rustup target add

@@ -13,7 +13,7 @@ use support::{Random, text};
 
 /// A value on the edge between two integers shifts its row, and with it the rounding in the next layers, so
 /// the logits of two exact int8 paths can differ by as much as quantization itself changes them. What must
-/// hold is that the fused path is no further from fp32 than the stock one.
+/// hold is that the fused path is about as close to fp32 as the stock one: not twice as far, in squares.
 #[test]
 fn fused_operators_are_as_close_to_fp32_as_stock_ones() {
     let dir = std::env::var_os("GOLDCREST_CHECKPOINT")

@@ -97,11 +97,18 @@ impl TokenizerFiles {
                 }
             }
         };
+        let max_length = config["model_max_length"].as_f64().map_or(512, |n| n.min(512.0) as usize);
+        // a word between two special tokens
+        if max_length < 3 {
+            let found = &config["model_max_length"];
+            let problem = format!("tokenizer_config.json: model_max_length is {found}; it must be 3 or more");
+            return Err(Error::Tokenizer(problem));
+        }
         let files = Self {
             lowercase: setting("do_lower_case", "lowercase")?.unwrap_or(true),
             strip_accents: setting("strip_accents", "strip_accents")?,
             chinese_chars: setting("tokenize_chinese_chars", "handle_chinese_chars")?.unwrap_or(true),
-            max_length: config["model_max_length"].as_f64().map_or(512, |n| n.min(512.0) as usize),
+            max_length,
             vocab: pieces.iter().flat_map(|piece| [piece, "\n"]).collect(),
         };
         Tokenizer::new(files.vocab.as_bytes(), files.settings())
@@ -378,6 +385,7 @@ mod tests {
         refused(&|_, config| config["cls_token"] = json!({"content": "<s>"}), "cls_token is \"<s>\"");
         refused(&|_, config| config["unk_token"] = json!("<unk>"), "unk_token is \"<unk>\"");
         refused(&|_, config| config["truncation_side"] = json!("left"), "truncation_side is \"left\"");
+        refused(&|_, config| config["model_max_length"] = json!(1), "model_max_length is 1;");
         refused(&|_, config| config["additional_special_tokens"] = json!(["<user>"]), "\"<user>\"");
         refused(&|_, config| config["extra_special_tokens"] = json!({"user_token": "<user>"}), "\"<user>\"");
         refused(&|fast, _| fast["model"]["unk_token"] = json!("<unk>"), "model.unk_token is \"<unk>\"");

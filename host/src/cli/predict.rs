@@ -81,18 +81,18 @@ fn answer(args: &Args, mut model: impl Classify, task: Task, pairs: bool) -> any
     let tables = files.iter().filter(|file| args.reading.says_how_to_read() || data::is_table(file)).count();
     let errors = match () {
         () if tables == files.len() => {
-            let rows =
-                files.iter().map(|file| rows(file, &args.reading, pairs)).collect::<Result<Vec<_>, _>>()?;
-            let rows = rows.concat();
+            let mut all = Vec::new();
+            for file in files {
+                all.extend(rows(file, &args.reading, pairs)?);
+            }
             match args.csv {
-                true => write_csv(&mut model, &rows, pairs)?,
-                false => write_records(&mut model, &rows, &options)?,
+                true => write_csv(&mut model, &all, pairs)?,
+                false => write_records(&mut model, &all, &options)?,
             }
         }
         () if args.csv => {
-            return Err(
-                super::Usage("--csv is for tables: name a file, or a column with --text".into()).into()
-            );
+            let problem = "--csv is for tables: name a file, or a column with --text";
+            return Err(super::Usage(problem.into()).into());
         }
         () if tables > 0 => {
             return Err(super::Usage("tables and files of lines do not go together".into()).into());
