@@ -111,6 +111,14 @@ pub enum DataError {
     UnknownLabel { at: Place, label: String, labels: Arc<[String]>, like: Option<String>, more: usize },
     #[error("{at}: {}", if *.expected { "one text where the other rows have two" } else { "two texts where the other rows have one" })]
     PairMix { at: Place, expected: bool },
+    #[error(
+        "{path}: {}", if *.paired {
+            "the rows have one text, and the model reads two; name their columns with --text and --pair"
+        } else {
+            "the rows have two texts, and the model reads one; name its column with --text"
+        }
+    )]
+    OtherTexts { path: PathBuf, paired: bool },
     #[error("no file was named")]
     NoSource,
     #[error("{path}: no rows")]

@@ -55,7 +55,7 @@ pub fn texts(source: &Source, paired: bool) -> Result<Texts, DataError> {
     let read = rows::read_all(&source)?;
     let rows = read.rows.into_iter().map(|row| match row.pair.is_some() == paired {
         true => Ok((row.line, (row.text, row.pair))),
-        false => Err(DataError::PairMix { at: rows::at(&source, row.line), expected: paired }),
+        false => Err(DataError::OtherTexts { path: source.path.clone(), paired }),
     });
     Ok(Texts { rows: rows.collect::<Result<_, _>>()?, reading: read.reading })
 }

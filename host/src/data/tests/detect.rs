@@ -136,12 +136,12 @@ fn the_texts_of_a_table_are_those_of_all_its_rows() {
     };
     let all = [(2, "eins"), (3, ""), (4, "drei\nzeilen")].map(|(line, text)| (line, text.to_owned()));
     assert_eq!(of(&file, false).unwrap(), all);
-    assert!(message(of(&file, true)).contains("x.csv:2"));
+    assert!(message(of(&file, true)).contains("x.csv: the rows have one text, and"));
     let ids = Source { text: Some("id".into()), ..file.clone() };
     assert_eq!(of(&ids, false).unwrap()[2], (4, "3".to_owned()));
     let pairs = Source { text: Some("text".into()), pair: Some("label".into()), ..file.clone() };
     assert_eq!(texts(&pairs, true).unwrap().rows[1], (3, (String::new(), Some(String::new()))));
-    assert!(message(texts(&pairs, false)).contains("x.csv:2"));
+    assert!(message(texts(&pairs, false)).contains("x.csv: the rows have two texts, and"));
     assert_eq!(of(&folder.file("none.csv", "text\n"), false).unwrap(), []);
     assert_eq!(
         texts(&ids, false).unwrap().reading,
