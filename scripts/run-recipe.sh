@@ -34,7 +34,7 @@ add() { # COMMAND, unless it is there already
 references() { sed '/^output/d' "$recipes/$1.toml" | grep -oE '\.\./\.\./(base|runs)/[^"]+' | cut -c7- || true; }
 
 plan() { # NAME COMMAND: train makes the teacher, run everything
-    local reference name
+    local reference name rest
     while IFS=/ read -r reference name rest; do
         case $reference/$name in
         base/all-mpnet-base-v2) add "scripts/fetch-base.sh --teacher" ;;

@@ -18,6 +18,9 @@ pub struct Activations {
 
 impl Activations {
     /// Allocates room for `rows` rows of up to `inputs` activations.
+    ///
+    /// # Panics
+    /// If that is more than memory can hold.
     pub fn new(kernels: Kernels, rows: usize, inputs: usize) -> Activations {
         let data = Aligned::zeroed(room(kernels, rows, inputs).expect("no more than memory holds"));
         Activations { kernels, data, scales: vec![0.0; rows], rows: 0, inputs: 0 }

@@ -1,5 +1,5 @@
 use super::BundleRun;
-use crate::data::{Dataset, Labels, Target, Task};
+use crate::data::{Dataset, Target};
 use crate::metrics;
 use crate::train::TargetScale;
 use goldcrest_edge::Outcome;
@@ -34,8 +34,8 @@ pub fn answered_rows(data: &Dataset, run: &BundleRun) -> Vec<AnsweredRow> {
     let answered = |(row, logits): (usize, &[f32])| {
         let gold = &data.examples[row].target;
         let decision = decider.decide(logits).expect("logits of a bundle");
-        let (answer, score) = answer(data.task, &decision);
-        let (label, answer) = (shown(gold, &data.labels), shown(&answer, &data.labels));
+        let (answer, score) = best_answer(&decision, data.labels.names());
+        let label = shown(gold, data.labels.names());
         let surprise = surprise(gold, decision.scores(), &run.decision.thresholds, &deviations);
         AnsweredRow { row, label, answer, score, surprise }
     };
@@ -44,36 +44,27 @@ pub fn answered_rows(data: &Dataset, run: &BundleRun) -> Vec<AnsweredRow> {
     rows
 }
 
-fn answer(task: Task, decision: &Decision) -> (Target, Option<f32>) {
-    match task {
-        Task::SingleLabel => {
-            let (class, score) = decision.ranked().next().expect("a model has classes");
-            (Target::Class(class as u32), Some(score))
-        }
-        Task::MultiLabel => {
-            let mut classes: Vec<u32> = decision.labels().map(|(class, _)| class as u32).collect();
-            classes.sort_unstable();
-            (Target::Classes(classes), None)
-        }
-        Task::Regression => (Target::Numbers(decision.scores().to_vec()), None),
-    }
-}
-
 /// Returns a device's answer in one cell, in which `|` joins several labels or numbers, and the probability of a single
 /// label. If the model abstains, the cell is empty and the probability is that of its best label.
 pub fn answer_in_a_cell(outcome: &Outcome<'_>) -> (String, Option<f32>) {
-    let Outcome { labels, decision, .. } = outcome;
-    let names = |mut classes: Vec<usize>| {
-        classes.sort_unstable();
-        classes.into_iter().map(|class| &*labels[class]).collect::<Vec<_>>().join("|")
-    };
+    let (best, score) = best_answer(&outcome.decision, outcome.labels);
+    let abstained = outcome.decision.answer() == Answer::Abstained;
+    (if abstained { String::new() } else { best }, score)
+}
+
+/// The same, but the best label even if the model abstains.
+fn best_answer(decision: &Decision, labels: &[String]) -> (String, Option<f32>) {
     match decision.answer() {
-        Answer::Class { class, score } => (labels[class].clone(), Some(score)),
-        Answer::Abstained => (String::new(), decision.ranked().next().map(|(_, score)| score)),
-        Answer::Labels => (names(decision.labels().map(|(class, _)| class).collect()), None),
-        Answer::Value(_) | Answer::Values => {
-            (decision.scores().iter().map(f32::to_string).collect::<Vec<_>>().join("|"), None)
+        Answer::Class { .. } | Answer::Abstained => {
+            let (class, score) = decision.ranked().next().expect("a model has classes");
+            (labels[class].clone(), Some(score))
         }
+        Answer::Labels => {
+            let mut classes: Vec<usize> = decision.labels().map(|(class, _)| class).collect();
+            classes.sort_unstable();
+            (joined(classes.into_iter().map(|class| &labels[class])), None)
+        }
+        Answer::Value(_) | Answer::Values => (joined(decision.scores()), None),
     }
 }
 
@@ -98,13 +89,17 @@ fn surprise(gold: &Target, scores: &[f32], thresholds: &[f32], deviations: &[f32
     }
 }
 
-fn shown(target: &Target, labels: &Labels) -> String {
-    let name = |id: &u32| labels.name(*id).unwrap_or_default().to_owned();
+fn shown(target: &Target, labels: &[String]) -> String {
+    let name = |id: &u32| labels.get(*id as usize).map_or("", String::as_str);
     match target {
-        Target::Class(id) => name(id),
-        Target::Classes(ids) => ids.iter().map(name).collect::<Vec<_>>().join("|"),
-        Target::Numbers(numbers) => numbers.iter().map(f32::to_string).collect::<Vec<_>>().join("|"),
+        Target::Class(id) => name(id).to_owned(),
+        Target::Classes(ids) => joined(ids.iter().map(name)),
+        Target::Numbers(numbers) => joined(numbers),
     }
+}
+
+fn joined<T: ToString>(parts: impl IntoIterator<Item = T>) -> String {
+    parts.into_iter().map(|part| part.to_string()).collect::<Vec<_>>().join("|")
 }
 
 /// Writes rows as CSV with a header.
@@ -130,7 +125,7 @@ pub fn write_answered_rows(data: &Dataset, rows: &[AnsweredRow], out: impl Write
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Example;
+    use crate::data::{Example, Labels, Task};
     use crate::evaluate::Latency;
     use goldcrest_edge::decision::{Abstention, Settings};
 
