@@ -125,8 +125,11 @@ impl Model {
     /// Loads an ONNX classifier. `external` holds the tensors outside the protobuf (empty if there are none).
     /// The model keeps it in use: the fused path reads its tables in place, for example in a memory map.
     ///
+    /// A graph that is not recognised as a BERT goes to tract, which computes its constant parts at once: a small one can
+    /// be crafted so that this takes any time or memory. Load only what you trust.
+    ///
     /// # Errors
-    /// If the bytes are not an ONNX model or were crafted to fill the memory, a tensor is damaged or points outside
+    /// If the bytes are not an ONNX model or would fill the memory once decoded, a tensor is damaged or points outside
     /// `external`, tract refuses the graph, or the requested instruction set is not available.
     pub fn load(onnx: &[u8], external: Bytes, options: &Options) -> Result<Model, Error> {
         Self::load_releasing(onnx, external, options, &|_| ())

@@ -167,6 +167,11 @@ pub(super) fn is_header<'a>(fields: impl Iterator<Item = &'a str> + Clone) -> bo
 
 /// Returns the columns that form pairs, by their names; if some pairs have common names, only those.
 pub(super) fn pairs(names: &[&str]) -> Vec<(usize, usize)> {
+    /// Each column is compared with every other; of more, none is a text of a pair.
+    const MOST: usize = 500;
+    if names.len() > MOST {
+        return Vec::new();
+    }
     let ends: Vec<Option<(String, char)>> = names.iter().map(|name| numbered(name)).collect();
     let is_pair = |a: usize, b: usize| match (&ends[a], &ends[b]) {
         (Some((a, '1')), Some((b, '2'))) => a == b && !is_id(a),

@@ -93,7 +93,8 @@ pub(super) fn read(source: &Source, content: &str, format: Format) -> Result<Row
         delimiter: Some(char::from(delimiter)),
         ..source.clone()
     };
-    Ok(Rows { rows, label, lists: false, reading, resolved })
+    let blank = records.iter().skip(usize::from(header)).flat_map(|record| &record.blank_before).copied();
+    Ok(Rows { blank: blank.collect(), rows, label, lists: false, reading, resolved })
 }
 
 /// How a file was read.

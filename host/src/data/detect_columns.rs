@@ -120,7 +120,7 @@ fn one_label(
         let columns = (0..names.len()).filter(|index| !is_id(names[*index]) && binary(index));
         let columns: Vec<String> = columns.map(|index| format!("`{}`", names[index].trim())).collect();
         if columns.len() > 1 {
-            *problem += &format!("; {} hold 0 and 1: name all that are labels", columns.join(", "));
+            *problem += &format!("; {} hold 0 and 1: name all that are labels", listed(&columns, 12));
         }
     }
     found

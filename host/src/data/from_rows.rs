@@ -86,10 +86,17 @@ impl Dataset {
 
 /// Returns the labels that occur, or the names of several numbers; none for a regression of one.
 fn labels_of(files: &[Rows], task: Task) -> Result<Labels, DataError> {
+    let of_columns = |names: &[String]| match Labels::ordered(names.to_vec()) {
+        // a column may be named by its name and by its position
+        Err(DataError::LabelTwice { label }) => Err(DataError::Option {
+            path: files[0].resolved.path.clone(),
+            option: "label",
+            problem: format!("names `{label}` twice"),
+        }),
+        labels => labels,
+    };
     Ok(match &files[0].label {
-        LabelColumns::Each(names) if task == Task::Regression && names.len() > 1 => {
-            Labels::ordered(names.clone())?
-        }
+        LabelColumns::Each(names) if task == Task::Regression && names.len() > 1 => of_columns(names)?,
         // the numbers of a list have no names
         _ if task == Task::Regression => match files[0].rows.first().map(|row| &row.label) {
             Some(Cell::Many(numbers)) if numbers.len() > 1 => {
@@ -97,7 +104,7 @@ fn labels_of(files: &[Rows], task: Task) -> Result<Labels, DataError> {
             }
             _ => Labels::default(),
         },
-        LabelColumns::Each(names) if !names.is_empty() => Labels::ordered(names.clone())?,
+        LabelColumns::Each(names) if !names.is_empty() => of_columns(names)?,
         _ => Labels::sorted(files.iter().flat_map(|file| &file.rows).flat_map(|row| names(&row.label))),
     })
 }

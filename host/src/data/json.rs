@@ -1,4 +1,5 @@
 use serde_json::{Map, Value};
+use std::collections::HashSet;
 
 use super::rows::{self, Cell, Row, Rows, at, labels_shown};
 use super::{Column, DataError, Format, LabelColumns, Source, detect_columns};
@@ -59,7 +60,7 @@ pub(super) fn read(source: &Source, content: &str) -> Result<Rows, DataError> {
         ..source.clone()
     };
     let lists = rows.iter().any(|row| matches!(row.label, Cell::Many(_)));
-    Ok(Rows { rows, lists, reading: keys.reading(), label: keys.label, resolved })
+    Ok(Rows { rows, blank: Vec::new(), lists, reading: keys.reading(), label: keys.label, resolved })
 }
 
 /// Reads the label or labels under one key.
@@ -212,16 +213,14 @@ impl Keys {
             // a single object does not tell whether its values repeat
             let columns = detect_columns::columns(source, names, binary, |_| false, missing)?;
             let name = |index: usize| names[index].to_owned();
-            let used = |name: &&String| {
-                let index = names.iter().position(|other| other == name);
-                let used = [Some(columns.text), columns.pair]
-                    .into_iter()
-                    .flatten()
-                    .chain(columns.label.columns().iter().copied());
-                index.is_some_and(|index| used.into_iter().any(|used| used == index))
-            };
+            let used: HashSet<&str> = [Some(columns.text), columns.pair]
+                .into_iter()
+                .flatten()
+                .chain(columns.label.columns().iter().copied())
+                .map(|index| names[index])
+                .collect();
             Ok(Keys {
-                unused: first.keys().filter(|name| !used(name)).cloned().collect(),
+                unused: first.keys().filter(|name| !used.contains(name.as_str())).cloned().collect(),
                 text: name(columns.text),
                 pair: columns.pair.map(name),
                 label: columns.label.map(|index| name(*index)),

@@ -11,6 +11,8 @@ pub(super) struct Record {
     /// Whether the row before ends in a carriage return, where others end in a line feed.
     pub after_return: bool,
     pub fields: StringRecord,
+    /// Lines of the rows before it in which every field is blank.
+    pub blank_before: Vec<u32>,
 }
 
 /// Returns the first row that spans lines most of which look like rows, with a label of other rows: two quotes out of
@@ -61,14 +63,14 @@ fn line_end(content: &str) -> u8 {
     if content.contains('\n') { b'\n' } else { b'\r' }
 }
 
-/// Returns all rows, of whatever length. Lines are counted here because the reader skips blank lines.
+/// Returns all rows in which anything stands, of whatever length. Lines are counted here because the reader skips blank lines.
 pub(super) fn records(content: &str, delimiter: u8, quoting: bool) -> Vec<Record> {
     let bytes = content.as_bytes();
     let mut reader = reader(content, delimiter, quoting);
     let end = line_end(content);
     let newlines = |from: usize, to: usize| bytes[from..to].iter().filter(|&&b| b == end).count() as u32;
     let (mut counted, mut line) = (0, 1);
-    let mut records = Vec::new();
+    let (mut records, mut blank) = (Vec::new(), Vec::new());
     let mut fields = StringRecord::new();
     // reading a valid string from memory cannot fail
     while let Ok(true) = reader.read_record(&mut fields) {
@@ -81,14 +83,16 @@ pub(super) fn records(content: &str, delimiter: u8, quoting: bool) -> Vec<Record
         line += newlines(counted, start);
         counted = start;
         let end = (reader.position().byte() as usize).max(start);
-        // spreadsheets leave empty rows below a table
         if fields.iter().all(|field| field.trim().is_empty()) {
+            blank.push(line);
             continue;
         }
         let row = bytes[start..end].trim_ascii_end().len();
         let lines = 1 + newlines(start, start + row);
-        records.push(Record { line, lines, after_return, fields: fields.clone() });
+        let blank_before = std::mem::take(&mut blank);
+        records.push(Record { line, lines, after_return, fields: fields.clone(), blank_before });
     }
+    // spreadsheets leave blank rows below a table: the last ones belong to no record
     records
 }
 

@@ -38,6 +38,8 @@ pub(super) struct Row {
 #[derive(Debug)]
 pub(super) struct Rows {
     pub rows: Vec<Row>,
+    /// Lines of the other rows of a table, in which every field is blank; those below the last row do not count.
+    pub blank: Vec<u32>,
     /// Name of the label column, or the labels that have a column each; empty if there are no columns.
     pub label: LabelColumns<String>,
     /// Whether several values of a cell are a list, rather than text around a separator.
@@ -215,6 +217,7 @@ fn lines(source: &Source, content: &str) -> Result<Rows, DataError> {
     });
     Ok(Rows {
         rows: rows.collect::<Result<_, _>>()?,
+        blank: Vec::new(),
         label: LabelColumns::Each(Vec::new()),
         lists: false,
         reading: "lines, label<TAB>text".to_owned(),
@@ -243,6 +246,7 @@ fn fasttext(source: &Source, content: &str) -> Result<Rows, DataError> {
     };
     Ok(Rows {
         rows: rows.into_iter().map(row).collect(),
+        blank: Vec::new(),
         label: LabelColumns::Each(Vec::new()),
         lists: false,
         reading: "fasttext, __label__NAME text".to_owned(),

@@ -46,18 +46,22 @@ pub struct Texts {
     pub reading: String,
 }
 
-/// Reads the texts of all rows of a table, empty ones too, ignoring any labels; pairs if `paired`.
+/// Reads the texts of all rows of a table, empty ones too, ignoring any labels; pairs if `paired`. Blank lines are no
+/// rows.
 ///
 /// # Errors
 /// [`DataError`], which names the file and line.
 pub fn texts(source: &Source, paired: bool) -> Result<Texts, DataError> {
     let source = Source { unlabelled: true, label: None, label_separator: None, ..source.clone() };
     let read = rows::read_all(&source)?;
-    let rows = read.rows.into_iter().map(|row| match row.pair.is_some() == paired {
-        true => Ok((row.line, (row.text, row.pair))),
-        false => Err(DataError::OtherTexts { path: source.path.clone(), paired }),
-    });
-    Ok(Texts { rows: rows.collect::<Result<_, _>>()?, reading: read.reading })
+    if read.rows.iter().any(|row| row.pair.is_some() != paired) {
+        return Err(DataError::OtherTexts { path: source.path.clone(), paired });
+    }
+    let blank = read.blank.into_iter().map(|line| (line, (String::new(), paired.then(String::new))));
+    let filled = read.rows.into_iter().map(|row| (row.line, (row.text, row.pair)));
+    let mut rows: Vec<(u32, Text)> = filled.chain(blank).collect();
+    rows.sort_by_key(|(line, _)| *line);
+    Ok(Texts { rows, reading: read.reading })
 }
 
 /// Returns whether the texts in this file are in columns, by its extension.

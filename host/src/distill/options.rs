@@ -1,4 +1,5 @@
-use super::Size;
+use super::{Size, chosen_layers};
+use crate::bert::Config;
 use crate::ranges::{
     Checked, count, ensure, not_negative, number, optional_counts, part, passes, positive, share,
 };
@@ -309,6 +310,19 @@ impl Distill {
 }
 
 impl Stage {
+    /// Returns whether it leaves a model of this configuration as it is.
+    pub fn keeps_all(&self, from: &Config) -> bool {
+        let keeps = |asked: Option<usize>, now: usize| asked.is_none_or(|asked| asked >= now);
+        let all = from.num_hidden_layers;
+        let layers = self.layers.as_ref().map(|asked| chosen_layers(asked, all));
+        layers.is_none_or(|kept| kept.is_ok_and(|kept| kept.len() == all))
+            && from.layers().iter().all(|layer| keeps(self.heads, layer.heads))
+            && from.layers().iter().all(|layer| keeps(self.intermediate, layer.intermediate))
+            && keeps(self.pooler, from.pooler_size())
+            && keeps(self.vocabulary, from.vocab_size)
+            && (self.embedding_rank.is_none() || self.embedding_rank == from.embedding_rank())
+    }
+
     fn check(&self) -> Checked {
         match &self.layers {
             Some(Layers::Count(layers)) => count(*layers, "distill.layers")?,
@@ -345,6 +359,32 @@ mod tests {
         assert_eq!(ngrams.cls_weight(), 0.0);
         options.cls_weight = Some(0.5);
         assert_eq!(options.cls_weight(), 0.5);
+    }
+
+    #[test]
+    fn stages_that_cut_nothing_are_told_from_those_that_do() {
+        let config = serde_json::json!({
+            "vocab_size": 100, "hidden_size": 8, "num_hidden_layers": 3, "num_attention_heads": 2,
+            "intermediate_size": 16, "max_position_embeddings": 32,
+        });
+        let from: Config = serde_json::from_value(config).unwrap();
+        let kept = [
+            Stage::default(),
+            Stage { layers: Some(Layers::Count(3)), vocabulary: Some(200), ..Stage::default() },
+            Stage { layers: Some(Layers::These(vec![0, 1, 2])), heads: Some(2), ..Stage::default() },
+            Stage { intermediate: Some(16), pooler: Some(8), epochs: Some(1.0), ..Stage::default() },
+        ];
+        assert!(kept.iter().all(|stage| stage.keeps_all(&from)));
+        let cut = [
+            Stage { layers: Some(Layers::Count(2)), ..Stage::default() },
+            Stage { layers: Some(Layers::These(vec![0, 2])), ..Stage::default() },
+            Stage { heads: Some(1), ..Stage::default() },
+            Stage { intermediate: Some(15), ..Stage::default() },
+            Stage { pooler: Some(7), ..Stage::default() },
+            Stage { vocabulary: Some(99), ..Stage::default() },
+            Stage { embedding_rank: Some(8), ..Stage::default() },
+        ];
+        assert!(!cut.iter().any(|stage| stage.keeps_all(&from)));
     }
 
     #[test]

@@ -64,6 +64,8 @@ fn tensors(graph: &GraphProto, external: &[u8]) -> Result<BTreeMap<String, Array
     let by_name: BTreeMap<&str, &TensorProto> =
         graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
     let mut tensors = BTreeMap::new();
+    // no two share their data: a small file could fill the memory
+    let mut left = external.len();
     for (name, tensor) in &by_name {
         if !name.starts_with("bert.") && !name.starts_with("classifier.") || name.ends_with("_scale") {
             continue;
@@ -72,6 +74,9 @@ fn tensors(graph: &GraphProto, external: &[u8]) -> Result<BTreeMap<String, Array
             return Err(format!("{name} has shape {:?}", tensor.dims));
         }
         let bytes = bytes(tensor, external)?;
+        if tensor.data_location == Some(EXTERNAL) {
+            left = left.checked_sub(bytes.len()).ok_or("constants share their data")?;
+        }
         let shape: Vec<usize> = tensor.dims.iter().map(|d| *d as usize).collect();
         let scales = |name: &str| -> Result<Vec<f32>, String> {
             let scales =
@@ -206,6 +211,7 @@ fn config(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::export::proto::StringStringEntry;
 
     #[test]
     fn types_that_names_deny_are_refused() {
@@ -224,6 +230,23 @@ mod tests {
             let graph = GraphProto { initializer: vec![tensor], ..Default::default() };
             assert!(tensors(&graph, &[]).unwrap_err().contains("type"), "{name}");
         }
+    }
+
+    #[test]
+    fn constants_that_share_their_data_are_refused() {
+        let place = |key: &str, value: &str| StringStringEntry { key: key.into(), value: value.into() };
+        let tensor = |name: &str| TensorProto {
+            dims: vec![2],
+            data_type: Some(DataType::Float as i32),
+            name: name.into(),
+            data_location: Some(EXTERNAL),
+            external_data: vec![place("offset", "0"), place("length", "8")],
+            ..Default::default()
+        };
+        let two = vec![tensor("bert.pooler.dense.bias"), tensor("classifier.bias")];
+        let graph = GraphProto { initializer: two, ..Default::default() };
+        assert_eq!(tensors(&graph, &[0; 8]).unwrap_err(), "constants share their data");
+        assert_eq!(tensors(&graph, &[0; 16]).unwrap().len(), 2);
     }
 
     #[test]

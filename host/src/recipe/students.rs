@@ -46,7 +46,10 @@ pub(super) fn distil(
         let folder = recipe.output.join(folder);
         let before = students.last().map_or(distillation.start(), |(folder, _)| folder).to_path_buf();
         let last = number == stages.len();
-        let options = distill.training(stage, last, distillation.count, prepared.long, &recipe.train);
+        let mut options = distill.training(stage, last, distillation.count, prepared.long, &recipe.train);
+        if options.learning_rate.is_none() {
+            options.learning_rate = gentle_rate(stage, &before, &options, prepared)?;
+        }
         // files matter by their contents, which the other parts cover, not by their paths
         let shared = json(&Distill {
             stages: vec![],
@@ -73,6 +76,20 @@ pub(super) fn distil(
     }
     distillation.remove_other_answers(stages, &students)?;
     Ok(students)
+}
+
+/// Returns half of the usual learning rate for a model that has learned the task and of which nothing is cut: the
+/// usual one would first undo what it has learned (docs/defaults.md).
+fn gentle_rate(
+    stage: &Stage,
+    before: &Path,
+    options: &train::TrainOptions,
+    prepared: &Prepared,
+) -> Result<Option<f64>, RunError> {
+    let mut model = base::load(before)?;
+    prepared.adapt(&mut model);
+    let whole = model.has_head() && stage.keeps_all(&model.config);
+    Ok(whole.then(|| options.learning_rate(&model.config) / 2.0))
 }
 
 /// What all stages share; the transfer set is made when the first stage needs it.

@@ -8,6 +8,7 @@ use crate::distill::Distill;
 use crate::ranges::{Checked, ensure, not_negative, number, optional_counts, part, passes, positive};
 use crate::train::{ClassWeights, WeightRule};
 use goldcrest_edge::bundle::limits;
+use std::collections::HashSet;
 
 impl Recipe {
     pub(super) fn check(&self) -> Checked {
@@ -115,10 +116,11 @@ impl TaskOptions {
             "are for classes; the task is regression",
         )?;
         ensure(!labels.is_empty(), "task.labels", "is empty; leave it out to take those that occur")?;
-        for (index, label) in labels.iter().enumerate() {
+        let mut seen = HashSet::new();
+        for label in labels {
             ensure(!label.trim().is_empty(), "task.labels", "has an empty name")?;
             ensure(label.trim() == label, "task.labels", format_args!("has spaces around `{label}`"))?;
-            ensure(!labels[..index].contains(label), "task.labels", format_args!("names `{label}` twice"))?;
+            ensure(seen.insert(label), "task.labels", format_args!("names `{label}` twice"))?;
         }
         Ok(())
     }

@@ -143,10 +143,24 @@ fn the_texts_of_a_table_are_those_of_all_its_rows() {
     assert_eq!(texts(&pairs, true).unwrap().rows[1], (3, (String::new(), Some(String::new()))));
     assert!(message(texts(&pairs, false)).contains("x.csv: the rows have two texts, and"));
     assert_eq!(of(&folder.file("none.csv", "text\n"), false).unwrap(), []);
+    // a row of one empty field is no blank line; what spreadsheets leave below a table is no row
+    let one = folder.file("one.csv", "text\neins\n\"\"\n\nzwei\n");
+    assert_eq!(of(&one, false).unwrap().iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 3, 5]);
+    let below = folder.file("below.csv", "id,text\n1,eins\n,\n2,zwei\n,\n,\n");
+    assert_eq!(of(&below, false).unwrap().iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 3, 4]);
     assert_eq!(
         texts(&ids, false).unwrap().reading,
         "csv, header, quoted, text `id`; not used: `text`, `label`"
     );
+}
+
+#[test]
+fn a_table_of_very_many_columns_is_read_in_no_time() {
+    for field in ["1,2", "x1,x2", "a,b"] {
+        let wide = format!("{field},").repeat(50_000);
+        let error = message(read("wide.csv", &wide));
+        assert!(error.starts_with("wide.csv: ") && error.len() < 2000, "{}", &error[..error.len().min(2000)]);
+    }
 }
 
 #[test]

@@ -80,7 +80,10 @@ fn a_column_for_each_label() {
     assert!(
         error(Source { label_separator: Some("|".into()), ..source.clone() }).contains("`label_separator`")
     );
-    assert!(error(Source { label: each(&["toxic", "toxic"]), ..source.clone() }).contains("named twice"));
+    assert!(
+        error(Source { label: each(&["toxic", "toxic"]), ..source.clone() })
+            .contains("a.csv: `label` names `toxic` twice")
+    );
     assert!(
         error(Source {
             label: each(&["toxic", "comment_text"]),
