@@ -63,7 +63,8 @@ fn line_end(content: &str) -> u8 {
     if content.contains('\n') { b'\n' } else { b'\r' }
 }
 
-/// Returns all rows in which anything stands, of whatever length. Lines are counted here because the reader skips blank lines.
+/// Returns all rows in which anything stands, of whatever length. Lines are counted here because the reader skips
+/// blank ones.
 pub(super) fn records(content: &str, delimiter: u8, quoting: bool) -> Vec<Record> {
     let bytes = content.as_bytes();
     let mut reader = reader(content, delimiter, quoting);
@@ -84,7 +85,10 @@ pub(super) fn records(content: &str, delimiter: u8, quoting: bool) -> Vec<Record
         counted = start;
         let end = (reader.position().byte() as usize).max(start);
         if fields.iter().all(|field| field.trim().is_empty()) {
-            blank.push(line);
+            // a line of spaces is a blank line
+            if fields.len() > 1 || bytes[start..end].contains(&b'"') {
+                blank.push(line);
+            }
             continue;
         }
         let row = bytes[start..end].trim_ascii_end().len();

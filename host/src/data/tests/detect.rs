@@ -144,8 +144,8 @@ fn the_texts_of_a_table_are_those_of_all_its_rows() {
     assert!(message(texts(&pairs, false)).contains("x.csv: the rows have two texts, and"));
     assert_eq!(of(&folder.file("none.csv", "text\n"), false).unwrap(), []);
     // a row of one empty field is no blank line; what spreadsheets leave below a table is no row
-    let one = folder.file("one.csv", "text\neins\n\"\"\n\nzwei\n");
-    assert_eq!(of(&one, false).unwrap().iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 3, 5]);
+    let one = folder.file("one.csv", "text\neins\n\"\"\n\n  \nzwei\n");
+    assert_eq!(of(&one, false).unwrap().iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 3, 6]);
     let below = folder.file("below.csv", "id,text\n1,eins\n,\n2,zwei\n,\n,\n");
     assert_eq!(of(&below, false).unwrap().iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 3, 4]);
     assert_eq!(
